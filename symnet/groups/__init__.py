@@ -1,0 +1,14 @@
+"""Permutation groups of neuron sets (no torch here)."""
+
+from symnet.groups.permutation_groups import (
+    Cyclic,
+    Dihedral,
+    Fixed,
+    Generated,
+    PermutationGroup,
+    Symmetric,
+    elements,
+    is_trivial,
+)
+
+__all__ = ["Cyclic", "Dihedral", "Fixed", "Generated", "PermutationGroup", "Symmetric", "elements", "is_trivial"]
