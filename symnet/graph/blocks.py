@@ -1,0 +1,160 @@
+"""Blocks: a tensor with concatenated axes is a direct sum of blocks, each a plain product of symbols.
+
+A block is reached from its tensor by views alone (split an axis into its factors, take a range of an
+axis), so reading one costs nothing and writing one writes into the tensor.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import assert_never
+
+from symnet.errors import GraphError
+from symnet.graph.neuron_sets import NeuronSet
+from symnet.graph.notation import Anonymous, Axes, Axis, Concatenation, Product, Symbol
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """View step: axis ``axis`` becomes axes of these sizes, row-major."""
+
+    axis: int
+    sizes: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """View step: of axis ``axis`` keep ``start .. start + size``."""
+
+    axis: int
+    start: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One occurrence of a symbol in a block: a dimension of the block.
+
+    ``parents`` maps every ancestor set to the dimension that its value is read from.
+    """
+
+    symbol: str | None  # None: an anonymous Fixed axis
+    size: int
+    parents: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A summand of a tensor: dimensions, each an instance of one symbol, and the views that reach it."""
+
+    views: tuple[Split | Range, ...]
+    instances: tuple[Instance, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(instance.size for instance in self.instances)
+
+
+def axis_size(axis: Axis, sizes: Mapping[str, int]) -> int:
+    """Number of positions along an axis."""
+    match axis:
+        case Symbol(name):
+            return sizes[name]
+        case Anonymous(size):
+            return size
+        case Product(factors):
+            return math.prod(axis_size(factor, sizes) for factor in factors)
+        case Concatenation(parts):
+            return sum(axis_size(part, sizes) for part in parts)
+        case _:
+            assert_never(axis)
+
+
+# A partly read block: the views so far, and the block's dimensions, each still an Axis and the number
+# of the tensor axis that it came from.
+_Partial = tuple[tuple[Split | Range, ...], tuple[tuple[Axis, int], ...]]
+
+
+def split_blocks(
+    axes: Axes,
+    neurons: Mapping[str, NeuronSet],
+    ancestors: Mapping[str, tuple[str, ...]],
+    describe: Callable[[], str],
+) -> tuple[Block, ...]:
+    """The blocks of a tensor with these axes, in the order in which their parts are written.
+
+    Raises:
+        GraphError: a child's parent value cannot be read, or could be read in two ways.
+    """
+    sizes = {name: neuron_set.size for name, neuron_set in neurons.items()}
+    todo: list[_Partial] = [((), tuple((axis, number) for number, axis in enumerate(axes)))]
+    done: list[_Partial] = []
+    while todo:
+        views, dims = todo.pop(0)
+        position = next((k for k, (axis, _) in enumerate(dims) if isinstance(axis, Product | Concatenation)), None)
+        if position is None:
+            done.append((views, dims))
+            continue
+        axis, origin = dims[position]
+        before, after = dims[:position], dims[position + 1 :]
+        if isinstance(axis, Product):
+            split = Split(position, tuple(axis_size(factor, sizes) for factor in axis.factors))
+            middle = tuple((factor, origin) for factor in axis.factors)
+            todo.insert(0, ((*views, split), before + middle + after))
+            continue
+        assert isinstance(axis, Concatenation)
+        start, expanded = 0, []
+        for part in axis.parts:
+            size = axis_size(part, sizes)
+            expanded.append(((*views, Range(position, start, size)), (*before, (part, origin), *after)))
+            start += size
+        todo = expanded + todo
+    return tuple(Block(views, _instances(dims, sizes, ancestors, describe)) for views, dims in done)
+
+
+def _instances(
+    dims: tuple[tuple[Axis, int], ...],
+    sizes: Mapping[str, int],
+    ancestors: Mapping[str, tuple[str, ...]],
+    describe: Callable[[], str],
+) -> tuple[Instance, ...]:
+    found = []
+    for axis, origin in dims:
+        if isinstance(axis, Anonymous):
+            found.append(Instance(None, axis.size))
+            continue
+        assert isinstance(axis, Symbol)
+        parents = []
+        for ancestor in ancestors[axis.name]:
+            occurrences = [k for k, (other, _) in enumerate(dims) if other == Symbol(ancestor)]
+            same_axis = [k for k in occurrences if dims[k][1] == origin]
+            chosen = same_axis or occurrences
+            if len(chosen) != 1:
+                raise GraphError(_parent_problem(axis.name, ancestor, len(chosen), describe()))
+            parents.append((ancestor, chosen[0]))
+        found.append(Instance(axis.name, sizes[axis.name], tuple(parents)))
+    # An ancestor reached through two routes must be read from one place on both.
+    for (axis, _), instance in zip(dims, found, strict=True):
+        own = dict(instance.parents)
+        for ancestor, k in instance.parents:
+            for further, place in found[k].parents:
+                if own[further] != place:
+                    raise GraphError(
+                        f"{describe()}: '{instance.symbol}' reads its '{further}' from another axis than its "
+                        f"parent '{ancestor}' does. Write '{further}' into the same axis as both."
+                    )
+    return tuple(found)
+
+
+def _parent_problem(child: str, parent: str, count: int, where: str) -> str:
+    if count == 0:
+        return (
+            f"{where}: '{child}' is over '{parent}', but '{parent}' does not occur beside it, so there is nothing to say "
+            f"which copy of '{child}' is meant. Write '({parent} {child})', or declare '{child}' without over='{parent}'."
+        )
+    return (
+        f"{where}: '{child}' is over '{parent}', which occurs {count} times where its value could be read. "
+        f"Write the '{parent}' that is meant into the same axis: '({parent} {child})'."
+    )

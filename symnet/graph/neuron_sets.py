@@ -1,0 +1,93 @@
+"""Neuron sets and their partial order: which sets have independent copies over which others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from symnet.errors import GraphError
+from symnet.graph.notation import NAME
+from symnet.groups import PermutationGroup
+
+
+@dataclass(frozen=True, slots=True)
+class NeuronSet:
+    """Neurons that one permutation group moves together.
+
+    Args:
+        group: how the neurons may be permuted.
+        over: the neuron sets for each of whose elements there is an independent copy of the group
+            (the ``dim`` of attention is over the ``head``).
+
+    Example:
+        >>> from symnet.groups import Symmetric
+        >>> NeuronSet(Symmetric(16), over="head")
+        NeuronSet(Symmetric(16), over='head')
+    """
+
+    group: PermutationGroup
+    over: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.group, PermutationGroup):
+            raise GraphError(
+                f"NeuronSet got {self.group!r} as its group; pass a permutation group such as "
+                "sn.Symmetric(32), sn.Fixed(2), sn.Cyclic(8), sn.Dihedral(8) or sn.Generated(3, [[1, 2, 0]])."
+            )
+        parents = (self.over,) if isinstance(self.over, str) else tuple(self.over)
+        if len(set(parents)) != len(parents):
+            raise GraphError(f"NeuronSet(..., over={parents}) names a parent twice.")
+        object.__setattr__(self, "over", parents)
+
+    @property
+    def size(self) -> int:
+        """Number of neurons (in one copy)."""
+        return self.group.degree
+
+    def __repr__(self) -> str:
+        if not self.over:
+            return f"NeuronSet({self.group!r})"
+        over = repr(self.over[0]) if len(self.over) == 1 else repr(self.over)
+        return f"NeuronSet({self.group!r}, over={over})"
+
+
+def check_neurons(neurons: Mapping[str, NeuronSet | PermutationGroup]) -> dict[str, NeuronSet]:
+    """Neuron sets by name, plain groups wrapped, names and parents checked."""
+    checked: dict[str, NeuronSet] = {}
+    for name, value in neurons.items():
+        if not isinstance(name, str) or not NAME.fullmatch(name) or name.lstrip("-").isdigit():
+            raise GraphError(
+                f"{name!r} cannot name a neuron set: use a word without spaces, quotes or any of ()+:#, that is no number."
+            )
+        checked[name] = value if isinstance(value, NeuronSet) else NeuronSet(value)
+    for name, neuron_set in checked.items():
+        for parent in neuron_set.over:
+            if parent not in checked:
+                raise GraphError(
+                    f"Neuron set '{name}' is over '{parent}', which is not declared; the neuron sets are {', '.join(checked)}."
+                )
+    ancestors_of(checked)
+    return checked
+
+
+def ancestors_of(neurons: Mapping[str, NeuronSet]) -> dict[str, tuple[str, ...]]:
+    """All sets that each set has copies over, parents before children.
+
+    Raises:
+        GraphError: a set is, through others, over itself.
+    """
+    done: dict[str, tuple[str, ...]] = {}
+
+    def visit(name: str, path: tuple[str, ...]) -> tuple[str, ...]:
+        if name in path:
+            raise GraphError(f"Neuron sets are over one another in a circle: {' over '.join((*path, name))}.")
+        if name not in done:
+            found: dict[str, None] = {}
+            for parent in neurons[name].over:
+                found.update(dict.fromkeys((*visit(parent, (*path, name)), parent)))
+            done[name] = tuple(found)
+        return done[name]
+
+    for name in neurons:
+        visit(name, ())
+    return done

@@ -1,0 +1,199 @@
+"""Axis notation: the text of a tensor's axes, read into values and printed back.
+
+Grammar (as in einops, with ``+`` for concatenation)::
+
+    tensor  = axis*                        one axis a word; "" is a scalar
+    axis    = name | integer | "(" sum ")"
+    sum     = product ("+" product)*       parts laid one after another
+    product = axis+                        row-major, the last factor varies fastest
+
+A bare integer is an anonymous Fixed axis. ``parse_axes(print_axes(axes)) == axes`` always holds.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import assert_never
+
+from symnet.errors import NotationError
+
+NAME = re.compile(r"[^\s()+:#,\"']+")
+
+
+@dataclass(frozen=True, slots=True)
+class Symbol:
+    """An axis indexed by one neuron set."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Anonymous:
+    """An axis of known size whose positions may be told apart."""
+
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """Several axes flattened into one, row-major. Never empty, never nested directly."""
+
+    factors: tuple[Axis, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Concatenation:
+    """Several axes laid one after another. At least two parts, never nested directly."""
+
+    parts: tuple[Axis, ...]
+
+
+Axis = Symbol | Anonymous | Product | Concatenation
+Axes = tuple[Axis, ...]
+
+
+def product(factors: list[Axis]) -> Axis:
+    """The product of axes in normal form: flat, and one factor is itself."""
+    flat: list[Axis] = []
+    for factor in factors:
+        flat.extend(factor.factors if isinstance(factor, Product) else [factor])
+    if not flat:
+        return Anonymous(1)
+    return flat[0] if len(flat) == 1 else Product(tuple(flat))
+
+
+def concatenation(parts: list[Axis]) -> Axis:
+    """The concatenation of axes in normal form: flat, and one part is itself."""
+    flat: list[Axis] = []
+    for part in parts:
+        flat.extend(part.parts if isinstance(part, Concatenation) else [part])
+    return flat[0] if len(flat) == 1 else Concatenation(tuple(flat))
+
+
+class _Reader:
+    """A recursive-descent reader over the tokens of one piece of notation."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.tokens: list[tuple[str, int]] = []
+        position = 0
+        while position < len(text):
+            character = text[position]
+            if character.isspace():
+                position += 1
+            elif character in "()+":
+                self.tokens.append((character, position))
+                position += 1
+            elif match := NAME.match(text, position):
+                self.tokens.append((match.group(), position))
+                position = match.end()
+            else:
+                self.fail(f"'{character}' may not stand in axis notation", position)
+        self.next = 0
+
+    def fail(self, problem: str, position: int) -> None:
+        raise NotationError(
+            f"Axis notation {self.text!r}, column {position + 1}: {problem}. "
+            "Write names, whole numbers, '(a b)' for a flattened product and '(a + b)' for a concatenation."
+        )
+
+    def peek(self) -> str | None:
+        return self.tokens[self.next][0] if self.next < len(self.tokens) else None
+
+    def position(self) -> int:
+        return self.tokens[self.next][1] if self.next < len(self.tokens) else len(self.text)
+
+    def axes(self) -> Axes:
+        found: list[Axis] = []
+        while self.peek() is not None:
+            found.append(self.axis())
+        return tuple(found)
+
+    def axis(self) -> Axis:
+        token, position = self.tokens[self.next]
+        if token in ")+":
+            self.fail(f"'{token}' without an open parenthesis before it", position)
+        self.next += 1
+        if token == "(":
+            return self.sum(position)
+        if token.lstrip("-").isdigit():
+            if int(token) < 1:
+                self.fail(f"an axis of size {token}", position)
+            return Anonymous(int(token))
+        return Symbol(token)
+
+    def sum(self, opened: int) -> Axis:
+        parts, factors, empty_allowed = [], [], True
+        while True:
+            token, position = self.peek(), self.position()
+            if token is None:
+                self.fail("this parenthesis is never closed", opened)
+            if token in (")", "+"):
+                if not factors and not (token == ")" and empty_allowed):
+                    self.fail(f"nothing stands before '{token}'", position)
+                parts.append(product(factors))
+                self.next += 1
+                if token == ")":
+                    return concatenation(parts)
+                factors, empty_allowed = [], False
+            else:
+                factors.append(self.axis())
+
+
+@lru_cache(maxsize=65536)
+def parse_axes(text: str) -> Axes:
+    """Axes of a tensor from their notation.
+
+    Raises:
+        NotationError: the text is malformed; names the column.
+
+    Example:
+        >>> parse_axes("(c hw) 3")
+        (Product(factors=(Symbol(name='c'), Symbol(name='hw'))), Anonymous(size=3))
+    """
+    return _Reader(text).axes()
+
+
+def print_axis(axis: Axis) -> str:
+    """Notation of one axis."""
+    match axis:
+        case Symbol(name):
+            return name
+        case Anonymous(size):
+            return str(size)
+        case Product(factors):
+            return f"({' '.join(map(print_axis, factors))})"
+        case Concatenation(parts):
+            return f"({' + '.join(map(print_axis, parts))})"
+        case _:
+            assert_never(axis)
+
+
+def print_axes(axes: Axes) -> str:
+    """Notation of a tensor's axes.
+
+    Example:
+        >>> print_axes(parse_axes("( (head qk)+(head vo) )  model"))
+        '((head qk) + (head vo)) model'
+    """
+    return " ".join(map(print_axis, axes))
+
+
+def symbols_in(axis: Axis) -> Iterator[str]:
+    """Names in an axis, in the order in which they are written."""
+    match axis:
+        case Symbol(name):
+            yield name
+        case Anonymous():
+            return
+        case Product(factors):
+            for factor in factors:
+                yield from symbols_in(factor)
+        case Concatenation(parts):
+            for part in parts:
+                yield from symbols_in(part)
+        case _:
+            assert_never(axis)
