@@ -1,0 +1,83 @@
+"""symnet derives permutation-equivariant layers for the weights of any network."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from symnet.errors import (
+    GraphError,
+    GroupError,
+    NotationError,
+    ShapeError,
+    SymnetError,
+    TooLargeError,
+    TraceError,
+    VerificationError,
+)
+from symnet.graph import GroupElement, NeuronGraph, NeuronSet, load, parse
+from symnet.groups import Cyclic, Dihedral, Fixed, Generated, Symmetric
+
+__version__ = "0.1.0"
+
+# Everything that needs torch or takes long to import is loaded when it is first asked for.
+_LAZY = {
+    "derive": "symnet.sharing",
+    "features": "symnet.nn",
+    "state_dicts": "symnet.nn",
+    "trace": "symnet.tracing",
+    "align": "symnet.matching",
+}
+_MODULES = ("catalogue", "data", "matching", "nn", "plan", "sharing", "show", "tasks", "testing", "tracing", "verify")
+
+if TYPE_CHECKING:
+    from symnet import data, matching, nn, plan, sharing, tasks, testing, tracing, verify
+    from symnet.graph import catalogue
+    from symnet.matching import align
+    from symnet.nn import features, state_dicts
+    from symnet.sharing import derive
+    from symnet.tracing import trace
+
+
+def __getattr__(name: str) -> Any:
+    if name == "catalogue":
+        return import_module("symnet.graph.catalogue")
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
+    if name in _MODULES:
+        return import_module(f"symnet.{name}")
+    raise AttributeError(f"module 'symnet' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY, *_MODULES})
+
+
+__all__ = [
+    "Cyclic",
+    "Dihedral",
+    "Fixed",
+    "Generated",
+    "GraphError",
+    "GroupElement",
+    "GroupError",
+    "NeuronGraph",
+    "NeuronSet",
+    "NotationError",
+    "ShapeError",
+    "Symmetric",
+    "SymnetError",
+    "TooLargeError",
+    "TraceError",
+    "VerificationError",
+    "align",
+    "catalogue",
+    "derive",
+    "features",
+    "load",
+    "nn",
+    "parse",
+    "state_dicts",
+    "trace",
+    "verify",
+]

@@ -1,0 +1,103 @@
+"""The group acting on tensors: ``(g.x)[g(i)] = x[i]``, one index_select per independent group of axes."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from symnet.graph.blocks import Block, Range, Split
+from symnet.graph.elements import GroupElement
+from symnet.graph.space import TensorSpace
+
+# Arrays are numpy arrays or torch tensors; torch is never imported here, its tensors bring their methods.
+Array = Any
+
+
+def apply_views(array: Array, views: tuple[Split | Range, ...], offset: int = 0) -> Array:
+    """A block of a tensor as a view, its axes starting after ``offset`` leading dims.
+
+    Splitting one strided axis never copies, so writing into the result writes into ``array``.
+    """
+    for view in views:
+        axis = view.axis + offset
+        if isinstance(view, Split):
+            shape = tuple(array.shape)
+            array = array.reshape(shape[:axis] + view.sizes + shape[axis + 1 :])
+        else:
+            array = array[(slice(None),) * axis + (slice(view.start, view.start + view.size),)]
+    return array
+
+
+def act_on_tensor(element: GroupElement, tensor: TensorSpace, array: Array, offset: int) -> Array:
+    """``g.x`` for one tensor whose axes start after ``offset`` dims; further trailing dims are channels."""
+    moved = [name for name in tensor.symbols if element.moves(name)]
+    if not moved:
+        return array
+    if len(tensor.blocks) == 1:
+        block = tensor.blocks[0]
+        result = _act_on_block(element, block, apply_views(array, block.views, offset), offset)
+        return result.reshape(tuple(array.shape))
+    empty = np.empty_like(array) if isinstance(array, np.ndarray) else array.new_empty(array.shape)
+    for block in tensor.blocks:
+        source = apply_views(array, block.views, offset)
+        apply_views(empty, block.views, offset)[...] = _act_on_block(element, block, source, offset)
+    return empty
+
+
+def _act_on_block(element: GroupElement, block: Block, array: Array, offset: int) -> Array:
+    for cluster in _clusters(block):
+        names = {block.instances[k].symbol for k in cluster}
+        if not any(name is not None and element.moves(name) for name in names):
+            continue
+        gather = np.argsort(cluster_images(element, block, cluster))
+        array = _permute(array, [k + offset for k in cluster], gather)
+    return array
+
+
+def _clusters(block: Block) -> list[list[int]]:
+    """Dims that must be permuted together: a child with the dims its ancestors are read from."""
+    group = list(range(len(block.instances)))
+    for k, instance in enumerate(block.instances):
+        for _, parent in instance.parents:
+            old, new = group[k], group[parent]
+            group = [new if g == old else g for g in group]
+    return [[k for k, g in enumerate(group) if g == wanted] for wanted in dict.fromkeys(group)]
+
+
+def cluster_images(element: GroupElement, block: Block, cluster: list[int]) -> np.ndarray:
+    """Images of the flattened positions of some dims of a block, a permutation of ``range(product of sizes)``."""
+    sizes = [block.instances[k].size for k in cluster]
+    grid = dict(zip(cluster, np.indices(sizes, sparse=True), strict=True))
+    flat: np.ndarray = np.zeros((1,) * len(cluster), dtype=np.int64)
+    for k, size in zip(cluster, sizes, strict=True):
+        instance = block.instances[k]
+        values = {name: grid[place] for name, place in instance.parents}
+        image = grid[k] if instance.symbol is None else element.image(instance.symbol, values | {instance.symbol: grid[k]})
+        flat = flat * size + image
+    return np.broadcast_to(flat, sizes).reshape(-1)
+
+
+def _permute(array: Array, dims: list[int], gather: np.ndarray) -> Array:
+    """The array with the flattened positions of ``dims`` taken in the order ``gather``."""
+    shape = tuple(array.shape)
+    if isinstance(array, np.ndarray):
+        if len(dims) == 1:
+            return np.take(array, gather, axis=dims[0])
+        front = np.moveaxis(array, dims, range(len(dims)))
+        taken = front.reshape(len(gather), -1)[gather].reshape(front.shape)
+        return np.moveaxis(taken, range(len(dims)), dims)
+    index = _index_like(array, gather)
+    if len(dims) == 1:
+        return array.index_select(dims[0], index)
+    front = array.movedim(dims, list(range(len(dims))))
+    rest = tuple(size for k, size in enumerate(shape) if k not in dims)
+    flat = front.reshape(math.prod(shape[k] for k in dims), *rest)
+    return flat.index_select(0, index).reshape(front.shape).movedim(list(range(len(dims))), dims)
+
+
+def _index_like(array: Array, indices: np.ndarray) -> Array:
+    import torch  # only to make an index on the tensor's device; whoever passes a torch tensor has it loaded
+
+    return torch.from_numpy(np.ascontiguousarray(indices)).to(array.device)

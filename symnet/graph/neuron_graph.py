@@ -1,0 +1,244 @@
+"""The neuron-permutation graph: an architecture's neuron sets, and the tensors whose axes they index."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from symnet.errors import GraphError, NotationError, ShapeError
+from symnet.graph.action import act_on_tensor
+from symnet.graph.elements import GroupElement, generating_elements, identity_element, random_element
+from symnet.graph.neuron_sets import NeuronSet, ancestors_of, check_neurons
+from symnet.graph.notation import Axes, print_axes, symbols_in
+from symnet.graph.space import Space
+from symnet.graph.text_form import print_graph, read_graph
+from symnet.groups import PermutationGroup
+
+if TYPE_CHECKING:
+    import networkx
+
+# What `inputs=` and `outputs=` take: axis notation by name, names of the graph's tensors, or all of them.
+SpaceLike = Mapping[str, str] | Iterable[str] | Space | None
+
+
+class NeuronGraph:
+    """The symmetry of an architecture (immutable).
+
+    Args:
+        neurons: neuron sets by name: a permutation group, or a ``NeuronSet`` with parents.
+        tensors: axis notation by tensor name, keyed like the network's ``state_dict``.
+        aliases: further names of tied tensors: ``{"decoder.weight": "encoder.weight"}``.
+        notes: why pinned axes are pinned (written by ``trace``; not part of the graph's identity).
+
+    Raises:
+        GraphError: the parts do not fit together.
+        NotationError: an axis cannot be read.
+
+    Example:
+        >>> from symnet.groups import Fixed, Symmetric
+        >>> graph = NeuronGraph(
+        ...     neurons={"in": Fixed(2), "h": Symmetric(3)}, tensors={"0.weight": "h in", "0.bias": "h"}
+        ... )
+        >>> graph.shapes["0.weight"], graph.order
+        ((3, 2), 6)
+    """
+
+    def __init__(
+        self,
+        neurons: Mapping[str, PermutationGroup | NeuronSet],
+        tensors: Mapping[str, str | Axes],
+        *,
+        aliases: Mapping[str, str] | None = None,
+        notes: Iterable[str] = (),
+    ) -> None:
+        self.neurons: Mapping[str, NeuronSet] = MappingProxyType(check_neurons(neurons))
+        for name in (*tensors, *(aliases or {})):
+            if not isinstance(name, str) or not name.strip() or name != name.strip() or set(name) & set("#\n:"):
+                raise GraphError(f"{name!r} cannot name a tensor: use a non-empty text without ':', '#' and line breaks.")
+        self.weights = Space(self.neurons, tensors)
+        self.aliases: Mapping[str, str] = MappingProxyType(dict(aliases or {}))
+        for alias, kept in self.aliases.items():
+            if kept not in self.weights or alias in self.weights:
+                raise GraphError(
+                    f"Alias '{alias}' of '{kept}': the second must be a declared tensor, the first must not be one."
+                )
+        self.notes: tuple[str, ...] = tuple(notes)
+
+    # ---- what it holds ------------------------------------------------------------------------------------------
+    @property
+    def tensors(self) -> Mapping[str, str]:
+        """Axis notation by tensor name."""
+        return MappingProxyType({name: print_axes(tensor.axes) for name, tensor in self.weights.items()})
+
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Shape by tensor name."""
+        return MappingProxyType({name: tensor.shape for name, tensor in self.weights.items()})
+
+    def ancestors(self, name: str) -> tuple[str, ...]:
+        """All sets over which this one has independent copies, parents before children."""
+        return ancestors_of(self.neurons)[name]
+
+    @cached_property
+    def order(self) -> int:
+        """Exact order of the group: ``prod_v |G_v| ** (product of the sizes of v's ancestors)``."""
+        orders = (
+            neuron_set.group.order ** math.prod(self.neurons[a].size for a in self.ancestors(name))
+            for name, neuron_set in self.neurons.items()
+        )
+        return math.prod(orders)
+
+    def space(self, tensors: SpaceLike = None) -> Space:
+        """A space over this graph's neurons.
+
+        Args:
+            tensors: axis notation by name; or names of the graph's tensors; ``None`` for all of them.
+        """
+        if tensors is None:
+            return self.weights
+        if isinstance(tensors, Space):
+            if dict(tensors.neurons) != dict(self.neurons):
+                raise GraphError("The space was made over other neuron sets than this graph's. Make it with graph.space(...).")
+            return tensors
+        if isinstance(tensors, Mapping):
+            return Space(self.neurons, tensors)
+        names = [tensors] if isinstance(tensors, str) else list(tensors)
+        if unknown := [name for name in names if name not in self.weights]:
+            raise GraphError(
+                f"The graph has no tensor {', '.join(map(repr, unknown))}; it has {', '.join(self.weights)}. "
+                "For a space of your own pass a mapping from names to axis notation."
+            )
+        return Space(self.neurons, {name: self.weights[name].axes for name in names})
+
+    # ---- the group ----------------------------------------------------------------------------------------------
+    def identity(self) -> GroupElement:
+        """The element that moves nothing."""
+        return identity_element(self.neurons)
+
+    def random_element(
+        self, seed: int | np.random.Generator | None = None, *, only: Collection[str] | None = None
+    ) -> GroupElement:
+        """A uniform element; with ``only``, of the subgroup that moves these neuron sets alone."""
+        if only is not None and (unknown := set(only) - set(self.neurons)):
+            raise GraphError(f"only={sorted(unknown)} names no neuron set; they are {', '.join(self.neurons)}.")
+        return random_element(self.neurons, np.random.default_rng(seed), only)
+
+    def generators(self) -> Iterator[tuple[str, GroupElement]]:
+        """Generators of the whole group with their names: every generator of every copy of every set."""
+        return generating_elements(self.neurons)
+
+    def act(
+        self,
+        element: GroupElement,
+        tensors: Mapping[str, Any],
+        batch_dims: int = 0,
+        *,
+        space: SpaceLike = None,
+    ) -> dict[str, Any]:
+        """``g.x``: every tensor with its axes permuted, ``(g.x)[g(i)] = x[i]``.
+
+        Args:
+            element: an element of this graph's group.
+            tensors: arrays or torch tensors ``(*batch, *axes, *channels)``, any subset of the space's names.
+            batch_dims: how many leading dims each tensor has before its axes.
+            space: what the tensors are, if not the graph's own (as in ``graph.space``).
+
+        Raises:
+            ShapeError: an unknown name, or a shape that does not fit.
+        """
+        if element.neurons != dict(self.neurons):
+            raise GraphError("The element belongs to another graph's group. Draw it from this graph.")
+        where = self.space(space)
+        result = {}
+        for name, array in tensors.items():
+            key = self.aliases.get(name, name)
+            if key not in where:
+                raise ShapeError(f"There is no tensor '{name}' to act on; the graph's are {', '.join(where)}.")
+            tensor = where[key]
+            stop = batch_dims + len(tensor.shape)
+            if tuple(array.shape[batch_dims:stop]) != tensor.shape:
+                raise ShapeError(
+                    f"Tensor '{name}' has axes '{print_axes(tensor.axes)}' of sizes {tensor.shape} after {batch_dims} batch "
+                    f"dims, but the given array has shape {tuple(array.shape)}."
+                )
+            result[name] = act_on_tensor(element, tensor, array, batch_dims)
+        return result
+
+    # ---- new graphs, text, files --------------------------------------------------------------------------------
+    def with_groups(self, groups: Mapping[str, PermutationGroup | NeuronSet]) -> NeuronGraph:
+        """The same network under other assumptions: a new graph with some sets' groups replaced."""
+        changed: dict[str, PermutationGroup | NeuronSet] = dict(self.neurons)
+        for name, group in groups.items():
+            if name not in self.neurons:
+                raise GraphError(f"with_groups names '{name}'; the neuron sets are {', '.join(self.neurons)}.")
+            new = group if isinstance(group, NeuronSet) else NeuronSet(group, self.neurons[name].over)
+            if new.size != self.neurons[name].size:
+                raise GraphError(f"Neuron set '{name}' has {self.neurons[name].size} neurons, but {new!r} has {new.size}.")
+            changed[name] = new
+        axes = {name: tensor.axes for name, tensor in self.weights.items()}
+        return NeuronGraph(changed, axes, aliases=self.aliases, notes=self.notes)
+
+    def save(self, path: str | Path) -> None:
+        """Write the text form to a file (``symnet.load`` reads it)."""
+        Path(path).write_text(str(self) + "\n", encoding="utf-8")
+
+    def to_networkx(self) -> networkx.MultiDiGraph:
+        """Neuron sets and tensors as nodes (attribute ``kind``); edges from tensor to set (attribute ``axis``)
+        and from a child set to its parents (attribute ``over=True``)."""
+        import networkx
+
+        result = networkx.MultiDiGraph()
+        for name, neuron_set in self.neurons.items():
+            result.add_node(("neurons", name), kind="neurons", group=repr(neuron_set.group), size=neuron_set.size)
+        for name, neuron_set in self.neurons.items():
+            for parent in neuron_set.over:
+                result.add_edge(("neurons", name), ("neurons", parent), over=True)
+        for name, tensor in self.weights.items():
+            result.add_node(("tensor", name), kind="tensor", axes=print_axes(tensor.axes), shape=tensor.shape)
+            for position, axis in enumerate(tensor.axes):
+                for symbol in dict.fromkeys(symbols_in(axis)):
+                    result.add_edge(("tensor", name), ("neurons", symbol), axis=position)
+        return result
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, NeuronGraph):
+            return NotImplemented
+        return self.weights == other.weights and dict(self.aliases) == dict(other.aliases)
+
+    def __hash__(self) -> int:
+        return hash((tuple(sorted(self.neurons)), tuple(sorted(self.weights))))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (str(self), self.notes)
+
+    def __repr__(self) -> str:
+        return print_graph(self.neurons, {name: t.axes for name, t in self.weights.items()}, self.aliases)
+
+
+def parse(text: str) -> NeuronGraph:
+    """The graph that a text form declares; ``parse(str(graph)) == graph``.
+
+    Raises:
+        NotationError: malformed text; names the line and column.
+        GraphError: well-formed text that declares no graph.
+    """
+    return _rebuild(text, ())
+
+
+def load(path: str | Path) -> NeuronGraph:
+    """The graph in a file written by ``graph.save`` or by hand."""
+    try:
+        return parse(Path(path).read_text(encoding="utf-8"))
+    except NotationError as error:
+        raise NotationError(f"{path}, {error}") from None
+
+
+def _rebuild(text: str, notes: tuple[str, ...]) -> NeuronGraph:
+    neurons, tensors, aliases = read_graph(text)
+    return NeuronGraph(neurons, tensors, aliases=aliases, notes=notes)

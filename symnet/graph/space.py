@@ -1,0 +1,112 @@
+"""Spaces: tensors whose axes are indexed by neuron sets, the domain and codomain of equivariant maps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from types import MappingProxyType
+
+from symnet.errors import GraphError
+from symnet.graph.blocks import Block, axis_size, split_blocks
+from symnet.graph.neuron_sets import NeuronSet, ancestors_of
+from symnet.graph.notation import Axes, parse_axes, print_axes, symbols_in
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpace:
+    """One tensor: its axes, its shape, and the blocks it is a direct sum of."""
+
+    name: str
+    axes: Axes
+    shape: tuple[int, ...]
+    blocks: tuple[Block, ...]
+
+    @property
+    def size(self) -> int:
+        """Number of entries."""
+        return math.prod(self.shape)
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """Neuron sets that index this tensor, in the order in which they are written."""
+        return tuple(dict.fromkeys(name for axis in self.axes for name in symbols_in(axis)))
+
+    def __repr__(self) -> str:
+        return f"{self.name}: {print_axes(self.axes)}"
+
+
+class Space(Mapping[str, TensorSpace]):
+    """Named tensors over neuron sets, immutable; a direct sum of blocks.
+
+    Args:
+        neurons: neuron sets by name, already checked.
+        tensors: axis notation by tensor name.
+
+    Raises:
+        GraphError: an axis names an undeclared set, or a child's parent cannot be read.
+
+    Example:
+        >>> from symnet.groups import Symmetric
+        >>> space = Space({"h": NeuronSet(Symmetric(4))}, {"weight": "h 3", "bias": "h"})
+        >>> space["weight"].shape
+        (4, 3)
+    """
+
+    def __init__(self, neurons: Mapping[str, NeuronSet], tensors: Mapping[str, str | Axes]) -> None:
+        self.neurons: Mapping[str, NeuronSet] = MappingProxyType(dict(neurons))
+        self.ancestors: Mapping[str, tuple[str, ...]] = MappingProxyType(ancestors_of(neurons))
+        sizes = {name: neuron_set.size for name, neuron_set in neurons.items()}
+        # Hundreds of tensors share a few axes: blocks are read once for each.
+        known: dict[Axes, tuple[tuple[int, ...], tuple[Block, ...]]] = {}
+        found: dict[str, TensorSpace] = {}
+        for name, notation in tensors.items():
+            axes = parse_axes(notation) if isinstance(notation, str) else notation
+            if axes not in known:
+                self._check_symbols(name, axes)
+                shape = tuple(axis_size(axis, sizes) for axis in axes)
+                described = f"Tensor '{name}' with axes '{print_axes(axes)}'"
+                known[axes] = shape, split_blocks(axes, self.neurons, self.ancestors, lambda text=described: text)
+            found[name] = TensorSpace(name, axes, *known[axes])
+        self._tensors: Mapping[str, TensorSpace] = MappingProxyType(found)
+
+    def _check_symbols(self, name: str, axes: Axes) -> None:
+        for axis in axes:
+            for symbol in symbols_in(axis):
+                if symbol not in self.neurons:
+                    raise GraphError(
+                        f"Tensor '{name}' has axes '{print_axes(axes)}', but no neuron set '{symbol}' is declared; "
+                        f"the neuron sets are {', '.join(self.neurons) or 'none'}. Declare it, or write a whole number for an axis "
+                        "whose positions may be told apart."
+                    )
+
+    @cached_property
+    def size(self) -> int:
+        """Number of entries of all tensors together."""
+        return sum(tensor.size for tensor in self._tensors.values())
+
+    def __getitem__(self, name: str) -> TensorSpace:
+        return self._tensors[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tensors)
+
+    def __len__(self) -> int:
+        return len(self._tensors)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Space):
+            return NotImplemented
+        return dict(self.neurons) == dict(other.neurons) and {n: t.axes for n, t in self.items()} == {
+            n: t.axes for n, t in other.items()
+        }
+
+    def __hash__(self) -> int:
+        return hash(tuple(self._tensors))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Space, (dict(self.neurons), {name: tensor.axes for name, tensor in self.items()})
+
+    def __repr__(self) -> str:
+        return f"Space({', '.join(map(repr, self.values()))})"

@@ -1,0 +1,116 @@
+"""The text form of a graph: what ``str(graph)`` prints, ``symnet.parse`` reads, and files hold.
+
+::
+
+    neurons
+      in: Fixed(2)
+      head: Symmetric(4)
+      qk: Symmetric(16) over head
+    tensors
+      0.weight: h1 in
+    aliases
+      decoder.weight: encoder.weight
+
+Everything after ``#`` is a comment; lines inside a section are indented.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, NoReturn
+
+from symnet.errors import GroupError, NotationError
+from symnet.graph.neuron_sets import NeuronSet
+from symnet.graph.notation import Axes, parse_axes, print_axes
+from symnet.groups import Cyclic, Dihedral, Fixed, Generated, PermutationGroup, Symmetric
+
+SECTIONS = ("neurons", "tensors", "aliases")
+_GROUPS: dict[str, Callable[..., PermutationGroup]] = {
+    group.__name__: group for group in (Symmetric, Fixed, Cyclic, Dihedral, Generated)
+}
+_GROUP = re.compile(r"(?P<kind>\w+)\s*\((?P<arguments>.*?)\)\s*(over\s+(?P<over>[^()]*))?", re.DOTALL)
+
+
+class Declaration(NamedTuple):
+    """What the text of a graph says, before it is checked."""
+
+    neurons: dict[str, NeuronSet]
+    tensors: dict[str, str]
+    aliases: dict[str, str]
+
+
+def print_graph(neurons: Mapping[str, NeuronSet], tensors: Mapping[str, Axes], aliases: Mapping[str, str]) -> str:
+    """The text form."""
+    lines = ["neurons"]
+    for name, neuron_set in neurons.items():
+        over = f" over {', '.join(neuron_set.over)}" if neuron_set.over else ""
+        lines.append(f"  {name}: {neuron_set.group!r}{over}")
+    lines.append("tensors")
+    lines += [f"  {name}: {print_axes(axes)}".rstrip() for name, axes in tensors.items()]
+    if aliases:
+        lines.append("aliases")
+        lines += [f"  {name}: {kept}" for name, kept in aliases.items()]
+    return "\n".join(lines)
+
+
+def read_graph(text: str) -> Declaration:
+    """What the text declares.
+
+    Raises:
+        NotationError: the text is malformed; names the line and column.
+    """
+    declaration = Declaration({}, {}, {})
+    section: str | None = None
+    for number, raw in enumerate(text.splitlines(), start=1):
+        line = raw.split("#", 1)[0].rstrip()
+        if not line.strip():
+            continue
+        if not line[0].isspace():
+            section = line.rstrip(":")
+            if section not in SECTIONS:
+                _fail(number, 1, f"'{section}' is not a section; the sections are {', '.join(SECTIONS)}, their lines indented")
+            continue
+        column = len(line) - len(line.lstrip()) + 1
+        if section is None:
+            _fail(number, column, "this line stands before any section; begin with a line 'neurons'")
+        if ":" not in line:
+            _fail(number, column, "expected 'name: ...'")
+        name, value = (part.strip() for part in line.rsplit(":", 1))
+        entries: dict = getattr(declaration, section)
+        if name in entries:
+            _fail(number, column, f"'{name}' is declared twice")
+        start = len(line) - len(value) + 1
+        entries[name] = _read_value(section, value, number, start)
+    return declaration
+
+
+def _read_value(section: str, value: str, line: int, column: int) -> NeuronSet | str:
+    if section == "neurons":
+        return _read_neuron_set(value, line, column)
+    if section == "tensors":
+        try:
+            parse_axes(value)
+        except NotationError as error:
+            _fail(line, column, str(error))
+    return value
+
+
+def _read_neuron_set(text: str, line: int, column: int) -> NeuronSet:
+    match = _GROUP.fullmatch(text)
+    if not match or match["kind"] not in _GROUPS:
+        _fail(line, column, f"{text!r} is not a group; write {'(n), '.join(_GROUPS)}(n, [[...]]), and 'over parent' after it")
+    try:
+        arguments = ast.literal_eval(f"({match['arguments']},)")
+        group = _GROUPS[match["kind"]](*arguments)
+    except (ValueError, SyntaxError, TypeError) as error:
+        if isinstance(error, GroupError):
+            _fail(line, column, str(error))
+        _fail(line, column, f"the arguments of {match['kind']} in {text!r} cannot be read; expected whole numbers")
+    over = tuple(name.strip() for name in (match["over"] or "").split(",") if name.strip())
+    return NeuronSet(group, over)
+
+
+def _fail(line: int, column: int, problem: str) -> NoReturn:
+    raise NotationError(f"line {line}, column {column}: {problem.rstrip('.')}.")
