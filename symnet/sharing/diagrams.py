@@ -1,0 +1,211 @@
+"""Diagrams: the basis of the equivariant maps between two blocks that layers compute with.
+
+A diagram joins an output term and an input term of one signature. On the sym dims it demands the equalities of its
+parts; on the folded dims (fixed and generic ones) it carries a table ``labels[F_out, F_in]`` of parameters:
+-1 where no orbit is, equal labels where a group other than Sym ties entries. Together, over all diagrams, there
+is one parameter per orbit; the change of basis to orbit indicators is unitriangular (theory, section 2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from symnet.sharing.dims import BlockDims, topological
+from symnet.sharing.patterns import Term, all_orderings, terms
+from symnet.sharing.set_partitions import Partition, classes, set_partitions
+from symnet.sharing.tuple_orbits import tuple_orbits
+
+Values = Sequence[np.ndarray]  # for every dim of both blocks, neurons; arrays that broadcast against each other
+
+
+@dataclass(frozen=True)
+class Diagram:
+    """A joined pair of terms.
+
+    Args:
+        joint: the dims of the output block, then those of the input block.
+        split: number of output dims.
+        output, input: the two sides; their kept parts are the same axes, in this order.
+    """
+
+    joint: BlockDims
+    split: int
+    output: Term
+    input: Term
+
+    @cached_property
+    def part_of(self) -> dict[int, tuple[str, int]]:
+        """For every sym dim of both sides, the part of the diagram that it belongs to."""
+        shared = dict(zip(self.input.kept, self.output.kept, strict=True))
+        found = {dim: ("out", k) for k, part in enumerate(self.output.pattern.parts) for dim in part.dims}
+        for k, part in enumerate(self.input.pattern.parts):
+            name = ("out", shared[k]) if k in shared else ("in", k)
+            found |= {dim + self.split: name for dim in part.dims}
+        return found
+
+    def _sym_symbols(self) -> list[tuple[str, tuple[int, ...]]]:
+        return [(name, places) for name, places in topological(self.joint) if self.joint.dims[places[0]].kind == "sym"]
+
+    def _copies(self, places: tuple[int, ...]) -> Partition:
+        """Dims of one symbol grouped by their sym parents' parts: equal groups lie in one copy, folded parents permitting."""
+        return classes(places, [self._sym_hang(place) for place in places])
+
+    def _sym_hang(self, place: int) -> tuple[tuple[str, int], ...]:
+        return tuple(self.part_of[p] for _, p in self.joint.dims[place].parents if p in self.part_of)
+
+    def _folded_hang(self, place: int) -> list[int]:
+        return [p for _, p in self.joint.dims[place].parents if p not in self.part_of]
+
+    # ---- where the diagram is one -------------------------------------------------------------------------------
+    def equalities_hold(self, values: Values) -> np.ndarray | bool:
+        """Where all demanded equalities hold: bool, broadcast from ``values``."""
+        holds: np.ndarray | bool = True
+        for _, places in self._sym_symbols():
+            for part in classes(places, [self.part_of[place] for place in places]):
+                for first, second in zip(part, part[1:], strict=False):
+                    holds = holds & (values[first] == values[second])
+        return holds
+
+    def is_exact(self, values: Values) -> np.ndarray | bool:
+        """Where the demanded equalities hold and no others: the pattern of the orbit."""
+        holds = self.equalities_hold(values)
+        for _, places in self._sym_symbols():
+            for copy in self._copies(places):
+                heads = [part[0] for part in classes(copy, [self.part_of[place] for place in copy])]
+                for number, first in enumerate(heads):
+                    for second in heads[:number]:
+                        apart = values[first] != values[second]
+                        for p, q in zip(self._folded_hang(first), self._folded_hang(second), strict=True):
+                            apart = apart | (values[p] != values[q])
+                        holds = holds & apart
+        return holds
+
+    # ---- the folded dims ----------------------------------------------------------------------------------------
+    @cached_property
+    def is_free(self) -> bool:
+        """Whether every folded pair has a parameter of its own (no tie, no gap)."""
+        return self.joint.is_plain and self._fits()
+
+    def _fits(self) -> bool:
+        """Whether sets without folded parents have as many neurons as the diagram tells apart."""
+        for _, places in self._sym_symbols():
+            if self._folded_hang(places[0]):
+                continue
+            for copy in self._copies(places):
+                if len({self.part_of[place] for place in copy}) > self.joint.dims[places[0]].size:
+                    return False
+        return True
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """Parameter of every folded pair: int64 ``(F_out, F_in)``, numbered from 0, -1 where there is none."""
+        outputs = [k for k in self.joint.folded if k < self.split]
+        sizes = [self.joint.dims[k].size for k in self.joint.folded]
+        rows = int(np.prod([self.joint.dims[k].size for k in outputs], dtype=np.int64))
+        shape = (rows, int(np.prod(sizes, dtype=np.int64)) // rows)
+        if self.is_free:
+            return np.arange(shape[0] * shape[1]).reshape(shape)
+        if not self._fits():
+            return np.full(shape, -1)
+        grid = dict(zip(self.joint.folded, np.indices(sizes, sparse=True), strict=True))
+        codes = np.where(self._allowed(grid), self._folded_codes(grid), -1)
+        return _numbered_densely(np.broadcast_to(codes, sizes).reshape(shape))
+
+    @property
+    def count(self) -> int:
+        """Number of parameters."""
+        return self.joint.folded_size if self.is_free else int(self.labels.max(initial=-1)) + 1
+
+    def _allowed(self, grid: Mapping[int, np.ndarray]) -> np.ndarray:
+        """Where dims of one part have equal folded parents, and no copy needs more neurons than it has."""
+        allowed: np.ndarray = np.ones((1,) * len(grid), dtype=bool)
+        for _, places in self._sym_symbols():
+            if not self._folded_hang(places[0]):
+                continue
+            for part in classes(places, [self.part_of[place] for place in places]):
+                for first, second in zip(part, part[1:], strict=False):
+                    for p, q in zip(self._folded_hang(first), self._folded_hang(second), strict=True):
+                        allowed = allowed & (grid[p] == grid[q])
+            for copy in self._copies(places):
+                heads = [part[0] for part in classes(copy, [self.part_of[place] for place in copy])]
+                for first in heads:
+                    inside: np.ndarray = np.zeros((1,) * len(grid), dtype=np.int64)
+                    for second in heads:
+                        same: np.ndarray = np.ones((1,) * len(grid), dtype=bool)
+                        for p, q in zip(self._folded_hang(first), self._folded_hang(second), strict=True):
+                            same = same & (grid[p] == grid[q])
+                        inside = inside + same
+                    allowed = allowed & (inside <= self.joint.dims[first].size)
+        return allowed
+
+    def _folded_codes(self, grid: Mapping[int, np.ndarray]) -> np.ndarray:
+        """A number for every folded index pair, equal exactly on orbits (not dense)."""
+        code: np.ndarray = np.zeros((1,) * len(grid), dtype=np.int64)
+        for k in self.joint.folded:
+            if self.joint.dims[k].kind == "fixed":
+                code = code * self.joint.dims[k].size + grid[k]
+        for _, places in topological(self.joint):
+            group = self.joint.dims[places[0]].group
+            if group is None or self.joint.dims[places[0]].kind == "sym":
+                continue
+            own, total = np.full((1,) * len(grid), -1), 0
+            # The dims fall into copies by their parents' neurons, which differs from one folded index to the next.
+            for copies in set_partitions(places):
+                here = self._copies_are(copies, grid)
+                if not np.any(here):
+                    continue
+                inner: np.ndarray = np.zeros((1,) * len(grid), dtype=np.int64)
+                size = 1
+                for copy in copies:
+                    orbits = tuple_orbits(group, len(copy))
+                    inner = inner * orbits.count + orbits.labels[tuple(grid[place] for place in copy)]
+                    size *= orbits.count
+                own = np.where(here, inner + total, own)
+                total += size
+            code = code * total + own
+        return code
+
+    def _copies_are(self, copies: Partition, grid: Mapping[int, np.ndarray]) -> np.ndarray | bool:
+        """Where exactly these dims of a generic symbol lie in one copy."""
+        copy_of = {place: number for number, copy in enumerate(copies) for place in copy}
+        holds: np.ndarray | bool = True
+        places = sorted(copy_of)
+        for number, first in enumerate(places):
+            for second in places[:number]:
+                same: np.ndarray | bool = self._sym_hang(first) == self._sym_hang(second)
+                for p, q in zip(self._folded_hang(first), self._folded_hang(second), strict=True):
+                    same = same & (grid[p] == grid[q])
+                holds = holds & (same if copy_of[first] == copy_of[second] else np.logical_not(same))
+        return holds
+
+
+def _numbered_densely(codes: np.ndarray) -> np.ndarray:
+    """The same partition of entries numbered 0, 1, ... in the order of the codes; -1 stays."""
+    highest = int(codes.max(initial=-1))
+    if highest < 4 * codes.size + 1024:
+        present = np.zeros(highest + 2, dtype=bool)
+        present[codes.reshape(-1)] = True  # -1 marks the last place
+        present[-1] = False
+        number = np.cumsum(present) - 1
+        number[-1] = -1
+        return number[codes]
+    unique, inverse = np.unique(codes, return_inverse=True)
+    return inverse.reshape(codes.shape) - int(unique[0] == -1)
+
+
+def diagrams_between(output: BlockDims, input: BlockDims) -> list[Diagram]:
+    """All diagrams of a pair of blocks that have a parameter."""
+    joint = output + input
+    by_signature: dict[object, list[Term]] = {}
+    for term in all_orderings(input):
+        by_signature.setdefault(term.signature, []).append(term)
+    found = [
+        Diagram(joint, len(output.dims), ours, theirs)
+        for ours in terms(output)
+        for theirs in by_signature.get(ours.signature, ())
+    ]
+    return [diagram for diagram in found if diagram.count]

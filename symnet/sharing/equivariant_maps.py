@@ -1,0 +1,110 @@
+"""derive: the space of equivariant linear maps between two spaces over a graph's neurons."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+from symnet.errors import GraphError
+from symnet.graph.neuron_graph import NeuronGraph, SpaceLike
+from symnet.graph.space import Space
+from symnet.sharing.counting import count_burnside, count_orbits
+from symnet.sharing.dims import BlockDims, dims_of
+from symnet.sharing.sharing_pattern import SharingPattern
+
+
+@dataclass(frozen=True, eq=False)
+class EquivariantMaps:
+    """All equivariant linear maps from one space to another.
+
+    Example:
+        >>> import symnet as sn
+        >>> sn.derive(sn.catalogue.mlp([4, 5, 3], io="permuted")).dimension
+        32
+    """
+
+    inputs: Space
+    outputs: Space
+
+    @cached_property
+    def dimension(self) -> int:
+        """Number of free parameters per channel pair: the number of orbits of index pairs."""
+        return self._total(count_orbits)
+
+    @cached_property
+    def dimension_by_burnside(self) -> int:
+        """The same number by Burnside's lemma, an independent count."""
+        return self._total(count_burnside)
+
+    @cached_property
+    def bias_dimension(self) -> int:
+        """Number of equivariant biases of the outputs: maps from a scalar."""
+        return sum(count_orbits(dims_of(block, self.outputs.neurons)) for t in self.outputs.values() for block in t.blocks)
+
+    def _total(self, count: Callable[[BlockDims], int]) -> int:
+        ours, theirs = _block_types(self.outputs), _block_types(self.inputs)
+        alone = {dims: count(dims) for dims in {**ours, **theirs}}
+        total = sum(m * alone[d] for d, m in ours.items()) * sum(m * alone[d] for d, m in theirs.items())
+        # Blocks without a common set are coupled through invariants alone; only the others need a look.
+        by_symbol: dict[str, list[BlockDims]] = {}
+        for dims in theirs:
+            for symbol in _symbols(dims):
+                by_symbol.setdefault(symbol, []).append(dims)
+        for dims, multiplicity in ours.items():
+            for other in dict.fromkeys(d for symbol in sorted(_symbols(dims)) for d in by_symbol.get(symbol, ())):
+                total += multiplicity * theirs[other] * (count(dims + other) - alone[dims] * alone[other])
+        return total
+
+    def between(self, output: str, input: str) -> SharingPattern:
+        """The maps into one output tensor from one input tensor."""
+        for name, space, kind in ((output, self.outputs, "output"), (input, self.inputs, "input")):
+            if name not in space:
+                raise GraphError(f"There is no {kind} '{name}'; the {kind}s are {', '.join(space)}. Call between(output, input).")
+        return SharingPattern(self.outputs[output], self.inputs[input], self.outputs.neurons)
+
+    def summary(self) -> str:
+        """A table of dimensions, outputs down and inputs across."""
+        from symnet.sharing.equations import summarize
+
+        return summarize(self)
+
+    def latex(self) -> str:
+        """The layer's equations, one line for each output tensor."""
+        from symnet.sharing.equations import write_latex
+
+        return write_latex(self)
+
+    def __repr__(self) -> str:
+        return (
+            f"EquivariantMaps({len(self.inputs)} tensors -> {len(self.outputs)} tensors: "
+            f"{self.dimension} maps, {self.bias_dimension} biases)"
+        )
+
+
+def _block_types(space: Space) -> Counter[BlockDims]:
+    return Counter(dims_of(block, space.neurons) for tensor in space.values() for block in tensor.blocks)
+
+
+def _symbols(dims: BlockDims) -> set[str]:
+    return {dim.symbol for dim in dims.dims if dim.group is not None and dim.symbol is not None}
+
+
+def derive(graph: NeuronGraph, *, inputs: SpaceLike = None, outputs: SpaceLike = None) -> EquivariantMaps:
+    """All equivariant linear maps between two spaces over the graph's neurons.
+
+    Args:
+        graph: the architecture.
+        inputs, outputs: axis notation by name, or names of the graph's tensors; default all its tensors.
+
+    Raises:
+        GraphError, NotationError: a space is not over the graph's neurons.
+
+    Example:
+        >>> import symnet as sn
+        >>> graph = sn.NeuronGraph({"h": sn.Symmetric(8)}, {"weight": "h h"})
+        >>> sn.derive(graph).dimension, sn.derive(graph, outputs={"score": "h"}).dimension
+        (15, 5)
+    """
+    return EquivariantMaps(graph.space(inputs), graph.space(outputs))

@@ -1,0 +1,132 @@
+"""Sharing patterns: which entries of the matrix between two tensors are tied (Ravanbakhsh et al. 2017)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from symnet.errors import TooLargeError
+from symnet.graph.action import apply_views
+from symnet.graph.neuron_sets import NeuronSet
+from symnet.graph.space import TensorSpace
+from symnet.sharing.counting import count_burnside, count_orbits
+from symnet.sharing.diagrams import Diagram, diagrams_between
+from symnet.sharing.dims import BlockDims, dims_of
+
+LABEL_LIMIT = 2**28  # matrix entries labelled at once (8 bytes each)
+
+
+@dataclass(frozen=True)
+class PlacedDiagram:
+    """A diagram between one block of the output and one of the input; its parameters start at ``offset``."""
+
+    output_block: int
+    input_block: int
+    diagram: Diagram
+    offset: int
+
+    @property
+    def count(self) -> int:
+        return self.diagram.count
+
+
+@dataclass(frozen=True, eq=False)
+class SharingPattern:
+    """The equivariant linear maps from one tensor to another: one parameter per orbit of index pairs."""
+
+    output: TensorSpace
+    input: TensorSpace
+    neurons: Mapping[str, NeuronSet]
+
+    @cached_property
+    def output_dims(self) -> tuple[BlockDims, ...]:
+        return tuple(dims_of(block, self.neurons) for block in self.output.blocks)
+
+    @cached_property
+    def input_dims(self) -> tuple[BlockDims, ...]:
+        return tuple(dims_of(block, self.neurons) for block in self.input.blocks)
+
+    @cached_property
+    def dimension(self) -> int:
+        """Number of orbits, counted without listing them."""
+        return sum(count_orbits(ours + theirs) for ours in self.output_dims for theirs in self.input_dims)
+
+    @cached_property
+    def dimension_by_burnside(self) -> int:
+        """The same number by Burnside's lemma."""
+        return sum(count_burnside(ours + theirs) for ours in self.output_dims for theirs in self.input_dims)
+
+    @cached_property
+    def diagrams(self) -> tuple[PlacedDiagram, ...]:
+        """The diagram basis, in the order of the parameters."""
+        found, offset = [], 0
+        for s, ours in enumerate(self.output_dims):
+            for t, theirs in enumerate(self.input_dims):
+                for diagram in diagrams_between(ours, theirs):
+                    found.append(PlacedDiagram(s, t, diagram, offset))
+                    offset += diagram.count
+        assert offset == self.dimension, (offset, self.dimension, self)
+        return tuple(found)
+
+    def labels(self) -> np.ndarray:
+        """The orbit of every index pair: int64 ``(output size, input size)``, orbits numbered 0 .. dimension - 1.
+
+        Raises:
+            TooLargeError: the matrix would not fit; says its size.
+        """
+        entries = self.output.size * self.input.size
+        if entries > LABEL_LIMIT:
+            raise TooLargeError(
+                f"The labels from '{self.input.name}' to '{self.output.name}' are a matrix of {self.output.size} by "
+                f"{self.input.size} entries, {8 * entries / 2**30:.3g} GiB; the limit is {8 * LABEL_LIMIT / 2**30:.3g} GiB. "
+                "The dimension and the layer need no such matrix; look at the same architecture with narrower sets."
+            )
+        result = np.full((self.output.size, self.input.size), -1)
+        rows = [_positions(self.output, k) for k in range(len(self.output.blocks))]
+        columns = [_positions(self.input, k) for k in range(len(self.input.blocks))]
+        for placed in self.diagrams:
+            diagram = placed.diagram
+            values = np.indices(diagram.joint.shape, sparse=True)
+            block = np.where(diagram.is_exact(values), self._label_at(placed, values), -1)
+            block = np.broadcast_to(block, diagram.joint.shape).reshape(len(rows[placed.output_block]), -1)
+            where = np.ix_(rows[placed.output_block], columns[placed.input_block])
+            result[where] = np.where(block >= 0, block, result[where]) if result.size > block.size else np.maximum(result, block)
+        assert result.size == 0 or result.min() >= 0
+        return result
+
+    def evaluate(self, placed: PlacedDiagram, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """The parameter that a diagram puts at matrix entries ``(rows, columns)``, -1 where it has none there.
+
+        This reads the diagram's definition entry by entry: the route of the dense reference layer.
+        """
+        row_of, column_of = _positions(self.output, placed.output_block), _positions(self.input, placed.input_block)
+        inverse_row, inverse_column = np.full(self.output.size, -1), np.full(self.input.size, -1)
+        inverse_row[row_of], inverse_column[column_of] = np.arange(row_of.size), np.arange(column_of.size)
+        inside = (inverse_row[rows] >= 0) & (inverse_column[columns] >= 0)
+        ours = np.unravel_index(np.maximum(inverse_row[rows], 0), self.output.blocks[placed.output_block].shape)
+        theirs = np.unravel_index(np.maximum(inverse_column[columns], 0), self.input.blocks[placed.input_block].shape)
+        values = [np.asarray(v) for v in (*ours, *theirs)]
+        return np.where(inside & placed.diagram.equalities_hold(values), self._label_at(placed, values), -1)
+
+    def _label_at(self, placed: PlacedDiagram, values: list[np.ndarray] | tuple[np.ndarray, ...]) -> np.ndarray:
+        diagram = placed.diagram
+        labels = diagram.labels
+        ours, theirs = np.zeros((), dtype=np.int64), np.zeros((), dtype=np.int64)
+        for k in diagram.joint.folded:
+            if k < diagram.split:
+                ours = ours * diagram.joint.dims[k].size + values[k]
+            else:
+                theirs = theirs * diagram.joint.dims[k].size + values[k]
+        found = labels[ours, theirs]
+        return np.where(found >= 0, found + placed.offset, -1)
+
+    def __repr__(self) -> str:
+        return f"SharingPattern({self.input!r} -> {self.output!r}: {self.dimension} maps)"
+
+
+def _positions(tensor: TensorSpace, block: int) -> np.ndarray:
+    """Flat positions of a block's entries in its tensor."""
+    return apply_views(np.arange(tensor.size).reshape(tensor.shape), tensor.blocks[block].views).reshape(-1)
