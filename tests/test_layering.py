@@ -156,7 +156,9 @@ def test_groups_sharing_and_plan_do_without_torch() -> None:
 
 
 def test_pictures_are_seen_by_the_command_line_and_the_tasks_only() -> None:
-    assert [str(i) for i in IMPORTS if part_of(i.imported) == "show" and part_of(i.importer) not in SEES_SHOW | {None}] == []
+    assert [
+        str(i) for i in IMPORTS if part_of(i.imported) == "show" and part_of(i.importer) not in SEES_SHOW | {None}
+    ] == []
 
 
 @pytest.mark.parametrize(

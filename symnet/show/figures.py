@@ -1,0 +1,46 @@
+"""Figures without a screen or global state, written the same to the last byte every time."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from matplotlib import rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from symnet.errors import SymnetError
+
+FORMATS = ("png", "svg", "pdf")
+# Widely readable sizes in points: names, entries, titles.
+SMALL, NORMAL, LARGE = 7.0, 9.0, 12.0
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty white figure of this size in inches, bound to no window."""
+    figure = Figure(figsize=(width, height), facecolor="white")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def draw(figure: Figure, format: str = "png", dpi: int = 150) -> bytes:
+    """The figure as the bytes of a file; the same figure gives the same bytes."""
+    if format not in FORMATS:
+        raise SymnetError(f"A picture cannot be written as {format!r}; choose one of {', '.join(FORMATS)}.")
+    # The date, the program's version and random element names are what would differ.
+    metadata: dict[str, None] = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[
+        format
+    ]
+    buffer = io.BytesIO()
+    with rc_context({"svg.hashsalt": "symnet", "svg.fonttype": "path"}):
+        figure.savefig(buffer, format=format, dpi=dpi, metadata=metadata)
+    return buffer.getvalue()
+
+
+def save_picture(figure: Figure, path: str | Path, dpi: int = 150) -> Path:
+    """The path, written; the format follows its ending (``.png``, ``.svg``, ``.pdf``)."""
+    target = Path(path)
+    content = draw(figure, target.suffix.lstrip(".").lower(), dpi)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(content)
+    return target
