@@ -106,9 +106,8 @@ class SharingPattern:
         inverse_row, inverse_column = np.full(self.output.size, -1), np.full(self.input.size, -1)
         inverse_row[row_of], inverse_column[column_of] = np.arange(row_of.size), np.arange(column_of.size)
         inside = (inverse_row[rows] >= 0) & (inverse_column[columns] >= 0)
-        ours = np.unravel_index(np.maximum(inverse_row[rows], 0), self.output.blocks[placed.output_block].shape)
-        theirs = np.unravel_index(np.maximum(inverse_column[columns], 0), self.input.blocks[placed.input_block].shape)
-        values = [np.asarray(v) for v in (*ours, *theirs)]
+        ours = _coordinates(inverse_row[rows], self.output.blocks[placed.output_block].shape)
+        values = [*ours, *_coordinates(inverse_column[columns], self.input.blocks[placed.input_block].shape)]
         return np.where(inside & placed.diagram.equalities_hold(values), self._label_at(placed, values), -1)
 
     def _label_at(self, placed: PlacedDiagram, values: list[np.ndarray] | tuple[np.ndarray, ...]) -> np.ndarray:
@@ -125,6 +124,11 @@ class SharingPattern:
 
     def __repr__(self) -> str:
         return f"SharingPattern({self.input!r} -> {self.output!r}: {self.dimension} maps)"
+
+
+def _coordinates(flat: np.ndarray, shape: tuple[int, ...]) -> list[np.ndarray]:
+    """Index along every axis of flat positions (those outside, -1, read as 0)."""
+    return [np.asarray(v) for v in np.unravel_index(np.maximum(flat, 0), shape)] if shape else []
 
 
 def _positions(tensor: TensorSpace, block: int) -> np.ndarray:

@@ -1,0 +1,77 @@
+"""A layer's parameters by diagram: in the order in which the derivation lists them, whatever the plan's layout."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from symnet.graph import Space
+from symnet.nn.linear import Linear
+from symnet.sharing import EquivariantMaps, SharingPattern
+
+
+def coefficients(layer: Linear) -> dict[tuple[str, str], Tensor]:
+    """For every pair (output, input) the coefficients ``(dimension, c_in, c_out)`` of ``maps.between(output, input)``.
+
+    They are differentiable functions of the layer's parameters.
+    """
+    maps = EquivariantMaps(layer.inputs, layer.outputs)
+    entries = [
+        matrix.view(table.height, layer.in_channels, table.width, layer.out_channels)
+        for table, matrix in zip(layer.plan.tables, layer.matrices(), strict=True)
+    ]
+    slots = {
+        (slot.tensor, slot.block, slot.term): (t, slot.start) for t, table in enumerate(layer.plan.tables) for slot in table.slots
+    }
+    rows = {}
+    for t, table in enumerate(layer.plan.tables):
+        for row in table.rows:
+            statistic = layer.plan.statistics[row.statistic]
+            rows[statistic.tensor, statistic.block, row.term] = t, row.start
+    found = {}
+    for s in layer.outputs:
+        for t in layer.inputs:
+            pattern = maps.between(s, t)
+            found[s, t] = _of_pair(pattern, entries, slots, rows, layer)
+    return found
+
+
+def _of_pair(pattern: SharingPattern, entries: list[Tensor], slots: dict, rows: dict, layer: Linear) -> Tensor:
+    parts = []
+    for placed in pattern.diagrams:
+        table, column = slots[pattern.output.name, placed.output_block, placed.diagram.output]
+        same, row = rows[pattern.input.name, placed.input_block, placed.diagram.input]
+        assert same == table
+        f_out, f_in = _representatives(placed.diagram.labels, placed.count)
+        parts.append(entries[table][row + f_in, :, column + f_out, :])
+    if not parts:
+        return entries[0].new_zeros(0, layer.in_channels, layer.out_channels)
+    return torch.cat(parts)
+
+
+def _representatives(labels: np.ndarray, count: int) -> tuple[Tensor, Tensor]:
+    flat = labels.reshape(-1)
+    first = np.full(count + 1, -1)
+    first[flat[::-1]] = np.arange(flat.size - 1, -1, -1)  # label -1 lands in the last place
+    rows, columns = np.divmod(first[:count], labels.shape[1])
+    return torch.from_numpy(rows), torch.from_numpy(columns)
+
+
+def bias_coefficients(layer: Linear) -> dict[str, Tensor] | None:
+    """For every output the coefficients ``(bias dimension, 1, c_out)`` of its equivariant biases."""
+    vector = layer.bias_vector()
+    if vector is None:
+        return None
+    constant = EquivariantMaps(Space(layer.outputs.neurons, {"constant": ""}), layer.outputs)
+    table = next(table for table in layer.plan.tables if not table.sizes)
+    columns = vector.view(table.width, 1, layer.out_channels)
+    starts = {(slot.tensor, slot.block, slot.pattern): slot.start for slot in table.slots}
+    found = {}
+    for s in layer.outputs:
+        parts = []
+        for placed in constant.between(s, "constant").diagrams:
+            f_out, _ = _representatives(placed.diagram.labels, placed.count)
+            parts.append(columns[starts[s, placed.output_block, placed.diagram.output.pattern] + f_out])
+        found[s] = torch.cat(parts)
+    return found

@@ -1,0 +1,259 @@
+"""Plans run in torch: statistics once, one product a table, every output written once.
+
+Two routes to the same values. ``run`` is made of differentiable operations and is what torch's transforms see (vmap,
+func.grad, compile, autocast). ``PlanFunction`` runs the same steps in place, saves little more than the inputs, and
+has a backward of its own: the adjoint plan, which is a plan again (``symnet.plan.adjoint``), so that it differentiates
+as often as one likes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from symnet.nn.compiled_plan import CompiledBlock, CompiledPlan, CompiledSlot
+from symnet.plan.views import assemble, read_block, restore_block
+
+# For every table its rows as matrices (batch * positions, features), each with the first row of the table's matrix:
+# one matrix if the rows were put side by side, one each if they are too large for that.
+Gathered = list[list[tuple[int, Tensor]]]
+
+
+def run(plan: CompiledPlan, tensors: Sequence[Tensor], matrices: Sequence[Tensor], bias: Tensor | None) -> list[Tensor]:
+    """The layer's outputs, in the order of ``plan.outputs``.
+
+    Args:
+        tensors: inputs in the order of ``plan.inputs``: ``(batch, *axes, in_channels)``.
+        matrices: one a table, ``(height * in_channels, width * out_channels)``.
+        bias: ``(width * out_channels,)`` of the table without axes.
+    """
+    return scatter(plan, gather(plan, tensors), matrices, bias, tensors[0].shape[0], in_place=False)
+
+
+def gather(plan: CompiledPlan, tensors: Sequence[Tensor], *, only_direct: bool = False) -> Gathered:
+    """The rows of every table, or of the direct ones only."""
+    statistics: list[Tensor] = []
+    for number, step in enumerate(plan.statistics):
+        if only_direct and number not in plan.direct_statistics:
+            statistics.append(tensors[0])  # not looked at
+            continue
+        if step.source is None:
+            array = read_block(tensors[step.tensor], step.block, step.dims, torch.permute)
+            array = _diagonal(array, step.diagonals)
+        else:
+            array = statistics[step.source]
+        statistics.append(array.mean(dim=step.averaged) if step.averaged else array)
+    gathered: Gathered = []
+    for table in plan.tables:
+        rows: list[tuple[int, Tensor]] = []
+        for row in table.rows if table.is_direct or not only_direct else ():
+            array = statistics[row.statistic]
+            rows.append((row.start, array if row.permutation is None else array.permute(row.permutation)))
+        if table.is_direct or len(rows) < 2:
+            gathered.append([(start, _flat(array)) for start, array in rows])
+        else:
+            gathered.append([(0, _flat(torch.cat([array for _, array in rows], dim=-1)))])
+    return gathered
+
+
+def _flat(array: Tensor) -> Tensor:
+    return array.reshape(array.shape[:-1].numel(), array.shape[-1])
+
+
+def _diagonal(array: Tensor, steps: Sequence[tuple[int, int]]) -> Tensor:
+    """A view of the diagonals: pairs of axes merged one after another."""
+    for first, second in steps:
+        array = array.diagonal(dim1=first, dim2=second).movedim(-1, first)
+    return array
+
+
+def scatter(
+    plan: CompiledPlan,
+    gathered: Gathered,
+    matrices: Sequence[Tensor],
+    bias: Tensor | None,
+    batch: int,
+    *,
+    in_place: bool,
+) -> list[Tensor]:
+    """The outputs from the rows. ``in_place`` only where nothing records the operations."""
+    mixed: list[Tensor | None] = []
+    for table, rows, matrix in zip(plan.tables, gathered, matrices, strict=True):
+        if table.is_direct:
+            mixed.append(None)
+            continue
+        ((_, joined),) = rows
+        product = joined @ matrix if table.sizes or bias is None else torch.addmm(bias, joined, matrix)
+        mixed.append(product.view(batch, *table.sizes, matrix.shape[1]))
+    outputs = []
+    for tensor in plan.outputs:
+        arrays = []
+        for block in tensor.blocks:
+            value = _sum_small(plan, block, mixed, matrices, batch, in_place)
+            for slot in block.direct:
+                value = _add_products(plan, slot, value, gathered[slot.table], matrices[slot.table], in_place)
+            arrays.append(restore_block(value, block.dims, torch.permute))
+        single = len(arrays) == 1
+        whole = arrays[0].reshape(batch, *tensor.space.shape, arrays[0].shape[-1]) if single else None
+        outputs.append(assemble(tensor.space.blocks, arrays, torch.cat) if whole is None else whole.contiguous())
+    return outputs
+
+
+def _sum_small(
+    plan: CompiledPlan,
+    block: CompiledBlock,
+    mixed: Sequence[Tensor | None],
+    matrices: Sequence[Tensor],
+    batch: int,
+    in_place: bool,
+) -> Tensor:
+    """The sum of the terms of a block that tables hold: small ones are first added into larger ones."""
+    values = []
+    for slot in block.small:
+        table = mixed[slot.table]
+        assert table is not None
+        channels = matrices[slot.table].shape[1] // plan.tables[slot.table].width
+        value = table.narrow(-1, slot.start * channels, slot.folded_size * channels)
+        value = value if slot.permutation is None else value.permute(slot.permutation)
+        for position in slot.missing:
+            value = value.unsqueeze(position)
+        values.append(value)
+    for number, into in enumerate(block.into):
+        if into is not None:
+            values[into] = values[into].add_(values[number]) if in_place else values[into] + values[number]
+    roots = [number for number, into in enumerate(block.into) if into is None]
+    plain = [values[number] for number in roots if not block.small[number].diagonals]
+    total = _broadcast_sum(plain, block, matrices, plan, batch)
+    for number in roots:
+        if steps := block.small[number].diagonals:
+            total = total if in_place else total.clone()
+            _diagonal(total, steps).add_(values[number])
+    return total
+
+
+def _broadcast_sum(
+    values: list[Tensor], block: CompiledBlock, matrices: Sequence[Tensor], plan: CompiledPlan, batch: int
+) -> Tensor:
+    """A new tensor of the block's full size: the values' sum, zeros if there are none."""
+    if not values:
+        channels = matrices[0].shape[1] // plan.tables[0].width
+        return matrices[0].new_zeros(batch, *block.sizes, block.dims.folded_size * channels)
+    total = values[0]
+    for value in values[1:]:
+        total = total + value
+    if tuple(total.shape[1:-1]) != block.sizes:
+        total = total.expand(batch, *block.sizes, total.shape[-1])
+    return total.contiguous()
+
+
+def _add_products(
+    plan: CompiledPlan, slot: CompiledSlot, value: Tensor, rows: list[tuple[int, Tensor]], matrix: Tensor, in_place: bool
+) -> Tensor:
+    """A block's value and the products of a direct table: large rows, multiplied where they lie."""
+    table = plan.tables[slot.table]
+    channels_in, channels_out = matrix.shape[0] // table.height, matrix.shape[1] // table.width
+    columns = matrix.narrow(1, slot.start * channels_out, slot.folded_size * channels_out)
+    for start, row in rows:
+        part = columns.narrow(0, start * channels_in, row.shape[1])
+        if in_place and slot.permutation is None:
+            _flat(value).addmm_(row, part)
+            continue
+        product = (row @ part).view(value.shape[0], *table.sizes, part.shape[1])
+        product = product if slot.permutation is None else product.permute(slot.permutation)
+        value = value.add_(product) if in_place else value + product
+    return value
+
+
+# ---- the route with its own backward --------------------------------------------------------------------------------
+def apply_plan(
+    plan: CompiledPlan, tensors: Sequence[Tensor], matrices: Sequence[Tensor], bias: Tensor | None
+) -> list[Tensor]:
+    """``run``, by the fastest route that the present torch transforms allow."""
+    transformed = torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
+    if transformed or torch.is_autocast_enabled(tensors[0].device.type):
+        return run(plan, tensors, matrices, bias)
+    return list(PlanFunction.apply(plan, bias, *tensors, *matrices))
+
+
+class PlanFunction(torch.autograd.Function):
+    """A plan as one operation. Saves inputs, matrices and the rows of small tables."""
+
+    @staticmethod
+    def forward(ctx: Any, plan: CompiledPlan, bias: Tensor | None, *arguments: Tensor) -> tuple[Tensor, ...]:
+        count = len(plan.plan.inputs)
+        tensors, matrices = arguments[:count], arguments[count:]
+        gathered = gather(plan, tensors)
+        outputs = scatter(plan, gathered, matrices, bias, tensors[0].shape[0], in_place=True)
+        kept = [None if table.is_direct else rows[0][1] for table, rows in zip(plan.tables, gathered, strict=True)]
+        ctx.plan, ctx.count, ctx.has_bias = plan, count, bias is not None
+        ctx.save_for_backward(*tensors, *matrices, *kept)
+        return tuple(outputs)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:  # type: ignore[override]
+        plan, count = ctx.plan, ctx.count
+        saved = ctx.saved_tensors
+        tensors, matrices, kept = saved[:count], saved[count : count + len(plan.tables)], saved[count + len(plan.tables) :]
+        needs_tensors = any(ctx.needs_input_grad[2 : 2 + count])
+        needs_matrices = any(ctx.needs_input_grad[2 + count :])
+        differentiable = torch.is_grad_enabled()  # a backward that is itself differentiated
+        columns = gather(plan.adjoint, gradients)
+        by_matrix: Sequence[Tensor | None] = [None] * len(matrices)
+        if needs_matrices:
+            rows = gather(plan, tensors) if differentiable else _rows_again(plan, tensors, kept)
+            by_matrix = [
+                _gram(plan, number, rows[number], columns[number], matrix) for number, matrix in enumerate(matrices)
+            ]
+        by_bias = _bias_gradient(plan, columns) if ctx.has_bias and ctx.needs_input_grad[1] else None
+        by_tensor: Sequence[Tensor | None] = [None] * count
+        if needs_tensors:
+            transposed = [_transpose(plan, number, matrix) for number, matrix in enumerate(matrices)]
+            batch = tensors[0].shape[0]
+            by_tensor = scatter(plan.adjoint, columns, transposed, None, batch, in_place=not differentiable)
+        return None, by_bias, *by_tensor, *by_matrix
+
+
+def _rows_again(plan: CompiledPlan, tensors: Sequence[Tensor], kept: Sequence[Tensor | None]) -> Gathered:
+    """The rows of all tables: those saved, and the large ones, which are views of the inputs."""
+    if all(table is not None for table in kept):
+        return [[(0, table)] for table in kept if table is not None]
+    fresh = gather(plan, tensors, only_direct=True)
+    return [[(0, saved)] if saved is not None else fresh[number] for number, saved in enumerate(kept)]
+
+
+def _scale(plan: CompiledPlan, table: int, like: Tensor, channels: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    rows, columns = plan.scales[table]
+    averaged = torch.as_tensor(rows, dtype=like.dtype, device=like.device).repeat_interleave(channels[0])
+    broadcast = torch.as_tensor(columns, dtype=like.dtype, device=like.device).repeat_interleave(channels[1])
+    return averaged, broadcast
+
+
+def _channels(plan: CompiledPlan, table: int, matrix: Tensor) -> tuple[int, int]:
+    return matrix.shape[0] // plan.tables[table].height, matrix.shape[1] // plan.tables[table].width
+
+
+def _transpose(plan: CompiledPlan, table: int, matrix: Tensor) -> Tensor:
+    """The adjoint's matrix: ``M^T[slot, row] * N_slot / N_row``."""
+    averaged, broadcast = _scale(plan, table, matrix, _channels(plan, table, matrix))
+    return (matrix * (broadcast / averaged[:, None])).t()
+
+
+def _gram(
+    plan: CompiledPlan, table: int, rows: list[tuple[int, Tensor]], columns: list[tuple[int, Tensor]], matrix: Tensor
+) -> Tensor:
+    """Gradient of a table's matrix: rows times gradients, summed over batch and positions."""
+    blocks = [torch.cat([row.t() @ column for _, column in columns], dim=1) for _, row in rows]
+    product = blocks[0] if len(blocks) == 1 else torch.cat(blocks)
+    _, broadcast = _scale(plan, table, matrix, _channels(plan, table, matrix))
+    return product * broadcast
+
+
+def _bias_gradient(plan: CompiledPlan, columns: Gathered) -> Tensor:
+    number = next(n for n, table in enumerate(plan.tables) if not table.sizes)
+    ((_, column),) = columns[number]
+    channels = column.shape[1] // plan.tables[number].width
+    _, broadcast = _scale(plan, number, column, (1, channels))
+    return column.sum(0) * broadcast

@@ -1,0 +1,195 @@
+"""Initial coefficients that keep the variance of features through depth, from the orbits' sizes.
+
+Diagrams overlap: the total mean of a tensor is part of its row means, and these are part of the tensor. So draws that
+are independent diagram by diagram would let means grow with every layer, faster the wider the network. We draw
+independently for *centred* diagrams instead: a statistic minus its own averages (the components of an analysis of
+variance), which are uncorrelated. Every component lambda of an output then has a variance of its own,
+
+    v_out(lambda) = sum over rows of the same axes  a * c_in * v_in(row),
+
+and coefficients of variance ``a = v*_out(lambda) / (c_in * sum_rows v*_in)`` make ``v*`` a fixed point of the layer. The
+shares ``v*`` of a tensor are proportional to the square roots of those that independent weights have (1 for its own
+entries, 1/n for a mean over n), and sum to 1. Finally the centred diagrams are written in the diagrams that layers
+use: subtract each drawn coefficient from the diagrams that average one more part, and so on with alternating signs.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from symnet.plan import LayerPlan
+from symnet.plan.steps import Row, Slot, Table
+from symnet.sharing.patterns import Pattern
+
+
+def draw_matrices(plan: LayerPlan, in_channels: int, out_channels: int, gain: float = 1.0) -> list[Tensor]:
+    """Parameters for every table: ``(height, c_in, width, c_out)``, or ``(parameters, c_in, c_out)`` where entries are tied.
+
+    Drawn with torch's default generator, in float32 on the CPU.
+    """
+    columns, rows = _column_shares(plan), _row_shares(plan)
+    drawn = []
+    for number, table in enumerate(plan.tables):
+        valid = np.ones((table.height, table.width)) if table.index is None else (table.index >= 0).astype(float)
+        weight = rows[number] @ valid  # of every column, the input variance that reaches it
+        deviation = gain * np.sqrt(columns[number] / (in_channels * np.maximum(weight, 1e-30)))
+        noise = torch.randn(*_stored_shape(table, in_channels, out_channels))
+        if table.index is None:
+            drawn.append(noise * torch.from_numpy(deviation).float()[:, None])
+            continue
+        per_parameter = np.zeros(table.parameters)
+        _, places = np.nonzero(table.index >= 0)
+        np.maximum.at(per_parameter, table.index[table.index >= 0], deviation[places])
+        drawn.append(noise * torch.from_numpy(per_parameter).float()[:, None, None])
+    return _from_centred(plan, drawn)
+
+
+def _stored_shape(table: Table, in_channels: int, out_channels: int) -> tuple[int, ...]:
+    if table.index is None:
+        return table.height, in_channels, table.width, out_channels
+    return table.parameters, in_channels, out_channels
+
+
+# ---- shares of variance -----------------------------------------------------------------------------------------------
+def _share(pattern: Pattern, kept: tuple[int, ...]) -> float:
+    """Variance of the centred component of independent entries of variance 1, as a mean of squares over the pattern."""
+    share = 1.0
+    for number, part in enumerate(pattern.parts):
+        share *= (1 - 1 / part.size) if number in kept else 1 / part.size
+    return share
+
+
+def _coverage(slot: Slot) -> float:
+    """Fraction of a block's entries that lie on the diagonal of the slot's pattern."""
+    return math.prod(part.size ** (1 - len(part.dims)) for part in slot.pattern.parts)
+
+
+def _column_shares(plan: LayerPlan) -> list[np.ndarray]:
+    """For every table and column, the variance that this term shall have in its output."""
+    found = [np.zeros(table.width) for table in plan.tables]
+    for slots in plan.slots.values():
+        shares = [math.sqrt(_share(slot.pattern, slot.order)) for _, slot in slots]
+        total = sum(share * _coverage(slot) for share, (_, slot) in zip(shares, slots, strict=True))
+        for share, (table, slot) in zip(shares, slots, strict=True):
+            found[table][slot.start : slot.start + slot.dims.folded_size] = share / total
+    return found
+
+
+def _row_shares(plan: LayerPlan) -> list[np.ndarray]:
+    """For every table and row, the variance of the centred statistic, when its tensor has variance 1 shared as above."""
+    totals: dict[tuple[str, int, Pattern], float] = {}
+    parts = {(row.statistic, frozenset(row.order)): row for table in plan.tables for row in table.rows}
+    for row in parts.values():
+        statistic = plan.statistics[row.statistic]
+        key = statistic.tensor, statistic.block, statistic.pattern
+        totals[key] = totals.get(key, 0.0) + math.sqrt(_share(statistic.pattern, statistic.kept))
+    found = []
+    for table in plan.tables:
+        shares = np.zeros(table.height)
+        for row in table.rows:
+            statistic = plan.statistics[row.statistic]
+            total = totals[statistic.tensor, statistic.block, statistic.pattern]
+            share = math.sqrt(_share(statistic.pattern, statistic.kept)) / total
+            shares[row.start : row.start + statistic.folded_size] = share
+        found.append(shares)
+    return found
+
+
+# ---- from centred diagrams to diagrams ----------------------------------------------------------------------------------
+def _from_centred(plan: LayerPlan, drawn: list[Tensor]) -> list[Tensor]:
+    rows = {_row_key(plan, row, _parts(plan, row)): (t, row) for t, table in enumerate(plan.tables) for row in table.rows}
+    slots = {
+        (slot.tensor, slot.block, slot.pattern, frozenset(slot.order)): (t, slot)
+        for t, table in enumerate(plan.tables)
+        for slot in table.slots
+    }
+    result = [values.clone() for values in drawn]
+    for t, table in enumerate(plan.tables):
+        for removed in _removable(table):
+            left = [axis for axis in range(len(table.sizes)) if axis not in removed]
+            # Slots whose smaller term lies in one table with its axes in one order ask for the same smaller rows.
+            groups: dict[tuple[int, tuple[int, ...]], list[tuple[Slot, Slot]]] = {}
+            for slot in table.slots:
+                kept = [slot.order[axis] for axis in left]
+                if (found := slots.get((slot.tensor, slot.block, slot.pattern, frozenset(kept)))) is not None:
+                    axes = tuple(left[kept.index(part)] for part in found[1].order)
+                    groups.setdefault((found[0], axes), []).append((slot, found[1]))
+            for (target, axes), slot_pairs in groups.items():
+                row_pairs = []
+                for row in table.rows:
+                    parts = _parts(plan, row)
+                    smaller = rows.get(_row_key(plan, row, tuple(parts[axis] for axis in axes)))
+                    if smaller is not None and smaller[0] == target:
+                        row_pairs.append((row, smaller[1]))
+                sign = -1.0 if len(removed) % 2 else 1.0
+                _accumulate(plan, (t, drawn[t]), (target, result[target]), row_pairs, slot_pairs, sign)
+    return result
+
+
+def _removable(table: Table) -> Iterator[tuple[int, ...]]:
+    """Sets of axes of which none outside is a child."""
+    slot = table.slots[0]
+    parents = [{slot.order.index(p) for _, p in slot.pattern.parts[part].parents} for part in slot.order]
+    for size in range(1, len(table.sizes) + 1):
+        for removed in itertools.combinations(range(len(table.sizes)), size):
+            if all(axis in removed or not parents[axis] & set(removed) for axis in range(len(table.sizes))):
+                yield removed
+
+
+def _parts(plan: LayerPlan, row: Row) -> tuple[int, ...]:
+    """The part of the statistic's pattern that each axis of the table is."""
+    return tuple(plan.statistics[row.statistic].kept[axis] for axis in row.order)
+
+
+def _row_key(plan: LayerPlan, row: Row, parts: tuple[int, ...]) -> tuple[str, int, Pattern, tuple[int, ...]]:
+    statistic = plan.statistics[row.statistic]
+    return statistic.tensor, statistic.block, statistic.pattern, parts
+
+
+def _accumulate(
+    plan: LayerPlan,
+    source: tuple[int, Tensor],
+    target: tuple[int, Tensor],
+    row_pairs: list[tuple[Row, Row]],
+    slot_pairs: list[tuple[Slot, Slot]],
+    sign: float,
+) -> None:
+    """Add the source table's drawn coefficients to those of the target's smaller diagrams, with a sign."""
+    from_rows, to_rows = _ranges([(a.start, b.start, plan.statistics[a.statistic].folded_size) for a, b in row_pairs])
+    from_columns, to_columns = _ranges([(a.start, b.start, a.dims.folded_size) for a, b in slot_pairs])
+    from_table, to_table = plan.tables[source[0]], plan.tables[target[0]]
+    if from_table.index is None and to_table.index is None:
+        values = source[1][from_rows][:, :, from_columns].permute(0, 2, 1, 3)
+        target[1].permute(0, 2, 1, 3).index_put_((to_rows[:, None], to_columns[None, :]), sign * values, accumulate=True)
+        return
+    ours = _numbers(from_table)[from_rows[:, None], from_columns[None, :]]
+    theirs = _numbers(to_table)[to_rows[:, None], to_columns[None, :]]
+    pairs = torch.stack([ours, theirs], dim=-1)[(ours >= 0) & (theirs >= 0)].unique(dim=0)
+    _flat(to_table, target[1]).index_add_(0, pairs[:, 1], sign * _flat(from_table, source[1]).index_select(0, pairs[:, 0]))
+
+
+def _ranges(starts: list[tuple[int, int, int]]) -> tuple[Tensor, Tensor]:
+    first = [torch.arange(a, a + size) for a, _, size in starts]
+    second = [torch.arange(b, b + size) for _, b, size in starts]
+    empty = torch.zeros(0, dtype=torch.long)
+    return torch.cat([*first, empty]), torch.cat([*second, empty])
+
+
+def _numbers(table: Table) -> Tensor:
+    """Parameter of every entry of a table's matrix, -1 for none."""
+    if table.index is not None:
+        return torch.tensor(table.index)
+    return torch.arange(table.height * table.width).view(table.height, table.width)
+
+
+def _flat(table: Table, values: Tensor) -> Tensor:
+    """Parameters one after another, ``(parameters, c_in, c_out)``: a view wherever they are stored so."""
+    if table.index is not None:
+        return values
+    return values.permute(0, 2, 1, 3).reshape(-1, values.shape[1], values.shape[3])

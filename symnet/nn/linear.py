@@ -1,0 +1,213 @@
+"""nn.Linear: the complete equivariant linear layer between two spaces over a graph's neurons."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+
+import torch
+from torch import Tensor, nn
+
+from symnet.errors import ShapeError, TooLargeError
+from symnet.graph import NeuronGraph, Space, SpaceLike
+from symnet.nn.compiled_plan import CompiledPlan
+from symnet.nn.executor import apply_plan
+from symnet.nn.features import Features, check_features
+from symnet.nn.initialization import draw_matrices
+from symnet.plan import LayerPlan, describe, lower
+from symnet.plan.steps import Table
+from symnet.sharing import EquivariantMaps
+
+PARAMETER_LIMIT = 2**28  # parameters of one layer; 1 GiB in float32
+
+
+@lru_cache(maxsize=64)
+def compile_plan(inputs: Space, outputs: Space) -> CompiledPlan:
+    """The compiled plan between two spaces; layers between the same spaces share it."""
+    return CompiledPlan(lower(EquivariantMaps(inputs, outputs)))
+
+
+class Linear(nn.Module):
+    """All equivariant linear maps from one space of weights to another, one coefficient an orbit and channel pair.
+
+    Args:
+        graph: the architecture whose weights are read.
+        in_channels, out_channels: features of every weight, last dim.
+        inputs, outputs: axis notation by name, or names of the graph's tensors; default all its tensors.
+        bias: whether an equivariant bias is added.
+        gain: standard deviation of the outputs for inputs of standard deviation 1, at initialisation.
+
+    Shapes:
+        input ``{name: (batch, *axes, in_channels)}``, output ``{name: (batch, *axes, out_channels)}``.
+
+    Raises:
+        ShapeError: features that do not fit.
+        TooLargeError: more parameters than fit; names the tensors they come from.
+
+    Example:
+        >>> import symnet as sn
+        >>> graph = sn.NeuronGraph({"in": sn.Fixed(2), "h": sn.Symmetric(8)}, {"0.weight": "h in", "0.bias": "h"})
+        >>> layer = sn.nn.Linear(graph, in_channels=1, out_channels=4)
+        >>> layer.dimension, sum(p.numel() for p in layer.parameters())
+        (18, 84)
+
+    Source: Zhou et al. 2023 (arXiv 2302.14040), for any architecture by orbits (Ravanbakhsh et al. 2017).
+    """
+
+    def __init__(
+        self,
+        graph: NeuronGraph,
+        in_channels: int,
+        out_channels: int,
+        *,
+        inputs: SpaceLike = None,
+        outputs: SpaceLike = None,
+        bias: bool = True,
+        gain: float = 1.0,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        for name, channels in (("in_channels", in_channels), ("out_channels", out_channels)):
+            if not isinstance(channels, int) or channels < 1:
+                raise ShapeError(f"{name}={channels!r}: a layer needs a whole number of channels, at least 1.")
+        self.graph = graph
+        self.in_channels, self.out_channels, self.gain = in_channels, out_channels, gain
+        self._spaces = graph.space(inputs), graph.space(outputs)
+        self._compiled = compile_plan(*self._spaces)
+        self._check_size()
+        self.tables = nn.ParameterDict()
+        for table, name in zip(self.plan.tables, _names(self.plan), strict=True):
+            if table.parameters:
+                self.tables[name] = nn.Parameter(torch.empty(_shape(table, in_channels, out_channels), device=device, dtype=dtype))
+        count = self.plan.bias_dimension
+        self.bias = nn.Parameter(torch.empty(count, out_channels, device=device, dtype=dtype)) if bias else None
+        self.reset_parameters()
+
+    # ---- what it is ---------------------------------------------------------------------------------------------
+    @property
+    def plan(self) -> LayerPlan:
+        """What runs: statistics, tables, outputs, and their cost."""
+        return self._compiled.plan
+
+    @property
+    def inputs(self) -> Space:
+        return self._spaces[0]
+
+    @property
+    def outputs(self) -> Space:
+        return self._spaces[1]
+
+    @property
+    def dimension(self) -> int:
+        """Number of equivariant maps: parameters per pair of channels."""
+        return self.plan.dimension
+
+    def reset_parameters(self) -> None:
+        """Draw new parameters: outputs of variance ``gain**2`` for inputs of variance 1; biases zero."""
+        with torch.no_grad():
+            drawn = draw_matrices(self.plan, self.in_channels, self.out_channels, self.gain)
+            for name, values in zip(_names(self.plan), drawn, strict=True):
+                if name in self.tables:
+                    self.tables[name].copy_(values.reshape(self.tables[name].shape))
+            if self.bias is not None:
+                self.bias.zero_()
+
+    # ---- running it ---------------------------------------------------------------------------------------------
+    def matrices(self) -> list[Tensor]:
+        """For every table of the plan its matrix, ``(height * in_channels, width * out_channels)``."""
+        found = []
+        for number, (table, name) in enumerate(zip(self.plan.tables, _names(self.plan), strict=True)):
+            shape = table.height * self.in_channels, table.width * self.out_channels
+            if table.index is None:
+                found.append(self.tables[name].view(shape))
+                continue
+            index = self._index(number, "index", table.index)
+            like = self.tables[name] if name in self.tables else self._like().new_zeros(0, self.in_channels, self.out_channels)
+            padded = torch.cat([like, like.new_zeros(1, *like.shape[1:])])  # -1, no parameter, reads the zero at the end
+            found.append(padded[index].permute(0, 2, 1, 3).reshape(shape))
+        return found
+
+    def bias_vector(self) -> Tensor | None:
+        """Bias of every column of the table without axes, ``(width * out_channels,)``."""
+        if self.bias is None:
+            return None
+        for number, table in enumerate(self.plan.tables):
+            if not table.sizes:
+                if table.bias_index is None:
+                    return self.bias.view(-1)
+                padded = torch.cat([self.bias, self.bias.new_zeros(1, self.out_channels)])
+                return padded[self._index(number, "bias", table.bias_index)].reshape(-1)
+        return None
+
+    def forward(self, x: Mapping[str, Tensor]) -> Features:
+        check_features(x, self.inputs, "Linear got", self.in_channels)
+        tensors = [x[name] for name in self.inputs]
+        outputs = apply_plan(self._compiled, tensors, self.matrices(), self.bias_vector())
+        return dict(zip(self.outputs, outputs, strict=True))
+
+    # ---- details ------------------------------------------------------------------------------------------------
+    def _like(self) -> Tensor:
+        return next(self.parameters())
+
+    def _index(self, table: int, kind: str, values: object) -> Tensor:
+        """An index on the parameters' device, made once; never part of the state dict."""
+        cache: dict[tuple[int, str, str], Tensor] = self.__dict__.setdefault("_indices", {})
+        key = table, kind, str(self._like().device)
+        if key not in cache:
+            cache[key] = torch.tensor(values, device=self._like().device)
+        return cache[key]
+
+    def _check_size(self) -> None:
+        count = self.plan.cost(self.in_channels, self.out_channels).parameters
+        if count <= PARAMETER_LIMIT:
+            return
+        table = max(self.plan.tables, key=lambda table: table.height * table.width)
+        ours = max(table.slots, key=lambda slot: slot.dims.folded_size)
+        row = max(table.rows, key=lambda row: self.plan.statistics[row.statistic].folded_size)
+        theirs = self.plan.statistics[row.statistic]
+        raise TooLargeError(
+            f"This layer would have {count:,} parameters ({self.plan.dimension:,} maps with {self.in_channels} to {self.out_channels} "
+            f"channels); the limit is {PARAMETER_LIMIT:,}. Most belong to the table [{table.name}], from input '{theirs.tensor}' "
+            f"({theirs.folded_size} fixed positions a neuron) to output '{ours.tensor}' ({ours.dims.folded_size}). Permute that set "
+            "(with_groups), use fewer channels, or leave the tensor out of inputs= or outputs=."
+        )
+
+    def __getstate__(self) -> dict[str, object]:
+        state = self.__dict__.copy()
+        state.pop("_compiled")  # shared, and made again from the spaces
+        state.pop("_indices", None)
+        return state
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        super().__setstate__(state)
+        self._compiled = compile_plan(*self._spaces)
+
+    def extra_repr(self) -> str:
+        return (
+            f"{self.in_channels} -> {self.out_channels} channels, {len(self.inputs)} -> {len(self.outputs)} tensors, "
+            f"{self.dimension} maps, bias={self.bias is not None}"
+        )
+
+    def describe(self) -> str:
+        """The plan with this layer's channels."""
+        return describe(self.plan, self.in_channels, self.out_channels)
+
+
+def _shape(table: Table, in_channels: int, out_channels: int) -> tuple[int, ...]:
+    if table.index is None:
+        return table.height, in_channels, table.width, out_channels
+    return table.parameters, in_channels, out_channels
+
+
+@lru_cache(maxsize=64)
+def _names(plan: LayerPlan) -> tuple[str, ...]:
+    """A state-dict key for every table: its axes; dots would nest, so they become slashes."""
+    found: dict[str, None] = {}
+    for table in plan.tables:
+        base = table.name.replace(".", "/")
+        name, number = base, 2
+        while name in found:
+            name, number = f"{base} ({number})", number + 1
+        found[name] = None
+    return tuple(found)

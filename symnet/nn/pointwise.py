@@ -1,0 +1,28 @@
+"""Pointwise nonlinearities: the same function of every entry commutes with every permutation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from symnet.nn.features import Features
+
+
+class Pointwise(nn.Module):
+    """A module applied to every tensor of the features, entry by entry.
+
+    Args:
+        module: acts on each entry or on the channels (the last dim): ReLU, GELU, LayerNorm(channels), Linear(channels, c) ...
+            A module that mixes other dims would break equivariance; ``sn.verify.equivariance`` tells.
+
+    Shapes:
+        ``{name: (batch, *axes, channels)}`` to ``{name: (batch, *axes, channels')}``.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, x: Mapping[str, Tensor]) -> Features:
+        return {name: self.module(tensor) for name, tensor in x.items()}

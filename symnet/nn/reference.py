@@ -1,0 +1,99 @@
+"""The slow twin of ``Linear``: one dense matrix a pair of tensors, from orbit labels. It never sees a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from symnet.graph import Space
+from symnet.nn.coefficients import bias_coefficients, coefficients
+from symnet.nn.features import Features, check_features
+from symnet.nn.linear import Linear
+from symnet.sharing import EquivariantMaps, SharingPattern
+
+
+class DenseLinear(nn.Module):
+    """An equivariant linear layer as dense matrices: exact, slow, and written from the theory alone.
+
+    Every orbit of index pairs has the weight ``sum over diagrams that contain it, coefficient * scale``, a diagram's
+    scale being one over the number of entries it averages; the matrix is the orbits' weights looked up by the orbit
+    labels. Parameters are those of the layer it is made from.
+
+    Args:
+        inputs, outputs: the spaces.
+        coefficients: for every pair (output, input) the diagrams' coefficients ``(dimension, c_in, c_out)``.
+        biases: for every output the bias diagrams' coefficients ``(bias dimension, 1, c_out)``, or None.
+    """
+
+    def __init__(
+        self,
+        inputs: Space,
+        outputs: Space,
+        coefficients: Mapping[tuple[str, str], Tensor],
+        biases: Mapping[str, Tensor] | None,
+    ) -> None:
+        super().__init__()
+        self.inputs, self.outputs = inputs, outputs
+        self.pairs = [(s, t) for s in outputs for t in inputs]
+        self.weights = nn.ParameterList([nn.Parameter(coefficients[pair].detach().clone()) for pair in self.pairs])
+        self.biases = None
+        if biases is not None:
+            self.biases = nn.ParameterList([nn.Parameter(biases[s].detach().clone()) for s in outputs])
+        maps = EquivariantMaps(inputs, outputs)
+        constant = EquivariantMaps(Space(outputs.neurons, {"constant": ""}), outputs)
+        self._lookup = [_labels_and_change(maps.between(s, t)) for s, t in self.pairs]
+        self._bias_lookup = [_labels_and_change(constant.between(s, "constant")) for s in outputs]
+
+    @classmethod
+    def from_layer(cls, layer: Linear) -> DenseLinear:
+        """The twin of a layer, with a copy of its parameters.
+
+        Raises:
+            TooLargeError: the matrices would not fit.
+        """
+        return cls(layer.inputs, layer.outputs, coefficients(layer), bias_coefficients(layer))
+
+    def matrix(self, output: str, input: str) -> Tensor:
+        """The dense map ``(output size, input size, c_in, c_out)``."""
+        number = self.pairs.index((output, input))
+        return _dense(self.weights[number], *self._lookup[number])
+
+    def forward(self, x: Mapping[str, Tensor]) -> Features:
+        check_features(x, self.inputs, "DenseLinear got")
+        batch = next(iter(x.values())).shape[0]
+        result: Features = {}
+        for number, (s, tensor) in enumerate(self.outputs.items()):
+            total: Tensor | None = None
+            for t in self.inputs:
+                flat = x[t].reshape(batch, self.inputs[t].size, x[t].shape[-1])
+                term = torch.einsum("bjc,ijcd->bid", flat, self.matrix(s, t))
+                total = term if total is None else total + term
+            assert total is not None
+            if self.biases is not None:
+                total = total + _dense(self.biases[number], *self._bias_lookup[number])[:, 0, 0, :]
+            result[s] = total.reshape(batch, *tensor.shape, total.shape[-1])
+        return result
+
+
+def _dense(weights: Tensor, labels: Tensor, change: Tensor) -> Tensor:
+    by_orbit = torch.einsum("po,pcd->ocd", change.to(weights), weights)
+    return by_orbit[labels.to(weights.device)]
+
+
+def _labels_and_change(pattern: SharingPattern) -> tuple[Tensor, Tensor]:
+    """Orbit labels, and the change of basis ``(dimension, dimension)`` from diagrams to orbit indicators.
+
+    Every diagram is evaluated at one index pair of every orbit: being equivariant, it is constant on orbits.
+    """
+    labels = pattern.labels()
+    _, first = np.unique(labels, return_index=True)
+    rows, columns = np.divmod(first, max(labels.shape[1], 1))
+    change = np.zeros((pattern.dimension, pattern.dimension))
+    for placed in pattern.diagrams:
+        parameter = pattern.evaluate(placed, rows, columns)
+        orbits = np.flatnonzero(parameter >= 0)
+        change[parameter[orbits], orbits] += 1 / placed.diagram.input.dropped_size
+    return torch.from_numpy(labels), torch.from_numpy(change)

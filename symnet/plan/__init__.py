@@ -1,0 +1,8 @@
+"""Layer plans: what a layer computes, torch-free, with its cost and a numpy interpreter."""
+
+from symnet.plan.interpreter import run_plan
+from symnet.plan.layer_plan import Cost, LayerPlan, describe
+from symnet.plan.lowering import lower, make_plan
+from symnet.plan.steps import Row, Slot, Statistic, Table
+
+__all__ = ["Cost", "LayerPlan", "Row", "Slot", "Statistic", "Table", "describe", "lower", "make_plan", "run_plan"]

@@ -1,0 +1,192 @@
+"""From spaces to a plan: which statistics, which tables, and where ties and gaps must be looked up."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+
+from symnet.errors import GraphError, TooLargeError
+from symnet.graph.neuron_graph import NeuronGraph, SpaceLike
+from symnet.graph.space import Space
+from symnet.plan.layer_plan import LayerPlan
+from symnet.plan.steps import Row, Slot, Statistic, Table
+from symnet.sharing.diagrams import Diagram
+from symnet.sharing.dims import BlockDims, dims_of
+from symnet.sharing.patterns import Pattern, Signature, Term, all_orderings, terms
+from symnet.sharing.equivariant_maps import EquivariantMaps, derive
+
+MATRIX_LIMIT = 2**31  # entries of one table's matrix
+
+Place = tuple[str, int, BlockDims]  # tensor, number of the block, its dims
+
+
+def make_plan(graph: NeuronGraph, *, inputs: SpaceLike = None, outputs: SpaceLike = None) -> LayerPlan:
+    """The plan of the complete equivariant linear layer between two spaces (default: all weights to all weights).
+
+    Raises:
+        GraphError: a space is empty or not over the graph's neurons.
+        TooLargeError: a table would not fit; names the tensors.
+    """
+    maps = derive(graph, inputs=inputs, outputs=outputs)
+    for kind, space in (("inputs", maps.inputs), ("outputs", maps.outputs)):
+        if not space:
+            raise GraphError(f"A layer needs at least one tensor among its {kind}.")
+    return lower(maps)
+
+
+def lower(maps: EquivariantMaps) -> LayerPlan:
+    """The plan of all maps of a derivation."""
+    sources, targets = _places(maps.inputs), _places(maps.outputs)
+    reachable = {term.signature for _, _, dims in targets for term in terms(dims)}
+    statistics: list[Statistic] = []
+    rows: dict[Signature, list[tuple[int, Term, Place]]] = {}
+    for place in sources:
+        wanted = [term for term in all_orderings(place[2]) if term.signature in reachable]
+        number = _add_statistics(place, wanted, statistics)
+        for term in wanted:
+            rows.setdefault(term.signature, []).append((number[term.pattern, frozenset(term.kept)], term, place))
+    slots: dict[Signature, list[tuple[Term, Place]]] = {}
+    for place in targets:
+        for term in terms(place[2]):
+            if term.signature in rows:
+                slots.setdefault(term.signature, []).append((term, place))
+    doubtful = _doubtful_blocks(sources, targets)
+    tables = [
+        _make_table(signature, rows[signature], slots[signature], statistics, doubtful)
+        for signature in sorted(slots, key=lambda signature: (-len(signature), signature))
+    ]
+    tables = [table for table in tables if table.parameters or table.bias_parameters]
+    plan = LayerPlan(maps.inputs, maps.outputs, tuple(statistics), tuple(tables))
+    assert plan.dimension == maps.dimension, (plan.dimension, maps.dimension)
+    assert plan.bias_dimension == maps.bias_dimension, (plan.bias_dimension, maps.bias_dimension)
+    return plan
+
+
+def _places(space: Space) -> list[Place]:
+    known: dict[object, BlockDims] = {}
+    found = []
+    for tensor in space.values():
+        for number, block in enumerate(tensor.blocks):
+            dims = known.setdefault(block.instances, dims_of(block, space.neurons))
+            found.append((tensor.name, number, dims))
+    return found
+
+
+def _add_statistics(
+    place: Place, wanted: list[Term], statistics: list[Statistic]
+) -> dict[tuple[Pattern, frozenset[int]], int]:
+    """Add a block's statistics, largest first, each computed from the smallest that still has its axes."""
+    tensor, block, dims = place
+    number: dict[tuple[Pattern, frozenset[int]], int] = {}
+    for term in sorted(wanted, key=lambda term: -len(term.kept)):
+        key = term.pattern, frozenset(term.kept)
+        if key in number:
+            continue
+        larger = [n for (pattern, kept), n in number.items() if pattern == term.pattern and kept > key[1]]
+        source = min(larger, key=lambda n: statistics[n].size, default=None)
+        number[key] = len(statistics)
+        statistics.append(Statistic(tensor, block, dims, term.pattern, tuple(sorted(term.kept)), source))
+    return number
+
+
+def _doubtful_blocks(sources: list[Place], targets: list[Place]) -> set[BlockDims]:
+    """Blocks with a pair that may have ties or gaps: folded groups, folded parents, or few neurons for the dims.
+
+    All other pairs have a parameter for every entry, and need not be looked at one by one.
+    """
+    blocks = {dims for _, _, dims in (*sources, *targets)}
+    counts = {dims: Counter(dims.dims[k].symbol for k in dims.sym) for dims in blocks}
+    most: Counter[str | None] = Counter()
+    for count in counts.values():
+        most |= count
+    return {
+        dims
+        for dims in blocks
+        if not dims.is_plain or any(most[dims.dims[k].symbol] + counts[dims][dims.dims[k].symbol] > dims.dims[k].size for k in dims.sym)
+    }
+
+
+def _make_table(
+    signature: Signature,
+    given: list[tuple[int, Term, Place]],
+    wanted: list[tuple[Term, Place]],
+    statistics: list[Statistic],
+    doubtful: set[BlockDims],
+) -> Table:
+    # The axes' order is free: taking the first input's spares transposing it.
+    first = given[0][1]
+    axes = sorted(range(len(signature)), key=lambda a: first.pattern.parts[first.kept[a]].dims)
+    rows, height = [], 0
+    for number, term, (_, _, dims) in given:
+        order = tuple(statistics[number].kept.index(term.kept[a]) for a in axes)
+        rows.append(Row(number, order, term, height))
+        height += dims.folded_size
+    slots, width = [], 0
+    for term, (tensor, block, dims) in wanted:
+        slots.append(Slot(tensor, block, dims, tuple(term.kept[a] for a in axes), term, width))
+        width += dims.folded_size
+    if height * width > MATRIX_LIMIT:
+        raise TooLargeError(_too_large(signature, height, width, given, wanted))
+    sizes = tuple(given[0][1].kept_sizes[a] for a in axes)
+    index = _index(rows, [p for _, _, p in given], slots, height, width, doubtful)
+    bias_index = None if signature else _bias_index(slots, width)
+    return Table(signature, sizes, tuple(rows), tuple(slots), height, width, index, bias_index)
+
+
+def _index(
+    rows: list[Row], places: list[Place], slots: list[Slot], height: int, width: int, doubtful: set[BlockDims]
+) -> np.ndarray | None:
+    special: dict[tuple[int, int], Diagram] = {}
+    for s, slot in enumerate(slots):
+        for r, row in enumerate(rows):
+            ours, theirs = slot.dims, places[r][2]
+            if ours in doubtful or theirs in doubtful:
+                diagram = Diagram(ours + theirs, len(ours.dims), slot.term, row.term)
+                if not diagram.is_free:
+                    special[s, r] = diagram
+    if not special:
+        return None
+    index = np.full((height, width), -1)
+    offset = 0
+    for s, slot in enumerate(slots):
+        for r, row in enumerate(rows):
+            f_out, f_in = slot.dims.folded_size, places[r][2].folded_size
+            if (s, r) in special:
+                labels, count = special[s, r].labels, special[s, r].count
+            else:
+                labels, count = np.arange(f_out * f_in).reshape(f_out, f_in), f_out * f_in
+            entries = np.where(labels >= 0, labels + offset, -1)
+            index[row.start : row.start + f_in, slot.start : slot.start + f_out] = entries.T
+            offset += count
+    index.flags.writeable = False
+    return index
+
+
+def _bias_index(slots: list[Slot], width: int) -> np.ndarray | None:
+    """Parameters of the biases: an equivariant bias is a map from a scalar."""
+    scalar = BlockDims(())
+    (constant,) = terms(scalar)
+    diagrams = [Diagram(slot.dims + scalar, len(slot.dims.dims), slot.term, constant) for slot in slots]
+    if all(diagram.is_free for diagram in diagrams):
+        return None
+    index, offset = np.full(width, -1), 0
+    for slot, diagram in zip(slots, diagrams, strict=True):
+        labels = diagram.labels[:, 0]
+        index[slot.start : slot.start + len(labels)] = np.where(labels >= 0, labels + offset, -1)
+        offset += diagram.count
+    index.flags.writeable = False
+    return index
+
+
+def _too_large(
+    signature: Signature, height: int, width: int, given: list[tuple[int, Term, Place]], wanted: list[tuple[Term, Place]]
+) -> str:
+    theirs = max(given, key=lambda entry: entry[2][2].folded_size)[2]
+    ours = max(wanted, key=lambda entry: entry[1][2].folded_size)[1]
+    axes = " ".join(symbol for symbol, _ in signature) or "none"
+    return (
+        f"The table on axes [{axes}] would have {height} by {width} parameters for each pair of channels. "
+        f"Most of them come from input '{theirs[0]}' ({theirs[2].folded_size} fixed positions a neuron) and output '{ours[0]}' "
+        f"({ours[2].folded_size}). Make a set of these permuted (with_groups), or leave the tensor out of inputs= or outputs=."
+    )
