@@ -49,7 +49,7 @@ def columns_of(graph: NeuronGraph) -> dict[str, int]:
             for target in named[0]:
                 if source != target and not networkx.has_path(flow, target, source):
                     flow.add_edge(source, target)
-    column = {}
+    column: dict[str, int] = {}
     for name in networkx.topological_sort(flow):
         column[name] = max((column[before] + 1 for before in flow.predecessors(name)), default=0)
     return {name: column[_root(graph, name)] for name in graph.neurons}
