@@ -2,8 +2,23 @@
 
 from symnet.show.colours import distinct_colours
 from symnet.show.figures import draw, save_picture
-from symnet.show.labels import TyingPattern, label_matrix
+from symnet.show.labels import TyingPattern, label_matrix, narrowed
 from symnet.show.networks import graph_picture
+from symnet.show.page import Section, make_page, write_architecture_page
+from symnet.show.plans import plan_picture
 from symnet.show.tying import tying_matrix
 
-__all__ = ["TyingPattern", "distinct_colours", "draw", "graph_picture", "label_matrix", "save_picture", "tying_matrix"]
+__all__ = [
+    "Section",
+    "TyingPattern",
+    "distinct_colours",
+    "draw",
+    "graph_picture",
+    "label_matrix",
+    "make_page",
+    "narrowed",
+    "plan_picture",
+    "save_picture",
+    "tying_matrix",
+    "write_architecture_page",
+]

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import assert_never
 
 import numpy as np
 
-from symnet.errors import TooLargeError
+from symnet.errors import GraphError, TooLargeError
+from symnet.graph.neuron_graph import NeuronGraph
+from symnet.graph.neuron_sets import NeuronSet
 from symnet.graph.space import Space
+from symnet.groups import Cyclic, Dihedral, Fixed, Generated, PermutationGroup, Symmetric
 from symnet.sharing import EquivariantMaps
 
 SIZE_LIMIT = 400  # rows or columns; beyond this an entry is smaller than a dot of print
@@ -56,7 +60,7 @@ def label_matrix(maps: EquivariantMaps) -> TyingPattern:
         raise TooLargeError(
             f"The tying matrix of this layer has {maps.outputs.size} rows and {maps.inputs.size} columns; up to {SIZE_LIMIT} of "
             "each can be seen. The pattern is the same for narrower sets: show the same architecture with 2 to 4 neurons a "
-            "set (symnet show mlp:2-3-3-1), or fewer tensors with derive(graph, inputs=..., outputs=...)."
+            "set (narrowed(graph, 3), or symnet show --narrow 3), or fewer tensors with derive(graph, inputs=..., outputs=...)."
         )
     labels = np.empty((maps.outputs.size, maps.inputs.size), dtype=np.int64)
     start = 0
@@ -66,3 +70,33 @@ def label_matrix(maps: EquivariantMaps) -> TyingPattern:
             labels[band.start : band.stop, column.start : column.stop] = pattern.labels() + start
             start += pattern.dimension
     return TyingPattern(labels, rows, columns)
+
+
+def narrowed(graph: NeuronGraph, most: int) -> NeuronGraph:
+    """The same architecture with at most ``most`` neurons in each set: its pattern has the same parts, and can be seen.
+
+    Sets with generators of their own keep their size; so do axes that are written as whole numbers.
+
+    Raises:
+        GraphError: ``most`` is below 1.
+
+    Example:
+        >>> import symnet as sn
+        >>> narrowed(sn.NeuronGraph({"h": sn.Symmetric(32)}, {"bias": "h"}), 3).shapes["bias"]
+        (3,)
+    """
+    if most < 1:
+        raise GraphError(f"A neuron set cannot be narrowed to {most} neurons; give at least 1, best 2 to 4.")
+    neurons = {name: NeuronSet(_narrow_group(given.group, most), given.over) for name, given in graph.neurons.items()}
+    axes = {name: tensor.axes for name, tensor in graph.weights.items()}
+    return NeuronGraph(neurons, axes, aliases=graph.aliases, notes=graph.notes)
+
+
+def _narrow_group(group: PermutationGroup, most: int) -> PermutationGroup:
+    match group:
+        case Symmetric(degree) | Fixed(degree) | Cyclic(degree) | Dihedral(degree):
+            return type(group)(min(degree, most))
+        case Generated():
+            return group
+        case _:
+            assert_never(group)

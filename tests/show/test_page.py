@@ -1,0 +1,52 @@
+"""Pages are complete in themselves, and narrowed architectures keep their pattern."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+import symnet as sn
+from symnet.show import Section, make_page, narrowed, write_architecture_page
+
+GRAPH = sn.NeuronGraph(
+    neurons={"in": sn.Fixed(2), "h": sn.Symmetric(64), "out": sn.Fixed(2)},
+    tensors={"0.weight": "h in", "0.bias": "h", "2.weight": "out h", "2.bias": "out"},
+)
+
+
+def test_a_page_asks_for_nothing_from_outside(tmp_path) -> None:
+    text = write_architecture_page(tmp_path / "page.html", GRAPH, title="mlp", most=3).read_text(encoding="utf-8")
+    assert len(re.findall(r'src="data:image/png;base64,[A-Za-z0-9+/=]+"', text)) == 3
+    assert not re.findall(r"(src|href)=\"(?!data:)", text)
+    assert "http" not in text and "url(" not in text
+    assert "74 free parameters" in text and "Burnside&#39;s lemma counts 74" in text
+
+
+def test_texts_are_escaped() -> None:
+    assert "<script>" not in make_page("<script>", [Section("<script>", "<script>", text="<script>")])
+
+
+def test_the_same_page_has_the_same_text() -> None:
+    from symnet.show import graph_picture
+
+    pages = {make_page("mlp", [Section("graph", picture=graph_picture(GRAPH))]) for _ in range(2)}
+    assert len(pages) == 1
+
+
+@pytest.mark.parametrize("most", [2, 3, 5])
+def test_a_narrowed_architecture_has_the_same_number_of_orbits(most: int) -> None:
+    """With I/O as it is, the MLP's orbits are as many for every hidden width from 2 on."""
+    small = narrowed(GRAPH, most)
+    assert small.shapes["2.weight"] == (2, most)
+    assert sn.derive(small).dimension == sn.derive(GRAPH).dimension == 74
+
+
+def test_generated_groups_and_written_sizes_are_not_narrowed() -> None:
+    graph = sn.NeuronGraph({"h": sn.Generated(4, [[1, 2, 3, 0]]), "c": sn.Cyclic(8)}, {"weight": "h c 9"})
+    assert narrowed(graph, 2).shapes["weight"] == (4, 2, 9)
+
+
+def test_narrowing_to_nothing_is_refused() -> None:
+    with pytest.raises(sn.GraphError, match="narrowed to 0 neurons"):
+        narrowed(GRAPH, 0)
