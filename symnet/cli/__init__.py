@@ -1,0 +1,38 @@
+"""The command line: ``symnet derive | verify | trace | show | demo``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from symnet.errors import SymnetError
+
+# Modules that come with an extra, and the extra that brings them.
+_EXTRAS = {"typer": "cli", "rich": "cli", "click": "cli", "matplotlib": "show", "jinja2": "show", "sklearn": "data"}
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Runs one command and exits: 0 if all that it checked holds, 1 if not, 2 if it could not be run.
+
+    Args:
+        arguments: what stands after ``symnet``; default: the command line's.
+    """
+    try:
+        from symnet.cli.commands import app
+
+        app(args=None if arguments is None else list(arguments), prog_name="symnet")
+    except SymnetError as error:
+        stop(" ".join(str(error).split()))
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in _EXTRAS:
+            raise
+        stop(f"this command needs '{missing}', which is not installed. Run: pip install 'symnet[{_EXTRAS[missing]}]'")
+    raise SystemExit(0)
+
+
+def stop(problem: str) -> NoReturn:
+    """Exits with code 2 and one line that says what is wrong and what to do."""
+    print(f"symnet: {problem}", file=sys.stderr)
+    raise SystemExit(2)

@@ -1,0 +1,121 @@
+"""Architectures that a user names by text: catalogue calls, files, and spaces over their neurons."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from symnet.errors import GraphError, NotationError
+from symnet.graph import NeuronGraph, catalogue, load
+from symnet.groups import Fixed, Symmetric
+
+
+def catalogue_functions() -> dict[str, Callable[..., NeuronGraph]]:
+    """The catalogue's functions by name."""
+    found = {name: getattr(catalogue, name) for name in catalogue.__all__}
+    return {name: value for name, value in found.items() if inspect.isfunction(value)}
+
+
+def read_architecture(text: str) -> NeuronGraph:
+    """The graph that ``mlp:2-32-32-1``, ``cnn:1-16-16-10:kernel_size=5`` or the path of a file names.
+
+    After the name stand widths joined by ``-`` and ``option=value`` pairs, parted by colons or commas.
+
+    Raises:
+        NotationError: neither a call of the catalogue nor a file; or a malformed file, with line and column.
+
+    Example:
+        >>> read_architecture("mlp:2-3-1:io=permuted").shapes["0.weight"]
+        (3, 2)
+    """
+    name, _, rest = text.partition(":")
+    functions = catalogue_functions()
+    if name not in functions:
+        if Path(text).is_file():
+            return _load_text(text)
+        raise NotationError(
+            f"{text!r} is neither a file nor a call of the catalogue. Give the path of a graph's text form, or one of "
+            f"{', '.join(functions)} with its sizes, such as mlp:2-32-32-1."
+        )
+    widths, options = _read_arguments(text, rest)
+    function = functions[name]
+    if name == "cnn" and len(widths) > 1 and "classes" not in options:
+        options["classes"] = widths.pop()
+    arguments = [widths] if widths else []
+    try:
+        inspect.signature(function).bind(*arguments, **options)
+    except TypeError as error:
+        raise NotationError(
+            f"{text!r} does not fit the catalogue's {name}{inspect.signature(function)}: {error}. "
+            f"Write widths as {name}:2-32-1 and options as {name}:2-32-1:option=value."
+        ) from None
+    return function(*arguments, **options)
+
+
+def _load_text(path: str) -> NeuronGraph:
+    try:
+        return load(path)
+    except UnicodeDecodeError as error:
+        raise NotationError(f"{path} is not a text file (byte {error.start} is not UTF-8). Give a graph's text form.") from None
+
+
+def _read_arguments(text: str, rest: str) -> tuple[list[int], dict[str, Any]]:
+    widths: list[int] = []
+    options: dict[str, Any] = {}
+    for item in filter(None, rest.replace(",", ":").split(":")):
+        key, equals, value = item.partition("=")
+        if equals:
+            options[key.strip()] = _read_value(value.strip())
+            continue
+        parts = item.split("-")
+        if widths or not all(part.isdigit() for part in parts):
+            raise NotationError(
+                f"{text!r}: expected widths such as 2-32-32-1 and then option=value, but found {item!r}."
+            )
+        widths = [int(part) for part in parts]
+    return widths, options
+
+
+def _read_value(text: str) -> Any:
+    """A whole number, a list of them (``2-3``), a truth value, or the text itself."""
+    parts = text.split("-")
+    if all(part.isdigit() for part in parts):
+        return int(text) if len(parts) == 1 else [int(part) for part in parts]
+    return {"true": True, "false": False, "none": None}.get(text.lower(), text)
+
+
+def complete_architecture(incomplete: str) -> list[str]:
+    """What an unfinished architecture can become: catalogue calls, folders, and ``*.symnet`` files."""
+    calls = [f"{name}:" for name in catalogue_functions()]
+    folder = Path(incomplete) if incomplete.endswith("/") else Path(incomplete).parent
+    entries = sorted(folder.iterdir()) if folder.is_dir() else []
+    files = [
+        f"{path}/" if path.is_dir() else str(path) for path in entries if path.is_dir() or path.suffix == ".symnet"
+    ]
+    return [text for text in (*calls, *files) if text.startswith(incomplete)]
+
+
+def change_groups(graph: NeuronGraph, fixed: Iterable[str], permuted: Iterable[str]) -> NeuronGraph:
+    """The same network with some neuron sets held fixed and others permuted."""
+    groups: dict[str, Fixed | Symmetric] = {}
+    for names, kind in ((fixed, Fixed), (permuted, Symmetric)):
+        for name in names:
+            if name not in graph.neurons:
+                raise GraphError(f"There is no neuron set '{name}'; they are {', '.join(graph.neurons)}.")
+            groups[name] = kind(graph.neurons[name].size)
+    return graph.with_groups(groups) if groups else graph
+
+
+def read_spaces(entries: Iterable[str]) -> Mapping[str, str] | None:
+    """Axis notation by name from ``name=axes`` texts; ``None`` for none, which stands for all tensors."""
+    found = {}
+    for entry in entries:
+        name, equals, axes = entry.partition("=")
+        if not equals or not name.strip():
+            raise NotationError(
+                f"{entry!r} is not a space. Write name=axes, such as 'score=h1', or 'z=' for a single number."
+            )
+        found[name.strip()] = axes.strip()
+    return found or None

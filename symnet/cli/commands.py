@@ -1,0 +1,245 @@
+"""The commands of ``symnet``; each prints what it found and exits with 0 only if all that it checked holds."""
+
+# torch, matplotlib and the tasks are imported inside the commands, so that help and completion stay quick.
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+import symnet
+from symnet.cli.architectures import change_groups, complete_architecture, read_architecture, read_spaces
+from symnet.cli.modules import import_object, make_module
+from symnet.cli.output import describe_graph, describe_maps, print_graph, print_json, print_maps
+from symnet.errors import SymnetError
+from symnet.graph import NeuronGraph
+
+app = typer.Typer(
+    name="symnet",
+    help="Permutation-equivariant layers for the weights of neural networks: derived, verified, shown.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+console = Console()
+
+Architecture = Annotated[
+    str,
+    typer.Argument(
+        metavar="ARCH",
+        help="A catalogue call such as mlp:2-32-32-1 or cnn:1-16-16-10, or a file in the graph's text form.",
+        autocompletion=complete_architecture,
+    ),
+]
+FixedSets = Annotated[
+    list[str] | None, typer.Option("--fixed", metavar="SET", help="Hold this neuron set fixed (repeatable).")
+]
+PermutedSets = Annotated[
+    list[str] | None, typer.Option("--permuted", metavar="SET", help="Permute this neuron set (repeatable).")
+]
+Shapes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input",
+        metavar="SHAPE",
+        help="An example input: 8,2 (normal), 8,16:int10 (whole numbers below 10). Repeatable.",
+    ),
+]
+Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
+
+
+class Picture(StrEnum):
+    """What ``symnet show`` draws into an image file."""
+
+    tying = "tying"
+    graph = "graph"
+    plan = "plan"
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"symnet {symnet.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Permutation-equivariant layers for the weights of neural networks: derived, verified, shown."""
+
+
+@app.command()
+def derive(
+    arch: Architecture,
+    fixed: FixedSets = None,
+    permuted: PermutedSets = None,
+    source: Annotated[
+        list[str] | None, typer.Option("--from", metavar="NAME=AXES", help="An input space of your own.")
+    ] = None,
+    target: Annotated[
+        list[str] | None, typer.Option("--to", metavar="NAME=AXES", help="An output space, e.g. score=h1.")
+    ] = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Also print the plan of the layer.")] = False,
+    latex: Annotated[bool, typer.Option("--latex", help="Also print the layer's equations in LaTeX.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Count the equivariant maps of an architecture in two independent ways; 0 if they agree."""
+    graph = change_groups(read_architecture(arch), fixed or (), permuted or ())
+    maps = symnet.derive(graph, inputs=read_spaces(source or ()), outputs=read_spaces(target or ()))
+    agree = maps.dimension == maps.dimension_by_burnside
+    if as_json:
+        extra = {"latex": maps.latex()} if latex else {}
+        print_json({"graph": describe_graph(graph), **describe_maps(maps), "counts_agree": agree, **extra})
+        raise typer.Exit(0 if agree else 1)
+    print_graph(console, graph)
+    print_maps(console, maps)
+    if plan:
+        from symnet.plan import make_plan
+
+        print(make_plan(graph, inputs=maps.inputs, outputs=maps.outputs))
+    if latex:
+        print(maps.latex())
+    verdict = "[green]agrees[/green]" if agree else "[red]does not agree[/red]"
+    console.print(f"Burnside's lemma {verdict}: it counts {maps.dimension_by_burnside:,}.")
+    raise typer.Exit(0 if agree else 1)
+
+
+@app.command()
+def verify(
+    arch: Architecture,
+    module: Annotated[
+        str | None,
+        typer.Option(metavar="MODULE:FACTORY", help="Does the group leave this network's function unchanged?"),
+    ] = None,
+    layer: Annotated[
+        str | None,
+        typer.Option(metavar="MODULE:FACTORY", help="Is this function of the weights equivariant or invariant?"),
+    ] = None,
+    shapes: Shapes = None,
+    channels: Annotated[int, typer.Option(help="Input channels of the checked layer.")] = 1,
+    fixed: FixedSets = None,
+    permuted: PermutedSets = None,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Check an architecture's derived layer, or a network (--module) or layer (--layer) of your own; 0 if it holds."""
+    graph = change_groups(read_architecture(arch), fixed or (), permuted or ())
+    if module and layer:
+        raise SymnetError("--module and --layer are two checks; run the command once for each.")
+    if module:
+        model, inputs = make_module(module, shapes or (), seed)
+        report = symnet.verify.network(model, graph, *inputs, seed=seed)
+    else:
+        report = symnet.verify.equivariance(
+            _layer_of(graph, layer, channels, seed), graph, in_channels=channels, seed=seed
+        )
+    _print_report(report, as_json)
+    raise typer.Exit(0 if report.passed else 1)
+
+
+def _layer_of(graph: NeuronGraph, layer: str | None, channels: int, seed: int) -> Any:
+    """The function to check: a user's, made by a factory, or the layer that symnet derives."""
+    import torch
+
+    if layer is None:
+        torch.manual_seed(seed)
+        return symnet.nn.Linear(graph, channels, 2).double()
+    made = import_object(layer)
+    # A module is what is checked; any other function is a factory, so that it can say its own sizes.
+    return made if isinstance(made, torch.nn.Module) else made()
+
+
+def _print_report(report: Any, as_json: bool) -> None:
+    if as_json:
+        print_json({"passed": report.passed, "max_error": report.max_error, "seed": report.seed, "report": str(report)})
+    else:
+        print(report)
+
+
+@app.command()
+def trace(
+    module: Annotated[
+        str, typer.Argument(metavar="MODULE:FACTORY", help="A module, or a function that returns one (and its inputs).")
+    ],
+    shapes: Shapes = None,
+    io: Annotated[str, typer.Option(help="Treat the network's inputs and outputs as 'fixed' or 'permuted'.")] = "fixed",
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Write the graph's text form to this file.")] = None,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Read a network's permutation symmetries off its forward pass, and verify them; 0 if they hold."""
+    model, inputs = make_module(module, shapes or (), seed)
+    graph = symnet.trace(model, *inputs, io=io)
+    report = symnet.verify.network(model, graph, *inputs, seed=seed)
+    if out:
+        graph.save(out)
+    if as_json:
+        checked = {"passed": report.passed, "max_error": report.max_error, "seed": report.seed}
+        print_json({"graph": describe_graph(graph), "text": str(graph), "verified": checked})
+    else:
+        print(graph)
+        for note in graph.notes:
+            console.print(f"  note: {note}", style="dim", markup=False, highlight=False)
+        print(report)
+        if out:
+            console.print(f"Written to {out}; symnet derive {out} reads it.", highlight=False)
+    raise typer.Exit(0 if report.passed else 1)
+
+
+@app.command()
+def show(
+    arch: Architecture,
+    out: Annotated[Path, typer.Option("-o", "--out", help="An .html page, or a .png, .svg or .pdf picture.")] = Path(
+        "symnet.html"
+    ),
+    what: Annotated[Picture, typer.Option(help="What an image file shows; a page shows everything.")] = Picture.tying,
+    narrow: Annotated[int | None, typer.Option(help="Draw every neuron set with at most this many neurons.")] = None,
+    fixed: FixedSets = None,
+    permuted: PermutedSets = None,
+    as_json: Json = False,
+) -> None:
+    """Draw an architecture: its tying matrix, its neuron-permutation graph, its layer's plan."""
+    from symnet.show import graph_picture, narrowed, plan_picture, save_picture, tying_matrix, write_architecture_page
+
+    graph = change_groups(read_architecture(arch), fixed or (), permuted or ())
+    if out.suffix.lower() in (".html", ".htm"):
+        write_architecture_page(out, graph, title=arch, most=narrow)
+    else:
+        shown = graph if narrow is None else narrowed(graph, narrow)
+        if what is Picture.tying:
+            figure = tying_matrix(symnet.derive(shown))
+        elif what is Picture.graph:
+            figure = graph_picture(shown)
+        else:
+            from symnet.plan import make_plan
+
+            figure = plan_picture(make_plan(shown))
+        save_picture(figure, out)
+    if as_json:
+        print_json({"written": str(out), "bytes": out.stat().st_size})
+    else:
+        console.print(f"Written to {out}.", highlight=False)
+
+
+@app.command()
+def demo(
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="Folder for fits, tables and the page; a killed run goes on there.")
+    ] = Path("symnet-demo"),
+    seeds: Annotated[int, typer.Option(min=1, help="Train with this many seeds and report the spread.")] = 1,
+    quick: Annotated[bool, typer.Option("--quick", help="A small part of the data: to see that it runs.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Fit a small network to every digit of a data set, and classify the digits from the networks' weights alone."""
+    from symnet.tasks import digits_inr
+
+    result = digits_inr.run(out, seeds=seeds, quick=quick)
+    if as_json:
+        print_json(result if isinstance(result, dict) else {"result": str(result)})

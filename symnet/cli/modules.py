@@ -1,0 +1,86 @@
+"""Modules, functions and example inputs that a user names by text."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from symnet.errors import SymnetError
+
+
+def import_object(text: str) -> Any:
+    """The object that ``package.module:name`` names; modules of the current folder are found first.
+
+    Raises:
+        SymnetError: there is no such module, or it has no such name.
+    """
+    module_name, _, name = text.partition(":")
+    if not module_name or not name:
+        raise SymnetError(f"{text!r} names no Python object. Write module:name, such as my_models:make_model.")
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        module = import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise  # the module is there, and lacks something that it imports itself
+        raise SymnetError(f"There is no module '{module_name}' here. Run symnet in the folder that holds it.") from None
+    if not hasattr(module, name):
+        public = [key for key in vars(module) if not key.startswith("_")]
+        raise SymnetError(f"Module '{module_name}' has no '{name}'; it has {', '.join(public) or 'nothing public'}.")
+    return getattr(module, name)
+
+
+def make_module(text: str, shapes: Iterable[str], seed: int) -> tuple[Any, tuple[Any, ...]]:
+    """A module and its example inputs.
+
+    Args:
+        text: ``module:factory``; called without arguments it returns the module, or a tuple of the module and its inputs.
+        shapes: one text for each input, as in ``read_input``; if any, they replace the factory's inputs.
+        seed: of the random inputs.
+    """
+    import torch
+
+    made = import_object(text)
+    if not isinstance(made, torch.nn.Module):
+        if not callable(made):
+            raise SymnetError(
+                f"{text!r} is a {type(made).__name__}; expected a module, or a function that returns one."
+            )
+        made = made()
+    model, *inputs = made if isinstance(made, tuple) else (made,)
+    generator = torch.Generator().manual_seed(seed)
+    inputs = [read_input(shape, generator) for shape in shapes] or inputs
+    if not isinstance(model, torch.nn.Module):
+        raise SymnetError(
+            f"{text!r} returned a {type(model).__name__}; expected a torch.nn.Module, or a tuple that begins with one."
+        )
+    if not inputs:
+        raise SymnetError(f"{text!r} came without example inputs. Add --input SHAPE for each, such as --input 8,2.")
+    return model, tuple(inputs)
+
+
+def read_input(text: str, generator: Any) -> Any:
+    """A random input: ``8,2`` is a normal float tensor ``(8, 2)``, ``8,16:int10`` holds whole numbers below 10.
+
+    Example:
+        >>> import torch
+        >>> read_input("2,3:int10", torch.Generator().manual_seed(0)).shape
+        torch.Size([2, 3])
+    """
+    import torch
+
+    sizes, _, kind = text.partition(":")
+    parts = [part.strip() for part in sizes.split(",")]
+    high = kind.removeprefix("int") if kind.startswith("int") else ""
+    if not all(part.isdigit() for part in parts) or (kind and not high.isdigit()) or high == "0":
+        raise SymnetError(
+            f"{text!r} is not an input. Write its sizes, such as 8,2, or 8,16:int10 for whole numbers below 10."
+        )
+    shape = [int(part) for part in parts]
+    if kind:
+        return torch.randint(int(high), shape, generator=generator)
+    return torch.randn(shape, generator=generator)

@@ -1,0 +1,89 @@
+"""What the commands print: tables for people, JSON for machines."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from symnet.graph import NeuronGraph
+from symnet.groups import Fixed
+from symnet.sharing import EquivariantMaps
+
+_MOST = 14  # tensors up to which the table of all pairs is printed
+
+
+def print_json(value: dict[str, Any]) -> None:
+    """One JSON object on standard output."""
+    print(json.dumps(value, indent=2))
+
+
+def describe_graph(graph: NeuronGraph) -> dict[str, Any]:
+    """The graph for JSON: sets, tensors, and the exact order of the group as text (it outgrows every number type)."""
+    return {
+        "neurons": {
+            name: {"group": repr(neuron_set.group), "over": list(neuron_set.over)}
+            for name, neuron_set in graph.neurons.items()
+        },
+        "tensors": {name: {"axes": axes, "shape": list(graph.shapes[name])} for name, axes in graph.tensors.items()},
+        "aliases": dict(graph.aliases),
+        "notes": list(graph.notes),
+        "order": str(graph.order),
+    }
+
+
+def describe_maps(maps: EquivariantMaps) -> dict[str, Any]:
+    """The counts for JSON."""
+    return {
+        "dimension": maps.dimension,
+        "dimension_by_burnside": maps.dimension_by_burnside,
+        "bias_dimension": maps.bias_dimension,
+        "between": {
+            output: {input: maps.between(output, input).dimension for input in maps.inputs} for output in maps.outputs
+        },
+    }
+
+
+def print_graph(console: Console, graph: NeuronGraph) -> None:
+    """The neuron sets and the tensors in one table each."""
+    sets = Table("neuron set", "group", "copies over", "indexes", title="Neuron sets", title_justify="left")
+    for name, neuron_set in graph.neurons.items():
+        style = "dim" if isinstance(neuron_set.group, Fixed) else "bold"
+        used = sum(name in tensor.symbols for tensor in graph.weights.values())
+        sets.add_row(name, repr(neuron_set.group), ", ".join(neuron_set.over), f"{used} tensors", style=style)
+    console.print(sets)
+    console.print(
+        f"Order of the group: {_short(graph.order)}; {graph.weights.size:,} weights in {len(graph.tensors)} tensors."
+    )
+
+
+def print_maps(console: Console, maps: EquivariantMaps) -> None:
+    """The number of maps between every two tensors, and both counts of the total."""
+    if len(maps.inputs) <= _MOST and len(maps.outputs) <= _MOST:
+        table = Table(title="Equivariant linear maps: outputs down, inputs across", title_justify="left")
+        table.add_column("")
+        for name in maps.inputs:
+            table.add_column(name, justify="right")
+        for output in maps.outputs:
+            table.add_row(output, *(str(maps.between(output, input).dimension) for input in maps.inputs))
+        console.print(table)
+    console.print(
+        f"[bold]{maps.dimension:,}[/bold] maps from {len(maps.inputs)} to {len(maps.outputs)} tensors, "
+        f"and {maps.bias_dimension:,} biases; a dense layer would have {maps.inputs.size * maps.outputs.size:,} weights."
+    )
+
+
+def _short(number: int) -> str:
+    """All digits of a number of at most 18; else its size."""
+    text = str(number) if number < 10**18 else ""
+    return text or f"about 10^{_digits(number) - 1}"
+
+
+def _digits(number: int) -> int:
+    # str() of an int refuses more than a few thousand digits; the logarithm of its leading bits does not.
+    import math
+
+    shift = max(number.bit_length() - 1000, 0)
+    return math.floor(math.log10(number >> shift) + shift * math.log10(2)) + 1

@@ -1,0 +1,151 @@
+"""README and docs are executed: every Python block, every session with its output, every symnet command.
+
+The blocks of one file share their variables and run in their order, in a folder of their own.
+"""
+
+from __future__ import annotations
+
+import doctest
+import os
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+# At least so many blocks in each language, all pages together: none may be lost without anyone noticing.
+LEAST = {"python": 1, "pycon": 8, "console": 3}
+SHOWN_ONLY = {"text", "latex"}
+# Commands in console blocks that a reader runs and this test does not: they install, or take minutes.
+NOT_RUN = ("make ", "pip ", "symnet demo", "symnet --install-completion")
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\(([^)#]+)(?:#[^)]*)?\)|(?:src|srcset)=\"([^\"]+)\"")
+
+
+@dataclass(frozen=True)
+class Block:
+    """One fenced block: its page, the line of its fence, its language and its text."""
+
+    page: Path
+    line: int
+    language: str
+    text: str
+
+    @property
+    def place(self) -> str:
+        return f"{self.page.relative_to(ROOT)}, line {self.line}"
+
+
+def blocks_of(page: Path) -> list[Block]:
+    text = page.read_text(encoding="utf-8")
+    return [Block(page, text.count("\n", 0, m.start()) + 1, m[1], m[2]) for m in FENCE.finditer(text)]
+
+
+ALL = [block for page in PAGES for block in blocks_of(page)]
+
+
+def run_python(block: Block, variables: dict[str, Any]) -> None:
+    """Runs a plain block; a traceback names the page and the line."""
+    padding = "\n" * block.line
+    exec(compile(padding + block.text, str(block.page), "exec"), variables)
+
+
+def run_session(block: Block, variables: dict[str, Any]) -> None:
+    """Runs a session of ``>>>`` lines and compares every output."""
+    flags = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
+    test = doctest.DocTestParser().get_doctest(block.text, {}, block.place, str(block.page), block.line)
+    assert test.examples, f"{block.place}: a pycon block without any '>>>'"
+    test.globs = variables
+    report: list[str] = []
+    result = doctest.DocTestRunner(optionflags=flags).run(test, out=report.append, clear_globs=False)
+    assert result.failed == 0, "".join(report)
+
+
+def run_commands(block: Block) -> None:
+    """Runs every ``$ symnet ...`` line and asks for exit code 0."""
+    from symnet.cli import main
+
+    commands = [line[2:] for line in block.text.splitlines() if line.startswith("$ ")]
+    assert commands, f"{block.place}: a console block without any '$ ' line"
+    for command in commands:
+        if command.startswith(NOT_RUN):
+            continue
+        program, *arguments = shlex.split(command)
+        assert program == "symnet", f"{block.place}: {command!r} is neither a symnet command nor one that is not run"
+        with pytest.raises(SystemExit) as stop:
+            main(arguments)
+        assert stop.value.code == 0, f"{block.place}: {command!r} exited with {stop.value.code}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_block_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Code in the documentation does what it says."""
+    monkeypatch.chdir(tmp_path)
+    variables: dict[str, Any] = {"__name__": "__main__"}
+    for block in blocks_of(page):
+        match block.language:
+            case "python":
+                run_python(block, variables)
+            case "pycon":
+                run_session(block, variables)
+            case "console":
+                run_commands(block)
+            case language:
+                assert language in SHOWN_ONLY, (
+                    f"{block.place}: language {language!r}; use python, pycon, console, text or latex"
+                )
+
+
+def test_no_block_is_lost() -> None:
+    """The blocks that run are counted, and every fence is a block that was found."""
+    counts = {language: sum(block.language == language for block in ALL) for language in LEAST}
+    print("executed blocks:", counts)
+    assert all(counts[language] >= least for language, least in LEAST.items()), counts
+    for page in PAGES:
+        fences = re.findall(r"^\s*```", page.read_text(encoding="utf-8"), re.MULTILINE)
+        assert len(fences) == 2 * len(blocks_of(page)), f"{page}: a fence that is indented or not closed"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    for found in LINK.finditer(FENCE.sub("", page.read_text(encoding="utf-8"))):
+        target = found[1] or found[2]
+        if not re.match(r"https?:", target):
+            assert (page.parent / target).exists(), f"{page.relative_to(ROOT)} links to {target}, which is not there"
+
+
+def test_the_table_of_files_is_true() -> None:
+    """Every file or folder that the README's table names exists."""
+    rows = re.findall(r"^\| .*\|$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    named = [
+        name for row in rows for name in re.findall(r"`((?:symnet|tests|docs|benchmarks|derivations)/[^`]*)`", row)
+    ]
+    assert len(named) >= 8
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [("python", "1 / 0"), ("pycon", ">>> 1 + 1\n3\n"), ("console", "$ symnet derive nothing"), ("console", "$ ls")],
+)
+def test_wrong_documentation_is_noticed(language: str, text: str) -> None:
+    """The tester is tested: each of these blocks must fail."""
+    block = Block(ROOT / "README.md", 1, language, text)
+    run = {
+        "python": lambda: run_python(block, {}),
+        "pycon": lambda: run_session(block, {}),
+        "console": lambda: run_commands(block),
+    }
+    with pytest.raises((AssertionError, ZeroDivisionError)):
+        run[language]()
+
+
+def test_the_tests_run_in_a_clean_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A block's files do not land in the repository."""
+    monkeypatch.chdir(tmp_path)
+    run_python(Block(ROOT / "README.md", 1, "python", "open('left-over', 'w').close()"), {})
+    assert os.listdir(tmp_path) == ["left-over"]
