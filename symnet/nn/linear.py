@@ -75,9 +75,10 @@ class Linear(nn.Module):
         self.in_channels, self.out_channels, self.gain = in_channels, out_channels, gain
         self._spaces = graph.space(inputs), graph.space(outputs)
         self._compiled = compile_plan(*self._spaces)
+        self._names = _names(self.plan)
         self._check_size()
         self.tables = nn.ParameterDict()
-        for table, name in zip(self.plan.tables, _names(self.plan), strict=True):
+        for table, name in zip(self.plan.tables, self._names, strict=True):
             if table.parameters:
                 self.tables[name] = nn.Parameter(torch.empty(_shape(table, in_channels, out_channels), device=device, dtype=dtype))
         count = self.plan.bias_dimension
@@ -107,7 +108,7 @@ class Linear(nn.Module):
         """Draw new parameters: outputs of variance ``gain**2`` for inputs of variance 1; biases zero."""
         with torch.no_grad():
             drawn = draw_matrices(self.plan, self.in_channels, self.out_channels, self.gain)
-            for name, values in zip(_names(self.plan), drawn, strict=True):
+            for name, values in zip(self._names, drawn, strict=True):
                 if name in self.tables:
                     self.tables[name].copy_(values.reshape(self.tables[name].shape))
             if self.bias is not None:
@@ -117,7 +118,7 @@ class Linear(nn.Module):
     def matrices(self) -> list[Tensor]:
         """For every table of the plan its matrix, ``(height * in_channels, width * out_channels)``."""
         found = []
-        for number, (table, name) in enumerate(zip(self.plan.tables, _names(self.plan), strict=True)):
+        for number, (table, name) in enumerate(zip(self.plan.tables, self._names, strict=True)):
             shape = table.height * self.in_channels, table.width * self.out_channels
             if table.index is None:
                 found.append(self.tables[name].view(shape))
@@ -200,7 +201,6 @@ def _shape(table: Table, in_channels: int, out_channels: int) -> tuple[int, ...]
     return table.parameters, in_channels, out_channels
 
 
-@lru_cache(maxsize=64)
 def _names(plan: LayerPlan) -> tuple[str, ...]:
     """A state-dict key for every table: its axes; dots would nest, so they become slashes."""
     found: dict[str, None] = {}
