@@ -12,12 +12,12 @@ WORKERS ?= 2
 BIN     := $(VENV)/bin
 READY   := $(VENV)/.installed
 
-.PHONY: help demo test lint types format bench clean
+.PHONY: help demo test lint types format pictures bench clean
 .DEFAULT_GOAL := help
 
 help:
 	@sed -n '2,7s/^#//p' Makefile
-	@echo "  also: lint types format bench clean"
+	@echo "  also: lint types format pictures bench clean"
 
 # The stamp is rewritten when the dependencies change, so that nothing is installed twice.
 $(READY): pyproject.toml constraints.txt
@@ -43,6 +43,11 @@ format: $(READY)
 # One thread a process: the tests' tensors are small, and the processes already use the cores.
 test: lint types
 	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -q
+
+# Runs every command of README.md and docs/ that writes a picture of theirs.
+pictures: $(READY)
+	@grep -h '^$$ symnet show .*docs/images/' README.md docs/*.md | sed 's/^$$ //' | while read -r command; do \
+		echo "$$command"; $(BIN)/$$command || exit 1; done
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks

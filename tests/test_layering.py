@@ -36,6 +36,7 @@ LEVEL = {name: number for number, names in enumerate(LEVELS) for name in names}
 NO_TORCH = {"groups", "sharing", "plan"}
 LAZY_TORCH = {"graph"}
 SEES_SHOW = {"show", "tasks", "cli"}
+FRONT_DOOR = {"tasks", "cli"}  # these are written as a user would, with ``import symnet``
 HEAVY = {"torch", "sympy", "sklearn", "matplotlib", "networkx", "scipy", "jinja2", "typer", "rich", "hypothesis"}
 
 
@@ -99,6 +100,8 @@ def upward_imports(imports: list[Import]) -> list[str]:
     for item in imports:
         importer, imported = part_of(item.importer), part_of(item.imported)
         if importer is None or item.imported.split(".")[0] != "symnet" or importer == imported:
+            continue
+        if imported is None and importer in FRONT_DOOR:
             continue
         if imported is None or LEVEL[imported] >= LEVEL[importer]:
             found.append(str(item))
