@@ -50,7 +50,7 @@ pictures: $(READY)
 		echo "$$command"; $(BIN)/$$command || exit 1; done
 
 bench: $(READY)
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.layers
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info

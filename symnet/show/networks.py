@@ -47,7 +47,7 @@ def columns_of(graph: NeuronGraph) -> dict[str, int]:
         named = [symbols for symbols in named if symbols]
         for source in named[-1] if len(named) > 1 else []:
             for target in named[0]:
-                if source != target and not networkx.has_path(flow, target, source):
+                if not networkx.has_path(flow, target, source):
                     flow.add_edge(source, target)
     column: dict[str, int] = {}
     for name in networkx.topological_sort(flow):

@@ -30,6 +30,12 @@ def test_more_colours_begin_with_the_same_ones() -> None:
     np.testing.assert_array_equal(distinct_colours(9), distinct_colours(40)[:9])
 
 
+def test_the_distance_is_that_of_the_worst_vision() -> None:
+    """Three visions see two colours 5, 1 and 9 apart: they are 1 apart."""
+    offsets = np.array([[5.0, 0, 0], [0, 1.0, 0], [0, 0, 9.0]])
+    assert distance(np.zeros((3, 3)), offsets) == 1.0
+
+
 def test_lab_of_known_colours() -> None:
     """White, black and red as in the CIE's tables (D65)."""
     points = as_seen(np.array([[1.0, 1.0, 1.0], [0.0, 0.0, 0.0], [1.0, 0.0, 0.0]]))[:, 0]
