@@ -1,9 +1,24 @@
 """Equivariant torch layers over the weights of networks."""
 
 from symnet.nn.coefficients import bias_coefficients, coefficients
+from symnet.nn.encodings import PositionalEncoding
 from symnet.nn.features import features, state_dicts
 from symnet.nn.linear import Linear
 from symnet.nn.pointwise import Pointwise
+from symnet.nn.pool import Pool
 from symnet.nn.reference import DenseLinear
+from symnet.nn.regularization import Dropout, LayerNorm
 
-__all__ = ["DenseLinear", "Linear", "Pointwise", "bias_coefficients", "coefficients", "features", "state_dicts"]
+__all__ = [
+    "DenseLinear",
+    "Dropout",
+    "LayerNorm",
+    "Linear",
+    "Pointwise",
+    "Pool",
+    "PositionalEncoding",
+    "bias_coefficients",
+    "coefficients",
+    "features",
+    "state_dicts",
+]

@@ -17,7 +17,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -25,7 +26,8 @@ from torch import Tensor
 
 from symnet.plan import LayerPlan
 from symnet.plan.steps import Row, Slot, Table
-from symnet.sharing.patterns import Pattern
+from symnet.sharing.dims import BlockDims
+from symnet.sharing.patterns import Pattern, terms
 
 
 def draw_matrices(plan: LayerPlan, in_channels: int, out_channels: int, gain: float = 1.0) -> list[Tensor]:
@@ -58,46 +60,70 @@ def _stored_shape(table: Table, in_channels: int, out_channels: int) -> tuple[in
 
 # ---- shares of variance -----------------------------------------------------------------------------------------------
 def _share(pattern: Pattern, kept: tuple[int, ...]) -> float:
-    """Variance of the centred component of independent entries of variance 1, as a mean of squares over the pattern."""
+    """Variance of the centred component that keeps these parts, for independent entries of variance 1.
+
+    A part that a kept child hangs on is not centred: the child's mean already is the parent's component.
+    """
+    inner = {parent for number in kept for _, parent in pattern.parts[number].parents}
     share = 1.0
     for number, part in enumerate(pattern.parts):
-        share *= (1 - 1 / part.size) if number in kept else 1 / part.size
+        if number not in kept:
+            share /= part.size
+        elif number not in inner:
+            share *= 1 - 1 / part.size
     return share
 
 
-def _coverage(slot: Slot) -> float:
-    """Fraction of a block's entries that lie on the diagonal of the slot's pattern."""
-    return math.prod(part.size ** (1 - len(part.dims)) for part in slot.pattern.parts)
+def _coverage(pattern: Pattern) -> float:
+    """Fraction of a block's entries that lie on the diagonal of a pattern."""
+    return math.prod(part.size ** (1 - len(part.dims)) for part in pattern.parts)
+
+
+Shares = dict[tuple[Pattern, frozenset[int]], float]
+
+
+def _normalized(keys: Iterable[tuple[Pattern, tuple[int, ...]]]) -> Shares:
+    """Shares of the variance of a block, 1 in the mean over its entries."""
+    roots = {(pattern, frozenset(kept)): math.sqrt(_share(pattern, kept)) for pattern, kept in keys}
+    total = sum(root * _coverage(pattern) for (pattern, _), root in roots.items())
+    return {key: root / total for key, root in roots.items()}
 
 
 def _column_shares(plan: LayerPlan) -> list[np.ndarray]:
     """For every table and column, the variance that this term shall have in its output."""
     found = [np.zeros(table.width) for table in plan.tables]
     for slots in plan.slots.values():
-        shares = [math.sqrt(_share(slot.pattern, slot.order)) for _, slot in slots]
-        total = sum(share * _coverage(slot) for share, (_, slot) in zip(shares, slots, strict=True))
-        for share, (table, slot) in zip(shares, slots, strict=True):
-            found[table][slot.start : slot.start + slot.dims.folded_size] = share / total
+        shares = _normalized((slot.pattern, slot.order) for _, slot in slots)
+        for table, slot in slots:
+            share = shares[slot.pattern, frozenset(slot.order)]
+            found[table][slot.start : slot.start + slot.dims.folded_size] = share
     return found
 
 
 def _row_shares(plan: LayerPlan) -> list[np.ndarray]:
-    """For every table and row, the variance of the centred statistic, when its tensor has variance 1 shared as above."""
-    totals: dict[tuple[str, int, Pattern], float] = {}
-    parts = {(row.statistic, frozenset(row.order)): row for table in plan.tables for row in table.rows}
-    for row in parts.values():
-        statistic = plan.statistics[row.statistic]
-        key = statistic.tensor, statistic.block, statistic.pattern
-        totals[key] = totals.get(key, 0.0) + math.sqrt(_share(statistic.pattern, statistic.kept))
-    found = []
-    for table in plan.tables:
-        shares = np.zeros(table.height)
-        for row in table.rows:
-            statistic = plan.statistics[row.statistic]
-            total = totals[statistic.tensor, statistic.block, statistic.pattern]
-            share = math.sqrt(_share(statistic.pattern, statistic.kept)) / total
-            shares[row.start : row.start + statistic.folded_size] = share
-        found.append(shares)
+    """For every table and row, the variance of the centred statistic, of a tensor made by such a layer."""
+    return [
+        np.concatenate(
+            [
+                np.full(statistic.folded_size, _statistic_shares(statistic.dims)[statistic.pattern, frozenset(statistic.kept)])
+                for statistic in (plan.statistics[row.statistic] for row in table.rows)
+            ]
+        )
+        for table in plan.tables
+    ]
+
+
+@lru_cache(maxsize=1024)
+def _statistic_shares(dims: BlockDims) -> Shares:
+    """Variances of a block's centred statistics. A diagonal also sees what finer patterns wrote onto it."""
+    shares = _normalized((term.pattern, term.kept) for term in terms(dims))
+    found: Shares = {}
+    for pattern, kept in shares:
+        part_of = {dim: number for number, part in enumerate(pattern.parts) for dim in part.dims}
+        for (finer, finer_kept), share in shares.items():
+            lies = [{part_of[dim] for dim in part.dims} for part in finer.parts]
+            if all(len(places) == 1 for places in lies) and kept == {min(lies[k]) for k in finer_kept}:
+                found[pattern, kept] = found.get((pattern, kept), 0.0) + share
     return found
 
 
@@ -133,13 +159,12 @@ def _from_centred(plan: LayerPlan, drawn: list[Tensor]) -> list[Tensor]:
 
 
 def _removable(table: Table) -> Iterator[tuple[int, ...]]:
-    """Sets of axes of which none outside is a child."""
+    """Non-empty sets of axes on which no other hangs: a centred diagram takes the means over these away."""
     slot = table.slots[0]
-    parents = [{slot.order.index(p) for _, p in slot.pattern.parts[part].parents} for part in slot.order]
-    for size in range(1, len(table.sizes) + 1):
-        for removed in itertools.combinations(range(len(table.sizes)), size):
-            if all(axis in removed or not parents[axis] & set(removed) for axis in range(len(table.sizes))):
-                yield removed
+    inner = {parent for part in slot.order for _, parent in slot.pattern.parts[part].parents}
+    leaves = [axis for axis, part in enumerate(slot.order) if part not in inner]
+    for size in range(1, len(leaves) + 1):
+        yield from itertools.combinations(leaves, size)
 
 
 def _parts(plan: LayerPlan, row: Row) -> tuple[int, ...]:

@@ -1,0 +1,77 @@
+"""Equivariant normalisation and dropout."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from symnet.errors import ShapeError
+from symnet.graph import NeuronGraph, SpaceLike
+from symnet.nn.features import Features, check_features
+
+
+class LayerNorm(nn.Module):
+    """Features of mean 0 and variance 1 over each tensor of each network, then scaled and shifted channel by channel.
+
+    Mean and variance are taken over all entries and channels of a tensor, so they are invariant and the layer is
+    equivariant for every group. (``Pointwise(torch.nn.LayerNorm(channels))`` normalises each entry instead.)
+
+    Args:
+        graph: the architecture.
+        channels: features of every weight.
+        inputs: the features' space (default: the graph's tensors).
+        eps: added to the variance.
+
+    Shapes:
+        ``{name: (batch, *axes, channels)}`` to the same.
+    """
+
+    def __init__(self, graph: NeuronGraph, channels: int, *, inputs: SpaceLike = None, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.inputs, self.channels, self.eps = graph.space(inputs), channels, eps
+        self.scale = nn.Parameter(torch.ones(len(self.inputs), channels))
+        self.shift = nn.Parameter(torch.zeros(len(self.inputs), channels))
+
+    def forward(self, x: Mapping[str, Tensor]) -> Features:
+        check_features(x, self.inputs, "LayerNorm got", self.channels)
+        found = {}
+        for number, name in enumerate(self.inputs):
+            tensor = x[name]
+            every = tuple(range(1, tensor.dim()))
+            variance, mean = torch.var_mean(tensor, dim=every, correction=0, keepdim=True)
+            found[name] = (tensor - mean) * torch.rsqrt(variance + self.eps) * self.scale[number] + self.shift[number]
+        return found
+
+    def extra_repr(self) -> str:
+        return f"{len(self.inputs)} tensors, {self.channels} channels, eps={self.eps}"
+
+
+class Dropout(nn.Module):
+    """Features with whole channels of a tensor zeroed at random in training; nothing happens in eval mode.
+
+    One mask holds for all entries of a tensor, so that for a given mask the layer commutes with every permutation;
+    what is kept is divided by ``1 - p``, as in ``torch.nn.Dropout``.
+
+    Args:
+        p: probability of zeroing a channel of a tensor of a network.
+    """
+
+    def __init__(self, p: float = 0.5) -> None:
+        super().__init__()
+        if not 0 <= p < 1:
+            raise ShapeError(f"Dropout(p={p}): the probability must be at least 0 and below 1.")
+        self.p = p
+
+    def forward(self, x: Mapping[str, Tensor]) -> Features:
+        if not self.training or self.p == 0:
+            return dict(x)
+        found = {}
+        for name, tensor in x.items():
+            shape = (tensor.shape[0], *[1] * (tensor.dim() - 2), tensor.shape[-1])
+            found[name] = tensor * torch.empty(shape, device=tensor.device, dtype=tensor.dtype).bernoulli_(1 - self.p) / (1 - self.p)
+        return found
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}"
