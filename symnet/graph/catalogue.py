@@ -7,7 +7,7 @@ Every function says in its docstring which module it describes. ``io="fixed"`` h
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from symnet.errors import GraphError
 from symnet.graph.neuron_graph import NeuronGraph
@@ -239,8 +239,8 @@ def attention(
     neurons: Neurons = {
         "in": _io_group(io, model),
         "head": Symmetric(heads),
-        "qk": NeuronSet(Symmetric(size), over="head"),
-        "vo": NeuronSet(Symmetric(size), over="head"),
+        "qk": NeuronSet(Symmetric(size), over=("head",)),
+        "vo": NeuronSet(Symmetric(size), over=("head",)),
         "out": _io_group(io, model),
     }
     joined = "((head qk) + (head qk) + (head vo))"
@@ -275,9 +275,9 @@ def grouped_query_attention(
     neurons: Neurons = {
         "in": _io_group(io, model),
         "kv": Symmetric(kv_heads),
-        "rep": NeuronSet(Symmetric(repeats), over="kv"),
-        "qk": Fixed(size) if rotary else NeuronSet(Symmetric(size), over="kv"),
-        "vo": NeuronSet(Symmetric(size), over="kv"),
+        "rep": NeuronSet(Symmetric(repeats), over=("kv",)),
+        "qk": Fixed(size) if rotary else NeuronSet(Symmetric(size), over=("kv",)),
+        "vo": NeuronSet(Symmetric(size), over=("kv",)),
         "out": _io_group(io, model),
     }
     axes = {"q": "(kv rep qk) in", "k": "(kv qk) in", "v": "(kv vo) in", "o": "out (kv rep vo)"}
@@ -300,7 +300,7 @@ def experts(model: int, hidden: int, count: int, *, bias: bool = False, io: str 
     neurons: Neurons = {
         "in": _io_group(io, model),
         "e": Symmetric(count),
-        "f": NeuronSet(Symmetric(hidden), over="e"),
+        "f": NeuronSet(Symmetric(hidden), over=("e",)),
         "out": _io_group(io, model),
     }
     tensors = {"router.weight": "e in", "up": "e f in"} | ({"up_bias": "e f"} if bias else {})
@@ -364,13 +364,13 @@ def _io_group(io: str, size: int) -> PermutationGroup:
     return Fixed(size) if io == "fixed" else Symmetric(size)
 
 
-def _affine(prefix: str, axes: str, bias: bool) -> Mapping[str, str]:
+def _affine(prefix: str, axes: str, bias: bool) -> dict[str, str]:
     """Weight, and the bias on the weight's first axis (one word, or one pair of parentheses)."""
     first = axes[: axes.index(")") + 1] if axes.startswith("(") else axes.split()[0]
     return {f"{prefix}weight": axes} | ({f"{prefix}bias": first} if bias else {})
 
 
-def _batch_norm(prefix: str, channels: str) -> Mapping[str, str]:
+def _batch_norm(prefix: str, channels: str) -> dict[str, str]:
     return {f"{prefix}{part}": channels for part in ("weight", "bias", "running_mean", "running_var")}
 
 

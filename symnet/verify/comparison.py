@@ -1,0 +1,138 @@
+"""What both verifiers share: flattening what a function returns, comparing it, and the group elements to try."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from symnet.errors import VerificationError
+from symnet.graph import GroupElement, NeuronGraph
+from symnet.groups import is_trivial
+
+GENERATORS = 16  # elements that generate one set's group, tried besides random ones; of more, some are drawn
+
+
+@contextmanager
+def double_precision(seed: int) -> Iterator[np.random.Generator]:
+    """A seeded generator; inside, torch is seeded as well and makes float64 tensors, afterwards all is as before."""
+    default = torch.get_default_dtype()
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        torch.set_default_dtype(torch.float64)
+        try:
+            yield np.random.default_rng(seed)
+        finally:
+            torch.set_default_dtype(default)
+
+
+def make_seed(seed: int | None) -> int:
+    """The given seed, or a new one to report."""
+    return int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
+
+
+def flatten(value: object, path: str = "") -> dict[str, Tensor]:
+    """The tensors inside tuples, lists, mappings and dataclasses, by dotted path; a lone tensor has the path ``""``.
+
+    Numbers become tensors; texts, None and the like are left out.
+    """
+    if isinstance(value, Tensor):
+        return {path: value}
+    if isinstance(value, bool | int | float | complex):
+        return {path: torch.tensor(value)}
+    items: Iterator[tuple[object, object]]
+    if isinstance(value, Mapping):
+        items = iter(value.items())
+    elif isinstance(value, tuple | list):
+        items = iter(enumerate(value))
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        items = ((f.name, getattr(value, f.name)) for f in dataclasses.fields(value))
+    else:
+        return {}
+    found: dict[str, Tensor] = {}
+    for key, item in items:
+        found |= flatten(item, f"{path}.{key}" if path else str(key))
+    return found
+
+
+def as_double(tensor: Tensor) -> Tensor:
+    """Detached, in float64; a complex tensor as pairs of real numbers in a last dim."""
+    tensor = tensor.detach()
+    if tensor.is_complex():
+        tensor = torch.view_as_real(tensor.resolve_conj())
+    return tensor.to(torch.float64)
+
+
+def largest(tensors: Mapping[str, Tensor]) -> float:
+    """Largest finite absolute entry of all tensors."""
+    found = 0.0
+    for tensor in tensors.values():
+        values = as_double(tensor).abs()
+        values = values[values.isfinite()]
+        found = max(found, float(values.max()) if values.numel() else 0.0)
+    return found
+
+
+def relative_error(left: Tensor, right: Tensor, floor: float) -> float:
+    """Largest difference, relative to the largest entry (at least ``floor``); infinite for other shapes, NaN or infinities."""
+    left, right = as_double(left), as_double(right)
+    if left.shape != right.shape:
+        return math.inf
+    if not left.numel():
+        return 0.0
+    same = (left == right) | (left.isnan() & right.isnan())
+    difference = torch.where(same, 0.0, (left - right).abs())
+    if not bool(difference.isfinite().all()):
+        return math.inf
+    return float(difference.max()) / max(largest({"": left}), floor, 1e-300)
+
+
+def errors_between(left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> dict[str, float]:
+    """Relative error of every tensor. A tensor that is tiny beside the others is measured against them."""
+    if left.keys() != right.keys():
+        raise VerificationError(
+            f"Two runs returned different outputs: {', '.join(map(repr, left))} and {', '.join(map(repr, right))}. "
+            "What is returned must not depend on the values."
+        )
+    floor = 1e-6 * largest(left)
+    return {name: relative_error(left[name], right[name], floor) for name in left}
+
+
+def moving_sets(graph: NeuronGraph) -> list[str]:
+    """Neuron sets that can move at all."""
+    return [name for name, neuron_set in graph.neurons.items() if not is_trivial(neuron_set.group)]
+
+
+def elements_of_set(
+    graph: NeuronGraph, name: str, rng: np.random.Generator, count: int, most: int = GENERATORS
+) -> list[GroupElement]:
+    """Elements that move one neuron set alone: ``count`` random ones, and at most ``most`` generators of its group.
+
+    Generators decide: if they all leave a function unchanged, so does everything they generate.
+    """
+    found = [moving_element(graph, rng, name) for _ in range(count)]
+    identity = graph.identity()
+    copies = list(np.ndindex(*identity[name].shape[:-1]))
+    pairs = [(copy, generator) for generator in graph.neurons[name].group.generators for copy in copies]
+    if len(pairs) > most:
+        pairs = [pairs[k] for k in sorted(rng.choice(len(pairs), most, replace=False))]
+    for copy, generator in pairs:
+        images = {other: identity[other] for other in graph.neurons}
+        images[name] = images[name].copy()
+        images[name][copy] = generator
+        found.append(GroupElement(graph.neurons, images))
+    return found
+
+
+def moving_element(graph: NeuronGraph, rng: np.random.Generator, name: str) -> GroupElement:
+    """A random element that moves this neuron set and no other."""
+    while True:
+        element = graph.random_element(rng, only={name})
+        if element.moves(name):
+            return element

@@ -1,0 +1,264 @@
+"""equivariance: does any function of weights commute with the group of a graph, or is it invariant?"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from symnet.errors import ShapeError, VerificationError
+from symnet.graph import GroupElement, NeuronGraph, Space, SpaceLike
+from symnet.verify.comparison import double_precision, elements_of_set, errors_between, make_seed, moving_sets
+from symnet.verify.report import Check, Report
+
+Features = dict[str, Tensor]
+KINDS = ("normal", "half of them zero", "large")  # of random features, one kind a trial
+_PROBED = 64  # inputs up to which every one is tested for having an effect
+
+
+def equivariance(
+    fn: Callable[[Features], Any],
+    graph: NeuronGraph,
+    in_channels: int = 1,
+    *,
+    inputs: SpaceLike = None,
+    outputs: SpaceLike = None,
+    seed: int | None = None,
+    trials: int = 3,
+    tolerance: float = 1e-9,
+    batch: int = 4,
+    perturb: bool = True,
+) -> Report:
+    """Whether ``fn(g.x) = g.fn(x)`` (it returns a dict) or ``fn(g.x) = fn(x)`` (it returns a tensor): a report.
+
+    In float64, every neuron set is permuted alone, by random elements and by generators, then all together; every
+    sample of a batch by an element of its own. The function must also repeat itself (no noise, no dropout) and
+    treat the samples of a batch independently. Features are normal, half zero, and large in turn. A module is
+    copied, converted and put into eval mode: nothing of yours changes.
+
+    Args:
+        fn: from features ``{name: (batch, *axes, in_channels)}`` to features or to a tensor ``(batch, ...)``.
+        graph: whose group acts.
+        inputs, outputs: what the features are, as in ``derive``; default the graph's tensors.
+        trials: rounds of random features and elements.
+        tolerance: of the largest difference, relative to the output's largest entry.
+        perturb: run a module also with its trainable parameters perturbed (all rounds but the first): a wrong
+            bias that still is zero shows only then.
+
+    Raises:
+        ShapeError: the outputs do not have the declared axes.
+        VerificationError: ``fn`` does not run on such features, or returns something else.
+
+    Example:
+        >>> import symnet as sn
+        >>> graph = sn.catalogue.mlp([2, 3, 1])
+        >>> equivariance(lambda x: x["0.bias"].sum(1), graph).passed
+        True
+        >>> print(equivariance(lambda x: x["0.bias"][:, 0], graph, seed=0).failures[0].neurons)
+        h1
+    """
+    if trials < 1 or batch < 1 or in_channels < 1:
+        raise VerificationError(f"trials={trials}, batch={batch}, in_channels={in_channels}: each must be at least 1.")
+    seed = make_seed(seed)
+    spaces = graph.space(inputs), graph.space(outputs)
+    with double_precision(seed) as rng:
+        trial = _Trials(fn, graph, spaces, in_channels, rng, perturb)
+        for number in range(trials):
+            trial.run(number, batch)
+        return trial.report(seed, tolerance)
+
+
+class _Trials:
+    """The rounds of one check and what they found."""
+
+    def __init__(
+        self,
+        fn: Callable[[Features], Any],
+        graph: NeuronGraph,
+        spaces: tuple[Space, Space],
+        channels: int,
+        rng: np.random.Generator,
+        perturb: bool,
+    ) -> None:
+        self.graph, (self.inputs, self.outputs), self.channels, self.rng = graph, spaces, channels, rng
+        self.name = _name_of(fn)
+        self.fn, self.module = _copied(fn)
+        self.perturb = perturb
+        self.checks: list[Check] = []
+        self.problems: dict[str, None] = {}
+        self.depends = False
+        self.felt: set[str] = set()
+        self.invariant = False
+
+    # ---- one round ----------------------------------------------------------------------------------------------
+    def run(self, number: int, batch: int) -> None:
+        """Repeat, split the batch, permute every set alone, permute all."""
+        kind = KINDS[number % len(KINDS)]
+        x = self.draw(max(batch, 2), kind)
+        y = self.call(x)
+        if number == 0 and self.perturb and self.module is not None:
+            # Perturbed from the next round on; lazy parameters exist by now.
+            self.fn_next = _perturbed(self.fn, self.module)
+        if kind == KINDS[0]:
+            self.check_power(x, y)
+        self.compare(number, None, "running it twice", y, self.call(x))
+        if batch > 1:
+            alone = self.call({name: tensor[-1:] for name, tensor in x.items()})
+            self.compare(number, None, "running one sample of a batch alone", {n: t[-1:] for n, t in y.items()}, alone)
+        for name in moving_sets(self.graph):
+            elements = elements_of_set(self.graph, name, self.rng, batch)
+            self.check_elements(number, name, f"permuting '{name}'", elements, kind)
+        if moving_sets(self.graph):
+            every = [self.graph.random_element(self.rng) for _ in range(batch)]
+            self.check_elements(number, None, "permuting all sets", every, kind)
+        if number == 0 and self.perturb and self.module is not None:
+            self.fn, self.module = self.fn_next
+
+    def check_elements(
+        self, number: int, neurons: str | None, action: str, elements: Sequence[GroupElement], kind: str
+    ) -> None:
+        """Compare ``fn(g.x)`` with ``g.fn(x)``, sample k of a batch under element k."""
+        x = self.draw(len(elements), kind)
+        expected = self.call(x)
+        if not self.invariant:
+            expected = self.act(elements, expected, self.outputs)
+        self.compare(number, neurons, action, expected, self.call(self.act(elements, x, self.inputs)))
+
+    def act(self, elements: Sequence[GroupElement], x: Mapping[str, Tensor], space: Space) -> Features:
+        moved = [
+            self.graph.act(g, {name: tensor[k] for name, tensor in x.items()}, space=space)
+            for k, g in enumerate(elements)
+        ]
+        return {name: torch.stack([sample[name] for sample in moved]) for name in x}
+
+    def compare(self, number: int, neurons: str | None, action: str, left: Features, right: Features) -> None:
+        for name, error in errors_between(left, right).items():
+            shown = f"'{name}'" if name else "the output"
+            self.checks.append(Check(shown, neurons, action, error, number))
+
+    def check_power(self, x: Features, y: Features) -> None:
+        """Note whether the outputs are finite, and on which inputs they depend."""
+        for name, tensor in y.items():
+            if not bool(tensor.isfinite().all()):
+                self.problems[f"output '{name}' is not finite on normal features; nothing can be compared."] = None
+        self.depends |= any(
+            error > 1e-12 for error in errors_between(y, self.call(self.draw(len(_any(x)), KINDS[0]))).values()
+        )
+        for name in self.inputs if len(self.inputs) <= _PROBED else ():
+            changed = self.call(x | {name: torch.randn_like(x[name])})
+            if any(not torch.equal(y[key], changed[key]) for key in y):
+                self.felt.add(name)
+
+    # ---- features and calls -------------------------------------------------------------------------------------
+    def draw(self, batch: int, kind: str) -> Features:
+        """Random features; ``half of them zero`` has whole tensors of zeros as well."""
+        found = {}
+        like = next(self.module.parameters(), None) if self.module is not None else None
+        device = None if like is None else like.device
+        for name, tensor in self.inputs.items():
+            values = torch.randn(batch, *tensor.shape, self.channels, dtype=torch.float64, device=device)
+            if kind == KINDS[1]:
+                keep = torch.rand_like(values) < 0.5
+                some = torch.rand(batch, *([1] * (values.ndim - 1)), dtype=torch.float64, device=device) < 0.9
+                values = values * keep * some
+            found[name] = 30 * values if kind == KINDS[2] else values
+        return found
+
+    def call(self, x: Features) -> Features:
+        """The outputs by name, detached; an invariant tensor is named ``""``."""
+        batch = len(_any(x))
+        try:
+            result = self.fn({name: tensor.clone() for name, tensor in x.items()})
+        except RuntimeError as error:
+            if "dtype" not in str(error):
+                raise
+            raise VerificationError(
+                f"{self.name} does not run on float64 features: {error}. Pass the module itself (it is copied and converted), "
+                "or a function that works in float64."
+            ) from error
+        self.invariant = isinstance(result, Tensor)
+        if isinstance(result, Tensor):
+            if result.ndim < 1 or result.shape[0] != batch:
+                raise ShapeError(
+                    f"{self.name} returned a tensor of shape {tuple(result.shape)} for a batch of {batch}; an invariant function "
+                    "returns (batch, ...), one row for every network."
+                )
+            return {"": result.detach()}
+        if not isinstance(result, Mapping) or not result:
+            raise VerificationError(
+                f"{self.name} returned {type(result).__name__}; expected a dict of tensors (checked to be equivariant) or one "
+                "tensor (checked to be invariant)."
+            )
+        return {name: self.checked(name, tensor, batch) for name, tensor in result.items()}
+
+    def checked(self, name: str, tensor: Any, batch: int) -> Tensor:
+        if name not in self.outputs:
+            raise ShapeError(
+                f"{self.name} returned '{name}', which is none of the outputs {', '.join(self.outputs)}. Say what it is: "
+                f"outputs={{'{name}': 'axes'}}."
+            )
+        axes = self.outputs[name].shape
+        shape = tuple(tensor.shape) if isinstance(tensor, Tensor) else None
+        if shape is None or shape[: 1 + len(axes)] != (batch, *axes):
+            raise ShapeError(
+                f"Output '{name}' of {self.name} must be (batch, {', '.join(map(str, (*axes, 'channels')))}) with a batch of "
+                f"{batch}, but is {shape if shape is not None else type(tensor).__name__}."
+            )
+        return tensor.detach()
+
+    def report(self, seed: int, tolerance: float) -> Report:
+        kind = "invariance" if self.invariant else "equivariance"
+        problems = list(self.problems)
+        if not self.depends and not problems:
+            problems.append("the outputs are the same for different features: nothing can be noticed.")
+        notes = []
+        if self.perturb and self.module is not None and any(p.requires_grad for p in self.module.parameters()):
+            notes.append("from trial 1 on the module's trainable parameters are perturbed (perturb=False leaves them).")
+        if not moving_sets(self.graph):
+            notes.append("no neuron set can move: the group is trivial and every function is equivariant.")
+        unfelt = [name for name in self.inputs if name not in self.felt] if len(self.inputs) <= _PROBED else []
+        return Report(
+            subject=f"{kind} of {self.name} on {len(self.inputs)} tensors",
+            seed=seed,
+            tolerance=tolerance,
+            checks=tuple(self.checks),
+            problems=tuple(problems),
+            dead=dict.fromkeys(unfelt, "no output depends on it"),
+            notes=tuple(notes),
+        )
+
+
+def _any(x: Mapping[str, Tensor]) -> Tensor:
+    return next(iter(x.values()))
+
+
+def _name_of(fn: object) -> str:
+    return type(fn).__name__ if isinstance(fn, nn.Module) else getattr(fn, "__name__", type(fn).__name__)
+
+
+def _copied(fn: Callable[[Features], Any]) -> tuple[Callable[[Features], Any], nn.Module | None]:
+    """A module, or a module's method, on a copy in float64 and eval mode; any other function as it is."""
+    if isinstance(fn, nn.Module):
+        module = copy.deepcopy(fn).double().eval()
+        return module, module
+    if inspect.ismethod(fn) and isinstance(fn.__self__, nn.Module):
+        module = copy.deepcopy(fn.__self__).double().eval()
+        return partial(fn.__func__, module), module
+    return fn, None
+
+
+def _perturbed(fn: Callable[[Features], Any], module: nn.Module) -> tuple[Callable[[Features], Any], nn.Module]:
+    """The same on another copy whose trainable parameters are moved by about a tenth of their spread."""
+    other = copy.deepcopy(module)
+    with torch.no_grad():
+        for parameter in other.parameters():
+            if parameter.requires_grad and parameter.is_floating_point() and parameter.numel():
+                spread = float(parameter.square().mean().sqrt()) or 1.0
+                parameter.add_(0.1 * spread * torch.randn_like(parameter))
+    return (other, other) if fn is module else (partial(fn.func, other), other)  # type: ignore[attr-defined]
