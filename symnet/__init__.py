@@ -31,7 +31,7 @@ _LAZY = {
 _MODULES = ("catalogue", "data", "matching", "nn", "plan", "sharing", "show", "tasks", "testing", "tracing", "verify")
 
 if TYPE_CHECKING:
-    from symnet import data, matching, nn, plan, sharing, tasks, testing, tracing, verify
+    from symnet import data, matching, nn, plan, sharing, tasks, tracing, verify
     from symnet.graph import catalogue
     from symnet.matching import align
     from symnet.nn import features, state_dicts

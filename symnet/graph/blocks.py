@@ -7,7 +7,7 @@ axis), so reading one costs nothing and writing one writes into the tensor.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -81,9 +81,12 @@ def split_blocks(
     axes: Axes,
     neurons: Mapping[str, NeuronSet],
     ancestors: Mapping[str, tuple[str, ...]],
-    describe: Callable[[], str],
+    where: str,
 ) -> tuple[Block, ...]:
     """The blocks of a tensor with these axes, in the order in which their parts are written.
+
+    Args:
+        where: names the tensor in errors.
 
     Raises:
         GraphError: a child's parent value cannot be read, or could be read in two ways.
@@ -111,14 +114,14 @@ def split_blocks(
             expanded.append(((*views, Range(position, start, size)), (*before, (part, origin), *after)))
             start += size
         todo = expanded + todo
-    return tuple(Block(views, _instances(dims, sizes, ancestors, describe)) for views, dims in done)
+    return tuple(Block(views, _instances(dims, sizes, ancestors, where)) for views, dims in done)
 
 
 def _instances(
     dims: tuple[tuple[Axis, int], ...],
     sizes: Mapping[str, int],
     ancestors: Mapping[str, tuple[str, ...]],
-    describe: Callable[[], str],
+    where: str,
 ) -> tuple[Instance, ...]:
     found = []
     for axis, origin in dims:
@@ -132,17 +135,17 @@ def _instances(
             same_axis = [k for k in occurrences if dims[k][1] == origin]
             chosen = same_axis or occurrences
             if len(chosen) != 1:
-                raise GraphError(_parent_problem(axis.name, ancestor, len(chosen), describe()))
+                raise GraphError(_parent_problem(axis.name, ancestor, len(chosen), where))
             parents.append((ancestor, chosen[0]))
         found.append(Instance(axis.name, sizes[axis.name], tuple(parents)))
     # An ancestor reached through two routes must be read from one place on both.
-    for (axis, _), instance in zip(dims, found, strict=True):
+    for instance in found:
         own = dict(instance.parents)
         for ancestor, k in instance.parents:
             for further, place in found[k].parents:
                 if own[further] != place:
                     raise GraphError(
-                        f"{describe()}: '{instance.symbol}' reads its '{further}' from another axis than its "
+                        f"{where}: '{instance.symbol}' reads its '{further}' from another axis than its "
                         f"parent '{ancestor}' does. Write '{further}' into the same axis as both."
                     )
     return tuple(found)

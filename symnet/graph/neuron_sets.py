@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from symnet.errors import GraphError
@@ -28,15 +28,16 @@ class NeuronSet:
     group: PermutationGroup
     over: tuple[str, ...] = ()
 
-    def __post_init__(self) -> None:
-        if not isinstance(self.group, PermutationGroup):
+    def __init__(self, group: PermutationGroup, over: str | Iterable[str] = ()) -> None:
+        if not isinstance(group, PermutationGroup):
             raise GraphError(
-                f"NeuronSet got {self.group!r} as its group; pass a permutation group such as "
+                f"NeuronSet got {group!r} as its group; pass a permutation group such as "
                 "sn.Symmetric(32), sn.Fixed(2), sn.Cyclic(8), sn.Dihedral(8) or sn.Generated(3, [[1, 2, 0]])."
             )
-        parents = (self.over,) if isinstance(self.over, str) else tuple(self.over)
+        parents = (over,) if isinstance(over, str) else tuple(over)
         if len(set(parents)) != len(parents):
             raise GraphError(f"NeuronSet(..., over={parents}) names a parent twice.")
+        object.__setattr__(self, "group", group)
         object.__setattr__(self, "over", parents)
 
     @property

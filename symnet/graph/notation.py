@@ -126,7 +126,9 @@ class _Reader:
         return Symbol(token)
 
     def sum(self, opened: int) -> Axis:
-        parts, factors, empty_allowed = [], [], True
+        parts: list[Axis] = []
+        factors: list[Axis] = []
+        empty_allowed = True
         while True:
             token, position = self.peek(), self.position()
             if token is None:

@@ -66,8 +66,8 @@ class Space(Mapping[str, TensorSpace]):
             if axes not in known:
                 self._check_symbols(name, axes)
                 shape = tuple(axis_size(axis, sizes) for axis in axes)
-                described = f"Tensor '{name}' with axes '{print_axes(axes)}'"
-                known[axes] = shape, split_blocks(axes, self.neurons, self.ancestors, lambda text=described: text)
+                where = f"Tensor '{name}' with axes '{print_axes(axes)}'"
+                known[axes] = shape, split_blocks(axes, self.neurons, self.ancestors, where)
             found[name] = TensorSpace(name, axes, *known[axes])
         self._tensors: Mapping[str, TensorSpace] = MappingProxyType(found)
 

@@ -30,10 +30,9 @@ def coefficients(layer: Linear) -> dict[tuple[str, str], Tensor]:
             statistic = layer.plan.statistics[row.statistic]
             rows[statistic.tensor, statistic.block, row.term] = t, row.start
     found = {}
-    for s in layer.outputs:
-        for t in layer.inputs:
-            pattern = maps.between(s, t)
-            found[s, t] = _of_pair(pattern, entries, slots, rows, layer)
+    for output in layer.outputs:
+        for source in layer.inputs:
+            found[output, source] = _of_pair(maps.between(output, source), entries, slots, rows, layer)
     return found
 
 

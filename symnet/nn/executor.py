@@ -193,7 +193,7 @@ class PlanFunction(torch.autograd.Function):
         return tuple(outputs)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:  # type: ignore[override]
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
         plan, count = ctx.plan, ctx.count
         saved = ctx.saved_tensors
         tensors, matrices, kept = saved[:count], saved[count : count + len(plan.tables)], saved[count + len(plan.tables) :]

@@ -25,7 +25,7 @@ def features(sources: Source | Iterable[Source], graph: NeuronGraph) -> Features
         ShapeError: entries are missing, not in the graph, or misshapen; all are named in one message.
     """
     single = isinstance(sources, nn.Module | Mapping)
-    many = [sources] if single else list(sources)  # type: ignore[list-item, arg-type]
+    many = [sources] if single else list(sources)  # type: ignore[arg-type]
     states = [_state(source, number) for number, source in enumerate(many)]
     for number, state in enumerate(states):
         _check_state(state, graph, f"network {number} of {len(states)}" if len(states) > 1 else "the network")

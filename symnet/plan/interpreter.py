@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -45,7 +46,7 @@ def run_plan(
     outputs = {}
     for name, tensor in plan.outputs.items():
         arrays = []
-        for number, block in enumerate(tensor.blocks):
+        for number in range(len(tensor.blocks)):
             slots = plan.slots[name, number]
             dims = slots[0][1].dims
             channels = mixed[slots[0][0]].shape[-1] // plan.tables[slots[0][0]].width
@@ -68,7 +69,8 @@ def take_diagonals(array: np.ndarray, dims: BlockDims, pattern: Pattern) -> np.n
     for positions, values in zip(sym_positions(dims, pattern), grid, strict=True):
         for position in positions:
             index[position] = values
-    return array[(slice(None), *index)] if count else array
+    at: tuple[Any, ...] = (slice(None), *index)
+    return array[at] if count else array
 
 
 def add_slot(value: np.ndarray, columns: np.ndarray, slot: Slot) -> None:
@@ -86,7 +88,8 @@ def add_slot(value: np.ndarray, columns: np.ndarray, slot: Slot) -> None:
     for positions, values in zip(sym_positions(slot.dims, slot.term.pattern), grid, strict=True):
         for position in positions:
             index[position] = values
-    value[(slice(None), *index)] += columns
+    at: tuple[Any, ...] = (slice(None), *index)
+    value[at] += columns
 
 
 def _mix(table: Table, statistics: list[np.ndarray], matrix: np.ndarray, bias: np.ndarray | None) -> np.ndarray:

@@ -13,8 +13,8 @@ from symnet.plan.layer_plan import LayerPlan
 from symnet.plan.steps import Row, Slot, Statistic, Table
 from symnet.sharing.diagrams import Diagram
 from symnet.sharing.dims import BlockDims, dims_of
-from symnet.sharing.patterns import Pattern, Signature, Term, all_orderings, terms
 from symnet.sharing.equivariant_maps import EquivariantMaps, derive
+from symnet.sharing.patterns import Pattern, Signature, Term, all_orderings, terms
 
 MATRIX_LIMIT = 2**31  # entries of one table's matrix
 

@@ -52,7 +52,7 @@ def _assemble(parts: list[tuple[tuple[Split | Range, ...], Array]], concatenate:
         whole = _assemble([(views[1:], array) for views, array in parts], concatenate)
         shape, axis = tuple(whole.shape), step.axis + 1
         merged = math.prod(step.sizes)
-        return whole.reshape(shape[:axis] + (merged,) + shape[axis + len(step.sizes) :])
+        return whole.reshape((*shape[:axis], merged, *shape[axis + len(step.sizes) :]))
     by_range: dict[Range, list[tuple[tuple[Split | Range, ...], Array]]] = {}
     for views, array in parts:
         assert isinstance(views[0], Range)

@@ -11,7 +11,7 @@ Both walk down the order of neuron sets. At every set they choose which of its d
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from fractions import Fraction
 from functools import lru_cache
 
@@ -27,7 +27,7 @@ Weight = Callable[[PermutationGroup, int], int | Fraction]
 
 # One symbol of a canonical description: its group, its dims, for every dim the (ancestor, dim) it hangs on,
 # and whether some other symbol hangs on it.
-_Symbol = tuple[PermutationGroup, tuple[int, ...], tuple[tuple[Hashable, ...], ...], bool]
+_Symbol = tuple[PermutationGroup, tuple[int, ...], tuple[tuple[int, ...], ...], bool]
 
 
 def count_orbits(dims: BlockDims) -> int:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 
 Partition = tuple[tuple[int, ...], ...]
 
 
-@lru_cache(maxsize=None)
+@cache
 def stirling(k: int, blocks: int) -> int:
     """Number of partitions of ``k`` things into exactly ``blocks`` blocks (Stirling, second kind).
 
