@@ -43,17 +43,21 @@ def siren(widths: Sequence[int], omega: float) -> nn.Sequential:
     return nn.Sequential(*layers[:-1])
 
 
-def initial_weights(widths: Sequence[int], count: int, *, omega: float, scale: float, generator: torch.Generator) -> dict[str, Tensor]:
-    """Random starts of `count` SIRENs, every one a draw of its own.
+def initial_weights(
+    widths: Sequence[int], count: int, *, omega: float, first: float, scale: float, generator: torch.Generator
+) -> dict[str, Tensor]:
+    """Random starts of `count` SIRENs, every one a draw of its own: `{name: (count, *axes)}`.
 
-    The first layer is uniform in [-1/fan_in, 1/fan_in], later ones in `scale * sqrt(6 / fan_in) / omega` (Sitzmann et al. section 3.2 has
-    scale 1). A small scale is what makes weights readable: what the data do not determine then decays to zero instead of remembering the start.
+    Weights and biases of the first layer are uniform in `[-first, first] / fan_in`, those of later layers in
+    `[-scale, scale] * sqrt(6 / fan_in) / omega`; Sitzmann et al. (section 3.2) have 1 for both. A wide first layer draws
+    the frequencies, and a small scale lets the others grow from the image rather than remember where they started:
+    that is what makes fitted weights readable. (The first biases stay in `[-1, 1] / fan_in`: phases need no more.)
     """
     weights = {}
     for layer, (fan_in, fan_out) in enumerate(zip(widths, widths[1:], strict=False)):
-        bound = 1.0 / fan_in if layer == 0 else scale * math.sqrt(6.0 / fan_in) / omega
+        bound = first / fan_in if layer == 0 else scale * math.sqrt(6.0 / fan_in) / omega
         weights[f"{2 * layer}.weight"] = _uniform((count, fan_out, fan_in), bound, generator)
-        weights[f"{2 * layer}.bias"] = _uniform((count, fan_out), bound, generator)
+        weights[f"{2 * layer}.bias"] = _uniform((count, fan_out), 1.0 / fan_in if layer == 0 else bound, generator)
     return weights
 
 
