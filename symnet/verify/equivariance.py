@@ -32,7 +32,7 @@ def equivariance(
     seed: int | None = None,
     trials: int = 3,
     tolerance: float = 1e-9,
-    batch: int = 4,
+    batch: int = 8,
     perturb: bool = True,
 ) -> Report:
     """Whether ``fn(g.x) = g.fn(x)`` (it returns a dict) or ``fn(g.x) = fn(x)`` (it returns a tensor): a report.
@@ -108,9 +108,7 @@ class _Trials:
         if kind == KINDS[0]:
             self.check_power(x, y)
         self.compare(number, None, "running it twice", y, self.call(x))
-        if batch > 1:
-            alone = self.call({name: tensor[-1:] for name, tensor in x.items()})
-            self.compare(number, None, "running one sample of a batch alone", {n: t[-1:] for n, t in y.items()}, alone)
+        self.check_samples(number, x, y)
         for name in moving_sets(self.graph):
             elements = elements_of_set(self.graph, name, self.rng, batch)
             self.check_elements(number, name, f"permuting '{name}'", elements, kind)
@@ -119,6 +117,14 @@ class _Trials:
             self.check_elements(number, None, "permuting all sets", every, kind)
         if number == 0 and self.perturb and self.module is not None:
             self.fn, self.module = self.fn_next
+
+    def check_samples(self, number: int, x: Features, y: Features) -> None:
+        """Every sample of a batch is treated on its own: alone, and in another order with one sample left out."""
+        alone = self.call({name: tensor[-1:] for name, tensor in x.items()})
+        self.compare(number, None, "running one sample of a batch alone", {n: t[-1:] for n, t in y.items()}, alone)
+        fewer = self.call({name: tensor[1:].flip(0) for name, tensor in x.items()})
+        expected = {name: tensor[1:].flip(0) for name, tensor in y.items()}
+        self.compare(number, None, "running a batch without its first sample, backwards", expected, fewer)
 
     def check_elements(
         self, number: int, neurons: str | None, action: str, elements: Sequence[GroupElement], kind: str
@@ -205,7 +211,7 @@ class _Trials:
             )
         axes = self.outputs[name].shape
         shape = tuple(tensor.shape) if isinstance(tensor, Tensor) else None
-        if shape is None or shape[: 1 + len(axes)] != (batch, *axes):
+        if shape is None or shape[: 1 + len(axes)] != (batch, *axes) or len(shape) > 2 + len(axes):
             raise ShapeError(
                 f"Output '{name}' of {self.name} must be (batch, {', '.join(map(str, (*axes, 'channels')))}) with a batch of "
                 f"{batch}, but is {shape if shape is not None else type(tensor).__name__}."
