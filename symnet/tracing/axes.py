@@ -1,0 +1,465 @@
+"""Axis labels: ordered products of symbols that are refined lazily while a network is read.
+
+A label is a tuple of nodes, the factors of one tensor axis, row-major; an axis of size 1 has the empty
+label. A node is a union-find entry that is a leaf, a product of nodes, or a concatenation of labels. A
+leaf may also be a *family*: at different positions of another axis (the 3 of a fused query, key and
+value viewed as ``(3, head, dim)``) it stands for different members.
+
+Everything here only ever adds constraints: merging, splitting and pinning make the group smaller.
+"""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+import math
+from collections.abc import Iterable, Sequence
+
+
+class Node:
+    """A symbol of known size; ``wild`` marks an axis along which its tensor is uniform."""
+
+    __slots__ = ("factors", "family", "kin", "link", "number", "parts", "pin", "size", "wild")
+    _numbers = itertools.count()
+
+    def __init__(self, size: int, pin: str | None = None, wild: bool = False, kin: frozenset[int] = frozenset()) -> None:
+        self.size = size
+        self.pin = pin
+        self.wild = wild
+        self.kin = kin
+        self.link: Node | None = None
+        self.factors: Label | None = None
+        self.parts: list[Label] | None = None
+        self.family: Family | None = None
+        self.number = next(Node._numbers)
+
+
+Label = tuple[Node, ...]
+
+
+class Family:
+    """What a leaf stands for at each interval of positions of another axis."""
+
+    __slots__ = ("axis", "bounds", "given", "members")
+
+    def __init__(self, axis: Node, bounds: list[int], members: list[Node]) -> None:
+        self.axis = axis
+        self.bounds = bounds  # 0 = b0 < b1 < ... < bk = the axis's size
+        self.members = members  # k nodes
+        self.given = [False] * len(members)  # whether anyone has seen the member yet
+
+
+def root(node: Node) -> Node:
+    """The representative of a node's class."""
+    while node.link is not None:
+        if node.link.link is not None:
+            node.link = node.link.link
+        node = node.link
+    return node
+
+
+def flat(label: Iterable[Node]) -> Label:
+    """The label with every product written out: roots that are leaves or concatenations."""
+    found: list[Node] = []
+    for node in label:
+        node = root(node)
+        if node.factors is not None:
+            found.extend(flat(node.factors))
+        else:
+            found.append(node)
+    return tuple(found)
+
+
+def size_of(label: Iterable[Node]) -> int:
+    """Number of positions of a label."""
+    return math.prod(node.size for node in label)
+
+
+def bounds_of(node: Node) -> list[int]:
+    """Boundaries of a concatenation's parts, from 0 to its size."""
+    assert node.parts is not None
+    return [0, *itertools.accumulate(size_of(part) for part in node.parts)]
+
+
+def leaves(label: Iterable[Node]) -> Iterable[Node]:
+    """The leaves of a label, through products and concatenations, with repeats."""
+    for node in flat(label):
+        if node.parts is None:
+            yield node
+        else:
+            for part in node.parts:
+                yield from leaves(part)
+
+
+def fresh(size: int, pin: str | None = None, *, wild: bool = False, kin: frozenset[int] = frozenset()) -> Label:
+    """A label of one new leaf; the empty label for size 1."""
+    return () if size == 1 else (Node(size, pin, wild, kin),)
+
+
+def pin(label: Iterable[Node], reason: str) -> None:
+    """Makes every position of a label tell apart from every other; wild nodes stay as they are."""
+    for leaf in list(leaves(label)):
+        if not leaf.wild and leaf.pin is None:
+            leaf.pin = reason
+        if leaf.family is not None and not leaf.wild:
+            members, leaf.family = leaf.family.members, None
+            for member in members:
+                merge_nodes(leaf, member)
+            pin((leaf,), reason)
+
+
+def collapse(node: Node) -> None:
+    """Makes a family an ordinary symbol: all its members become one."""
+    node = root(node)
+    if node.family is not None:
+        members, node.family = node.family.members, None
+        for member in members:
+            merge_nodes(node, member)
+
+
+def split(node: Node, sizes: Sequence[int]) -> Label:
+    """A leaf refined to a product of these sizes; its factors."""
+    collapse(node)
+    node = root(node)
+    assert math.prod(sizes) == node.size
+    if node.factors is not None or node.parts is not None:
+        return merge((node,), tuple(Node(size) for size in sizes if size > 1))
+    kin = node.kin | {node.number}
+    factors = tuple(Node(size, node.pin, node.wild, kin) for size in sizes if size > 1)
+    if len(factors) > 1 and not node.wild:
+        node.factors = factors
+    return factors if len(factors) > 1 else (node,)
+
+
+def merge(left: Iterable[Node], right: Iterable[Node], reason: str = "its factorisations do not align") -> Label:
+    """The common label of two axes that must be permuted together; wild factors take the other's."""
+    a, b = list(flat(left)), list(flat(right))
+    assert size_of(a) == size_of(b), (size_of(a), size_of(b))
+    result: list[Node] = []
+    while a and b:
+        if root(a[0]).factors is not None or root(b[0]).factors is not None:
+            a, b = list(flat(a)), list(flat(b))
+            continue
+        a[0], b[0] = root(a[0]), root(b[0])
+        if a[0].size == b[0].size:
+            result += merge_nodes(a.pop(0), b.pop(0))
+            continue
+        large, small = (a, b) if a[0].size > b[0].size else (b, a)
+        prefix = _prefix(small, large[0].size)
+        if large[0].parts is not None and prefix:
+            result += _merge_concatenation(large.pop(0), tuple(small[:prefix]))
+            del small[:prefix]
+        elif large[0].size % small[0].size == 0 and (factors := refine(large[0], small[0].size)):
+            large[:1] = factors
+        else:
+            taken_a, taken_b = _misaligned(a, b)
+            pin((*taken_a, *taken_b), reason)
+            result += _unwild(taken_a, reason)
+    return tuple(result)
+
+
+def _prefix(nodes: list[Node], size: int) -> int:
+    """How many leading factors multiply to ``size``; 0 if none do."""
+    for count, total in enumerate(itertools.accumulate((n.size for n in nodes), lambda x, y: x * y), start=1):
+        if total >= size:
+            return count if total == size else 0
+    return 0
+
+
+def _misaligned(a: list[Node], b: list[Node]) -> tuple[Label, Label]:
+    """The shortest prefixes of both lists that have one size, removed from the lists."""
+    taken: tuple[list[Node], list[Node]] = ([a.pop(0)], [b.pop(0)])
+    while (left := size_of(taken[0])) != (right := size_of(taken[1])):
+        if left < right:
+            taken[0].append(a.pop(0))
+        else:
+            taken[1].append(b.pop(0))
+    return tuple(taken[0]), tuple(taken[1])
+
+
+def _unwild(label: Iterable[Node], reason: str) -> list[Node]:
+    return [Node(n.size, reason) if n.wild else n for n in label]
+
+
+def refine(node: Node, leading: int) -> Label:
+    """A node as a product whose first factor has size ``leading``; empty if its structure forbids it."""
+    node = root(node)
+    if node.parts is None:
+        return split(node, (leading, node.size // leading))
+    inner, bounds = node.size // leading, bounds_of(node)
+    if any(bound % inner for bound in bounds):
+        return ()
+    # (heads of q + heads of k + heads of v) by dim: the dim is a family over the concatenated heads.
+    index_parts: list[Label] = []
+    members: list[Node] = []
+    kin = node.kin | {node.number}
+    for part in node.parts:
+        count = size_of(part) // inner
+        index, member = fresh(count, kin=kin), Node(inner, kin=kin)
+        merge((*index, member), part)
+        index_parts.append(index)
+        members.append(member)
+    outer, rest = Node(leading, kin=kin), Node(inner, kin=kin)
+    outer.parts = index_parts
+    rest.family = Family(outer, [bound // inner for bound in bounds], members)
+    rest.family.given = [True] * len(members)
+    node.parts, node.factors = None, (outer, rest)
+    return (outer, rest)
+
+
+def merge_nodes(x: Node, y: Node) -> Label:
+    """Two nodes of one size made one; the label that a tensor with either of them has."""
+    x, y = root(x), root(y)
+    if x is y:
+        return (x,)
+    if x.wild or y.wild:
+        return (y,) if x.wild else (x,)
+    if x.factors is not None or y.factors is not None:
+        return merge((x,), (y,))
+    if x.parts is None and y.parts is None:
+        _unite_leaves(x, y)
+        return flat((x,))
+    if x.parts is not None and y.parts is not None:
+        return _merge_concatenation(x, (y,))
+    leaf, cat = (x, y) if x.parts is None else (y, x)
+    if leaf.family is not None:
+        collapse(leaf)
+        return merge_nodes(leaf, cat)
+    if leaf.pin is not None:
+        pin((cat,), leaf.pin)
+    assert cat.parts is not None
+    if any(n.wild for part in cat.parts for n in leaves(part)):
+        leaf.parts = [_without_wild(part, leaf.kin) for part in cat.parts]
+        return (leaf,)
+    cat.kin |= leaf.kin
+    leaf.link = cat
+    return (cat,)
+
+
+def _without_wild(label: Label, kin: frozenset[int]) -> Label:
+    found: list[Node] = []
+    for node in flat(label):
+        if node.wild:
+            found.append(Node(node.size, kin=kin))
+        elif node.parts is not None and any(n.wild for n in leaves((node,))):
+            copy = Node(node.size, kin=kin)
+            copy.parts = [_without_wild(part, kin) for part in node.parts]
+            found.append(copy)
+        else:
+            found.append(node)
+    return tuple(found)
+
+
+def _unite_leaves(x: Node, y: Node) -> None:
+    """Links leaf y to leaf x. A family stays one: blocks without its axis collapse it at the end."""
+    first, second = x.family, y.family
+    x.family = y.family = None
+    y.link = x
+    x.kin |= y.kin
+    x.pin = x.pin or y.pin
+    if first is not None and second is not None and root(first.axis) is root(second.axis):
+        x.family = _merge_families(first, second)
+    elif first is not None and second is not None:
+        for member in (*first.members, *second.members):
+            merge_nodes(x, member)
+    else:
+        x.family = first or second
+    if root(x).pin is not None and root(x).family is not None:
+        pin((root(x),), root(x).pin or "")
+
+
+def _merge_families(first: Family, second: Family) -> Family:
+    bounds = sorted({*first.bounds, *second.bounds})
+    members = []
+    for start in bounds[:-1]:
+        one = first.members[bisect.bisect_right(first.bounds, start) - 1]
+        two = second.members[bisect.bisect_right(second.bounds, start) - 1]
+        merge_nodes(one, two)
+        members.append(one)
+    family = Family(first.axis, bounds, members)
+    family.given = [True] * len(members)
+    return family
+
+
+def _merge_concatenation(cat: Node, other: Label) -> Label:
+    """A concatenation merged with a label of its size, part by part at the boundaries of both."""
+    assert cat.parts is not None
+    cuts = {0, cat.size, *bounds_of(cat)}
+    if len(other) == 1 and other[0].parts is not None:
+        cuts |= {0, *bounds_of(other[0])}
+    ordered = sorted(cuts)
+    merged: list[Label] = []
+    for start, stop in zip(ordered, ordered[1:]):
+        merged.append(merge(take((cat,), start, stop), take(other, start, stop)))
+    kept = [part for part in merged]
+    real = not any(n.wild for n in leaves((cat,)))
+    if real:
+        cat = root(cat)
+        if cat.parts is not None:
+            cat.parts = kept
+        if len(other) == 1 and root(other[0]).parts is not None and root(other[0]) is not cat:
+            if not any(n.wild for n in leaves(other)):
+                cat.kin |= root(other[0]).kin
+                root(other[0]).link = cat
+        return flat((cat,))
+    result = Node(cat.size, kin=cat.kin)
+    result.parts = kept
+    return (result,)
+
+
+def concatenate(labels: Sequence[tuple[int, Label]]) -> Label:
+    """The label of axes laid one after another, given with their sizes."""
+    pieces = [(size, label) for size, label in labels if size]
+    if len(pieces) == 1:
+        return pieces[0][1]
+    total = sum(size for size, _ in pieces)
+    if total == 1:
+        return ()
+    node = Node(total)
+    node.parts = [label for _, label in pieces]
+    return (node,)
+
+
+def take(label: Iterable[Node], start: int, stop: int) -> Label:
+    """The label of positions ``start .. stop`` of an axis, refining it at these boundaries."""
+    nodes = flat(label)
+    total = size_of(nodes)
+    if (start, stop) == (0, total):
+        return nodes
+    if stop <= start:
+        return fresh(max(stop - start, 0) or 1, wild=True)
+    head, rest = nodes[0], nodes[1:]
+    inner = size_of(rest)
+    if inner == 1:
+        return _take_node(head, start, stop)
+    if start % inner == 0 and stop % inner == 0:
+        first, last = start // inner, stop // inner
+        return (*_take_node(head, first, last), *members_at(rest, head, first, last))
+    at = start // inner
+    if at == (stop - 1) // inner:
+        _take_node(head, at, at + 1)
+        return take(members_at(rest, head, at, at + 1), start - at * inner, stop - at * inner)
+    reason = "a slice cuts across its factors"
+    pin(nodes, reason)
+    return fresh(stop - start, reason)
+
+
+def _take_node(node: Node, start: int, stop: int) -> Label:
+    """Positions of one node, as a label; a leaf becomes a concatenation."""
+    if node.parts is None:
+        if (start, stop) == (0, node.size):
+            return (node,)
+        if node.wild:
+            return fresh(stop - start, wild=True)
+        if node.family is not None:
+            collapse(node)
+            return take((node,), start, stop)
+        cuts = sorted({0, start, stop, node.size})
+        node.parts = [fresh(b - a, node.pin, kin=node.kin) for a, b in zip(cuts, cuts[1:])]
+        node.pin = None
+        return node.parts[cuts.index(start)]
+    pieces: list[tuple[int, Label]] = []
+    chosen: list[tuple[int, Label]] = []
+    position = 0
+    for part in node.parts:
+        size = size_of(part)
+        cuts = sorted({0, size, *(c - position for c in (start, stop) if 0 < c - position < size)})
+        for a, b in zip(cuts, cuts[1:]):
+            piece = (b - a, take(part, a, b))
+            pieces.append(piece)
+            if start <= position + a and position + b <= stop:
+                chosen.append(piece)
+        position += size
+    if root(node) is node and node.parts is not None:
+        node.parts = [label for _, label in pieces]
+    return concatenate(chosen)
+
+
+def members_at(label: Iterable[Node], axis: Node, start: int, stop: int) -> Label:
+    """What a label stands for at positions ``start .. stop`` of an axis that it comes with."""
+    found: list[Node] = []
+    axis = root(axis)
+    for node in flat(label):
+        if node.parts is not None:
+            copy = Node(node.size, kin=node.kin)
+            copy.parts = [members_at(part, axis, start, stop) for part in node.parts]
+            changed = any(flat(p) != flat(q) for p, q in zip(copy.parts, node.parts, strict=True))
+            found.append(copy if changed else node)
+        elif node.wild or node.pin is not None or not (node.kin & axis.kin) or axis.wild or (start, stop) == (0, axis.size):
+            found.append(node)
+        else:
+            found.append(_member(node, axis, start, stop))
+    return flat(found)
+
+
+def _member(leaf: Node, axis: Node, start: int, stop: int) -> Node:
+    if leaf.family is not None and root(leaf.family.axis) is not axis:
+        collapse(leaf)
+        leaf = root(leaf)
+        if leaf.factors is not None or leaf.parts is not None or leaf.pin is not None:
+            return leaf
+    if leaf.family is None:
+        leaf.family = Family(axis, [0, axis.size], [Node(leaf.size, kin=leaf.kin)])
+    family = leaf.family
+    for cut in (start, stop):
+        if cut not in family.bounds:
+            at = bisect.bisect_right(family.bounds, cut) - 1
+            old = family.members[at]
+            # A member that someone has seen stays what both halves are.
+            halves = [old, old] if family.given[at] else [old, Node(leaf.size, kin=leaf.kin)]
+            family.bounds.insert(at + 1, cut)
+            family.members[at : at + 1] = halves
+            family.given[at : at + 1] = [family.given[at]] * 2
+    first, last = family.bounds.index(start), family.bounds.index(stop)
+    for at in range(first, last):
+        family.given[at] = True
+        merge_nodes(family.members[first], family.members[at])
+    return family.members[first]
+
+
+def repartition(labels: Sequence[Label], sizes: Sequence[int]) -> list[Label]:
+    """The labels of a tensor's axes after a view to these sizes.
+
+    Where the factors do not align with the new axes, they are pinned.
+    """
+    factors = [node for label in labels for node in flat(label)]
+    result: list[Label] = []
+    pending: list[int] = []
+    for size in sizes:
+        if pending:  # the block of a misalignment is still open
+            pending.append(size)
+            result.append(fresh(size, "a view does not align with its factors"))
+            if size_of(factors_taken) == math.prod(pending):
+                pending = []
+            elif size_of(factors_taken) < math.prod(pending):
+                _take_until(factors, factors_taken, math.prod(pending))
+                if size_of(factors_taken) == math.prod(pending):
+                    pending = []
+            continue
+        label, left = [], size
+        while left > 1:
+            node = root(factors[0])
+            if node.factors is not None:
+                factors[:1] = flat((node,))
+            elif left % node.size == 0:
+                label.append(factors.pop(0))
+                left //= node.size
+            elif node.size % left == 0 and (pieces := refine(node, left)):
+                factors[:1] = pieces
+            else:
+                factors_taken = label
+                pending = [size]
+                _take_until(factors, factors_taken, size)
+                if size_of(factors_taken) == size:
+                    pending = []
+                label = list(fresh(size, "a view does not align with its factors"))
+                break
+        result.append(tuple(label))
+    return result
+
+
+def _take_until(factors: list[Node], taken: list[Node], size: int) -> None:
+    """Moves factors to ``taken`` until it has at least ``size`` positions, and pins them."""
+    while size_of(taken) < size:
+        taken.append(factors.pop(0))
+    pin(taken, "a view does not align with its factors")

@@ -1,0 +1,279 @@
+"""The self-check of a traced graph: random elements must leave the randomised network's function unchanged.
+
+Every floating-point entry is randomised first and all is computed in float64: at default initialisation
+(zero biases, unit norms) most wrong actions go unnoticed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from symnet.errors import TraceError
+from symnet.graph import GroupElement, NeuronGraph
+from symnet.groups import Symmetric
+from symnet.tracing.examples import (
+    REFUSALS,
+    Inputs,
+    accepts,
+    double_precision,
+    float_state,
+    other_sizes,
+    randomise,
+    refreshed,
+    resized,
+    run,
+)
+from symnet.tracing.recording import plain_kernels, tensors_in
+
+# Entries times elements above which every neuron set is not also moved alone.
+_EACH_ALONE = 200_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """How thoroughly trace checks its result.
+
+    Args:
+        rounds: random elements of the whole group, each on fresh inputs; at least one.
+        shapes: whether inputs of other sizes are tried as well.
+        tolerance: largest error, relative to the output's largest entry, in float64.
+        seed: of the randomised state, the inputs and the elements.
+    """
+
+    rounds: int = 2
+    shapes: bool = True
+    tolerance: float = 1e-9
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.rounds < 1:
+            raise TraceError(f"Check(rounds={self.rounds}): at least one round; the self-check cannot be skipped.")
+
+
+def moving_element(graph: NeuronGraph, rng: np.random.Generator, only: str | None = None) -> GroupElement:
+    """A random element in which every copy of every neuron set (or of one set alone) really moves."""
+    element = graph.random_element(rng, only=None if only is None else {only})
+    images = {}
+    for name, neuron_set in graph.neurons.items():
+        image = element[name].copy()
+        if isinstance(neuron_set.group, Symmetric) and neuron_set.size > 1 and only in (None, name):
+            rows = image.reshape(-1, neuron_set.size)
+            for row in rows[(rows == np.arange(neuron_set.size)).all(1)]:
+                # Selecting by a mask copies, so find the still rows again below.
+                del row
+            still = np.flatnonzero((rows == np.arange(neuron_set.size)).all(1))
+            rows[still, 0], rows[still, 1] = 1, 0
+            image = rows.reshape(image.shape)
+        images[name] = image
+    return GroupElement(dict(graph.neurons), images)
+
+
+class Checker:
+    """Compares the function at a random state with the function at the permuted state.
+
+    Args:
+        model: a private copy; its state is overwritten.
+        graph: the claimed symmetry.
+        inputs: example inputs.
+        input_axes: for ``io='permuted'``, axis notation of the inputs; likewise of the outputs.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        graph: NeuronGraph,
+        inputs: Inputs,
+        check: Check,
+        input_axes: Mapping[str, Any] | None = None,
+        output_axes: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.model = model.double()
+        self.graph = graph
+        self.check = check
+        self.state, _ = float_state(self.model)
+        self.original_inputs = inputs
+        self.input_axes = dict(input_axes or {})
+        self.output_axes = dict(output_axes or {})
+        randomise(self.state, check.seed)
+        self.entries = {name: tensor.detach().clone() for name, tensor in self.state.items()}
+        self.worst = 0.0
+
+    def elements(self, rng: np.random.Generator) -> Iterator[tuple[str, GroupElement]]:
+        """The elements to try: of the whole group, then of each neuron set alone where that is affordable."""
+        for number in range(self.check.rounds):
+            yield f"random element {number}", moving_element(self.graph, rng)
+        moved = [n for n, s in self.graph.neurons.items() if s.group.generators]
+        if len(moved) > 1 and len(moved) * self.graph.weights.size < _EACH_ALONE:
+            for name in moved:
+                yield f"neuron set '{name}' alone", moving_element(self.graph, rng, only=name)
+
+    def run_all(self) -> float:
+        """The largest relative error that was seen.
+
+        Raises:
+            TraceError: the claimed group does not leave the function unchanged; names set, tensors and operation.
+        """
+        if self.graph.order == 1:
+            return 0.0
+        rng = np.random.default_rng(self.check.seed)
+        generator = torch.Generator().manual_seed(self.check.seed + 1)
+        for number, (label, element) in enumerate(self.elements(rng)):
+            if number < self.check.rounds or number % 8 == self.check.rounds:
+                inputs = refreshed(self.original_inputs, generator, torch.float64)
+                reference = self.evaluate(inputs, None)
+                self.require_finite(reference)
+            self.compare(label, element, inputs, reference)
+        if self.check.shapes:
+            for described, inputs in self.other_shapes():
+                inputs = refreshed(inputs, generator, torch.float64)
+                try:
+                    reference = self.evaluate(inputs, None)
+                except REFUSALS:
+                    continue
+                self.compare(f"a random element, {described}", moving_element(self.graph, rng), inputs, reference)
+        return self.worst
+
+    def other_shapes(self) -> Iterator[tuple[str, Inputs]]:
+        """Example inputs of other sizes that the model takes."""
+        tried = 0
+        for axis, size in other_sizes(self.original_inputs):
+            if tried >= 4 or self.input_axes and axis > 0:
+                return
+            for new in (size + 1, 2 * size):
+                inputs = resized(self.original_inputs, axis, size, new)
+                if sum(t.numel() for _, t in tensors_in(inputs) if t is not None) > 2_000_000:
+                    break
+                with double_precision():
+                    taken = accepts(self.model, refreshed(inputs, torch.Generator().manual_seed(0), torch.float64))
+                if taken:
+                    tried += 1
+                    yield f"axis {axis} of the inputs of size {new} instead of {size}", inputs
+                    break
+
+    def evaluate(self, inputs: Inputs, element: GroupElement | None) -> dict[str, Tensor]:
+        """Outputs at the random state, moved by an element."""
+        self.load(element)
+        return run(self.model, self.move(inputs, element))
+
+    def load(self, element: GroupElement | None) -> None:
+        known = {name: tensor for name, tensor in self.entries.items() if name in self.graph.weights}
+        moved = known if element is None else self.graph.act(element, known)
+        with torch.no_grad():
+            for name, tensor in self.state.items():
+                tensor.copy_(moved.get(name, self.entries[name]))
+
+    def move(self, inputs: Inputs, element: GroupElement | None) -> Inputs:
+        """The inputs moved along, where their axes are not fixed."""
+        if element is None or not self.input_axes:
+            return inputs
+        found = {path: t for path, t in tensors_in(inputs) if t is not None}
+        fitting = {p: t for p, t in found.items() if p in self.input_axes}
+        moved = self.graph.act(element, fitting, space=self.graph.space({p: self.input_axes[p] for p in fitting}))
+        replaced = {id(found[path]): tensor for path, tensor in moved.items()}
+        from torch.utils._pytree import tree_map
+
+        return tree_map(lambda x: replaced.get(id(x), x) if isinstance(x, Tensor) else x, inputs)
+
+    def require_finite(self, outputs: Mapping[str, Tensor]) -> None:
+        for path, tensor in outputs.items():
+            if tensor.dtype.is_floating_point and bool(torch.isnan(tensor).any()):
+                raise TraceError(
+                    f"The self-check could not be done: output {path!r} is not a number at a random state. "
+                    "Pass other example inputs."
+                )
+
+    def compare(self, label: str, element: GroupElement, inputs: Inputs, reference: Mapping[str, Tensor]) -> None:
+        expected = dict(reference)
+        if self.output_axes:
+            fitting = {p: t for p, t in expected.items() if p in self.output_axes}
+            space = self.graph.space({p: self.output_axes[p] for p in fitting})
+            expected |= self.graph.act(element, fitting, space=space)
+        outputs = self.evaluate(inputs, element)
+        error = max((relative_error(expected[path], outputs[path]) for path in expected), default=0.0)
+        self.worst = max(self.worst, error)
+        if not error <= self.check.tolerance:
+            raise TraceError(self.explain(label, element, inputs, error))
+
+    def explain(self, label: str, element: GroupElement, inputs: Inputs, error: float) -> str:
+        """What went wrong, with the neuron set, its tensors and the operation where the values first differ."""
+        guilty = self.guilty_set(inputs, element)
+        where = first_difference(self, inputs, element)
+        tensors = [n for n, t in self.graph.weights.items() if guilty in t.symbols]
+        return (
+            f"The traced group does not leave the function unchanged: {label} changes the output by {error:.1e} "
+            f"(relative, float64, randomised state; allowed {self.check.tolerance:.0e}). "
+            f"Neuron set '{guilty}' in {', '.join(repr(t) for t in tensors[:4])}; values first differ after {where}. "
+            "Pass example inputs that show every dependence (several tokens, a batch), or declare the graph by hand."
+        )
+
+    def guilty_set(self, inputs: Inputs, element: GroupElement) -> str:
+        reference = self.evaluate(inputs, None)
+        rng = np.random.default_rng(0)
+        worst, name = -1.0, next(iter(self.graph.neurons))
+        if self.input_axes or self.output_axes:
+            return next((n for n in self.graph.neurons if element.moves(n)), name)
+        for candidate, neuron_set in self.graph.neurons.items():
+            if neuron_set.group.generators:
+                outputs = self.evaluate(inputs, moving_element(self.graph, rng, only=candidate))
+                error = max((relative_error(reference[p], outputs[p]) for p in reference), default=0.0)
+                if error > worst:
+                    worst, name = error, candidate
+        return name
+
+
+def relative_error(expected: Tensor, given: Tensor) -> float:
+    """The largest difference relative to the largest expected entry; infinite if shapes or whole numbers differ."""
+    if expected.shape != given.shape:
+        return float("inf")
+    if not expected.dtype.is_floating_point:
+        return 0.0 if bool(torch.equal(expected, given)) else float("inf")
+    if expected.numel() == 0:
+        return 0.0
+    same = (expected == given) | (expected.isnan() & given.isnan())
+    difference = torch.where(same, torch.zeros_like(expected), (expected - given).abs())
+    finite = expected[torch.isfinite(expected)]
+    scale = float(finite.abs().max()) if finite.numel() else 1.0
+    return float(difference.max()) / max(scale, 1e-300)
+
+
+class _Sorted(TorchDispatchMode):
+    """Keeps a permutation-invariant digest of every result."""
+
+    def __init__(self, stack: list[str]) -> None:
+        super().__init__()
+        self.stack = stack
+        self.digests: list[tuple[str, Tensor]] = []
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = function(*args, **(kwargs or {}))
+        for tensor in result if isinstance(result, (tuple, list)) else [result]:
+            if isinstance(tensor, Tensor) and tensor.dtype.is_floating_point:
+                name = function._schema.name.split("::")[-1]
+                self.digests.append((f"'{name}' in '{self.stack[-1]}'", tensor.double().reshape(-1).sort().values))
+        return result
+
+
+def first_difference(checker: Checker, inputs: Inputs, element: GroupElement) -> str:
+    """The first operation whose results are not a rearrangement of what they were."""
+    from symnet.tracing.recording import _module_paths
+
+    found = []
+    for moved in (None, element):
+        checker.load(moved)
+        with _module_paths(checker.model) as stack, torch.no_grad(), plain_kernels(), double_precision():
+            torch.manual_seed(0)
+            with (mode := _Sorted(stack)):
+                given = checker.move(inputs, moved)
+                checker.model(*given[0], **given[1])
+            found.append(mode.digests)
+    for (name, before), (other, after) in zip(*found, strict=False):
+        if name != other or relative_error(before, after) > checker.check.tolerance:
+            return name
+    return "its last operation"

@@ -1,0 +1,184 @@
+"""Copies of a model and of its example inputs: never the caller's own, of other sizes, with fresh entries."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map
+
+from symnet.errors import TraceError
+from symnet.tracing.recording import plain_kernels, tensors_in
+
+# What a model may raise when it does not take inputs of some shape.
+REFUSALS = (RuntimeError, ValueError, IndexError, TypeError, AssertionError, KeyError, AttributeError, NotImplementedError)
+Inputs = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+def copy_model(model: nn.Module) -> nn.Module:
+    """A copy of the model in eval mode, with tied parameters still tied.
+
+    Raises:
+        TraceError: the module cannot be copied.
+    """
+    memo: dict[int, Any] = {}
+    for module in model.modules():
+        # A computed tensor kept as an attribute (old weight norm) cannot be copied with its graph.
+        for value in vars(module).values():
+            if isinstance(value, Tensor) and not value.is_leaf:
+                memo[id(value)] = value.detach().clone()
+    try:
+        return copy.deepcopy(model, memo).eval()
+    except (RuntimeError, TypeError) as error:
+        raise TraceError(
+            f"{type(model).__name__} cannot be copied ({error}), and trace works on a copy so that yours stays as it is. "
+            "Keep only modules, parameters, buffers and plain values as attributes."
+        ) from error
+
+
+def float_state(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The floating-point entries of the state dict, each tensor once, and the further names of tied ones.
+
+    Raises:
+        TraceError: two entries share some of their memory, but are not the same tensor.
+    """
+    kept: dict[str, Tensor] = {}
+    aliases: dict[str, str] = {}
+    places: dict[tuple[Any, ...], str] = {}
+    storages: dict[int, str] = {}
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        if not isinstance(tensor, Tensor) or not tensor.dtype.is_floating_point:
+            continue
+        storage = tensor.untyped_storage()._cdata
+        place = (storage, tensor.storage_offset(), tuple(tensor.shape), tuple(tensor.stride()))
+        if place in places and tensor.numel():
+            aliases[name] = places[place]
+            continue
+        if storage in storages and tensor.numel():
+            raise TraceError(
+                f"'{name}' and '{storages[storage]}' share memory without being the same tensor. "
+                "Give each its own memory (tensor.clone()), or tie the whole tensor."
+            )
+        places[place] = storages[storage] = name
+        kept[name] = tensor
+    return kept, aliases
+
+
+def detached(inputs: Inputs) -> Inputs:
+    """The inputs with every tensor copied."""
+    return tree_map(lambda x: x.detach().clone() if isinstance(x, Tensor) else x, inputs)
+
+
+def resized(inputs: Inputs, axis: int, old: int, new: int) -> Inputs:
+    """The inputs with every axis number ``axis`` of size ``old`` brought to size ``new`` by repeating entries."""
+
+    def change(x: Any) -> Any:
+        if isinstance(x, Tensor) and x.dim() > axis and x.shape[axis] == old:
+            return x.index_select(axis, torch.arange(new, device=x.device) % old)
+        return x
+
+    return tree_map(change, inputs)
+
+
+def other_sizes(inputs: Inputs) -> Iterator[tuple[int, int]]:
+    """(axis, size) pairs that occur among the inputs, batch first."""
+    found = {(axis, size) for _, t in tensors_in(inputs) if t is not None for axis, size in enumerate(t.shape) if size}
+    yield from sorted(found)
+
+
+def accepts(model: nn.Module, inputs: Inputs) -> bool:
+    """Whether the model runs on the inputs."""
+    try:
+        with torch.no_grad(), plain_kernels():
+            model(*inputs[0], **inputs[1])
+    except REFUSALS:
+        return False
+    return True
+
+
+def without_single_sizes(model: nn.Module, inputs: Inputs) -> Inputs:
+    """The inputs with axes of size 1 made larger where the model takes that: one token or one sample hides what mixes."""
+    for axis, size in other_sizes(inputs):
+        if size == 1:
+            larger = resized(inputs, axis, 1, 2)
+            if accepts(model, larger):
+                inputs = larger
+    return inputs
+
+
+def refreshed(inputs: Inputs, generator: torch.Generator, dtype: torch.dtype | None) -> Inputs:
+    """The inputs with new entries: normal numbers, or whole numbers drawn from those that were there."""
+
+    def change(x: Any) -> Any:
+        if not isinstance(x, Tensor) or x.numel() == 0:
+            return x
+        if x.dtype.is_floating_point:
+            kind = dtype or x.dtype
+            if not bool(torch.isfinite(x).all()):
+                return x.to(kind)
+            return torch.randn(x.shape, generator=generator, dtype=torch.float64).to(x.device, kind)
+        if x.dtype == torch.bool or x.dtype.is_complex:
+            return x
+        chosen = torch.randint(x.numel(), (x.numel(),), generator=generator).to(x.device)
+        return x.reshape(-1)[chosen].reshape(x.shape)
+
+    return tree_map(change, inputs)
+
+
+def randomise(state: Mapping[str, Tensor], seed: int) -> None:
+    """Overwrites every entry with moderate random numbers, so that no default (zeros, ones) hides a dependence."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for tensor in state.values():
+            if tensor.dim() < 2:
+                entries = torch.rand(tensor.shape, generator=generator, dtype=torch.float64) + 0.5
+            else:
+                fan_in = max(tensor.numel() // tensor.shape[0], 1)
+                entries = torch.randn(tensor.shape, generator=generator, dtype=torch.float64) / fan_in**0.5
+                if tensor.numel() == max(tensor.shape):
+                    entries = entries.abs() + 0.5
+            tensor.copy_(entries)
+
+
+class _DoublePrecision(TorchDispatchMode):
+    """Models cast inside (norms to float32); here such casts give float64, so that errors are not hidden."""
+
+    _LOW = (torch.float32, torch.float16, torch.bfloat16)
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = dict(kwargs or {})
+        if kwargs.get("dtype") in self._LOW:
+            kwargs["dtype"] = torch.float64
+        tensors = [x for x in (*args, *kwargs.values()) if isinstance(x, Tensor) and x.dtype.is_floating_point]
+        if len({x.dtype for x in tensors}) > 1 and not any(a.alias_info for a in function._schema.arguments):
+            raise_to = lambda x: x.double() if isinstance(x, Tensor) and x.dtype in self._LOW else x  # noqa: E731
+            args, kwargs = tree_map(raise_to, (args, kwargs))
+        return function(*args, **kwargs)
+
+
+@contextlib.contextmanager
+def double_precision() -> Iterator[None]:
+    """Inside, new tensors and casts are float64."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        with _DoublePrecision():
+            yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def run(model: nn.Module, inputs: Inputs) -> dict[str, Tensor]:
+    """The model's output tensors by path, without gradients, in float64 where it can; random numbers repeat."""
+    with torch.no_grad(), plain_kernels(), double_precision():
+        torch.manual_seed(0)
+        result = model(*inputs[0], **inputs[1])
+    return {path: tensor.detach().clone() for path, tensor in tensors_in(result) if tensor is not None}
+
+
+Function = Callable[[Inputs], dict[str, Tensor]]

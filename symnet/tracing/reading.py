@@ -1,0 +1,183 @@
+"""The state of reading a recording: a label for every axis of every value, blocks, and what is pinned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from symnet.tracing.axes import Label, flat, fresh, merge, pin
+from symnet.tracing.recording import Operation, Recording, Value
+
+Labels = tuple[Label, ...]
+Rule = Callable[["Reading", Operation], None]
+
+RULES: dict[str, Rule] = {}
+_SLICES = {"slice", "select", "unbind", "split", "split_with_sizes", "unsafe_split", "unsafe_split_with_sizes", "chunk", "narrow"}
+
+
+def rule(*names: str) -> Callable[[Rule], Rule]:
+    """Registers a function as the rule of these ATen operations."""
+
+    def register(function: Rule) -> Rule:
+        RULES.update(dict.fromkeys(names, function))
+        return function
+
+    return register
+
+
+class Reading:
+    """Labels of values while the operations of a recording are read one after another.
+
+    Args:
+        recording: what to read.
+        fixed: whether the axes of inputs and outputs are pinned.
+    """
+
+    def __init__(self, recording: Recording, fixed: bool) -> None:
+        self.recording = recording
+        self.labels: dict[int, Labels] = {}
+        self.virtual: list[Labels] = []  # blocks that are no value: products before a sum, statistics of a norm
+        self.slices: dict[int, list[Labels]] = {}  # value -> what slices took of it
+        self.whole: set[int] = set()  # values that something other than a slice reads
+        self.used: set[int] = {v.number for _, v in recording.outputs}
+        self.attention: list[Label] = []  # axes beside a softmax: attention heads are among them
+        self.operation: Operation | None = None
+        for operation in recording.operations:
+            self.used.update(value.number for value in operation.inputs())
+        for number, value in enumerate(recording.state.values()):
+            kin = frozenset({-1 - number})
+            self.labels[value.number] = tuple(fresh(size, kin=kin) for size in value.shape)
+        for path, value in recording.inputs:
+            self.labels[value.number] = tuple(
+                fresh(size, f"axis {axis} of the input {path} (io='fixed')" if fixed else None)
+                for axis, size in enumerate(value.shape)
+            )
+
+    # ---- labels -------------------------------------------------------------------------------------------------
+    def label(self, value: Value) -> Labels:
+        """The labels of a value's axes; a constant is wild where it is uniform and pinned elsewhere."""
+        if value.number in self.labels:
+            return self.labels[value.number]
+        assert value.constant and value.kept is not None, f"{value} has no label"
+        written = value.number in self.recording.mutated
+        labels = tuple(self._constant_axis(value.kept, axis, written) for axis in range(len(value.shape)))
+        if written:
+            self.labels[value.number] = labels
+        return labels
+
+    def _constant_axis(self, tensor: Tensor, axis: int, written: bool) -> Label:
+        size = tensor.shape[axis]
+        if size <= 1:
+            return ()
+        if bool(torch.eq(tensor, tensor.narrow(axis, 0, 1)).all()):
+            return fresh(size, wild=not written)
+        return fresh(size, self.why("a constant differs along it"))
+
+    def set(self, value: Value | None, labels: Sequence[Label]) -> None:
+        """Gives a value its labels; merged with those it has, if it was written in place."""
+        if value is None:
+            return
+        assert len(labels) == len(value.shape), (str(self.operation), value.shape, len(labels))
+        self.labels[value.number] = tuple(flat(label) for label in labels)
+
+    def pinned(self, size: int, reason: str) -> Label:
+        """A new pinned label."""
+        return fresh(size, self.why(reason))
+
+    # ---- constraints --------------------------------------------------------------------------------------------
+    def why(self, reason: str) -> str:
+        """The reason with the operation and the module it happened in."""
+        return f"{reason} ({self.operation})" if self.operation is not None else reason
+
+    def pin(self, label: Label, reason: str) -> Label:
+        pin(label, self.why(reason))
+        return label
+
+    def merge(self, left: Label, right: Label) -> Label:
+        return merge(left, right, self.why("its factorisations do not align"))
+
+    def block(self, *labels: Label) -> None:
+        """A virtual block: these axes come together without the others."""
+        self.virtual.append(tuple(labels))
+
+    def broadcast(self, operands: Sequence[Value], shape: Sequence[int]) -> Labels:
+        """The labels of an elementwise result of this shape; the operands' axes are merged from the right."""
+        result: list[Label] = [()] * len(shape)
+        known = [False] * len(shape)
+        for value in operands:
+            offset = len(shape) - len(value.shape)
+            for axis, (label, size) in enumerate(zip(self.label(value), value.shape, strict=True)):
+                place = axis + offset
+                if size != shape[place] or size <= 1:
+                    continue
+                result[place] = self.merge(result[place], label) if known[place] else label
+                known[place] = True
+        return tuple(
+            label if known[k] or shape[k] <= 1 else fresh(shape[k], wild=True) for k, label in enumerate(result)
+        )
+
+    # ---- running ------------------------------------------------------------------------------------------------
+    def run(self, fallback: Rule) -> None:
+        """Reads every operation."""
+        for operation in self.recording.operations:
+            if all(o is None or (o.constant and o.number not in self.recording.mutated) for o in operation.outputs):
+                if operation.outputs:
+                    continue
+            self.operation = operation
+            self.read(operation, fallback)
+        self.operation = None
+
+    def read(self, operation: Operation, fallback: Rule) -> None:
+        if any(0 in value.shape for value in (*operation.inputs(), *operation.outputs) if value is not None):
+            return self.read_empty(operation)
+        RULES.get(operation.name, fallback)(self, operation)
+        for output in operation.outputs:
+            assert output is None or output.number in self.labels, f"{operation} left {output} without labels"
+        for value in operation.inputs():
+            if operation.name not in _SLICES:
+                self.whole.add(value.number)
+            else:
+                self.slices.setdefault(value.number, []).extend(self.label(o) for o in operation.outputs if o is not None)
+
+    def read_empty(self, operation: Operation) -> None:
+        """Without entries nothing is seen: parameters that only met empty tensors are pinned."""
+        for value in operation.inputs():
+            if value.origin and 0 not in value.shape:
+                for label in self.label(value):
+                    self.pin(label, "it only met an empty tensor, so the example hides what it does")
+        full = [v for v in operation.inputs() if 0 not in v.shape and v.number in self.labels]
+        for output in operation.outputs:
+            if output is None:
+                continue
+            same = next((v for v in full if v.shape == output.shape), None)
+            if same is not None:
+                self.set(output, self.label(same))
+            elif 0 in output.shape:
+                self.set(output, [() if size <= 1 else fresh(size, wild=True) for size in output.shape])
+            else:
+                self.set(output, [self.pinned(size, "made from an empty tensor") for size in output.shape])
+                for value in full:
+                    for label in self.label(value):
+                        self.pin(label, "it was joined with an empty tensor")
+
+
+def arguments(operation: Operation) -> dict[str, Any]:
+    """The operation's arguments by the names in its schema, defaults filled in."""
+    found = {}
+    for k, argument in enumerate(operation.function._schema.arguments):
+        if k < len(operation.arguments):
+            found[argument.name] = operation.arguments[k]
+        else:
+            found[argument.name] = operation.keywords.get(argument.name, argument.default_value)
+    return found
+
+
+def axes_argument(value: Any, count: int) -> list[int]:
+    """Non-negative axes from an argument that is one axis, several, or ``None`` or empty for all."""
+    if value is None or (isinstance(value, (list, tuple)) and not value):
+        return list(range(count))
+    given = [value] if isinstance(value, int) else list(value)
+    return sorted(axis % max(count, 1) for axis in given)

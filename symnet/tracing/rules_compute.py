@@ -1,0 +1,346 @@
+"""Rules of operations that compute: elementwise, sums, contractions, normalisations, windows."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from symnet.tracing.axes import Label, repartition
+from symnet.tracing.reading import Labels, Reading, arguments, axes_argument, rule
+from symnet.tracing.recording import Operation, Value
+from symnet.tracing.rules_shape import slice_axis
+
+_POINTWISE = {
+    "where", "masked_fill", "lerp", "addcmul", "addcdiv", "clamp", "copy", "fill", "zero", "_prelu_kernel", "prelu", "isnan",
+    "rrelu_with_noise", "celu", "softshrink", "hardshrink", "bernoulli", "uniform", "normal", "maximum", "minimum", "nan_to_num",
+}  # fmt: skip
+
+
+def is_pointwise(operation: Operation) -> bool:
+    """Whether every output entry depends on the entries at its own place only."""
+    return operation.name in _POINTWISE or torch.Tag.pointwise in operation.function.tags
+
+
+def pointwise(reading: Reading, operation: Operation) -> None:
+    values = operation.inputs()
+    for output in operation.outputs:
+        if output is not None:
+            reading.set(output, reading.broadcast(values, output.shape))
+
+
+for _name in _POINTWISE:
+    rule(_name)(pointwise)
+
+
+@rule("glu")
+def glu(reading: Reading, operation: Operation) -> None:
+    source, output = operation.inputs()[0], operation.outputs[0]
+    assert output is not None
+    axis = arguments(operation)["dim"] % len(source.shape)
+    labels = list(reading.label(source))
+    halves = _halves(reading, labels[axis], output.shape[axis])
+    labels[axis] = reading.merge(*halves)
+    reading.set(output, labels)
+
+
+def _halves(reading: Reading, label: Label, size: int) -> tuple[Label, Label]:
+    return slice_axis(reading, (label,), 0, 0, size)[0], slice_axis(reading, (label,), 0, size, 2 * size)[0]
+
+
+# ---- reductions -----------------------------------------------------------------------------------------------------
+_POSITIONS = {"argmax", "argmin", "max", "min", "median", "nanmedian", "mode", "kthvalue"}
+
+
+@rule(
+    "sum", "mean", "amax", "amin", "max", "min", "var", "std", "var_mean", "std_mean", "prod", "any", "all", "logsumexp",
+    "norm", "linalg_vector_norm", "argmax", "argmin", "median", "nanmedian", "nansum", "count_nonzero", "aminmax", "mode",
+    "kthvalue",
+)  # fmt: skip
+def reduce(reading: Reading, operation: Operation) -> None:
+    if len(operation.inputs()) > 1:  # max(a, b)
+        return pointwise(reading, operation)
+    source = operation.inputs()[0]
+    given = arguments(operation)
+    along = axes_argument(given.get("dim"), len(source.shape))
+    labels = reading.label(source)
+    keep = bool(given.get("keepdim", False))
+    for number, output in enumerate(operation.outputs):
+        if output is None:
+            continue
+        positions = operation.name in _POSITIONS and not output.dtype.is_floating_point and output.dtype != torch.bool
+        if positions and not source.dtype.is_floating_point and number == 0 and operation.name not in ("argmax", "argmin"):
+            positions = False
+        if positions and output.number in reading.used:
+            for axis in along:
+                reading.pin(labels[axis], "positions along it become numbers")
+        if keep:
+            reading.set(output, [() if k in along else label for k, label in enumerate(labels)])
+        else:
+            reading.set(output, [label for k, label in enumerate(labels) if k not in along])
+
+
+@rule("_softmax", "_log_softmax", "_safe_softmax", "softmax", "log_softmax")
+def softmax(reading: Reading, operation: Operation) -> None:
+    source = operation.inputs()[0]
+    labels = reading.label(source)
+    axis = arguments(operation)["dim"] % max(len(labels), 1)
+    beside = [label for k, label in enumerate(labels) if k != axis]
+    reading.block(*beside)
+    reading.attention += beside
+    reading.set(operation.outputs[0], labels)
+
+
+# ---- contractions ---------------------------------------------------------------------------------------------------
+def contract(reading: Reading, left: Value, right: Value, a: Label, b: Label, others: Labels) -> None:
+    """Merges the summed axes of both factors and notes the product before the sum."""
+    for value, label in ((left, b), (right, a)):
+        if value.constant and value.number not in reading.recording.mutated:
+            # Summed against something that only the code knows (an initial state of zeros hides a recurrence).
+            reading.pin(label, "it is summed against a constant")
+    reading.block(*others, reading.merge(a, b))
+
+
+@rule("mm", "bmm", "mv", "dot", "vdot", "addmm", "baddbmm", "addmv", "linear")
+def matmul(reading: Reading, operation: Operation) -> None:
+    name, output = operation.name, operation.outputs[0]
+    assert output is not None
+    values = operation.inputs()
+    added = [values.pop(0)] if name in ("addmm", "baddbmm", "addmv") else []
+    left, right = values[0], values[1]
+    if name == "linear":
+        added, (w_out, w_in) = values[2:], reading.label(right)
+        *rows, k = reading.label(left)
+        contract(reading, left, right, k, w_in, (*rows, w_out))
+        result: Labels = (*rows, w_out)
+    else:
+        result = _product(reading, left, right)
+    for value in added:
+        merged = reading.broadcast([value], output.shape)
+        result = tuple(reading.merge(a, b) for a, b in zip(result, merged, strict=True))
+    reading.set(output, result)
+
+
+def _product(reading: Reading, left: Value, right: Value) -> Labels:
+    a, b = reading.label(left), reading.label(right)
+    batch: Labels = ()
+    if len(a) == 3:
+        batch = (reading.merge(a[0], b[0]),)
+        a, b = a[1:], b[1:]
+    rows, columns = a[:-1], b[1:]
+    contract(reading, left, right, a[-1], b[0], (*batch, *rows, *columns))
+    return (*batch, *rows, *columns)
+
+
+@rule("_trilinear")
+def trilinear(reading: Reading, operation: Operation) -> None:
+    given = arguments(operation)
+    values = [given["i1"], given["i2"], given["i3"]]
+    expanded = [set(given[f"expand{k}"]) for k in (1, 2, 3)]
+    total = len(values[0].shape) + len(expanded[0])
+    result: list[Label | None] = [None] * total
+    for value, skipped in zip(values, expanded, strict=True):
+        for place, label in zip([k for k in range(total) if k not in skipped], reading.label(value), strict=True):
+            known = result[place]
+            result[place] = label if known is None else reading.merge(known, label)
+    labels = [label or () for label in result]
+    reading.block(*labels)
+    reading.set(operation.outputs[0], [label for k, label in enumerate(labels) if k not in given["sumdim"]])
+
+
+@rule("convolution", "_convolution", "convolution_overrideable")
+def convolution(reading: Reading, operation: Operation) -> None:
+    given = arguments(operation)
+    source, weight, bias, groups = given["input"], given["weight"], given["bias"], given["groups"]
+    output = operation.outputs[0]
+    assert output is not None
+    batch, channels, *space = reading.label(source)
+    first, second, *kernel = reading.label(weight)
+    pointlike = (
+        all(k == 1 for k in weight.shape[2:]) and all(s == 1 for s in given["stride"]) and not any(given["padding"])
+    )
+    if not pointlike:
+        for label in space:
+            reading.pin(label, "a convolution moves along it")
+    for label in kernel:
+        reading.pin(label, "kernel offsets of a convolution")
+    group, inner, outer, whole = _channel_axes(reading, source, output, channels, first, second, groups, given["transposed"])
+    if bias is not None:
+        whole = reading.merge(whole, reading.label(bias)[0])
+    reading.block(batch, group, inner, outer, *space, *kernel)
+    places = space if pointlike else [reading.pinned(n, "positions of a convolution's output") for n in output.shape[2:]]
+    reading.set(output, [batch, whole, *places])
+
+
+def _channel_axes(
+    reading: Reading, source: Value, output: Value, channels: Label, first: Label, second: Label, groups: int, transposed: bool
+) -> tuple[Label, Label, Label, Label]:
+    """Labels of the groups, of the input and output channels within a group, and of all output channels."""
+    if groups == 1:
+        w_in, w_out = (first, second) if transposed else (second, first)
+        return (), reading.merge(channels, w_in), w_out, w_out
+    fan_in, fan_out = source.shape[1] // groups, output.shape[1] // groups
+    group, inner = repartition([channels], [groups, fan_in])
+    if transposed:
+        w_group, w_inner = repartition([first], [groups, fan_in])
+        outer = second
+    else:
+        w_group, outer = repartition([first], [groups, fan_out])
+        w_inner = second
+    group, inner = reading.merge(group, w_group), reading.merge(inner, w_inner)
+    return group, inner, outer, (*group, *outer)
+
+
+# ---- normalisations -------------------------------------------------------------------------------------------------
+@rule("native_layer_norm", "layer_norm", "rms_norm", "_fused_rms_norm")
+def layer_norm(reading: Reading, operation: Operation) -> None:
+    source, *affine = operation.inputs()
+    labels = list(reading.label(source))
+    count = len(arguments(operation)["normalized_shape"])
+    lead = labels[: len(labels) - count]
+    for value in affine:
+        labels = lead + [reading.merge(a, b) for a, b in zip(labels[len(lead) :], reading.label(value), strict=True)]
+    reading.block(*lead)
+    reading.set(operation.outputs[0], labels)
+    for output in operation.outputs[1:]:
+        reading.set(output, [*lead, *[()] * count])
+
+
+@rule("native_group_norm", "group_norm")
+def group_norm(reading: Reading, operation: Operation) -> None:
+    source, *affine = operation.inputs()
+    given = arguments(operation)
+    groups = given.get("group", given.get("num_groups"))
+    batch, channels, *space = reading.label(source)
+    for value in affine:
+        channels = reading.merge(channels, reading.label(value)[0])
+    group, inner = repartition([channels], [groups, source.shape[1] // groups])
+    channels = (*group, *inner)
+    reading.block(batch, group)
+    reading.set(operation.outputs[0], [batch, channels, *space])
+    for output in operation.outputs[1:]:
+        reading.set(output, [batch, group])
+
+
+@rule("native_batch_norm", "_native_batch_norm_legit_no_training", "_native_batch_norm_legit", "cudnn_batch_norm",
+      "_batch_norm_with_update", "batch_norm", "_native_batch_norm_legit_functional", "_batch_norm_no_update")  # fmt: skip
+def batch_norm(reading: Reading, operation: Operation) -> None:
+    source, *affine = operation.inputs()
+    labels = list(reading.label(source))
+    for value in affine:
+        labels[1] = reading.merge(labels[1], reading.label(value)[0])
+    reading.block(labels[1])
+    for output in operation.outputs:
+        if output is not None and output.shape == source.shape:
+            reading.set(output, labels)
+        elif output is not None:
+            reading.set(output, [labels[1]] if len(output.shape) == 1 and output.shape[0] == source.shape[1]
+                        else [reading.pinned(n, "statistics of a batch norm") for n in output.shape])  # fmt: skip
+
+
+@rule("_weight_norm_interface", "_weight_norm")
+def weight_norm(reading: Reading, operation: Operation) -> None:
+    direction, scale = operation.inputs()[:2]
+    axis = arguments(operation)["dim"]
+    labels = list(reading.label(direction))
+    labels = [reading.merge(a, b) if n > 1 else a for a, b, n in zip(labels, reading.label(scale), scale.shape, strict=True)]
+    reading.block(labels[axis])
+    for output in operation.outputs:
+        if output is not None:
+            reading.set(output, labels if output.shape == direction.shape else
+                        [label if n > 1 else () for label, n in zip(labels, output.shape, strict=True)])  # fmt: skip
+
+
+# ---- windows --------------------------------------------------------------------------------------------------------
+def _pooled(size: int, kernel: int, stride: int, padding: int, dilation: int, out: int) -> bool:
+    return kernel == stride and padding == 0 and dilation == 1 and size == kernel * out
+
+
+@rule("max_pool2d_with_indices", "max_pool3d_with_indices", "avg_pool1d", "avg_pool2d", "avg_pool3d", "max_pool1d", "max_pool2d",
+      "max_pool3d", "max_pool1d_with_indices")  # fmt: skip
+def pool(reading: Reading, operation: Operation) -> None:
+    """Windows that tile an axis are one factor of it; others pin the axis."""
+    source, output = operation.inputs()[0], operation.outputs[0]
+    assert output is not None
+    given = arguments(operation)
+    count = len(given["kernel_size"])
+    labels = list(reading.label(source))
+    spread = lambda value, default: (list(value) * count)[:count] if value else [default] * count  # noqa: E731
+    kernels, paddings = spread(given["kernel_size"], 1), spread(given.get("padding"), 0)
+    strides = list(given.get("stride") or kernels)
+    strides = (strides * count)[:count]
+    dilations = spread(given.get("dilation"), 1)
+    for k in range(count):
+        axis = len(labels) - count + k
+        if kernels[k] == strides[k] == 1 and paddings[k] == 0:
+            continue
+        if _pooled(source.shape[axis], kernels[k], strides[k], paddings[k], dilations[k], output.shape[axis]):
+            labels[axis] = repartition([labels[axis]], [output.shape[axis], kernels[k]])[0]
+        else:
+            reading.pin(labels[axis], "a pooling window moves along it")
+            labels[axis] = reading.pinned(output.shape[axis], "positions of a pooling's output")
+    reading.block(*labels)
+    for number, each in enumerate(operation.outputs):
+        if number == 1 and each is not None and each.number in reading.used:
+            for label in reading.label(source)[-count:]:
+                reading.pin(label, "positions along it become numbers")
+        reading.set(each, labels)
+
+
+@rule(
+    "_adaptive_avg_pool2d", "_adaptive_avg_pool3d", "adaptive_avg_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d",
+    "adaptive_max_pool1d", "upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d", "upsample_bilinear2d", "upsample_linear1d",
+    "upsample_trilinear3d", "upsample_bicubic2d", "_upsample_nearest_exact1d", "_upsample_nearest_exact2d",
+    "_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa", "reflection_pad1d", "reflection_pad2d", "reflection_pad3d", "replication_pad1d",
+    "replication_pad2d", "replication_pad3d", "grid_sampler_2d", "fractional_max_pool2d",
+)  # fmt: skip
+def spatial(reading: Reading, operation: Operation) -> None:
+    """The trailing axes are positions; batch and channels stay."""
+    source = operation.inputs()[0]
+    kinds = {"1d": 1, "2d": 2, "3d": 3, "2d_aa": 2, "r_2d": 2}
+    count = next(n for ending, n in kinds.items() if operation.name.endswith(ending))
+    labels = list(reading.label(source))
+    for label in labels[-count:]:
+        reading.pin(label, "resampling moves along it")
+    for other in operation.inputs()[1:]:
+        for label in reading.label(other):
+            reading.pin(label, "it says where to sample")
+    for output in operation.outputs:
+        if output is not None:
+            places = [reading.pinned(n, "positions after resampling") for n in output.shape[-count:]]
+            reading.set(output, [*labels[:-count], *places])
+
+
+@rule("im2col")
+def unfold(reading: Reading, operation: Operation) -> None:
+    source, output = operation.inputs()[0], operation.outputs[0]
+    assert output is not None
+    *batch, channels, height, width = reading.label(source)
+    for label in (height, width):
+        reading.pin(label, "windows move along it")
+    window = reading.pinned(math.prod(arguments(operation)["kernel_size"]), "places of a window")
+    reading.set(output, [*batch, (*channels, *window), reading.pinned(output.shape[-1], "windows")])
+
+
+@rule("col2im")
+def fold(reading: Reading, operation: Operation) -> None:
+    source, output = operation.inputs()[0], operation.outputs[0]
+    assert output is not None
+    *batch, packed, windows = reading.label(source)
+    reading.pin(windows, "windows move along it")
+    channels, places = repartition([packed], [output.shape[-3], source.shape[-2] // output.shape[-3]])
+    reading.pin(places, "places of a window")
+    spaces = [reading.pinned(n, "positions of folded windows") for n in output.shape[-2:]]
+    reading.set(output, [*batch, channels, *spaces])
+
+
+@rule("unfold", "unfold_copy")
+def windows(reading: Reading, operation: Operation) -> None:
+    source, output = operation.inputs()[0], operation.outputs[0]
+    assert output is not None
+    axis = arguments(operation)["dimension"] % len(source.shape)
+    labels = list(reading.label(source))
+    reading.pin(labels[axis], "windows move along it")
+    labels[axis] = reading.pinned(output.shape[axis], "windows move along it")
+    reading.set(output, [*labels, reading.pinned(output.shape[-1], "places of a window")])
+

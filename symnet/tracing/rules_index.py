@@ -1,0 +1,184 @@
+"""Rules of operations that read or write by index: the indexed axis is pinned, the others stay."""
+
+from __future__ import annotations
+
+from symnet.tracing.axes import Label
+from symnet.tracing.reading import Reading, arguments, rule
+from symnet.tracing.recording import Operation, Value
+from symnet.tracing.rules_shape import taken_by_index
+
+BY_INDEX = "its positions are picked by index"
+
+
+@rule("embedding")
+def embedding(reading: Reading, operation: Operation) -> None:
+    given = arguments(operation)
+    rows, width = reading.label(given["weight"])
+    reading.pin(rows, "rows of a table are looked up by index")
+    reading.set(operation.outputs[0], [*reading.label(given["indices"]), width])
+
+
+@rule("_embedding_bag", "_embedding_bag_forward_only")
+def embedding_bag(reading: Reading, operation: Operation) -> None:
+    weight = arguments(operation)["weight"]
+    rows, width = reading.label(weight)
+    reading.pin(rows, "rows of a table are looked up by index")
+    first, *others = operation.outputs
+    assert first is not None
+    reading.set(first, [reading.pinned(first.shape[0], "bags"), width])
+    for output in others:
+        if output is not None:
+            reading.set(output, [reading.pinned(size, "bags") for size in output.shape])
+
+
+@rule("index", "_unsafe_index")
+def index(reading: Reading, operation: Operation) -> None:
+    given = arguments(operation)
+    source, output = given["self"], operation.outputs[0]
+    assert output is not None
+    labels = reading.label(source)
+    where = _indexed_axes(given["indices"])
+    kept = [label for axis, label in enumerate(labels) if axis not in where]
+    single = [i for i in given["indices"] if isinstance(i, Value)]
+    axes = sorted(where)
+    together = axes == list(range(axes[0], axes[0] + len(axes))) if axes else True
+    front = axes[0] if together and axes else 0
+    if len(single) == 1 and len(axes) == 1 and len(single[0].shape) == 1 and single[0].constant:
+        picked = [taken_by_index(reading, labels[axes[0]], single[0])]
+    else:
+        for axis in axes:
+            reading.pin(labels[axis], BY_INDEX)
+        count = len(output.shape) - len(kept)
+        picked = [reading.pinned(size, BY_INDEX) for size in output.shape[front : front + count]]
+        _merge_index_axes(reading, single, picked)
+    reading.set(output, [*kept[:front], *picked, *kept[front:]])
+
+
+def _indexed_axes(indices: list[Value | None]) -> set[int]:
+    axes, position = set(), 0
+    for item in indices:
+        span = len(item.shape) if item is not None and str(item.dtype) in ("torch.bool", "torch.uint8") else 1
+        if item is not None:
+            axes |= set(range(position, position + span))
+        position += span
+    return axes
+
+
+def _merge_index_axes(reading: Reading, indices: list[Value], picked: list[Label]) -> None:
+    """The axes of the index tensors are the new axes of the result."""
+    for item in indices:
+        if str(item.dtype) in ("torch.bool", "torch.uint8") or item.constant:
+            for label in reading.label(item):
+                reading.pin(label, BY_INDEX)
+            continue
+        for label, size, target in zip(reversed(reading.label(item)), reversed(item.shape), reversed(picked), strict=False):
+            if size > 1:
+                reading.merge(label, target)
+
+
+@rule("index_put", "_index_put_impl", "_unsafe_index_put")
+def index_put(reading: Reading, operation: Operation) -> None:
+    given = arguments(operation)
+    target, written = given["self"], given["values"]
+    where = _indexed_axes(given["indices"])
+    labels = list(reading.label(target))
+    for axis in where:
+        reading.pin(labels[axis], BY_INDEX)
+    for item in given["indices"]:
+        if isinstance(item, Value):
+            for label in reading.label(item):
+                reading.pin(label, BY_INDEX)
+    kept = [axis for axis in range(len(labels)) if axis not in where]
+    trailing = [axis for axis in kept if axis > max(where, default=-1)]
+    sources = reading.label(written)
+    matched = min(len(trailing), len(sources))
+    for axis, label, size in zip(
+        trailing[len(trailing) - matched :], sources[len(sources) - matched :], written.shape[len(sources) - matched :], strict=True
+    ):
+        if size > 1:
+            labels[axis] = reading.merge(labels[axis], label)
+    for label in (*sources[: len(sources) - matched], *(labels[axis] for axis in kept if axis not in trailing)):
+        reading.pin(label, BY_INDEX)
+    reading.set(operation.outputs[0], labels)
+
+
+@rule("gather", "scatter", "scatter_add", "scatter_reduce", "take_along_dim")
+def gather(reading: Reading, operation: Operation) -> None:
+    given = arguments(operation)
+    source, output = given["self"], operation.outputs[0]
+    assert output is not None
+    axis = given["dim"] % max(len(source.shape), 1)
+    labels = list(reading.label(source))
+    reading.pin(labels[axis], BY_INDEX)
+    for value in operation.inputs()[1:]:
+        for k, label in enumerate(reading.label(value)):
+            if k == axis or value.shape[k] != source.shape[k]:
+                reading.pin(label, BY_INDEX)
+                if k != axis:
+                    reading.pin(labels[k], BY_INDEX)
+            else:
+                labels[k] = reading.merge(labels[k], label)
+    reading.set(
+        output,
+        [
+            label if k != axis and size == source.shape[k] else reading.pinned(size, BY_INDEX)
+            for k, (label, size) in enumerate(zip(labels, output.shape, strict=True))
+        ],
+    )
+
+
+@rule("index_add", "index_copy", "index_fill", "index_reduce")
+def index_add(reading: Reading, operation: Operation) -> None:
+    given = arguments(operation)
+    target, source = given["self"], given.get("source", given.get("value"))
+    axis = given["dim"] % max(len(target.shape), 1)
+    labels = list(reading.label(target))
+    reading.pin(labels[axis], BY_INDEX)
+    for label in reading.label(given["index"]):
+        reading.pin(label, BY_INDEX)
+    if isinstance(source, Value) and len(source.shape) == len(labels):
+        for k, label in enumerate(reading.label(source)):
+            if k == axis:
+                reading.pin(label, BY_INDEX)
+            else:
+                labels[k] = reading.merge(labels[k], label)
+    reading.set(operation.outputs[0], labels)
+
+
+@rule("topk")
+def topk(reading: Reading, operation: Operation) -> None:
+    source = operation.inputs()[0]
+    axis = arguments(operation)["dim"] % len(source.shape)
+    labels = list(reading.label(source))
+    indices = operation.outputs[1]
+    if indices is not None and indices.number in reading.used:
+        reading.pin(labels[axis], "positions along it become numbers")
+    reading.block(*(label for k, label in enumerate(labels) if k != axis))
+    for output in operation.outputs:
+        assert output is not None
+        result = list(labels)
+        result[axis] = reading.pinned(output.shape[axis], "ranks")
+        reading.set(output, result)
+
+
+@rule("diagonal", "diagonal_copy")
+def diagonal(reading: Reading, operation: Operation) -> None:
+    source, output = operation.inputs()[0], operation.outputs[0]
+    assert output is not None
+    given = arguments(operation)
+    axes = {given["dim1"] % len(source.shape), given["dim2"] % len(source.shape)}
+    labels = reading.label(source)
+    for axis in axes:
+        reading.pin(labels[axis], "a diagonal is taken")
+    kept = [label for axis, label in enumerate(labels) if axis not in axes]
+    reading.set(output, [*kept, reading.pinned(output.shape[-1], "a diagonal is taken")])
+
+
+@rule("nonzero", "masked_select", "_unique2", "unique_dim", "bincount", "histc")
+def data_dependent(reading: Reading, operation: Operation) -> None:
+    for value in operation.inputs():
+        for label in reading.label(value):
+            reading.pin(label, "the result's size depends on the entries")
+    for output in operation.outputs:
+        if output is not None:
+            reading.set(output, [reading.pinned(n, "the result's size depends on the entries") for n in output.shape])

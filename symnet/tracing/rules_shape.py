@@ -1,0 +1,298 @@
+"""Rules of operations that move entries about: views, slices, joins, padding, shuffles."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from symnet.tracing.axes import Label, concatenate, flat, fresh, members_at, repartition, root, size_of, take
+from symnet.tracing.reading import Labels, Reading, arguments, axes_argument, rule
+from symnet.tracing.recording import Operation, Value
+
+
+@rule(
+    "clone", "detach", "_to_copy", "alias", "contiguous", "lift_fresh", "lift_fresh_copy", "dropout", "positive",
+    "alias_update", "native_dropout", "alias_copy", "detach_copy", "_conj", "resolve_conj", "resolve_neg", "feature_dropout",
+)  # fmt: skip
+def keep_axes(reading: Reading, operation: Operation) -> None:
+    labels = reading.label(operation.inputs()[0])
+    for output in operation.outputs:
+        reading.set(output, labels)
+
+
+@rule("view", "_unsafe_view", "reshape", "_reshape_alias", "flatten", "unflatten", "view_copy", "reshape_copy")
+def view(reading: Reading, operation: Operation) -> None:
+    source, output = operation.inputs()[0], operation.outputs[0]
+    assert output is not None
+    if math.prod(source.shape) != math.prod(output.shape):  # view(dtype)
+        pin_everything(reading, operation, "entries are read as another number type")
+        return
+    reading.set(output, repartition(reading.label(source), output.shape))
+
+
+@rule("permute", "transpose", "t", "numpy_T", "swapaxes", "swapdims", "permute_copy", "t_copy", "transpose_copy")
+def permute(reading: Reading, operation: Operation) -> None:
+    source = operation.inputs()[0]
+    count = len(source.shape)
+    order = list(range(count))
+    given = arguments(operation)
+    if "dims" in given:
+        order = [axis % count for axis in given["dims"]]
+    elif "dim0" in given and count:
+        first, second = given["dim0"] % count, given["dim1"] % count
+        order[first], order[second] = order[second], order[first]
+    else:
+        order.reverse()
+    labels = reading.label(source)
+    reading.set(operation.outputs[0], [labels[axis] for axis in order])
+
+
+@rule("unsqueeze", "squeeze", "unsqueeze_copy", "squeeze_copy")
+def squeeze(reading: Reading, operation: Operation) -> None:
+    source, output = operation.inputs()[0], operation.outputs[0]
+    assert output is not None
+    # Axes of size 1 have the empty label, so only the others need to be placed.
+    rest = iter([label for label, size in zip(reading.label(source), source.shape, strict=True) if size != 1])
+    reading.set(output, [next(rest) if size != 1 else () for size in output.shape])
+
+
+@rule("expand", "expand_copy", "broadcast_to")
+def expand(reading: Reading, operation: Operation) -> None:
+    output = operation.outputs[0]
+    assert output is not None
+    reading.set(output, reading.broadcast([operation.inputs()[0]], output.shape))
+
+
+@rule("repeat", "tile")
+def repeat(reading: Reading, operation: Operation) -> None:
+    source, output = operation.inputs()[0], operation.outputs[0]
+    assert output is not None
+    labels = list(reading.label(source))
+    labels = [()] * (len(output.shape) - len(labels)) + labels
+    reading.set(
+        output,
+        [
+            (*fresh(size // size_of(label), wild=True), *label)
+            for label, size in zip(labels, output.shape, strict=True)
+        ],
+    )
+
+
+def slice_axis(reading: Reading, labels: Labels, axis: int, start: int, stop: int) -> list[Label]:
+    """The labels of positions ``start .. stop`` along an axis of a value."""
+    result = list(labels)
+    nodes = flat(labels[axis])
+    if (start, stop) == (0, size_of(nodes)):
+        return result
+    if len(nodes) == 1 and nodes[0].parts is None and (nodes[0].pin is not None or nodes[0].wild):
+        head = nodes[0]
+        others = [n for k, label in enumerate(labels) if k != axis for n in flat(label)]
+        if head.wild or not any(n.kin & head.kin and n.pin is None and not n.wild for n in others):
+            result[axis] = fresh(stop - start, head.pin, wild=head.wild)
+            return result
+    result[axis] = take(nodes, start, stop)
+    if len(nodes) == 1 and root(nodes[0]).factors is None:
+        for k, label in enumerate(labels):
+            if k != axis:
+                result[k] = members_at(label, nodes[0], start, stop)
+    return result
+
+
+@rule("slice", "slice_copy", "narrow")
+def slice_(reading: Reading, operation: Operation) -> None:
+    source, output = operation.inputs()[0], operation.outputs[0]
+    assert output is not None
+    given = arguments(operation)
+    axis = (given.get("dim") or 0) % len(source.shape)
+    size = source.shape[axis]
+    start = min(max((s + size if (s := given.get("start") or 0) < 0 else s), 0), size)
+    step = given.get("step") or 1
+    if step == 1:
+        reading.set(output, slice_axis(reading, reading.label(source), axis, start, start + output.shape[axis]))
+        return
+    reading.set(output, strided(reading, reading.label(source), axis, start, step, output.shape[axis], size))
+
+
+def strided(reading: Reading, labels: Labels, axis: int, start: int, step: int, count: int, size: int) -> list[Label]:
+    """The labels of every ``step``-th position: position ``start`` of a trailing factor of that size."""
+    result = list(labels)
+    if size % step == 0 and count == size // step and start < step:
+        rows, column = repartition([labels[axis]], [size // step, step])
+        picked = slice_axis(reading, (rows, column), 1, start, start + 1)
+        result[axis] = picked[0]
+    else:
+        reading.pin(labels[axis], "a strided slice picks single positions")
+        result[axis] = reading.pinned(count, "a strided slice picks single positions")
+    return result
+
+
+@rule("select", "select_copy")
+def select(reading: Reading, operation: Operation) -> None:
+    source, output = operation.inputs()[0], operation.outputs[0]
+    given = arguments(operation)
+    axis = given["dim"] % len(source.shape)
+    at = given["index"] % source.shape[axis]
+    labels = slice_axis(reading, reading.label(source), axis, at, at + 1)
+    reading.set(output, labels[:axis] + labels[axis + 1 :])
+
+
+@rule("unbind", "unbind_copy")
+def unbind(reading: Reading, operation: Operation) -> None:
+    source = operation.inputs()[0]
+    axis = (arguments(operation).get("dim") or 0) % len(source.shape)
+    for at, output in enumerate(operation.outputs):
+        labels = slice_axis(reading, reading.label(source), axis, at, at + 1)
+        reading.set(output, labels[:axis] + labels[axis + 1 :])
+
+
+@rule("split", "split_with_sizes", "unsafe_split", "unsafe_split_with_sizes", "chunk", "unsafe_chunk", "tensor_split",
+      "split_copy", "split_with_sizes_copy")  # fmt: skip
+def split(reading: Reading, operation: Operation) -> None:
+    source = operation.inputs()[0]
+    axis = (arguments(operation).get("dim") or 0) % len(source.shape)
+    start = 0
+    for output in operation.outputs:
+        assert output is not None
+        stop = start + output.shape[axis]
+        reading.set(output, slice_axis(reading, reading.label(source), axis, start, stop))
+        start = stop
+
+
+@rule("cat", "concat")
+def cat(reading: Reading, operation: Operation) -> None:
+    output = operation.outputs[0]
+    assert output is not None
+    values = [value for value in operation.inputs() if math.prod(value.shape)]
+    axis = (arguments(operation).get("dim") or 0) % len(output.shape)
+    labels = list(reading.label(values[0]))
+    for value in values[1:]:
+        for k, label in enumerate(reading.label(value)):
+            if k != axis:
+                labels[k] = reading.merge(labels[k], label)
+    labels[axis] = concatenate([(value.shape[axis], reading.label(value)[axis]) for value in values])
+    reading.set(output, labels)
+
+
+@rule("stack")
+def stack(reading: Reading, operation: Operation) -> None:
+    output, values = operation.outputs[0], operation.inputs()
+    assert output is not None
+    axis = (arguments(operation).get("dim") or 0) % len(output.shape)
+    labels = list(reading.label(values[0]))
+    for value in values[1:]:
+        labels = [reading.merge(a, b) for a, b in zip(labels, reading.label(value), strict=True)]
+    labels.insert(axis, reading.pinned(len(values), "different tensors are stacked along it"))
+    reading.set(output, labels)
+
+
+@rule("constant_pad_nd")
+def pad(reading: Reading, operation: Operation) -> None:
+    source, output = operation.inputs()[0], operation.outputs[0]
+    labels = list(reading.label(source))
+    amounts = list(arguments(operation)["pad"])
+    for k in range(len(amounts) // 2):
+        axis, (before, after) = len(labels) - 1 - k, amounts[2 * k : 2 * k + 2]
+        size, label = source.shape[axis], labels[axis]
+        if before < 0 or after < 0:
+            start, stop = max(-before, 0), size - max(-after, 0)
+            label = slice_axis(reading, (label,), 0, start, stop)[0]
+            size = stop - start
+        pieces = [(max(before, 0), fresh(before, wild=True)) if before > 0 else (0, ()), (size, label)]
+        if after > 0:
+            pieces.append((after, fresh(after, wild=True)))
+        labels[axis] = concatenate(pieces)
+    reading.set(output, labels)
+
+
+@rule("index_select")
+def index_select(reading: Reading, operation: Operation) -> None:
+    given = arguments(operation)
+    source, index, output = given["self"], given["index"], operation.outputs[0]
+    axis = given["dim"] % max(len(source.shape), 1)
+    labels = list(reading.label(source))
+    labels[axis] = taken_by_index(reading, labels[axis], index)
+    reading.set(output, labels)
+
+
+def taken_by_index(reading: Reading, label: Label, index: Value) -> Label:
+    """The label of an axis read at given positions; repeats and ranges are understood, anything else pins."""
+    size, count = size_of(label), math.prod(index.shape)
+    if index.constant and index.kept is not None and len(index.shape) == 1:
+        positions: Sequence[int] = index.kept.tolist()
+        if count % size == 0 and list(positions) == [k for k in range(size) for _ in range(count // size)]:
+            return (*label, *fresh(count // size, wild=True))
+        if count % size == 0 and list(positions) == list(range(size)) * (count // size):
+            return (*fresh(count // size, wild=True), *label)
+        if list(positions) == list(range(positions[0], positions[0] + count)):
+            return slice_axis(reading, (label,), 0, positions[0], positions[0] + count)[0]
+    reading.pin(label, "single positions are picked by index")
+    return reading.pinned(count, "single positions are picked by index")
+
+
+@rule("pixel_shuffle")
+def pixel_shuffle(reading: Reading, operation: Operation) -> None:
+    source, output = operation.inputs()[0], operation.outputs[0]
+    factor = arguments(operation)["upscale_factor"]
+    *batch, channels, height, width = reading.label(source)
+    size = source.shape[-3] // factor**2
+    kept, row, column = repartition([channels], [size, factor, factor])
+    reading.set(output, [*batch, kept, (*height, *row), (*width, *column)])
+
+
+@rule("pixel_unshuffle")
+def pixel_unshuffle(reading: Reading, operation: Operation) -> None:
+    source, output = operation.inputs()[0], operation.outputs[0]
+    factor = arguments(operation)["downscale_factor"]
+    *batch, channels, height, width = reading.label(source)
+    high, row = repartition([height], [source.shape[-2] // factor, factor])
+    wide, column = repartition([width], [source.shape[-1] // factor, factor])
+    reading.set(output, [*batch, (*channels, *row, *column), high, wide])
+
+
+@rule("channel_shuffle", "native_channel_shuffle")
+def channel_shuffle(reading: Reading, operation: Operation) -> None:
+    source, output = operation.inputs()[0], operation.outputs[0]
+    groups = arguments(operation)["groups"]
+    labels = list(reading.label(source))
+    group, member = repartition([labels[1]], [groups, source.shape[1] // groups])
+    labels[1] = (*member, *group)
+    reading.set(output, labels)
+
+
+@rule("flip", "roll", "cumsum", "cumprod", "logcumsumexp", "cummax", "cummin", "sort", "argsort", "tril", "triu", "diff")
+def pin_along(reading: Reading, operation: Operation) -> None:
+    """The operation tells positions along its axes apart; the other axes stay."""
+    source = operation.inputs()[0]
+    given = arguments(operation)
+    named = given.get("dims", given.get("dim"))
+    count = len(source.shape)
+    along = [count - 2, count - 1] if operation.name in ("tril", "triu") else axes_argument(named, count)
+    labels = list(reading.label(source))
+    for output in operation.outputs:
+        assert output is not None
+        result = list(labels)
+        for axis in along:
+            reading.pin(labels[axis], "positions along it are told apart")
+            result[axis] = reading.pinned(output.shape[axis], "positions along it are told apart")
+        reading.block(*(label for k, label in enumerate(labels) if k not in along))
+        reading.set(output, result)
+
+
+@rule("view_as_complex", "view_as_real")
+def complex_view(reading: Reading, operation: Operation) -> None:
+    labels = list(reading.label(operation.inputs()[0]))
+    if operation.name == "view_as_complex":
+        reading.pin(labels.pop(), "real and imaginary parts")
+    else:
+        labels.append(reading.pinned(2, "real and imaginary parts"))
+    reading.set(operation.outputs[0], labels)
+
+
+def pin_everything(reading: Reading, operation: Operation, reason: str) -> None:
+    """Pins every axis that an operation touches."""
+    for value in operation.inputs():
+        for label in reading.label(value):
+            reading.pin(label, reason)
+    for output in operation.outputs:
+        if output is not None:
+            reading.set(output, [reading.pinned(size, reason) for size in output.shape])

@@ -1,0 +1,157 @@
+"""From labels to symbols: what every leaf is once the whole network has been read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from symnet.tracing.axes import Label, Node, collapse, flat, leaves, pin, root
+from symnet.tracing.copies import Dependence, Dims, dependences, join_mutual, settle
+from symnet.tracing.reading import Labels, Reading
+
+
+@dataclass(frozen=True, slots=True)
+class Solution:
+    """Labels of the state's axes, with every leaf either pinned or an independent symbol."""
+
+    state: dict[str, Labels]
+    inputs: list[tuple[str, Labels]]
+    outputs: list[tuple[str, Labels]]
+    parents: Dependence  # leaf -> leaves over which it has copies, all of them
+    joined: dict[Node, Label]  # adjacent leaves that became one
+    copies: dict[Node, tuple[Node, ...]]  # a family kept as copies over a fixed axis: leaf -> its members
+
+
+def solve(reading: Reading, fixed: bool) -> Solution:
+    """The symbols of a network that has been read; pins what no operation uses."""
+    recording = reading.recording
+    if fixed:
+        for path, value in recording.outputs:
+            for axis, label in enumerate(reading.label(value)):
+                pin(label, f"axis {axis} of the output {path or ''} (io='fixed')".replace("  ", " "))
+    state = {name: reading.labels[value.number] for name, value in recording.state.items()}
+    for name, value in recording.state.items():
+        if value.number not in reading.used:
+            for label in state[name]:
+                pin(label, "no live use: the example's forward pass does not depend on it")
+    given = _all_blocks(reading)
+    settle(given)
+    copies = _settle_families(state, given)
+    _pin_dead_slices(reading)
+    blocks = settle(given)
+    copies = {leaf: members for leaf, members in copies.items() if leaf.family is not None}
+    held = settle(state.values())
+    joined = join_mutual(blocks, held)
+    replaced = [_replace(dims, joined) for dims in blocks]
+    return Solution(
+        state,
+        [(path, reading.labels[value.number]) for path, value in recording.inputs],
+        [(path, reading.label(value)) for path, value in recording.outputs],
+        dependences([*replaced]),
+        joined,
+        copies,
+    )
+
+
+def _all_blocks(reading: Reading) -> list[Labels]:
+    """Every distinct tuple of labels: of values, and of virtual blocks."""
+    found: dict[Labels, None] = {}
+    for labels in (*reading.labels.values(), *reading.virtual):
+        kept = tuple(flat(label) for label in labels)
+        if any(kept):
+            found[kept] = None
+    return list(found)
+
+
+def _replace(dims: Dims, joined: Mapping[Node, Label]) -> Dims:
+    if not joined:
+        return dims
+    # The joined symbol stands where its first half stood, whether or not the halves were in one dim.
+    return tuple(tuple(n for leaf in dim for n in joined.get(leaf, (leaf,))) for dim in dims)
+
+
+# ---- families -------------------------------------------------------------------------------------------------------
+def _settle_families(state: Mapping[str, Labels], blocks: list[Labels]) -> dict[Node, tuple[Node, ...]]:
+    """Families that the notation can write: beside their axis as a concatenation, or as copies over a fixed axis.
+
+    All others become ordinary symbols. Returns those kept as copies, with their members.
+    """
+    while True:
+        settle(blocks)
+        copies: dict[Node, tuple[Node, ...]] = {}
+        for labels in state.values():
+            for leaf, beside in _families_of(labels):
+                if beside:
+                    continue
+                members = _private_members(leaf, state)
+                if members is None:
+                    collapse(leaf)
+                    break
+                copies[leaf] = members
+            else:
+                continue
+            break
+        else:
+            return copies
+
+
+def _families_of(labels: Labels) -> list[tuple[Node, bool]]:
+    """The families in a tensor's labels, and whether each stands right behind its axis."""
+    found = []
+    for label in labels:
+        nodes = flat(label)
+        behind: Node | None = None
+        for node in nodes:
+            if node.parts is not None:
+                behind = node
+            elif node.family is not None:
+                found.append((node, behind is root(node.family.axis)))
+            else:
+                behind = behind if behind is not None and _runs_on(nodes, node, behind) else None
+        for node in nodes:
+            if node.parts is not None:
+                for part in node.parts:
+                    found += [(leaf, beside) for leaf, beside in _families_of((part,))]
+    return found
+
+
+def _runs_on(nodes: Label, node: Node, axis: Node) -> bool:
+    """Whether a family over ``axis`` still follows ``node``: then the node is copied along."""
+    after = nodes[nodes.index(node) + 1 :]
+    return any(n.family is not None and root(n.family.axis) is axis for n in after)
+
+
+def _private_members(leaf: Node, state: Mapping[str, Labels]) -> tuple[Node, ...] | None:
+    """The members of a family if they are independent symbols that only such families hold."""
+    assert leaf.family is not None
+    members = tuple(m for member in leaf.family.members for m in flat((member,)))
+    axis = root(leaf.family.axis)
+    alone = len(members) == len(leaf.family.members) == len(set(members)) == axis.size
+    if not alone or any(m.pin is not None or m.parts is not None or m.family is not None for m in members):
+        return None
+    direct = {n for labels in state.values() for label in labels for n in leaves(label)}
+    return None if direct & set(members) else members
+
+
+# ---- dead slices ----------------------------------------------------------------------------------------------------
+def _pin_dead_slices(reading: Reading) -> None:
+    """Pins symbols of values of which only slices are read, and that are in none of these slices."""
+    outputs = {value.number for _, value in reading.recording.outputs}
+    for number, taken in reading.slices.items():
+        if number in reading.whole or number in outputs:
+            continue
+        seen = set(_symbols(taken))
+        for leaf in _symbols([reading.labels[number]] if number in reading.labels else []):
+            if leaf not in seen and leaf.pin is None and not leaf.wild:
+                pin((leaf,), "no live use: only other slices of the tensor are read")
+
+
+def _symbols(blocks: Iterable[Labels]) -> list[Node]:
+    return [leaf for dims in settle(blocks) for dim in dims for leaf in dim]
+
+
+def order_of(solution: Solution) -> int:
+    """Order of the group, for messages."""
+    free = {n for labels in solution.state.values() for label in labels for n in leaves(label) if n.pin is None}
+    return math.prod(math.factorial(n.size) for n in free)

@@ -1,0 +1,102 @@
+"""``trace``: the neuron-permutation graph of any module."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+# The rules register themselves when they are loaded.
+import symnet.tracing.rules_compute
+import symnet.tracing.rules_index
+import symnet.tracing.rules_shape  # noqa: F401
+from symnet.errors import TraceError
+from symnet.graph import NeuronGraph
+from symnet.tracing.axes import Node, leaves
+from symnet.tracing.checking import Check, Checker
+from symnet.tracing.examples import copy_model, detached, float_state, without_single_sizes
+from symnet.tracing.fallback import read_unknown
+from symnet.tracing.reading import Reading
+from symnet.tracing.recording import Recording, record
+from symnet.tracing.solution import solve
+from symnet.tracing.writing import write_graph
+
+
+def trace(
+    model: nn.Module,
+    *example_inputs: Any,
+    io: Literal["fixed", "permuted"] = "fixed",
+    check: Check | None = None,
+    **keyword_inputs: Any,
+) -> NeuronGraph:
+    """The symmetry graph of a module: its floating-point state, every axis, every group of permutations.
+
+    Args:
+        model: any module; it is copied, traced in eval mode, and left as it is.
+        example_inputs: what to call it with. Several tokens and samples show more than one.
+        io: ``"fixed"``: inputs and outputs keep their order. ``"permuted"``: ``f(g.x; g.theta) = g.f(x; theta)``.
+        check: how thoroughly the result is checked before it is returned.
+        keyword_inputs: keyword arguments of the model.
+
+    Returns:
+        A graph keyed like ``model.state_dict()``; ``graph.aliases`` names tied tensors, ``graph.notes`` says why each
+        pinned axis is pinned.
+
+    Raises:
+        TraceError: the module cannot be run or copied, or the self-check found the result wrong.
+
+    Example:
+        >>> import torch
+        >>> model = torch.nn.Sequential(torch.nn.Linear(2, 4), torch.nn.ReLU(), torch.nn.Linear(4, 1))
+        >>> trace(model, torch.randn(3, 2))
+        neurons
+          layer0: Symmetric(4)
+        tensors
+          0.weight: layer0 2
+          0.bias: layer0
+          2.weight: 1 layer0
+          2.bias: 1
+    """
+    if io not in ("fixed", "permuted"):
+        raise TraceError(f"trace(..., io={io!r}): expected 'fixed' or 'permuted'.")
+    if not isinstance(model, nn.Module):
+        raise TraceError(f"trace expected a torch.nn.Module, but was given a {type(model).__name__}. Wrap the function in a module.")
+    private = copy_model(model)
+    inputs = detached((example_inputs, dict(keyword_inputs)))
+    with torch.no_grad():
+        inputs = without_single_sizes(private, inputs)
+    state, aliases = float_state(private)
+    recording, _ = record(private, state, *inputs)
+    if not recording.outputs:
+        raise TraceError(
+            f"{type(model).__name__} returned no tensor in a tuple, list, dict or dataclass, so there is no function to keep "
+            "unchanged. Return the tensors that matter."
+        )
+    reading = Reading(recording, fixed=io == "fixed")
+    reading.run(read_unknown)
+    solution = solve(reading, fixed=io == "fixed")
+    order = _first_use(recording)
+    attention = {leaf for label in reading.attention for leaf in leaves(label)}
+    notes = [f"output {path}: an object that is not looked into, so it counts as no output" for path in recording.skipped_outputs]
+    graph, writer = write_graph(solution, order, attention, aliases, notes)
+    input_axes = output_axes = None
+    if io == "permuted":
+        input_axes = {path: writer.axes(labels) for path, labels in solution.inputs}
+        output_axes = {path: writer.axes(labels) for path, labels in solution.outputs}
+    Checker(private, graph, inputs, check or Check(), input_axes, output_axes).run_all()
+    return graph
+
+
+def _first_use(recording: Recording) -> dict[str, int]:
+    """When each state entry is first read."""
+    names = {value.number: name for name, value in recording.state.items()}
+    found: dict[str, int] = {}
+    for number, operation in enumerate(recording.operations):
+        for value in operation.inputs():
+            if value.number in names:
+                found.setdefault(names[value.number], number)
+    return found
+
+
+__all__ = ["Node", "trace"]
