@@ -27,23 +27,21 @@ def floor_mixing(workload: Workload, io: str) -> Contestant:
 
 
 def floor_products(workload: Workload, io: str) -> Contestant:
-    """F2: the dense products that the symmetry needs; folded positions (taps, fixed neurons) are channels."""
-    graph = workload.graph(io)
-    x = workload.features(graph)
-    plan = sn.plan.make_plan(graph)
-    sources, matrices = [], []
-    for name, tensor in x.items():
-        dims = next(s.dims for s in plan.statistics if s.tensor == name)
-        sizes = [dims.dims[k].size for k in dims.sym]
-        order = [0, *(k + 1 for k in (*dims.sym, *dims.folded)), tensor.dim() - 1]
-        width = dims.folded_size * workload.channels
-        sources.append(tensor.detach().permute(order).reshape(workload.batch, *sizes, width).contiguous().requires_grad_())
-        matrices.append(torch.randn(width, width, requires_grad=True))
+    """F2: all matrix products that the symmetry makes necessary, one a table of the plan, and nothing else.
+
+    No statistics are taken and nothing is broadcast: the operands are random.
+    """
+    plan = sn.plan.make_plan(workload.graph(io))
+    channels = workload.channels
+    operands = []
+    for table in plan.tables:
+        rows = torch.randn(workload.batch * table.positions, table.height * channels, requires_grad=True)
+        operands.append((rows, torch.randn(table.height * channels, table.width * channels, requires_grad=True)))
 
     def forward() -> list[Tensor]:
-        return [tensor @ matrix for tensor, matrix in zip(sources, matrices, strict=True)]
+        return [rows @ matrix for rows, matrix in operands]
 
-    return forward, [*sources, *matrices]
+    return forward, [tensor for pair in operands for tensor in pair]
 
 
 def symnet_linear(workload: Workload, io: str) -> Contestant:

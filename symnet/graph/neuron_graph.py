@@ -107,7 +107,7 @@ class NeuronGraph:
                 raise GraphError("The space was made over other neuron sets than this graph's. Make it with graph.space(...).")
             return tensors
         if isinstance(tensors, Mapping):
-            return Space(self.neurons, dict(tensors))
+            return Space(self.neurons, {str(name): notation for name, notation in tensors.items()})
         names = [tensors] if isinstance(tensors, str) else list(tensors)
         if unknown := [name for name in names if name not in self.weights]:
             raise GraphError(

@@ -12,11 +12,11 @@ from symnet.sharing import EquivariantMaps, SharingPattern
 
 
 def coefficients(layer: Linear) -> dict[tuple[str, str], Tensor]:
-    """For every pair (output, input) the coefficients ``(dimension, c_in, c_out)`` of ``maps.between(output, input)``.
+    """For every coupled pair (output, input) the coefficients ``(dimension, c_in, c_out)`` of ``maps.between(output, input)``.
 
     They are differentiable functions of the layer's parameters.
     """
-    maps = EquivariantMaps(layer.inputs, layer.outputs)
+    maps = layer.maps
     entries = [
         matrix.view(table.height, layer.in_channels, table.width, layer.out_channels)
         for table, matrix in zip(layer.plan.tables, layer.matrices(), strict=True)
@@ -28,11 +28,10 @@ def coefficients(layer: Linear) -> dict[tuple[str, str], Tensor]:
     for t, table in enumerate(layer.plan.tables):
         for row in table.rows:
             statistic = layer.plan.statistics[row.statistic]
-            rows[statistic.tensor, statistic.block, row.term] = t, row.start
+            rows[t, statistic.tensor, statistic.block, row.term] = row.start
     found = {}
-    for output in layer.outputs:
-        for source in layer.inputs:
-            found[output, source] = _of_pair(maps.between(output, source), entries, slots, rows, layer)
+    for output, source in maps.pairs():
+        found[output, source] = _of_pair(maps.between(output, source), entries, slots, rows, layer)
     return found
 
 
@@ -40,8 +39,7 @@ def _of_pair(pattern: SharingPattern, entries: list[Tensor], slots: dict, rows: 
     parts = []
     for placed in pattern.diagrams:
         table, column = slots[pattern.output.name, placed.output_block, placed.diagram.output]
-        same, row = rows[pattern.input.name, placed.input_block, placed.diagram.input]
-        assert same == table
+        row = rows[table, pattern.input.name, placed.input_block, placed.diagram.input]
         f_out, f_in = _representatives(placed.diagram.labels, placed.count)
         parts.append(entries[table][row + f_in, :, column + f_out, :])
     if not parts:
@@ -63,9 +61,13 @@ def bias_coefficients(layer: Linear) -> dict[str, Tensor] | None:
     if vector is None:
         return None
     constant = EquivariantMaps(Space(layer.outputs.neurons, {"constant": ""}), layer.outputs)
-    table = next(table for table in layer.plan.tables if not table.sizes)
-    columns = vector.view(table.width, 1, layer.out_channels)
-    starts = {(slot.tensor, slot.block, slot.pattern): slot.start for slot in table.slots}
+    columns = vector.view(-1, 1, layer.out_channels)
+    starts = {
+        (slot.tensor, slot.block, slot.pattern): start + slot.start
+        for table, start in zip(layer.plan.tables, layer.plan.bias_starts, strict=True)
+        for slot in table.slots
+        if not table.sizes
+    }
     found = {}
     for s in layer.outputs:
         parts = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -44,6 +45,11 @@ class CompiledTable:
     height: int
     width: int
     is_direct: bool  # its slots are whole outputs with two axes or more: multiplied straight into them
+    bias_start: int  # of a table without axes: its first column in the bias vector
+
+    @property
+    def positions(self) -> int:
+        return math.prod(self.sizes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,8 +98,9 @@ class CompiledPlan:
                 table.height,
                 table.width,
                 len(table.sizes) > 1 and all(slot.is_whole for slot in table.slots),
+                start,
             )
-            for table in plan.tables
+            for table, start in zip(plan.tables, plan.bias_starts, strict=True)
         )
         self.outputs = tuple(
             CompiledTensor(

@@ -28,7 +28,7 @@ def run(plan: CompiledPlan, tensors: Sequence[Tensor], matrices: Sequence[Tensor
     Args:
         tensors: inputs in the order of ``plan.inputs``: ``(batch, *axes, in_channels)``.
         matrices: one a table, ``(height * in_channels, width * out_channels)``.
-        bias: ``(width * out_channels,)`` of the table without axes.
+        bias: ``(columns * out_channels,)`` of the tables without axes.
     """
     return scatter(plan, gather(plan, tensors), matrices, bias, tensors[0].shape[0], in_place=False)
 
@@ -52,7 +52,9 @@ def gather(plan: CompiledPlan, tensors: Sequence[Tensor], *, only_direct: bool =
         for row in table.rows if table.is_direct or not only_direct else ():
             array = statistics[row.statistic]
             rows.append((row.start, array if row.permutation is None else array.permute(row.permutation)))
-        if table.is_direct or len(rows) < 2:
+        if not table.rows:  # an output that nothing is adjacent to: its bias is left
+            gathered.append([(0, tensors[0].new_zeros(tensors[0].shape[0] * table.positions, 0))])
+        elif table.is_direct or len(rows) < 2:
             gathered.append([(start, _flat(array)) for start, array in rows])
         else:
             gathered.append([(0, _flat(torch.cat([array for _, array in rows], dim=-1)))])
@@ -86,7 +88,11 @@ def scatter(
             mixed.append(None)
             continue
         ((_, joined),) = rows
-        product = joined @ matrix if table.sizes or bias is None else torch.addmm(bias, joined, matrix)
+        if table.sizes or bias is None:
+            product = joined @ matrix
+        else:
+            start = table.bias_start * (matrix.shape[1] // table.width)
+            product = torch.addmm(bias.narrow(0, start, matrix.shape[1]), joined, matrix)
         mixed.append(product.view(batch, *table.sizes, matrix.shape[1]))
     outputs = []
     for tensor in plan.outputs:
@@ -252,8 +258,10 @@ def _gram(
 
 
 def _bias_gradient(plan: CompiledPlan, columns: Gathered) -> Tensor:
-    number = next(n for n, table in enumerate(plan.tables) if not table.sizes)
-    ((_, column),) = columns[number]
-    channels = column.shape[1] // plan.tables[number].width
-    _, broadcast = _scale(plan, number, column, (1, channels))
-    return column.sum(0) * broadcast
+    parts = []
+    for number, table in enumerate(plan.tables):
+        if not table.sizes:
+            ((_, column),) = columns[number]
+            _, broadcast = _scale(plan, number, column, (1, column.shape[1] // table.width))
+            parts.append(column.sum(0) * broadcast)
+    return torch.cat(parts)

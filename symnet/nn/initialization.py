@@ -105,8 +105,9 @@ def _row_shares(plan: LayerPlan) -> list[np.ndarray]:
     return [
         np.concatenate(
             [
-                np.full(statistic.folded_size, _statistic_shares(statistic.dims)[statistic.pattern, frozenset(statistic.kept)])
-                for statistic in (plan.statistics[row.statistic] for row in table.rows)
+                np.zeros(0),
+                *(np.full(statistic.folded_size, _statistic_shares(statistic.dims)[statistic.pattern, frozenset(statistic.kept)])
+                for statistic in (plan.statistics[row.statistic] for row in table.rows))
             ]
         )
         for table in plan.tables
@@ -129,7 +130,7 @@ def _statistic_shares(dims: BlockDims) -> Shares:
 
 # ---- from centred diagrams to diagrams ----------------------------------------------------------------------------------
 def _from_centred(plan: LayerPlan, drawn: list[Tensor]) -> list[Tensor]:
-    rows = {_row_key(plan, row, _parts(plan, row)): (t, row) for t, table in enumerate(plan.tables) for row in table.rows}
+    rows = {(t, _row_key(plan, row, _parts(plan, row))): row for t, table in enumerate(plan.tables) for row in table.rows}
     slots = {
         (slot.tensor, slot.block, slot.pattern, frozenset(slot.order)): (t, slot)
         for t, table in enumerate(plan.tables)
@@ -150,9 +151,9 @@ def _from_centred(plan: LayerPlan, drawn: list[Tensor]) -> list[Tensor]:
                 row_pairs = []
                 for row in table.rows:
                     parts = _parts(plan, row)
-                    smaller = rows.get(_row_key(plan, row, tuple(parts[axis] for axis in axes)))
-                    if smaller is not None and smaller[0] == target:
-                        row_pairs.append((row, smaller[1]))
+                    smaller = rows.get((target, _row_key(plan, row, tuple(parts[axis] for axis in axes))))
+                    if smaller is not None:
+                        row_pairs.append((row, smaller))
                 sign = -1.0 if len(removed) % 2 else 1.0
                 _accumulate(plan, (t, drawn[t]), (target, result[target]), row_pairs, slot_pairs, sign)
     return result

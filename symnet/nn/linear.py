@@ -16,24 +16,26 @@ from symnet.nn.features import Features, check_features
 from symnet.nn.initialization import draw_matrices
 from symnet.plan import LayerPlan, describe, lower
 from symnet.plan.steps import Table
-from symnet.sharing import EquivariantMaps
+from symnet.sharing import EquivariantMaps, Interactions
 
 PARAMETER_LIMIT = 2**28  # parameters of one layer; 1 GiB in float32
 
 
 @lru_cache(maxsize=64)
-def compile_plan(inputs: Space, outputs: Space) -> CompiledPlan:
+def compile_plan(inputs: Space, outputs: Space, interactions: Interactions = "full") -> CompiledPlan:
     """The compiled plan between two spaces; layers between the same spaces share it."""
-    return CompiledPlan(lower(EquivariantMaps(inputs, outputs)))
+    return CompiledPlan(lower(EquivariantMaps(inputs, outputs, interactions)))
 
 
 class Linear(nn.Module):
-    """All equivariant linear maps from one space of weights to another, one coefficient an orbit and channel pair.
+    """The equivariant linear maps from one space of weights to another, one coefficient an orbit and channel pair.
 
     Args:
         graph: the architecture whose weights are read.
         in_channels, out_channels: features of every weight, last dim.
         inputs, outputs: axis notation by name, or names of the graph's tensors; default all its tensors.
+        interactions: ``"full"``: all equivariant maps; ``"adjacent"``: those between tensors that share a neuron set, for
+            networks of many tensors, where the others are most of the parameters.
         bias: whether an equivariant bias is added.
         gain: standard deviation of the outputs for inputs of standard deviation 1, at initialisation.
 
@@ -62,6 +64,7 @@ class Linear(nn.Module):
         *,
         inputs: SpaceLike = None,
         outputs: SpaceLike = None,
+        interactions: Interactions = "full",
         bias: bool = True,
         gain: float = 1.0,
         device: torch.device | str | None = None,
@@ -74,7 +77,8 @@ class Linear(nn.Module):
         self.graph = graph
         self.in_channels, self.out_channels, self.gain = in_channels, out_channels, gain
         self._spaces = graph.space(inputs), graph.space(outputs)
-        self._compiled = compile_plan(*self._spaces)
+        self.interactions = interactions
+        self._compiled = compile_plan(*self._spaces, interactions)
         self._names = _names(self.plan)
         self._check_size()
         self.tables = nn.ParameterDict()
@@ -90,6 +94,11 @@ class Linear(nn.Module):
     def plan(self) -> LayerPlan:
         """What runs: statistics, tables, outputs, and their cost."""
         return self._compiled.plan
+
+    @property
+    def maps(self) -> EquivariantMaps:
+        """The derivation that the parameters are coefficients of."""
+        return EquivariantMaps(self.inputs, self.outputs, self.interactions)
 
     @property
     def inputs(self) -> Space:
@@ -121,7 +130,7 @@ class Linear(nn.Module):
         for number, (table, name) in enumerate(zip(self.plan.tables, self._names, strict=True)):
             shape = table.height * self.in_channels, table.width * self.out_channels
             if table.index is None:
-                found.append(self.tables[name].view(shape))
+                found.append(self.tables[name].view(shape) if table.parameters else self._like().new_zeros(shape))
                 continue
             index = self._index(number, "index", table.index)
             like = self.tables[name] if name in self.tables else self._like().new_zeros(0, self.in_channels, self.out_channels)
@@ -130,16 +139,20 @@ class Linear(nn.Module):
         return found
 
     def bias_vector(self) -> Tensor | None:
-        """Bias of every column of the table without axes, ``(width * out_channels,)``."""
+        """Bias of every column of the tables without axes, ``(columns * out_channels,)``."""
         if self.bias is None:
             return None
+        parts, start = [], 0
         for number, table in enumerate(self.plan.tables):
-            if not table.sizes:
-                if table.bias_index is None:
-                    return self.bias.view(-1)
-                padded = torch.cat([self.bias, self.bias.new_zeros(1, self.out_channels)])
-                return padded[self._index(number, "bias", table.bias_index)].reshape(-1)
-        return None
+            if table.sizes:
+                continue
+            own = self.bias.narrow(0, start, table.bias_parameters)
+            start += table.bias_parameters
+            if table.bias_index is not None:
+                padded = torch.cat([own, own.new_zeros(1, self.out_channels)])
+                own = padded[self._index(number, "bias", table.bias_index)]
+            parts.append(own)
+        return torch.cat(parts).reshape(-1)
 
     def forward(self, x: Mapping[str, Tensor]) -> Features:
         check_features(x, self.inputs, "Linear got", self.in_channels)
@@ -149,7 +162,7 @@ class Linear(nn.Module):
 
     # ---- details ------------------------------------------------------------------------------------------------
     def _like(self) -> Tensor:
-        return next(self.parameters())
+        return next(self.parameters(), torch.empty(0))
 
     def _index(self, table: int, kind: str, values: object) -> Tensor:
         """An index on the parameters' device, made once; never part of the state dict."""
@@ -182,12 +195,12 @@ class Linear(nn.Module):
 
     def __setstate__(self, state: dict[str, object]) -> None:
         super().__setstate__(state)
-        self._compiled = compile_plan(*self._spaces)
+        self._compiled = compile_plan(*self._spaces, self.interactions)
 
     def extra_repr(self) -> str:
         return (
             f"{self.in_channels} -> {self.out_channels} channels, {len(self.inputs)} -> {len(self.outputs)} tensors, "
-            f"{self.dimension} maps, bias={self.bias is not None}"
+            f"{self.dimension} maps, {self.interactions} interactions, bias={self.bias is not None}"
         )
 
     def describe(self) -> str:

@@ -23,29 +23,28 @@ class DenseLinear(nn.Module):
     labels. Parameters are those of the layer it is made from.
 
     Args:
-        inputs, outputs: the spaces.
-        coefficients: for every pair (output, input) the diagrams' coefficients ``(dimension, c_in, c_out)``.
+        maps: the derivation.
+        coefficients: for every coupled pair (output, input) the diagrams' coefficients ``(dimension, c_in, c_out)``.
         biases: for every output the bias diagrams' coefficients ``(bias dimension, 1, c_out)``, or None.
     """
 
     def __init__(
         self,
-        inputs: Space,
-        outputs: Space,
+        maps: EquivariantMaps,
         coefficients: Mapping[tuple[str, str], Tensor],
         biases: Mapping[str, Tensor] | None,
     ) -> None:
         super().__init__()
-        self.inputs, self.outputs = inputs, outputs
-        self.pairs = [(s, t) for s in outputs for t in inputs]
+        self.inputs, self.outputs = maps.inputs, maps.outputs
+        self.pairs = list(maps.pairs())
+        self._number = {pair: number for number, pair in enumerate(self.pairs)}
         self.weights = nn.ParameterList([nn.Parameter(coefficients[pair].detach().clone()) for pair in self.pairs])
         self.biases = None
         if biases is not None:
-            self.biases = nn.ParameterList([nn.Parameter(biases[s].detach().clone()) for s in outputs])
-        maps = EquivariantMaps(inputs, outputs)
-        constant = EquivariantMaps(Space(outputs.neurons, {"constant": ""}), outputs)
+            self.biases = nn.ParameterList([nn.Parameter(biases[s].detach().clone()) for s in self.outputs])
+        constant = EquivariantMaps(Space(self.outputs.neurons, {"constant": ""}), self.outputs)
         self._lookup = [_labels_and_change(maps.between(s, t)) for s, t in self.pairs]
-        self._bias_lookup = [_labels_and_change(constant.between(s, "constant")) for s in outputs]
+        self._bias_lookup = [_labels_and_change(constant.between(s, "constant")) for s in self.outputs]
 
     @classmethod
     def from_layer(cls, layer: Linear) -> DenseLinear:
@@ -54,11 +53,11 @@ class DenseLinear(nn.Module):
         Raises:
             TooLargeError: the matrices would not fit.
         """
-        return cls(layer.inputs, layer.outputs, coefficients(layer), bias_coefficients(layer))
+        return cls(layer.maps, coefficients(layer), bias_coefficients(layer))
 
     def matrix(self, output: str, input: str) -> Tensor:
         """The dense map ``(output size, input size, c_in, c_out)``."""
-        number = self.pairs.index((output, input))
+        number = self._number[output, input]
         return _dense(self.weights[number], *self._lookup[number])
 
     def forward(self, x: Mapping[str, Tensor]) -> Features:
@@ -66,12 +65,13 @@ class DenseLinear(nn.Module):
         batch = next(iter(x.values())).shape[0]
         result: Features = {}
         for number, (s, tensor) in enumerate(self.outputs.items()):
-            total: Tensor | None = None
+            some = next(iter(x.values()))
+            total = some.new_zeros(batch, tensor.size, self.weights[0].shape[-1])
             for t in self.inputs:
+                if (s, t) not in self._number:
+                    continue
                 flat = x[t].reshape(batch, self.inputs[t].size, x[t].shape[-1])
-                term = torch.einsum("bjc,ijcd->bid", flat, self.matrix(s, t))
-                total = term if total is None else total + term
-            assert total is not None
+                total = total + torch.einsum("bjc,ijcd->bid", flat, self.matrix(s, t))
             if self.biases is not None:
                 total = total + _dense(self.biases[number], *self._bias_lookup[number])[:, 0, 0, :]
             result[s] = total.reshape(batch, *tensor.shape, total.shape[-1])

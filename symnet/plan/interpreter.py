@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from symnet.plan.layer_plan import LayerPlan
-from symnet.plan.steps import Row, Slot, Table
+from symnet.plan.steps import Row, Slot
 from symnet.plan.views import assemble, read_block, restore_block, sym_positions
 from symnet.sharing.dims import BlockDims
 from symnet.sharing.patterns import Pattern
@@ -25,7 +25,7 @@ def run_plan(
     Args:
         tensors: inputs by name, ``(batch, *axes, in_channels)``.
         matrices: for every table of the plan, ``(height * in_channels, width * out_channels)``.
-        bias: ``(width * out_channels,)`` of the table without axes, or None.
+        bias: ``(columns * out_channels,)`` of the tables without axes, or None.
 
     Returns:
         Outputs by name, ``(batch, *axes, out_channels)``.
@@ -41,8 +41,14 @@ def run_plan(
             array, present = statistics[statistic.source], plan.statistics[statistic.source].kept
         averaged = tuple(position + 1 for position, part in enumerate(present) if part not in statistic.kept)
         statistics.append(array.mean(axis=averaged) if averaged else array)
-    mixed = [_mix(table, statistics, matrix, bias) for table, matrix in zip(plan.tables, matrices, strict=True)]
     batch = next(iter(tensors.values())).shape[0]
+    mixed = []
+    for table, matrix, start in zip(plan.tables, matrices, plan.bias_starts, strict=True):
+        rows = [_ordered(row, statistics[row.statistic]) for row in table.rows]
+        mixed.append(np.concatenate([np.zeros((batch, *table.sizes, 0)), *rows], axis=-1) @ matrix)
+        if bias is not None and not table.sizes:
+            channels = matrix.shape[1] // table.width
+            mixed[-1] = mixed[-1] + bias[start * channels : (start + table.width) * channels]
     outputs = {}
     for name, tensor in plan.outputs.items():
         arrays = []
@@ -52,8 +58,8 @@ def run_plan(
             channels = mixed[slots[0][0]].shape[-1] // plan.tables[slots[0][0]].width
             sizes = [dims.dims[k].size for k in dims.sym]
             value = np.zeros((batch, *sizes, dims.folded_size * channels), dtype=mixed[slots[0][0]].dtype)
-            for table, slot in slots:
-                columns = mixed[table][..., slot.start * channels : (slot.start + dims.folded_size) * channels]
+            for where, slot in slots:
+                columns = mixed[where][..., slot.start * channels : (slot.start + dims.folded_size) * channels]
                 add_slot(value, columns, slot)
             arrays.append(restore_block(value, dims, np.transpose))
         outputs[name] = assemble(tensor.blocks, arrays, np.concatenate)
@@ -90,12 +96,6 @@ def add_slot(value: np.ndarray, columns: np.ndarray, slot: Slot) -> None:
             index[position] = values
     at: tuple[Any, ...] = (slice(None), *index)
     value[at] += columns
-
-
-def _mix(table: Table, statistics: list[np.ndarray], matrix: np.ndarray, bias: np.ndarray | None) -> np.ndarray:
-    rows = np.concatenate([_ordered(row, statistics[row.statistic]) for row in table.rows], axis=-1)
-    mixed = rows @ matrix
-    return mixed if table.sizes or bias is None else mixed + bias
 
 
 def _ordered(row: Row, statistic: np.ndarray) -> np.ndarray:

@@ -43,6 +43,7 @@ class LayerPlan:
     outputs: Space
     statistics: tuple[Statistic, ...]
     tables: tuple[Table, ...]
+    interactions: str = "full"
 
     @cached_property
     def dimension(self) -> int:
@@ -53,6 +54,12 @@ class LayerPlan:
     def bias_dimension(self) -> int:
         """Bias parameters per output channel."""
         return sum(table.bias_parameters for table in self.tables)
+
+    @cached_property
+    def bias_starts(self) -> tuple[int, ...]:
+        """For every table its first column in the bias vector, which runs over the tables without axes."""
+        widths = [0 if table.sizes else table.width for table in self.tables]
+        return tuple(sum(widths[:number]) for number in range(len(widths)))
 
     @cached_property
     def slots(self) -> dict[tuple[str, int], tuple[tuple[int, Slot], ...]]:
@@ -83,7 +90,8 @@ def describe(plan: LayerPlan, in_channels: int = 1, out_channels: int = 1, most:
     """The plan in words, at most about ``most`` lines of each part."""
     cost = plan.cost(in_channels, out_channels)
     lines = [
-        f"LayerPlan: {len(plan.inputs)} tensors -> {len(plan.outputs)} tensors, channels {in_channels} -> {out_channels}",
+        f"LayerPlan: {len(plan.inputs)} tensors -> {len(plan.outputs)} tensors, channels {in_channels} -> {out_channels}, "
+        f"{plan.interactions} interactions",
         f"  {plan.dimension} maps, {plan.bias_dimension} biases; {cost.parameters:,} parameters; for each network "
         f"{cost.multiplies:,} multiplies, {cost.bytes():,} bytes (float32)",
         "1. statistics of the inputs",

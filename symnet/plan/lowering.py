@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from symnet.plan.layer_plan import LayerPlan
 from symnet.plan.steps import Row, Slot, Statistic, Table
 from symnet.sharing.diagrams import Diagram
 from symnet.sharing.dims import BlockDims, dims_of
-from symnet.sharing.equivariant_maps import EquivariantMaps, derive
+from symnet.sharing.equivariant_maps import EquivariantMaps, Interactions, derive
 from symnet.sharing.patterns import Pattern, Signature, Term, all_orderings, terms
 
 MATRIX_LIMIT = 2**31  # entries of one table's matrix
@@ -21,14 +22,16 @@ MATRIX_LIMIT = 2**31  # entries of one table's matrix
 Place = tuple[str, int, BlockDims]  # tensor, number of the block, its dims
 
 
-def make_plan(graph: NeuronGraph, *, inputs: SpaceLike = None, outputs: SpaceLike = None) -> LayerPlan:
-    """The plan of the complete equivariant linear layer between two spaces (default: all weights to all weights).
+def make_plan(
+    graph: NeuronGraph, *, inputs: SpaceLike = None, outputs: SpaceLike = None, interactions: Interactions = "full"
+) -> LayerPlan:
+    """The plan of the equivariant linear layer between two spaces (default: all weights to all weights).
 
     Raises:
         GraphError: a space is empty or not over the graph's neurons.
         TooLargeError: a table would not fit; names the tensors.
     """
-    maps = derive(graph, inputs=inputs, outputs=outputs)
+    maps = derive(graph, inputs=inputs, outputs=outputs, interactions=interactions)
     for kind, space in (("inputs", maps.inputs), ("outputs", maps.outputs)):
         if not space:
             raise GraphError(f"A layer needs at least one tensor among its {kind}.")
@@ -52,15 +55,37 @@ def lower(maps: EquivariantMaps) -> LayerPlan:
             if term.signature in rows:
                 slots.setdefault(term.signature, []).append((term, place))
     doubtful = _doubtful_blocks(sources, targets)
-    tables = [
-        _make_table(signature, rows[signature], slots[signature], statistics, doubtful)
-        for signature in sorted(slots, key=lambda signature: (-len(signature), signature))
-    ]
+    tables = []
+    for signature in sorted(slots, key=lambda signature: (-len(signature), signature)):
+        for ours, theirs in _coupled_groups(maps, signature, rows[signature], slots[signature]):
+            tables.append(_make_table(signature, ours, theirs, statistics, doubtful))
     tables = [table for table in tables if table.parameters or table.bias_parameters]
-    plan = LayerPlan(maps.inputs, maps.outputs, tuple(statistics), tuple(tables))
+    plan = LayerPlan(maps.inputs, maps.outputs, tuple(statistics), tuple(tables), maps.interactions)
     assert plan.dimension == maps.dimension, (plan.dimension, maps.dimension)
     assert plan.bias_dimension == maps.bias_dimension, (plan.bias_dimension, maps.bias_dimension)
     return plan
+
+
+Given = list[tuple[int, Term, Place]]
+Wanted = list[tuple[Term, Place]]
+
+
+def _coupled_groups(
+    maps: EquivariantMaps, signature: Signature, given: Given, wanted: Wanted
+) -> Iterator[tuple[Given, Wanted]]:
+    """One table for all; among adjacent tensors alone, one for the outputs that see the same inputs.
+
+    Tensors with an axis in common are adjacent, so that only the table without axes falls apart.
+    """
+    if maps.interactions == "full" or signature:
+        yield given, wanted
+        return
+    by_inputs: dict[tuple[int, ...], Wanted] = {}
+    for term, place in wanted:
+        seen = tuple(n for n, (_, _, source) in enumerate(given) if maps.are_coupled(place[0], source[0]))
+        by_inputs.setdefault(seen, []).append((term, place))
+    for seen, slots in by_inputs.items():
+        yield [given[n] for n in seen], slots
 
 
 def _places(space: Space) -> list[Place]:
@@ -109,13 +134,13 @@ def _doubtful_blocks(sources: list[Place], targets: list[Place]) -> set[BlockDim
 
 def _make_table(
     signature: Signature,
-    given: list[tuple[int, Term, Place]],
-    wanted: list[tuple[Term, Place]],
+    given: Given,
+    wanted: Wanted,
     statistics: list[Statistic],
     doubtful: set[BlockDims],
 ) -> Table:
     # The axes' order is free: taking the first input's spares transposing it.
-    first = given[0][1]
+    first = given[0][1] if given else wanted[0][0]
     axes = sorted(range(len(signature)), key=lambda a: first.pattern.parts[first.kept[a]].dims)
     rows, height = [], 0
     for number, term, (_, _, dims) in given:
@@ -128,7 +153,7 @@ def _make_table(
         width += dims.folded_size
     if height * width > MATRIX_LIMIT:
         raise TooLargeError(_too_large(signature, height, width, given, wanted))
-    sizes = tuple(given[0][1].kept_sizes[a] for a in axes)
+    sizes = tuple(first.kept_sizes[a] for a in axes)
     index = _index(rows, [p for _, _, p in given], slots, height, width, doubtful)
     bias_index = None if signature else _bias_index(slots, width)
     return Table(signature, sizes, tuple(rows), tuple(slots), height, width, index, bias_index)
@@ -180,7 +205,7 @@ def _bias_index(slots: list[Slot], width: int) -> np.ndarray | None:
 
 
 def _too_large(
-    signature: Signature, height: int, width: int, given: list[tuple[int, Term, Place]], wanted: list[tuple[Term, Place]]
+    signature: Signature, height: int, width: int, given: Given, wanted: Wanted
 ) -> str:
     theirs = max(given, key=lambda entry: entry[2][2].folded_size)[2]
     ours = max(wanted, key=lambda entry: entry[1][2].folded_size)[1]

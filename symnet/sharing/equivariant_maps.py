@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 from symnet.errors import GraphError
 from symnet.graph.neuron_graph import NeuronGraph, SpaceLike
-from symnet.graph.space import Space
+from symnet.graph.space import Space, TensorSpace
 from symnet.sharing.counting import count_burnside, count_orbits
 from symnet.sharing.dims import BlockDims, dims_of
 from symnet.sharing.sharing_pattern import SharingPattern
+
+Interactions = Literal["full", "adjacent"]
 
 
 @dataclass(frozen=True, eq=False)
 class EquivariantMaps:
     """All equivariant linear maps from one space to another.
+
+    With ``interactions="adjacent"`` only those between tensors that share a neuron set, or of which one has none (an
+    invariant): the others would see each other through invariants alone, and are most of the maps of a deep network.
 
     Example:
         >>> import symnet as sn
@@ -27,6 +33,19 @@ class EquivariantMaps:
 
     inputs: Space
     outputs: Space
+    interactions: Interactions = "full"
+
+    def __post_init__(self) -> None:
+        if self.interactions not in ("full", "adjacent"):
+            raise GraphError(f"interactions={self.interactions!r}: choose 'full' or 'adjacent'.")
+
+    def are_coupled(self, output: str, input: str) -> bool:
+        """Whether maps between these two tensors are among these."""
+        return self.interactions == "full" or _are_adjacent(self.outputs[output], self.inputs[input])
+
+    def pairs(self) -> Iterator[tuple[str, str]]:
+        """Coupled pairs (output, input)."""
+        return ((s, t) for s in self.outputs for t in self.inputs if self.are_coupled(s, t))
 
     @cached_property
     def dimension(self) -> int:
@@ -44,6 +63,8 @@ class EquivariantMaps:
         return sum(count_orbits(dims_of(block, self.outputs.neurons)) for t in self.outputs.values() for block in t.blocks)
 
     def _total(self, count: Callable[[BlockDims], int]) -> int:
+        if self.interactions == "adjacent":
+            return self._total_of_adjacent(count)
         ours, theirs = _block_types(self.outputs), _block_types(self.inputs)
         alone = {dims: count(dims) for dims in {**ours, **theirs}}
         total = sum(m * alone[d] for d, m in ours.items()) * sum(m * alone[d] for d, m in theirs.items())
@@ -57,11 +78,29 @@ class EquivariantMaps:
                 total += multiplicity * theirs[other] * (count(dims + other) - alone[dims] * alone[other])
         return total
 
+    def _total_of_adjacent(self, count: Callable[[BlockDims], int]) -> int:
+        # Tensors with the same axes count alike.
+        ours, theirs = (Counter(tensor.axes for tensor in space.values()) for space in (self.outputs, self.inputs))
+        one_of_ours = {tensor.axes: tensor for tensor in self.outputs.values()}
+        one_of_theirs = {tensor.axes: tensor for tensor in self.inputs.values()}
+        total = 0
+        for s, how_many in ours.items():
+            for t, how_often in theirs.items():
+                if _are_adjacent(one_of_ours[s], one_of_theirs[t]):
+                    first = [dims_of(block, self.outputs.neurons) for block in one_of_ours[s].blocks]
+                    second = [dims_of(block, self.inputs.neurons) for block in one_of_theirs[t].blocks]
+                    total += how_many * how_often * sum(count(a + b) for a in first for b in second)
+        return total
+
     def between(self, output: str, input: str) -> SharingPattern:
         """The maps into one output tensor from one input tensor."""
         for name, space, kind in ((output, self.outputs, "output"), (input, self.inputs, "input")):
             if name not in space:
                 raise GraphError(f"There is no {kind} '{name}'; the {kind}s are {', '.join(space)}. Call between(output, input).")
+        if not self.are_coupled(output, input):
+            raise GraphError(
+                f"'{output}' and '{input}' share no neuron set, and interactions='adjacent' leaves the maps between them out."
+            )
         return SharingPattern(self.outputs[output], self.inputs[input], self.outputs.neurons)
 
     def summary(self) -> str:
@@ -79,8 +118,12 @@ class EquivariantMaps:
     def __repr__(self) -> str:
         return (
             f"EquivariantMaps({len(self.inputs)} tensors -> {len(self.outputs)} tensors: "
-            f"{self.dimension} maps, {self.bias_dimension} biases)"
+            f"{self.dimension} maps, {self.bias_dimension} biases{', adjacent' if self.interactions == 'adjacent' else ''})"
         )
+
+
+def _are_adjacent(output: TensorSpace, input: TensorSpace) -> bool:
+    return not output.symbols or not input.symbols or not set(output.symbols).isdisjoint(input.symbols)
 
 
 def _block_types(space: Space) -> Counter[BlockDims]:
@@ -91,12 +134,15 @@ def _symbols(dims: BlockDims) -> set[str]:
     return {dim.symbol for dim in dims.dims if dim.group is not None and dim.symbol is not None}
 
 
-def derive(graph: NeuronGraph, *, inputs: SpaceLike = None, outputs: SpaceLike = None) -> EquivariantMaps:
+def derive(
+    graph: NeuronGraph, *, inputs: SpaceLike = None, outputs: SpaceLike = None, interactions: Interactions = "full"
+) -> EquivariantMaps:
     """All equivariant linear maps between two spaces over the graph's neurons.
 
     Args:
         graph: the architecture.
         inputs, outputs: axis notation by name, or names of the graph's tensors; default all its tensors.
+        interactions: ``"full"``, or ``"adjacent"`` for the maps between tensors that share a neuron set alone.
 
     Raises:
         GraphError, NotationError: a space is not over the graph's neurons.
@@ -107,4 +153,4 @@ def derive(graph: NeuronGraph, *, inputs: SpaceLike = None, outputs: SpaceLike =
         >>> sn.derive(graph).dimension, sn.derive(graph, outputs={"score": "h"}).dimension
         (15, 5)
     """
-    return EquivariantMaps(graph.space(inputs), graph.space(outputs))
+    return EquivariantMaps(graph.space(inputs), graph.space(outputs), interactions)

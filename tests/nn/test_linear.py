@@ -265,3 +265,41 @@ def test_initial_values_reach_every_parameter(seed) -> None:
     layer = sn.nn.Linear(graph, 4, 4)
     assert all(bool(torch.isfinite(p).all()) for p in layer.parameters())
     assert all(bool((p != 0).any()) for p in layer.tables.values())
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_adjacent_layers_leave_out_the_maps_between_tensors_without_a_common_set(name) -> None:
+    """Fewer maps, counted two ways and by parameters; equal to the dense twin; still equivariant."""
+    graph = GRAPHS[name]
+    maps = sn.derive(graph, interactions="adjacent")
+    by_pair = sum(maps.between(s, t).dimension for s, t in maps.pairs())
+    assert maps.dimension == maps.dimension_by_burnside == by_pair <= sn.derive(graph).dimension
+    layer = sn.nn.Linear(graph, 2, 3, interactions="adjacent", dtype=torch.float64)
+    for parameter in layer.parameters():
+        torch.nn.init.normal_(parameter)
+    assert sum(p.numel() for p in layer.parameters()) == 6 * maps.dimension + 3 * maps.bias_dimension
+    x = {n: torch.randn(2, *s, 2, dtype=torch.float64, requires_grad=True) for n, s in graph.shapes.items()}
+    twin = sn.nn.DenseLinear.from_layer(layer)
+    assert_close(layer(x), twin(x))
+    assert_close(gradients(layer, x), gradients(twin, x))
+    g = graph.random_element(0)
+    assert_close(layer(graph.act(g, x, 1)), graph.act(g, layer(x), 1))
+
+
+def test_adjacent_layers_of_deep_networks_are_much_smaller() -> None:
+    graph = mlp(*[4] * 20)
+    full, adjacent = sn.derive(graph), sn.derive(graph, interactions="adjacent")
+    assert adjacent.dimension < full.dimension / 4
+    assert not adjacent.are_coupled("0.weight", "30.weight") and adjacent.are_coupled("0.weight", "2.weight")
+    with pytest.raises(sn.GraphError, match="share no neuron set"):
+        adjacent.between("0.weight", "30.weight")
+    with pytest.raises(sn.GraphError, match="choose 'full' or 'adjacent'"):
+        sn.derive(graph, interactions="none")
+
+
+def test_an_output_that_nothing_is_adjacent_to_has_its_bias() -> None:
+    graph = mlp(2, 3, 4, 2)
+    layer = sn.nn.Linear(graph, 1, 2, inputs=["0.weight"], outputs={"far": "h3"}, interactions="adjacent")
+    torch.nn.init.ones_(layer.bias)
+    assert layer.dimension == 0
+    assert torch.equal(layer({"0.weight": torch.randn(5, 3, 2, 1)})["far"], torch.ones(5, 2, 2))
