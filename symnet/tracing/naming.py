@@ -72,6 +72,9 @@ def name_symbols(
             outputs = [owner(o.tensor) for o in occurrences if o.axis == 0 and o.in_product] or [stem]
             stem = _prefix(outputs) or stem
             stem += ".head" if node in attention else ".group"
+        elif any(p in attention for p in parents.get(node, ())):
+            # A key is made and compared with queries; a value goes on into the output's weights.
+            stem += ".value" if any(o.axis > 0 for o in occurrences) else ".key"
         elif parents.get(node):
             stem += ".unit"
         name = re.sub(r"[\s()+:#,\"']", "_", stem).strip(".") or "neurons"

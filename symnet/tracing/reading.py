@@ -44,6 +44,8 @@ class Reading:
         self.whole: set[int] = set()  # values that something other than a slice reads
         self.used: set[int] = {v.number for _, v in recording.outputs}
         self.attention: list[Label] = []  # axes beside a softmax: attention heads are among them
+        self.summed: list[tuple[Label, str]] = []  # axes over which two computed tensors were contracted
+        self.hidden: list[tuple[Label, str]] = []  # axes over which one was contracted with a constant, and a reason to pin
         self.operation: Operation | None = None
         for operation in recording.operations:
             self.used.update(value.number for value in operation.inputs())
@@ -131,7 +133,8 @@ class Reading:
         self.operation = None
 
     def read(self, operation: Operation, fallback: Rule) -> None:
-        if any(0 in value.shape for value in (*operation.inputs(), *operation.outputs) if value is not None):
+        outputs = [output for output in operation.outputs if output is not None]
+        if any(0 in value.shape for value in operation.inputs()) or outputs and all(0 in value.shape for value in outputs):
             return self.read_empty(operation)
         RULES.get(operation.name, fallback)(self, operation)
         for output in operation.outputs:

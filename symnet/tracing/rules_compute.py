@@ -94,11 +94,11 @@ def softmax(reading: Reading, operation: Operation) -> None:
 # ---- contractions ---------------------------------------------------------------------------------------------------
 def contract(reading: Reading, left: Value, right: Value, a: Label, b: Label, others: Labels) -> None:
     """Merges the summed axes of both factors and notes the product before the sum."""
-    for value, label in ((left, b), (right, a)):
-        if value.constant and value.number not in reading.recording.mutated:
-            # Summed against something that only the code knows (an initial state of zeros hides a recurrence).
-            reading.pin(label, "it is summed against a constant")
-    reading.block(*others, reading.merge(a, b))
+    known = [v.constant and v.number not in reading.recording.mutated for v in (left, right)]
+    merged = reading.merge(a, b)
+    reading.block(*others, merged)
+    # Summed against something that only the code knows (an initial state of zeros) hides a recurrence.
+    (reading.hidden if any(known) else reading.summed).append((merged, reading.why("it is only summed against a constant")))
 
 
 @rule("mm", "bmm", "mv", "dot", "vdot", "addmm", "baddbmm", "addmv", "linear")

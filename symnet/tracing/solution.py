@@ -35,6 +35,7 @@ def solve(reading: Reading, fixed: bool) -> Solution:
         if value.number not in reading.used:
             for label in state[name]:
                 pin(label, "no live use: the example's forward pass does not depend on it")
+    _pin_hidden(reading)
     given = _all_blocks(reading)
     settle(given)
     copies = _settle_families(state, given)
@@ -132,6 +133,14 @@ def _private_members(leaf: Node, state: Mapping[str, Labels]) -> tuple[Node, ...
         return None
     direct = {n for labels in state.values() for label in labels for n in leaves(label)}
     return None if direct & set(members) else members
+
+
+# ---- what the example hides -----------------------------------------------------------------------------------------
+def _pin_hidden(reading: Reading) -> None:
+    """Pins axes that were only ever summed against constants."""
+    seen = {leaf for label, _ in reading.summed for leaf in leaves(label)}
+    for label, reason in reading.hidden:
+        pin([leaf for leaf in leaves(label) if leaf not in seen], reason)
 
 
 # ---- dead slices ----------------------------------------------------------------------------------------------------
