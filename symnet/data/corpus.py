@@ -22,7 +22,8 @@ __all__ = ["Corpus", "fit_corpus"]
 
 # Images fitted together: activations of 300 networks (64 pixels, 16 neurons, float32) take 1.2 MB and stay in the cache.
 SHARD_IMAGES = 300
-_In, _Out = TypeVar("_In"), TypeVar("_Out")
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +107,7 @@ def fit_corpus(
         found = _in_parallel(work, jobs)
         progress.update(task, completed=len(jobs) * recipe.steps)  # shards that were read took no steps
     parts, qualities = zip(*found, strict=True)
-    stacked = {
-        name: torch.cat([part[name] for part in parts]).unflatten(0, (fits, len(data))) for name in parts[0]
-    }
+    stacked = {name: torch.cat([part[name] for part in parts]).unflatten(0, (fits, len(data))) for name in parts[0]}
     return Corpus(stacked, torch.cat(qualities).view(fits, len(data)), tuple(sorted(refitted)))
 
 

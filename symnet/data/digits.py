@@ -63,5 +63,7 @@ def digits() -> Digits:
 
 def split_images(classes: Tensor, *, test_share: float = 0.2, seed: int = 0) -> Split:
     """A split of the images with every class represented in proportion; the same seed gives the same split."""
-    train, test = train_test_split(torch.arange(len(classes)).numpy(), test_size=test_share, random_state=seed, stratify=classes.numpy())
+    train, test = train_test_split(
+        torch.arange(len(classes)).numpy(), test_size=test_share, random_state=seed, stratify=classes.numpy()
+    )
     return Split(torch.as_tensor(train).sort().values, torch.as_tensor(test).sort().values)

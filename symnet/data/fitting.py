@@ -73,7 +73,9 @@ def fit_images(
         recipe.widths, len(images), omega=recipe.omega, first=recipe.first, scale=recipe.scale, generator=generator
     )
     weights = {name: tensor.requires_grad_() for name, tensor in start.items()}
-    optimizer = torch.optim.AdamW(weights.values(), lr=1.0, betas=(0.9, 0.95), weight_decay=recipe.weight_decay, fused=True)
+    optimizer = torch.optim.AdamW(
+        weights.values(), lr=1.0, betas=(0.9, 0.95), weight_decay=recipe.weight_decay, fused=True
+    )
     for step in range(recipe.steps):
         optimizer.param_groups[0]["lr"] = recipe.learning_rate * _shape((step + 0.5) / recipe.steps)
         # The sum over networks: every network gets the gradient of its own mean square, whatever the batch.

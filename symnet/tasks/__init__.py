@@ -1,0 +1,1 @@
+"""Complete recipes: data, derivation, training, comparison, report."""

@@ -1,0 +1,146 @@
+"""Classifiers that read a SIREN's weights: a network of NF-Layers, and MLPs on the flattened weights to compare it with."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+import symnet as sn
+from symnet.data import Sine
+
+__all__ = ["CanonicalSigns", "FlatReader", "NeuronReader", "Standardize"]
+
+Features = dict[str, Tensor]  # name -> (batch, *axes, 1)
+
+
+class CanonicalSigns(nn.Module):
+    """The same networks with the sign of every hidden neuron chosen by a rule: `{name: (batch, *axes, 1)}` to the same.
+
+    The sine is odd: a neuron whose incoming weights, bias and outgoing weights all change sign leaves the function as it
+    was. A fit's signs are therefore chance, 2^32 ways of writing one network with two layers of 16 neurons. From the
+    output backwards, every neuron gets the sign that makes its total effect on the output, to first order, positive. The
+    rule commutes with permutations, so what follows it may stay permutation equivariant and becomes blind to signs too.
+    """
+
+    def __init__(self, layers: int) -> None:
+        super().__init__()
+        self.layers = layers
+
+    def forward(self, x: Mapping[str, Tensor]) -> Features:
+        found = dict(x)
+        # In float64: a sum near zero should not change sign with the order of its terms.
+        effect = x[f"{2 * self.layers - 2}.weight"].double().sum(1)  # (batch, last hidden, 1)
+        for layer in reversed(range(self.layers - 1)):
+            rows, columns, bias = f"{2 * layer}.weight", f"{2 * layer + 2}.weight", f"{2 * layer}.bias"
+            sign = torch.where(effect < 0, -1.0, 1.0).to(found[bias])  # (batch, neurons, 1)
+            found[columns] = found[columns] * sign.unsqueeze(1)
+            found[rows] = found[rows] * sign.unsqueeze(2)
+            found[bias] = found[bias] * sign
+            effect = (found[rows] * (effect * sign).unsqueeze(2)).sum(1)
+        return found
+
+    def extra_repr(self) -> str:
+        return f"layers={self.layers}"
+
+
+class Standardize(nn.Module):
+    """Every tensor divided by its standard deviation over the training networks; one number a tensor, so equivariant."""
+
+    def __init__(self, training: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.names = tuple(training)
+        spread = torch.stack([training[name].std() for name in self.names])
+        self.register_buffer("spread", spread.clamp_min(1e-6))
+
+    def forward(self, x: Mapping[str, Tensor]) -> Features:
+        return {name: x[name] / spread for name, spread in zip(self.names, self.spread, strict=True)}
+
+
+class NeuronReader(nn.Module):
+    """Logits `(batch, classes)` from the weights of SIRENs with two hidden layers, invariant under permuting neurons.
+
+    Three NF-Layers, derived from the graph, and two nonlinearities that fit what is read:
+
+    1. every neuron of the first layer is encoded by sines of its weights and bias (a wave as seen at learned places);
+    2. these codes, and all weights, are mapped to every weight of the second layer and every neuron behind it, twice
+       over; the product of the two halves lets a weight act on a code, as it does in the network that is read;
+    3. all invariants of codes and products go to an MLP.
+
+    Args:
+        graph: of the SIRENs, `sn.catalogue.mlp([2, n, m, 1])`.
+        training: weights `{name: (count, *axes, 1)}` that set the scale of each tensor.
+        codes, products, hidden: channels after step 1 and 2, and width of the MLP.
+    """
+
+    def __init__(
+        self,
+        graph: sn.NeuronGraph,
+        training: Mapping[str, Tensor],
+        *,
+        codes: int = 64,
+        products: int = 32,
+        hidden: int = 128,
+        classes: int = 10,
+    ) -> None:
+        super().__init__()
+        self.prepare = nn.Sequential(CanonicalSigns(layers=3), Standardize(training))
+        first, between = {"code": "h1"}, {"weight": "h2 h1", "neuron": "h2"}
+        self.encode = sn.nn.Linear(graph, 1, codes, inputs=["0.weight", "0.bias"], outputs=first, gain=1.5)
+        nn.init.uniform_(self.encode.bias, -math.pi, math.pi)  # phases
+        self.wave = sn.nn.Pointwise(Sine(1.0))
+        self.from_codes = sn.nn.Linear(graph, codes, 2 * products, inputs=first, outputs=between, bias=False)
+        self.from_weights = sn.nn.Linear(graph, 1, 2 * products, outputs=between)
+        self.product = sn.nn.Pointwise(Product())
+        self.normalize = sn.nn.LayerNorm(graph, products, inputs=between)
+        self.pool_codes, self.pool_products = sn.nn.Pool(graph, inputs=first), sn.nn.Pool(graph, inputs=between)
+        pooled = codes * self.pool_codes.dimension + products * self.pool_products.dimension
+        self.classify = nn.Sequential(
+            nn.BatchNorm1d(pooled), nn.Linear(pooled, hidden), nn.GELU(), nn.Linear(hidden, classes)
+        )
+
+    def forward(self, x: Mapping[str, Tensor]) -> Tensor:
+        x = self.prepare(x)
+        codes = self.wave(self.encode({name: x[name] for name in self.encode.inputs}))
+        mixed, direct = self.from_codes(codes), self.from_weights(x)
+        products = self.normalize(self.product({name: mixed[name] + direct[name] for name in mixed}))
+        return self.classify(torch.cat([self.pool_codes(codes), self.pool_products(products)], 1))
+
+    def layers(self) -> dict[str, sn.nn.Linear]:
+        """The derived layers by what they do."""
+        return {"encode": self.encode, "from codes": self.from_codes, "from weights": self.from_weights}
+
+
+class Product(nn.Module):
+    """The first half of the channels times the second: `(..., 2 c)` to `(..., c)`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        left, right = x.chunk(2, -1)
+        return left * right
+
+
+class FlatReader(nn.Module):
+    """Logits `(batch, classes)` of an MLP on the flattened weights: what one does without symmetry.
+
+    It gets the same signs and scales as :class:`NeuronReader`, so that the order of the neurons is the only difference
+    in what the two are told.
+    """
+
+    def __init__(self, training: Mapping[str, Tensor], *, hidden: int = 128, classes: int = 10) -> None:
+        super().__init__()
+        self.prepare = nn.Sequential(CanonicalSigns(layers=len(training) // 2), Standardize(training))
+        size = sum(tensor[0].numel() for tensor in training.values())
+        self.classify = nn.Sequential(
+            nn.Linear(size, hidden),
+            nn.BatchNorm1d(hidden),
+            nn.GELU(),
+            nn.Linear(hidden, hidden),
+            nn.BatchNorm1d(hidden),
+            nn.GELU(),
+            nn.Linear(hidden, classes),
+        )
+
+    def forward(self, x: Mapping[str, Tensor]) -> Tensor:
+        return self.classify(torch.cat([tensor.flatten(1) for tensor in self.prepare(x).values()], 1))

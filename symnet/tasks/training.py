@@ -1,0 +1,174 @@
+"""Training a reader of weights: a budget in steps or seconds, a curve, and finished trainings kept on disk."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from pickle import UnpicklingError
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+__all__ = [
+    "Batch",
+    "Budget",
+    "Trained",
+    "TrainingRecipe",
+    "load_trained",
+    "one_thread",
+    "save_trained",
+    "train",
+    "write_atomically",
+]
+
+Weights = dict[str, Tensor]  # name -> (batch, *axes)
+Batch = tuple[Weights, Tensor]  # weights and classes
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRecipe:
+    """What every reader is trained with."""
+
+    batch: int = 128
+    learning_rate: float = 0.008
+    weight_decay: float = 0.01
+    label_smoothing: float = 0.1
+    warm_up: float = 0.08  # share of the training in which the learning rate rises
+    clip: float = 1.0  # largest norm of the gradient
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """A training ends after so many steps or so many seconds, whichever comes first; the schedule follows."""
+
+    steps: float = math.inf
+    seconds: float = math.inf
+
+    def progress(self, step: int, seconds: float) -> float:
+        """How much of the training is over, 0 to 1 and beyond."""
+        return max(step / self.steps, seconds / self.seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A finished training: what it took, and accuracies on held-out images (shares, 0 to 1)."""
+
+    reader: str
+    seed: int
+    accuracy: float  # of single networks of test images
+    vote: float  # of test images, by the sum of the log-probabilities of all their networks
+    train_accuracy: float  # of single networks of training images (a sample)
+    parameters: int
+    seconds: float
+    steps: int
+    curve: tuple[tuple[float, float, float], ...]  # (seconds, mean training loss, test accuracy); chooses nothing
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Inside, torch computes with one thread.
+
+    These tensors are small: a second thread gains a quarter at best, and costs a factor of ten when another program
+    runs, since the two then wait for each other at every operation.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def train(
+    model: nn.Module,
+    draw: Callable[[int], Batch],
+    evaluate: Callable[[nn.Module], float],
+    recipe: TrainingRecipe,
+    budget: Budget,
+    *,
+    on_progress: Callable[[float, float], None] | None = None,
+    points: int = 8,
+) -> tuple[float, int, tuple[tuple[float, float, float], ...]]:
+    """Seconds, steps, and the curve of a training that leaves `model` trained.
+
+    Args:
+        model: from features `{name: (batch, *axes, 1)}` to logits.
+        draw: a random batch of training networks of a given size.
+        evaluate: a model's accuracy on test networks, `points` times; its time is not counted and it decides nothing.
+        budget: what the schedule of the learning rate spans.
+        on_progress: called with the share that is over and the smoothed loss.
+    """
+    optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    curve: list[tuple[float, float, float]] = []
+    seconds, step, loss_sum, loss_count, shown = 0.0, 0, 0.0, 0, math.nan
+    while (progress := budget.progress(step, seconds)) < 1.0:
+        if progress >= (len(curve) + 1) / points:
+            curve.append((seconds, loss_sum / loss_count, evaluate(model)))
+            loss_sum, loss_count = 0.0, 0
+        started = time.perf_counter()
+        loss = _step(model, optimizer, draw(recipe.batch), recipe, progress)
+        seconds += time.perf_counter() - started
+        step, loss_sum, loss_count = step + 1, loss_sum + loss, loss_count + 1
+        shown = loss if math.isnan(shown) else 0.98 * shown + 0.02 * loss
+        if on_progress is not None:
+            on_progress(progress, shown)
+    curve.append((seconds, loss_sum / max(loss_count, 1), evaluate(model)))
+    return seconds, step, tuple(curve)
+
+
+def _step(
+    model: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, recipe: TrainingRecipe, progress: float
+) -> float:
+    """The loss of one optimizer step; linear warm-up, then half a cosine down to zero."""
+    rising = min(1.0, (progress + 1e-3) / recipe.warm_up)
+    for group in optimizer.param_groups:
+        group["lr"] = recipe.learning_rate * rising * 0.5 * (1.0 + math.cos(math.pi * progress))
+    model.train()
+    weights, classes = batch
+    logits = model({name: tensor.unsqueeze(-1) for name, tensor in weights.items()})
+    loss = cross_entropy(logits, classes, label_smoothing=recipe.label_smoothing)
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
+    optimizer.step()
+    return float(loss.detach())
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a scratch file, then rename it: a kill leaves the old file or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    write(scratch)
+    os.replace(scratch, path)
+
+
+def save_trained(folder: Path, trained: Trained, model: nn.Module, key: dict[str, object]) -> None:
+    """Keep a finished training: its parameters, then its record, which says that both are there."""
+    stem = f"{trained.reader.replace(' ', '-')}-seed-{trained.seed}"
+    write_atomically(folder / f"{stem}.pt", lambda path: torch.save(model.state_dict(), path))
+    record = json.dumps({"key": key, "trained": asdict(trained)}, indent=1)
+    write_atomically(folder / f"{stem}.json", lambda path: path.write_text(record, encoding="utf-8"))
+
+
+def load_trained(folder: Path, reader: str, seed: int, model: nn.Module, key: dict[str, object]) -> Trained | str:
+    """A finished training, its parameters put into `model`; or why there is none (empty if there never was one)."""
+    stem = f"{reader.replace(' ', '-')}-seed-{seed}"
+    if not (folder / f"{stem}.json").exists():
+        return ""
+    try:
+        record = json.loads((folder / f"{stem}.json").read_text(encoding="utf-8"))
+        if record["key"] != key:
+            return f"{stem} was trained otherwise"
+        state = torch.load(folder / f"{stem}.pt", weights_only=True)
+        model.load_state_dict(state)
+        fields = record["trained"]
+        return Trained(**{**fields, "curve": tuple(tuple(point) for point in fields["curve"])})
+    except (OSError, EOFError, ValueError, KeyError, TypeError, RuntimeError, UnpicklingError) as error:
+        return f"{stem} cannot be read ({type(error).__name__})"
