@@ -22,7 +22,9 @@ class Node:
     __slots__ = ("factors", "family", "kin", "link", "number", "parts", "pin", "size", "wild")
     _numbers = itertools.count()
 
-    def __init__(self, size: int, pin: str | None = None, wild: bool = False, kin: frozenset[int] = frozenset()) -> None:
+    def __init__(
+        self, size: int, pin: str | None = None, wild: bool = False, kin: frozenset[int] = frozenset()
+    ) -> None:
         self.size = size
         self.pin = pin
         self.wild = wild
@@ -289,18 +291,18 @@ def _merge_concatenation(cat: Node, other: Label) -> Label:
         cuts |= {0, *bounds_of(other[0])}
     ordered = sorted(cuts)
     merged: list[Label] = []
-    for start, stop in zip(ordered, ordered[1:]):
+    for start, stop in itertools.pairwise(ordered):
         merged.append(merge(take((cat,), start, stop), take(other, start, stop)))
-    kept = [part for part in merged]
+    kept = merged
     real = not any(n.wild for n in leaves((cat,)))
     if real:
         cat = root(cat)
         if cat.parts is not None:
             cat.parts = kept
-        if len(other) == 1 and root(other[0]).parts is not None and root(other[0]) is not cat:
-            if not any(n.wild for n in leaves(other)):
-                cat.kin |= root(other[0]).kin
-                root(other[0]).link = cat
+        twin = root(other[0]) if len(other) == 1 else cat
+        if twin is not cat and twin.parts is not None and not any(n.wild for n in leaves((twin,))):
+            cat.kin |= twin.kin
+            twin.link = cat
         return flat((cat,))
     result = Node(cat.size, kin=cat.kin)
     result.parts = kept
@@ -355,7 +357,7 @@ def _take_node(node: Node, start: int, stop: int) -> Label:
             collapse(node)
             return take((node,), start, stop)
         cuts = sorted({0, start, stop, node.size})
-        node.parts = [fresh(b - a, node.pin, kin=node.kin) for a, b in zip(cuts, cuts[1:])]
+        node.parts = [fresh(b - a, node.pin, kin=node.kin) for a, b in itertools.pairwise(cuts)]
         node.pin = None
         return node.parts[cuts.index(start)]
     pieces: list[tuple[int, Label]] = []
@@ -364,7 +366,7 @@ def _take_node(node: Node, start: int, stop: int) -> Label:
     for part in node.parts:
         size = size_of(part)
         cuts = sorted({0, size, *(c - position for c in (start, stop) if 0 < c - position < size)})
-        for a, b in zip(cuts, cuts[1:]):
+        for a, b in itertools.pairwise(cuts):
             piece = (b - a, take(part, a, b))
             pieces.append(piece)
             if start <= position + a and position + b <= stop:
@@ -385,7 +387,13 @@ def members_at(label: Iterable[Node], axis: Node, start: int, stop: int) -> Labe
             copy.parts = [members_at(part, axis, start, stop) for part in node.parts]
             changed = any(flat(p) != flat(q) for p, q in zip(copy.parts, node.parts, strict=True))
             found.append(copy if changed else node)
-        elif node.wild or node.pin is not None or not (node.kin & axis.kin) or axis.wild or (start, stop) == (0, axis.size):
+        elif (
+            node.wild
+            or node.pin is not None
+            or not (node.kin & axis.kin)
+            or axis.wild
+            or (start, stop) == (0, axis.size)
+        ):
             found.append(node)
         else:
             found.append(_member(node, axis, start, stop))
@@ -420,46 +428,42 @@ def _member(leaf: Node, axis: Node, start: int, stop: int) -> Node:
 def repartition(labels: Sequence[Label], sizes: Sequence[int]) -> list[Label]:
     """The labels of a tensor's axes after a view to these sizes.
 
-    Where the factors do not align with the new axes, they are pinned.
+    Where factors do not align with the new axes, both are pinned, from the last boundary they share to the next.
     """
+    reason = "a view does not align with its factors"
     factors = [node for label in labels for node in flat(label)]
     result: list[Label] = []
-    pending: list[int] = []
-    for size in sizes:
-        if pending:  # the block of a misalignment is still open
-            pending.append(size)
-            result.append(fresh(size, "a view does not align with its factors"))
-            if size_of(factors_taken) == math.prod(pending):
-                pending = []
-            elif size_of(factors_taken) < math.prod(pending):
-                _take_until(factors, factors_taken, math.prod(pending))
-                if size_of(factors_taken) == math.prod(pending):
-                    pending = []
+    todo = list(sizes)
+    while todo:
+        size = todo.pop(0)
+        label, whole = _take_factors(factors, size)
+        if whole:
+            result.append(tuple(label))
             continue
-        label, left = [], size
-        while left > 1:
-            node = root(factors[0])
-            if node.factors is not None:
-                factors[:1] = flat((node,))
-            elif left % node.size == 0:
+        result.append(fresh(size, reason))
+        while size_of(label) != size:  # go on to the next boundary that old and new axes share
+            if size_of(label) < size:
                 label.append(factors.pop(0))
-                left //= node.size
-            elif node.size % left == 0 and (pieces := refine(node, left)):
-                factors[:1] = pieces
             else:
-                factors_taken = label
-                pending = [size]
-                _take_until(factors, factors_taken, size)
-                if size_of(factors_taken) == size:
-                    pending = []
-                label = list(fresh(size, "a view does not align with its factors"))
-                break
-        result.append(tuple(label))
+                size *= todo[0]
+                result.append(fresh(todo.pop(0), reason))
+        pin(label, reason)
     return result
 
 
-def _take_until(factors: list[Node], taken: list[Node], size: int) -> None:
-    """Moves factors to ``taken`` until it has at least ``size`` positions, and pins them."""
-    while size_of(taken) < size:
-        taken.append(factors.pop(0))
-    pin(taken, "a view does not align with its factors")
+def _take_factors(factors: list[Node], size: int) -> tuple[list[Node], bool]:
+    """Factors moved from the front of the list until they have ``size`` positions, and whether that worked out."""
+    label: list[Node] = []
+    left = size
+    while left > 1:
+        node = root(factors[0])
+        if node.factors is not None:
+            factors[:1] = flat((node,))
+        elif left % node.size == 0:
+            label.append(factors.pop(0))
+            left //= node.size
+        elif node.size % left == 0 and (pieces := refine(node, left)):
+            factors[:1] = pieces
+        else:
+            return label, False
+    return label, True

@@ -6,7 +6,7 @@ Every floating-point entry is randomised first and all is computed in float64: a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map
 
 from symnet.errors import TraceError
 from symnet.graph import GroupElement, NeuronGraph
@@ -30,7 +31,7 @@ from symnet.tracing.examples import (
     resized,
     run,
 )
-from symnet.tracing.recording import plain_kernels, tensors_in
+from symnet.tracing.recording import module_paths, plain_kernels, tensors_in
 
 # Entries times elements above which every neuron set is not also moved alone.
 _EACH_ALONE = 200_000_000
@@ -65,9 +66,6 @@ def moving_element(graph: NeuronGraph, rng: np.random.Generator, only: str | Non
         image = element[name].copy()
         if isinstance(neuron_set.group, Symmetric) and neuron_set.size > 1 and only in (None, name):
             rows = image.reshape(-1, neuron_set.size)
-            for row in rows[(rows == np.arange(neuron_set.size)).all(1)]:
-                # Selecting by a mask copies, so find the still rows again below.
-                del row
             still = np.flatnonzero((rows == np.arange(neuron_set.size)).all(1))
             rows[still, 0], rows[still, 1] = 1, 0
             image = rows.reshape(image.shape)
@@ -93,6 +91,7 @@ class Checker:
         check: Check,
         input_axes: Mapping[str, Any] | None = None,
         output_axes: Mapping[str, Any] | None = None,
+        outputs: Sequence[str] | None = None,
     ) -> None:
         self.model = model.double()
         self.graph = graph
@@ -103,6 +102,7 @@ class Checker:
         self.output_axes = dict(output_axes or {})
         randomise(self.state, check.seed)
         self.entries = {name: tensor.detach().clone() for name, tensor in self.state.items()}
+        self.outputs = outputs
         self.worst = 0.0
 
     def elements(self, rng: np.random.Generator) -> Iterator[tuple[str, GroupElement]]:
@@ -130,7 +130,7 @@ class Checker:
                 reference = self.evaluate(inputs, None)
                 self.require_finite(reference)
             self.compare(label, element, inputs, reference)
-        if self.check.shapes:
+        if self.check.shapes and not self.input_axes:  # permuted inputs keep the sizes of their neuron sets
             for described, inputs in self.other_shapes():
                 inputs = refreshed(inputs, generator, torch.float64)
                 try:
@@ -144,7 +144,7 @@ class Checker:
         """Example inputs of other sizes that the model takes."""
         tried = 0
         for axis, size in other_sizes(self.original_inputs):
-            if tried >= 4 or self.input_axes and axis > 0:
+            if tried >= 4:
                 return
             for new in (size + 1, 2 * size):
                 inputs = resized(self.original_inputs, axis, size, new)
@@ -160,7 +160,7 @@ class Checker:
     def evaluate(self, inputs: Inputs, element: GroupElement | None) -> dict[str, Tensor]:
         """Outputs at the random state, moved by an element."""
         self.load(element)
-        return run(self.model, self.move(inputs, element))
+        return run(self.model, self.move(inputs, element), self.outputs)
 
     def load(self, element: GroupElement | None) -> None:
         known = {name: tensor for name, tensor in self.entries.items() if name in self.graph.weights}
@@ -177,9 +177,12 @@ class Checker:
         fitting = {p: t for p, t in found.items() if p in self.input_axes}
         moved = self.graph.act(element, fitting, space=self.graph.space({p: self.input_axes[p] for p in fitting}))
         replaced = {id(found[path]): tensor for path, tensor in moved.items()}
-        from torch.utils._pytree import tree_map
-
         return tree_map(lambda x: replaced.get(id(x), x) if isinstance(x, Tensor) else x, inputs)
+
+    @staticmethod
+    def doubled(inputs: Inputs) -> Inputs:
+        """The inputs with every float tensor in float64."""
+        return tree_map(lambda x: x.double() if isinstance(x, Tensor) and x.dtype.is_floating_point else x, inputs)
 
     def require_finite(self, outputs: Mapping[str, Tensor]) -> None:
         for path, tensor in outputs.items():
@@ -262,12 +265,10 @@ class _Sorted(TorchDispatchMode):
 
 def first_difference(checker: Checker, inputs: Inputs, element: GroupElement) -> str:
     """The first operation whose results are not a rearrangement of what they were."""
-    from symnet.tracing.recording import _module_paths
-
     found = []
     for moved in (None, element):
         checker.load(moved)
-        with _module_paths(checker.model) as stack, torch.no_grad(), plain_kernels(), double_precision():
+        with module_paths(checker.model) as stack, torch.no_grad(), plain_kernels(), double_precision():
             torch.manual_seed(0)
             with (mode := _Sorted(stack)):
                 given = checker.move(inputs, moved)

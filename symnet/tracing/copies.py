@@ -46,7 +46,7 @@ def expand_block(labels: Sequence[Label]) -> list[Dims] | None:
 def _parts_of(dims: tuple[Label, ...], d: int, k: int, cat: Node) -> list[tuple[Label, ...]]:
     assert cat.parts is not None
     found = []
-    for start, part in zip(bounds_of(cat), cat.parts):
+    for start, part in zip(bounds_of(cat), cat.parts, strict=False):
         replaced = []
         for number, dim in enumerate(dims):
             label: list[Node] = []
@@ -134,7 +134,7 @@ def join_mutual(blocks: list[Dims], dims_of_state: Iterable[Dims]) -> dict[Node,
 
 
 def _adjacent_pairs(state: Iterable[Dims]) -> set[tuple[Node, Node]]:
-    return {pair for dims in state for dim in dims for pair in zip(dim, dim[1:])}
+    return {pair for dims in state for dim in dims for pair in itertools.pairwise(dim)}
 
 
 def _always_adjacent(first: Node, second: Node, dims: Dims) -> bool:
@@ -145,4 +145,3 @@ def _always_adjacent(first: Node, second: Node, dims: Dims) -> bool:
             if leaf is second and (k == 0 or dim[k - 1] is not first):
                 return False
     return True
-

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -16,7 +16,16 @@ from symnet.errors import TraceError
 from symnet.tracing.recording import plain_kernels, tensors_in
 
 # What a model may raise when it does not take inputs of some shape.
-REFUSALS = (RuntimeError, ValueError, IndexError, TypeError, AssertionError, KeyError, AttributeError, NotImplementedError)
+REFUSALS = (
+    RuntimeError,
+    ValueError,
+    IndexError,
+    TypeError,
+    AssertionError,
+    KeyError,
+    AttributeError,
+    NotImplementedError,
+)
 Inputs = tuple[tuple[Any, ...], dict[str, Any]]
 
 
@@ -173,12 +182,14 @@ def double_precision() -> Iterator[None]:
         torch.set_default_dtype(before)
 
 
-def run(model: nn.Module, inputs: Inputs) -> dict[str, Tensor]:
+def is_chosen(path: str, outputs: Sequence[str] | None) -> bool:
+    """Whether an output path is one of the named outputs or lies inside one."""
+    return outputs is None or any(path == name or path.startswith((f"{name}.", f"{name}[")) for name in outputs)
+
+
+def run(model: nn.Module, inputs: Inputs, outputs: Sequence[str] | None = None) -> dict[str, Tensor]:
     """The model's output tensors by path, without gradients, in float64 where it can; random numbers repeat."""
     with torch.no_grad(), plain_kernels(), double_precision():
         torch.manual_seed(0)
         result = model(*inputs[0], **inputs[1])
-    return {path: tensor.detach().clone() for path, tensor in tensors_in(result) if tensor is not None}
-
-
-Function = Callable[[Inputs], dict[str, Tensor]]
+    return {p: t.detach().clone() for p, t in tensors_in(result) if t is not None and is_chosen(p, outputs)}

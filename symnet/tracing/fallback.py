@@ -39,15 +39,18 @@ def read_unknown(reading: Reading, operation: Operation) -> None:
                 continue
             # Whether copies are independent is not known: the axis is noted on its own.
             reading.block(label)
-            for output, place in enumerate(moved):
+            for which, place in enumerate(moved):
                 if place >= 0:
-                    known = result[output][place]
-                    result[output][place] = label if known is None else reading.merge(known, label)
+                    known = result[which][place]
+                    result[which][place] = label if known is None else reading.merge(known, label)
     for output, labels in zip(outputs, result, strict=True):
         reason = "an unknown operation tells its positions apart"
         reading.set(
             output,
-            [reading.pinned(n, reason) if label is None else label for n, label in zip(output.shape, labels, strict=True)],
+            [
+                reading.pinned(n, reason) if label is None else label
+                for n, label in zip(output.shape, labels, strict=True)
+            ],
         )
 
 
@@ -91,7 +94,13 @@ def probe(operation: Operation) -> Motions | None:
 
 
 def _motion(
-    operation: Operation, values: list[Value], entries: list[Tensor], reference: list[Tensor], number: int, axis: int, size: int
+    operation: Operation,
+    values: list[Value],
+    entries: list[Tensor],
+    reference: list[Tensor],
+    number: int,
+    axis: int,
+    size: int,
 ) -> list[int] | None:
     if size == 1:
         return [-1] * len(reference)
@@ -140,4 +149,3 @@ def _close(a: Tensor, b: Tensor) -> bool:
 
 def _size(value: Value) -> int:
     return int(torch.Size(value.shape).numel())
-

@@ -35,7 +35,7 @@ def _prefix(paths: Sequence[str]) -> str:
     """The longest common path."""
     split = [path.split(".") for path in paths]
     common = []
-    for names in zip(*split):
+    for names in zip(*split, strict=False):
         if len(set(names)) > 1:
             break
         common.append(names[0])
@@ -44,6 +44,7 @@ def _prefix(paths: Sequence[str]) -> str:
 
 def _stem(occurrences: Sequence[Occurrence]) -> str:
     """The module that makes the symbol: whose weight it is the output axis of, first in the order of running."""
+
     def rank(item: Occurrence) -> tuple[bool, bool, int]:
         return (item.rank < 2, item.axis != 0, item.order)
 

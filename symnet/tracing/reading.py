@@ -15,7 +15,18 @@ Labels = tuple[Label, ...]
 Rule = Callable[["Reading", Operation], None]
 
 RULES: dict[str, Rule] = {}
-_SLICES = {"slice", "select", "unbind", "split", "split_with_sizes", "unsafe_split", "unsafe_split_with_sizes", "chunk", "narrow"}
+_SLICES = {
+    "slice",
+    "select",
+    "unbind",
+    "split",
+    "split_with_sizes",
+    "unsafe_split",
+    "unsafe_split_with_sizes",
+    "chunk",
+    "narrow",
+}
+_PICKS = {"index", "index_select", "gather", "embedding", "masked_select", "nonzero", "_unsafe_index"}
 
 
 def rule(*names: str) -> Callable[[Rule], Rule]:
@@ -45,7 +56,9 @@ class Reading:
         self.used: set[int] = {v.number for _, v in recording.outputs}
         self.attention: list[Label] = []  # axes beside a softmax: attention heads are among them
         self.summed: list[tuple[Label, str]] = []  # axes over which two computed tensors were contracted
-        self.hidden: list[tuple[Label, str]] = []  # axes over which one was contracted with a constant, and a reason to pin
+        self.hidden: list[
+            tuple[Label, str]
+        ] = []  # axes over which one was contracted with a constant, and a reason to pin
         self.operation: Operation | None = None
         for operation in recording.operations:
             self.used.update(value.number for value in operation.inputs())
@@ -125,16 +138,18 @@ class Reading:
     def run(self, fallback: Rule) -> None:
         """Reads every operation."""
         for operation in self.recording.operations:
-            if all(o is None or (o.constant and o.number not in self.recording.mutated) for o in operation.outputs):
-                if operation.outputs:
-                    continue
+            known = [o is None or (o.constant and o.number not in self.recording.mutated) for o in operation.outputs]
+            if known and all(known):
+                continue
             self.operation = operation
             self.read(operation, fallback)
         self.operation = None
 
     def read(self, operation: Operation, fallback: Rule) -> None:
         outputs = [output for output in operation.outputs if output is not None]
-        if any(0 in value.shape for value in operation.inputs()) or outputs and all(0 in value.shape for value in outputs):
+        if any(0 in value.shape for value in operation.inputs()) or (
+            outputs and all(0 in value.shape for value in outputs)
+        ):
             return self.read_empty(operation)
         RULES.get(operation.name, fallback)(self, operation)
         for output in operation.outputs:
@@ -143,28 +158,26 @@ class Reading:
             if operation.name not in _SLICES:
                 self.whole.add(value.number)
             else:
-                self.slices.setdefault(value.number, []).extend(self.label(o) for o in operation.outputs if o is not None)
+                self.slices.setdefault(value.number, []).extend(
+                    self.label(o) for o in operation.outputs if o is not None
+                )
 
     def read_empty(self, operation: Operation) -> None:
-        """Without entries nothing is seen: parameters that only met empty tensors are pinned."""
-        for value in operation.inputs():
-            if value.origin and 0 not in value.shape:
-                for label in self.label(value):
-                    self.pin(label, "it only met an empty tensor, so the example hides what it does")
-        full = [v for v in operation.inputs() if 0 not in v.shape and v.number in self.labels]
-        for output in operation.outputs:
-            if output is None:
-                continue
+        """Without entries nothing is seen: weights that met an empty tensor only are pinned."""
+        full = [v for v in operation.inputs() if 0 not in v.shape and not v.constant]
+        outputs = [output for output in operation.outputs if output is not None]
+        picking = operation.name in _SLICES or operation.name in _PICKS
+        for output in outputs:
             same = next((v for v in full if v.shape == output.shape), None)
-            if same is not None:
+            if same is not None:  # nothing was written into it, nothing was joined to it
                 self.set(output, self.label(same))
             elif 0 in output.shape:
                 self.set(output, [() if size <= 1 else fresh(size, wild=True) for size in output.shape])
             else:
                 self.set(output, [self.pinned(size, "made from an empty tensor") for size in output.shape])
-                for value in full:
-                    for label in self.label(value):
-                        self.pin(label, "it was joined with an empty tensor")
+            if same is None and not (picking and 0 in output.shape):
+                for label in (label for value in full for label in self.label(value)):
+                    self.pin(label, "it met an empty tensor, so the example hides what it does")
 
 
 def arguments(operation: Operation) -> dict[str, Any]:

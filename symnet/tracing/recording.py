@@ -227,7 +227,7 @@ def plain_kernels() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _module_paths(model: nn.Module) -> Iterator[list[str]]:
+def module_paths(model: nn.Module) -> Iterator[list[str]]:
     """The stack of paths of the modules that are running, the innermost last."""
     stack: list[str] = [""]
     handles = []
@@ -248,26 +248,31 @@ def _module_paths(model: nn.Module) -> Iterator[list[str]]:
 
 
 def record(
-    model: nn.Module, state: Mapping[str, Tensor], args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> tuple[Recording, Callable[[], Any]]:
-    """The recording of ``model(*args, **kwargs)``, and a function that returns what the call returned.
+    model: nn.Module,
+    state: Mapping[str, Tensor],
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    is_output: Callable[[str], bool] = lambda path: True,
+) -> Recording:
+    """The recording of ``model(*args, **kwargs)``.
 
     Args:
         model: a module whose hooks may be changed for the duration of the call.
         state: its floating-point state by name, tied tensors once.
+        is_output: which of the returned tensors count, by path.
     """
-    with _module_paths(model) as modules, plain_kernels(), torch.enable_grad():
+    with module_paths(model) as modules, plain_kernels(), torch.enable_grad():
         recorder = _Recorder(state, modules)
         given = [(path, t) for path, t in tensors_in((args, dict(kwargs))) if t is not None]
         inputs = [(path, recorder.start(tensor, f"input:{path}")) for path, tensor in given]
         with recorder:
             result = model(*args, **kwargs)
         found = list(tensors_in(result))
-        outputs = [(path, recorder.read(t)) for path, t in found if t is not None]
+        outputs = [(path, recorder.read(t)) for path, t in found if t is not None and is_output(path)]
         skipped = [path for path, t in found if t is None]
     states = {value.origin.removeprefix("state:"): value for value in recorder.state_places.values() if value.origin}
     recording = Recording(recorder.operations, states, inputs, outputs, skipped, recorder.mutated)
-    return drop_dead_code(recording), lambda: result
+    return drop_dead_code(recording)
 
 
 def drop_dead_code(recording: Recording) -> Recording:

@@ -69,7 +69,12 @@ def reduce(reading: Reading, operation: Operation) -> None:
         if output is None:
             continue
         positions = operation.name in _POSITIONS and not output.dtype.is_floating_point and output.dtype != torch.bool
-        if positions and not source.dtype.is_floating_point and number == 0 and operation.name not in ("argmax", "argmin"):
+        if (
+            positions
+            and not source.dtype.is_floating_point
+            and number == 0
+            and operation.name not in ("argmax", "argmin")
+        ):
             positions = False
         if positions and output.number in reading.used:
             for axis in along:
@@ -98,7 +103,9 @@ def contract(reading: Reading, left: Value, right: Value, a: Label, b: Label, ot
     merged = reading.merge(a, b)
     reading.block(*others, merged)
     # Summed against something that only the code knows (an initial state of zeros) hides a recurrence.
-    (reading.hidden if any(known) else reading.summed).append((merged, reading.why("it is only summed against a constant")))
+    (reading.hidden if any(known) else reading.summed).append(
+        (merged, reading.why("it is only summed against a constant"))
+    )
 
 
 @rule("mm", "bmm", "mv", "dot", "vdot", "addmm", "baddbmm", "addmv", "linear")
@@ -164,16 +171,27 @@ def convolution(reading: Reading, operation: Operation) -> None:
             reading.pin(label, "a convolution moves along it")
     for label in kernel:
         reading.pin(label, "kernel offsets of a convolution")
-    group, inner, outer, whole = _channel_axes(reading, source, output, channels, first, second, groups, given["transposed"])
+    group, inner, outer, whole = _channel_axes(
+        reading, source, output, channels, first, second, groups, given["transposed"]
+    )
     if bias is not None:
         whole = reading.merge(whole, reading.label(bias)[0])
     reading.block(batch, group, inner, outer, *space, *kernel)
-    places = space if pointlike else [reading.pinned(n, "positions of a convolution's output") for n in output.shape[2:]]
+    places = (
+        space if pointlike else [reading.pinned(n, "positions of a convolution's output") for n in output.shape[2:]]
+    )
     reading.set(output, [batch, whole, *places])
 
 
 def _channel_axes(
-    reading: Reading, source: Value, output: Value, channels: Label, first: Label, second: Label, groups: int, transposed: bool
+    reading: Reading,
+    source: Value,
+    output: Value,
+    channels: Label,
+    first: Label,
+    second: Label,
+    groups: int,
+    transposed: bool,
 ) -> tuple[Label, Label, Label, Label]:
     """Labels of the groups, of the input and output channels within a group, and of all output channels."""
     if groups == 1:
@@ -210,7 +228,7 @@ def layer_norm(reading: Reading, operation: Operation) -> None:
 def group_norm(reading: Reading, operation: Operation) -> None:
     source, *affine = operation.inputs()
     given = arguments(operation)
-    groups = given.get("group", given.get("num_groups"))
+    groups: int = given["group"] if "group" in given else given["num_groups"]
     batch, channels, *space = reading.label(source)
     for value in affine:
         channels = reading.merge(channels, reading.label(value)[0])
@@ -243,7 +261,9 @@ def weight_norm(reading: Reading, operation: Operation) -> None:
     direction, scale = operation.inputs()[:2]
     axis = arguments(operation)["dim"]
     labels = list(reading.label(direction))
-    labels = [reading.merge(a, b) if n > 1 else a for a, b, n in zip(labels, reading.label(scale), scale.shape, strict=True)]
+    labels = [
+        reading.merge(a, b) if n > 1 else a for a, b, n in zip(labels, reading.label(scale), scale.shape, strict=True)
+    ]
     reading.block(labels[axis])
     for output in operation.outputs:
         if output is not None:
@@ -252,6 +272,10 @@ def weight_norm(reading: Reading, operation: Operation) -> None:
 
 
 # ---- windows --------------------------------------------------------------------------------------------------------
+def _per_axis(value: list[int] | None, count: int, default: int) -> list[int]:
+    return (list(value) * count)[:count] if value else [default] * count
+
+
 def _pooled(size: int, kernel: int, stride: int, padding: int, dilation: int, out: int) -> bool:
     return kernel == stride and padding == 0 and dilation == 1 and size == kernel * out
 
@@ -265,11 +289,8 @@ def pool(reading: Reading, operation: Operation) -> None:
     given = arguments(operation)
     count = len(given["kernel_size"])
     labels = list(reading.label(source))
-    spread = lambda value, default: (list(value) * count)[:count] if value else [default] * count  # noqa: E731
-    kernels, paddings = spread(given["kernel_size"], 1), spread(given.get("padding"), 0)
-    strides = list(given.get("stride") or kernels)
-    strides = (strides * count)[:count]
-    dilations = spread(given.get("dilation"), 1)
+    kernels, paddings = _per_axis(given["kernel_size"], count, 1), _per_axis(given.get("padding"), count, 0)
+    strides, dilations = _per_axis(given.get("stride") or kernels, count, 1), _per_axis(given.get("dilation"), count, 1)
     for k in range(count):
         axis = len(labels) - count + k
         if kernels[k] == strides[k] == 1 and paddings[k] == 0:
@@ -343,4 +364,3 @@ def windows(reading: Reading, operation: Operation) -> None:
     reading.pin(labels[axis], "windows move along it")
     labels[axis] = reading.pinned(output.shape[axis], "windows move along it")
     reading.set(output, [*labels, reading.pinned(output.shape[-1], "places of a window")])
-

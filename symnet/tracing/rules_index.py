@@ -71,7 +71,9 @@ def _merge_index_axes(reading: Reading, indices: list[Value], picked: list[Label
             for label in reading.label(item):
                 reading.pin(label, BY_INDEX)
             continue
-        for label, size, target in zip(reversed(reading.label(item)), reversed(item.shape), reversed(picked), strict=False):
+        for label, size, target in zip(
+            reversed(reading.label(item)), reversed(item.shape), reversed(picked), strict=False
+        ):
             if size > 1:
                 reading.merge(label, target)
 
@@ -93,7 +95,10 @@ def index_put(reading: Reading, operation: Operation) -> None:
     sources = reading.label(written)
     matched = min(len(trailing), len(sources))
     for axis, label, size in zip(
-        trailing[len(trailing) - matched :], sources[len(sources) - matched :], written.shape[len(sources) - matched :], strict=True
+        trailing[len(trailing) - matched :],
+        sources[len(sources) - matched :],
+        written.shape[len(sources) - matched :],
+        strict=True,
     ):
         if size > 1:
             labels[axis] = reading.merge(labels[axis], label)

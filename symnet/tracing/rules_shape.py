@@ -71,10 +71,7 @@ def repeat(reading: Reading, operation: Operation) -> None:
     labels = [()] * (len(output.shape) - len(labels)) + labels
     reading.set(
         output,
-        [
-            (*fresh(size // size_of(label), wild=True), *label)
-            for label, size in zip(labels, output.shape, strict=True)
-        ],
+        [(*fresh(size // size_of(label), wild=True), *label) for label, size in zip(labels, output.shape, strict=True)],
     )
 
 
@@ -259,7 +256,9 @@ def channel_shuffle(reading: Reading, operation: Operation) -> None:
     reading.set(output, labels)
 
 
-@rule("flip", "roll", "cumsum", "cumprod", "logcumsumexp", "cummax", "cummin", "sort", "argsort", "tril", "triu", "diff")
+@rule(
+    "flip", "roll", "cumsum", "cumprod", "logcumsumexp", "cummax", "cummin", "sort", "argsort", "tril", "triu", "diff"
+)
 def pin_along(reading: Reading, operation: Operation) -> None:
     """The operation tells positions along its axes apart; the other axes stay."""
     source = operation.inputs()[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -13,9 +14,9 @@ import symnet.tracing.rules_index
 import symnet.tracing.rules_shape  # noqa: F401
 from symnet.errors import TraceError
 from symnet.graph import NeuronGraph
-from symnet.tracing.axes import Node, leaves
+from symnet.tracing.axes import leaves
 from symnet.tracing.checking import Check, Checker
-from symnet.tracing.examples import copy_model, detached, float_state, without_single_sizes
+from symnet.tracing.examples import copy_model, detached, float_state, is_chosen, without_single_sizes
 from symnet.tracing.fallback import read_unknown
 from symnet.tracing.reading import Reading
 from symnet.tracing.recording import Recording, record
@@ -28,6 +29,7 @@ def trace(
     *example_inputs: Any,
     io: Literal["fixed", "permuted"] = "fixed",
     check: Check | None = None,
+    outputs: Sequence[str] | None = None,
     **keyword_inputs: Any,
 ) -> NeuronGraph:
     """The symmetry graph of a module: its floating-point state, every axis, every group of permutations.
@@ -37,6 +39,7 @@ def trace(
         example_inputs: what to call it with. Several tokens and samples show more than one.
         io: ``"fixed"``: inputs and outputs keep their order. ``"permuted"``: ``f(g.x; g.theta) = g.f(x; theta)``.
         check: how thoroughly the result is checked before it is returned.
+        outputs: which outputs are to be kept unchanged, by name (``["logits"]``); all of them unless given.
         keyword_inputs: keyword arguments of the model.
 
     Returns:
@@ -61,30 +64,36 @@ def trace(
     if io not in ("fixed", "permuted"):
         raise TraceError(f"trace(..., io={io!r}): expected 'fixed' or 'permuted'.")
     if not isinstance(model, nn.Module):
-        raise TraceError(f"trace expected a torch.nn.Module, but was given a {type(model).__name__}. Wrap the function in a module.")
+        raise TraceError(
+            f"trace expected a torch.nn.Module, but was given a {type(model).__name__}. Wrap the function in a module."
+        )
     private = copy_model(model)
     inputs = detached((example_inputs, dict(keyword_inputs)))
     with torch.no_grad():
         inputs = without_single_sizes(private, inputs)
     state, aliases = float_state(private)
-    recording, _ = record(private, state, *inputs)
+    recording = record(private, state, *inputs, lambda path: is_chosen(path, outputs))
     if not recording.outputs:
+        named = f"named {', '.join(outputs)} " if outputs else ""
         raise TraceError(
-            f"{type(model).__name__} returned no tensor in a tuple, list, dict or dataclass, so there is no function to keep "
-            "unchanged. Return the tensors that matter."
+            f"{type(model).__name__} returned no tensor {named}in a tuple, list, dict or dataclass, "
+            "so there is no function to keep unchanged. Return the tensors that matter."
         )
     reading = Reading(recording, fixed=io == "fixed")
     reading.run(read_unknown)
     solution = solve(reading, fixed=io == "fixed")
     order = _first_use(recording)
     attention = {leaf for label in reading.attention for leaf in leaves(label)}
-    notes = [f"output {path}: an object that is not looked into, so it counts as no output" for path in recording.skipped_outputs]
+    notes = [
+        f"output {path}: an object that is not looked into, so it counts as no output"
+        for path in recording.skipped_outputs
+    ]
     graph, writer = write_graph(solution, order, attention, aliases, notes)
     input_axes = output_axes = None
     if io == "permuted":
         input_axes = {path: writer.axes(labels) for path, labels in solution.inputs}
         output_axes = {path: writer.axes(labels) for path, labels in solution.outputs}
-    Checker(private, graph, inputs, check or Check(), input_axes, output_axes).run_all()
+    Checker(private, graph, inputs, check or Check(), input_axes, output_axes, outputs).run_all()
     return graph
 
 
@@ -97,6 +106,3 @@ def _first_use(recording: Recording) -> dict[str, int]:
             if value.number in names:
                 found.setdefault(names[value.number], number)
     return found
-
-
-__all__ = ["Node", "trace"]

@@ -32,7 +32,8 @@ class Writer:
     def blocks(self, labels: Labels) -> list[Dims]:
         joined = self.solution.joined
         return [
-            tuple(tuple(n for leaf in dim for n in joined.get(leaf, (leaf,))) for dim in dims) for dims in settle([labels])
+            tuple(tuple(n for leaf in dim for n in joined.get(leaf, (leaf,))) for dim in dims)
+            for dims in settle([labels])
         ]
 
     def _free(self, blocks: Mapping[str, list[Dims]]) -> dict[Node, None]:
@@ -43,17 +44,18 @@ class Writer:
     def _direct_parents(self) -> dict[Node, list[Node]]:
         """Parents that are written down: symbols, and fixed axes with something over them; without grandparents."""
         private = {member for members in self.solution.copies.values() for member in members}
-        everything = {
-            leaf: {p for p in self.solution.parents.get(leaf, ()) if p not in private} for leaf in self.free
-        }
-        for leaf in sorted(everything, key=lambda n: n.number):  # of two that lie over each other the first is the parent
+        everything = {leaf: {p for p in self.solution.parents.get(leaf, ()) if p not in private} for leaf in self.free}
+        for leaf in sorted(
+            everything, key=lambda n: n.number
+        ):  # of two that lie over each other the first is the parent
             for parent in list(everything[leaf]):
                 if leaf in everything.get(parent, ()):
                     everything[parent].discard(leaf)
         self._make_transitive(everything)
         return {
             leaf: sorted(
-                (p for p in above if not any(p in everything.get(q, ()) for q in above if q is not p)), key=lambda n: n.number
+                (p for p in above if not any(p in everything.get(q, ()) for q in above if q is not p)),
+                key=lambda n: n.number,
             )
             for leaf, above in everything.items()
         }
@@ -121,7 +123,9 @@ class Writer:
             elif node in self.copied:
                 factors.append(Symbol(self.copied[node][0]))
             elif node.parts is not None:
-                last = max((k for k, n in enumerate(nodes) if n.family is not None and root(n.family.axis) is node), default=-1)
+                last = max(
+                    (k for k, n in enumerate(nodes) if n.family is not None and root(n.family.axis) is node), default=-1
+                )
                 factors.append(self._concatenation(node, tuple(nodes[: last + 1]), fixed))
                 del nodes[: last + 1]
             else:
@@ -134,7 +138,7 @@ class Writer:
     def _concatenation(self, cat: Node, along: Label, fixed: Mapping[Node, str]) -> Axis:
         assert cat.parts is not None
         parts = []
-        for start, part in zip(bounds_of(cat), cat.parts):
+        for start, part in zip(bounds_of(cat), cat.parts, strict=False):
             label = list(part)
             for node in along:
                 if node.family is not None and root(node.family.axis) is cat:
@@ -174,7 +178,11 @@ def _tidy_concatenation(parts: list[Axis]) -> Axis:
 
 
 def write_graph(
-    solution: Solution, order: Mapping[str, int], attention: set[Node], aliases: Mapping[str, str], extra_notes: Sequence[str]
+    solution: Solution,
+    order: Mapping[str, int],
+    attention: set[Node],
+    aliases: Mapping[str, str],
+    extra_notes: Sequence[str],
 ) -> tuple[NeuronGraph, Writer]:
     """The graph, and the writer that knows how labels are written over it."""
     writer = Writer(solution, order, attention)

@@ -61,7 +61,9 @@ def _vit() -> nn.Module:
     from transformers import ViTConfig, ViTForImageClassification
 
     return ViTForImageClassification(
-        ViTConfig(hidden_size=8, num_hidden_layers=2, num_attention_heads=2, intermediate_size=6, image_size=8, patch_size=4)
+        ViTConfig(
+            hidden_size=8, num_hidden_layers=2, num_attention_heads=2, intermediate_size=6, image_size=8, patch_size=4
+        )
     )
 
 
@@ -77,7 +79,16 @@ def _swin() -> nn.Module:
     from transformers import SwinConfig, SwinForImageClassification
 
     return SwinForImageClassification(
-        SwinConfig(image_size=16, patch_size=2, embed_dim=4, depths=[2, 2], num_heads=[1, 2], window_size=2, mlp_ratio=1.5, num_labels=3)
+        SwinConfig(
+            image_size=16,
+            patch_size=2,
+            embed_dim=4,
+            depths=[2, 2],
+            num_heads=[1, 2],
+            window_size=2,
+            mlp_ratio=1.5,
+            num_labels=3,
+        )
     )
 
 
@@ -86,15 +97,15 @@ def _no_cache() -> dict[str, Any]:
 
 
 def _seq2seq() -> dict[str, Any]:
-    return {"decoder_input_ids": tokens(length=4)()[0], "use_cache": False}
+    return {"decoder_input_ids": tokens(length=4)()[0], "use_cache": False, "outputs": ["logits"]}
 
 
 HUGGING_FACE = [
     Case("BERT", _bert, tokens(), ((8, (), 2), (6, (), 2), (2, (), 2), (4, (2,), 4))),
     Case("GPT-2", _gpt2, tokens(), ((8, (), 1), (32, (), 2), (2, (), 2), (4, (2,), 4)), _no_cache),
     Case("Llama", _llama, tokens(), ((16, (), 1), (6, (), 2), (2, (), 2), (2, (2,), 2), (4, (2,), 2)), _no_cache),
-    Case("T5", _t5, tokens(), ((8, (), 1), (6, (), 4), (2, (), 6), (3, (2,), 12)), _seq2seq),
+    Case("T5", _t5, tokens(), ((8, (), 1), (6, (), 4), (2, (), 4), (3, (2,), 12)), _seq2seq),
     Case("ViT", _vit, pixels(8), TRANSFORMER),
     Case("ResNet", _resnet, pixels(32), ((4, (), 3), (6, (), 3), (8, (), 3))),
-    Case("Swin", _swin, pixels(16), ()),
+    Case("Swin", _swin, pixels(16), ((4, (), 5), (6, (), 2), (8, (), 1), (2, (), 2), (4, (2,), 4), (12, (), 2))),
 ]

@@ -58,7 +58,13 @@ def plain(name: str, inputs: Callable[[], tuple[Any, ...]], make: Callable[[], n
 
 
 # ---- feed-forward ---------------------------------------------------------------------------------------------------
-plain("mlp", rows(3, 2), lambda: seq(nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 1)), (4, (), 1), (3, (), 1))
+plain(
+    "mlp",
+    rows(3, 2),
+    lambda: seq(nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 1)),
+    (4, (), 1),
+    (3, (), 1),
+)
 plain(
     "lenet",
     rows(2, 1, 12, 12),
@@ -88,7 +94,9 @@ class BasicBlock(nn.Module):
         self.conv2 = nn.Conv2d(fan_out, fan_out, 3, 1, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(fan_out)
         self.downsample = (
-            seq(nn.Conv2d(fan_in, fan_out, 1, stride, bias=False), nn.BatchNorm2d(fan_out)) if stride != 1 or fan_in != fan_out else None
+            seq(nn.Conv2d(fan_in, fan_out, 1, stride, bias=False), nn.BatchNorm2d(fan_out))
+            if stride != 1 or fan_in != fan_out
+            else None
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -106,7 +114,9 @@ class Bottleneck(nn.Module):
         self.conv2, self.bn2 = nn.Conv2d(width, width, 3, stride, 1, bias=False), nn.BatchNorm2d(width)
         self.conv3, self.bn3 = nn.Conv2d(width, fan_out, 1, bias=False), nn.BatchNorm2d(fan_out)
         self.downsample = (
-            seq(nn.Conv2d(fan_in, fan_out, 1, stride, bias=False), nn.BatchNorm2d(fan_out)) if stride != 1 or fan_in != fan_out else None
+            seq(nn.Conv2d(fan_in, fan_out, 1, stride, bias=False), nn.BatchNorm2d(fan_out))
+            if stride != 1 or fan_in != fan_out
+            else None
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -151,7 +161,7 @@ plain(
     "resnet50",
     rows(1, 3, 32, 32),
     lambda: ResNet(4, [2, 3, 4, 5], [3, 4, 6, 3], expansion=2),
-    (4, (), 2), (2, (), 6), (3, (), 8), (6, (), 1), (4, (), 12), (8, (), 1), (5, (), 6), (10, (), 1),
+    (2, (), 6), (3, (), 8), (6, (), 1), (4, (), 13), (8, (), 1), (5, (), 6), (10, (), 1),
 )  # fmt: skip
 
 
@@ -222,7 +232,14 @@ class DenseNet(nn.Module):
         super().__init__()
         self.stem = nn.Conv2d(3, 4, 3, padding=1)
         self.layers = nn.ModuleList(
-            seq(nn.BatchNorm2d(n), nn.ReLU(), nn.Conv2d(n, 5, 1), nn.BatchNorm2d(5), nn.ReLU(), nn.Conv2d(5, 3, 3, padding=1))
+            seq(
+                nn.BatchNorm2d(n),
+                nn.ReLU(),
+                nn.Conv2d(n, 5, 1),
+                nn.BatchNorm2d(5),
+                nn.ReLU(),
+                nn.Conv2d(5, 3, 3, padding=1),
+            )
             for n in (4, 7)
         )
         self.transition = seq(nn.BatchNorm2d(10), nn.ReLU(), nn.Conv2d(10, 6, 1), nn.AvgPool2d(2))
@@ -298,7 +315,12 @@ plain(
 class SqueezeExcite(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.conv, self.down, self.up, self.out = nn.Conv2d(2, 4, 3), nn.Conv2d(4, 3, 1), nn.Conv2d(3, 4, 1), nn.Linear(4, 2)
+        self.conv, self.down, self.up, self.out = (
+            nn.Conv2d(2, 4, 3),
+            nn.Conv2d(4, 3, 1),
+            nn.Conv2d(3, 4, 1),
+            nn.Linear(4, 2),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.relu(self.conv(x))
@@ -357,7 +379,12 @@ class OuterProduct(nn.Module):
 class BilinearNet(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.left, self.right, self.both, self.out = nn.Linear(2, 3), nn.Linear(2, 4), nn.Bilinear(3, 4, 5), nn.Linear(5, 1)
+        self.left, self.right, self.both, self.out = (
+            nn.Linear(2, 3),
+            nn.Linear(2, 4),
+            nn.Bilinear(3, 4, 5),
+            nn.Linear(5, 1),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return self.out(F.relu(self.both(F.relu(self.left(x)), F.relu(self.right(x)))))
@@ -398,7 +425,12 @@ class PaddedShortcut(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem, self.inner, self.outer, self.fc = nn.Conv2d(3, 4, 3, 1, 1), nn.Conv2d(4, 3, 3, 2, 1), nn.Conv2d(3, 8, 3, 1, 1), nn.Linear(8, 2)
+        self.stem, self.inner, self.outer, self.fc = (
+            nn.Conv2d(3, 4, 3, 1, 1),
+            nn.Conv2d(4, 3, 3, 2, 1),
+            nn.Conv2d(3, 8, 3, 1, 1),
+            nn.Linear(8, 2),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.relu(self.stem(x))
@@ -519,7 +551,13 @@ class FusedAttention(nn.Module):
 
 
 for _layout in ("3 h d", "h 3 d", "chunk"):
-    plain(f"fused attention, {_layout}", rows(2, 5, 6), lambda layout=_layout: FusedAttention(layout), (2, (), 1), (4, (2,), 2))
+    plain(
+        f"fused attention, {_layout}",
+        rows(2, 5, 6),
+        lambda layout=_layout: FusedAttention(layout),
+        (2, (), 1),
+        (4, (2,), 2),
+    )
 
 
 @case("query and key norms", rows(2, 5, 6), (2, (), 1), (4, (2,), 1), (4, (), 1))
@@ -556,7 +594,7 @@ class GroupedQueries(nn.Module):
 
 @case("talking heads", rows(2, 5, 6), (2, (), 1), (4, (), 1))
 class TalkingHeads(nn.Module):
-    """Heads of values are mixed, so the values of all heads move together; keys stay independent: see ``sets``."""
+    """Heads of values are mixed, so the values of all heads move together instead of each on its own."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,0 +1,272 @@
+"""Laws of tracing, over the registry of narrow models: exact groups, sound, nothing touched."""
+
+from __future__ import annotations
+
+import collections
+import copy
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import symnet as sn
+from symnet.tracing import Check, trace
+from symnet.tracing.checking import Checker, moving_element, relative_error
+from symnet.tracing.examples import copy_model, detached, double_precision, float_state, randomise, run
+from symnet.tracing.recording import tensors_in
+from tests.tracing.hugging_face import HUGGING_FACE
+from tests.tracing.models import CASES, Case, Encoder, Recurrent, TiedAutoencoder, rows, seq
+
+ALL = [*CASES, *HUGGING_FACE]
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+
+
+def make(case: Case) -> tuple[nn.Module, sn.NeuronGraph]:
+    """A case's model and its traced graph."""
+    if case in HUGGING_FACE:
+        pytest.importorskip("transformers", reason="Hugging Face transformers is not installed")
+    torch.manual_seed(0)
+    model = case.make()
+    return model, trace(model, *case.inputs(), **case.keywords())
+
+
+def moving_sets(graph: sn.NeuronGraph) -> collections.Counter:
+    """(size, sizes of ancestors) of every neuron set that moves, with how many there are."""
+    return collections.Counter(
+        (s.size, tuple(sorted(graph.neurons[a].size for a in graph.ancestors(name))))
+        for name, s in graph.neurons.items()
+        if s.group.generators
+    )
+
+
+@pytest.mark.parametrize("case", ALL, ids=repr)
+def test_the_group_is_the_one_worked_out_by_hand(case: Case) -> None:
+    _, graph = make(case)
+    expected = collections.Counter({(size, tuple(sorted(over))): count for size, over, count in case.sets})
+    assert moving_sets(graph) == expected
+    assert graph.order == math.prod(math.factorial(n) ** (math.prod(over) * count) for n, over, count in case.sets)
+
+
+@pytest.mark.parametrize("case", ALL, ids=repr)
+def test_every_float_entry_of_the_state_is_there(case: Case) -> None:
+    """Keys are those of the state dict, with its shapes; tied tensors stand under aliases."""
+    model, graph = make(case)
+    floats = {name: tuple(t.shape) for name, t in model.state_dict().items() if t.is_floating_point()}
+    assert set(graph.shapes) | set(graph.aliases) == set(floats)
+    assert all(graph.shapes[graph.aliases.get(name, name)] == shape for name, shape in floats.items())
+
+
+@pytest.mark.parametrize("case", ALL, ids=repr)
+def test_the_text_form_round_trips(case: Case) -> None:
+    _, graph = make(case)
+    assert sn.parse(str(graph)) == graph
+
+
+@pytest.mark.parametrize("case", ALL, ids=repr)
+def test_random_elements_leave_the_function_unchanged(case: Case) -> None:
+    """A route of its own: a float64 copy, the state randomised, one element acting, the outputs compared."""
+    model, graph = make(case)
+    private = copy_model(model).double()
+    state, _ = float_state(private)
+    randomise(state, seed=5)
+    keywords = {k: v for k, v in case.keywords().items() if k != "outputs"}
+    chosen = case.keywords().get("outputs")
+    inputs = tuple(x.double() if x.is_floating_point() else x for x in case.inputs()), keywords
+    before = run(private, inputs, chosen)
+    entries = {name: tensor.detach().clone() for name, tensor in state.items()}
+    for seed in range(3):
+        moved = graph.act(graph.random_element(seed), entries)
+        with torch.no_grad():
+            for name, tensor in state.items():
+                tensor.copy_(moved[name])
+        after = run(private, inputs, chosen)
+        assert max(relative_error(before[p], after[p]) for p in before) < 1e-9
+
+
+def broken_graphs(graph: sn.NeuronGraph):
+    """Every graph that differs in one axis of one tensor, which no longer moves."""
+    for name, tensor in graph.weights.items():
+        words = _top_level(graph.tensors[name])
+        for axis, word in enumerate(words):
+            still = str(tensor.shape[axis])
+            if word != still and any(graph.neurons[s].group.generators for s in tensor.symbols if s in word):
+                changed = " ".join([*words[:axis], still, *words[axis + 1 :]])
+                try:
+                    yield name, sn.NeuronGraph(graph.neurons, {**graph.tensors, name: changed})
+                except sn.GraphError:
+                    continue  # the other axis read its parent from this one
+
+
+def _top_level(notation: str) -> list[str]:
+    words, depth = [""], 0
+    for character in notation:
+        depth += {"(": 1, ")": -1}.get(character, 0)
+        if character == " " and depth == 0:
+            words.append("")
+        else:
+            words[-1] += character
+    return [word for word in words if word]
+
+
+def dead_entries(model: nn.Module, case: Case) -> set[str]:
+    """Tensors that the outputs do not depend on at a random state (a key's bias under a softmax), by autograd."""
+    private = copy_model(model).double()
+    state, _ = float_state(private)
+    randomise(state, seed=3)
+    parameters = {name: tensor for name, tensor in state.items() if isinstance(tensor, nn.Parameter)}
+    keywords = {k: v for k, v in case.keywords().items() if k != "outputs"}
+    inputs = tuple(x.double() if x.is_floating_point() else x for x in case.inputs())
+    with double_precision():
+        result = private(*inputs, **keywords)
+    total = sum(
+        (t * torch.randn_like(t)).sum() for _, t in tensors_in(result) if t is not None and t.is_floating_point()
+    )
+    gradients = torch.autograd.grad(total, list(parameters.values()), allow_unused=True)
+    return {n for n, g in zip(parameters, gradients, strict=True) if g is None or float(g.abs().max()) < 1e-12}
+
+
+@pytest.mark.parametrize("case", [c for c in ALL if c.name not in ("resnet50",)], ids=repr)
+def test_the_check_notices_every_broken_action(case: Case) -> None:
+    """Mutation: hold one axis of one tensor still; only tensors without any influence may go unnoticed."""
+    model, graph = make(case)
+    keywords = {k: v for k, v in case.keywords().items() if k != "outputs"}
+    inputs = detached((case.inputs(), keywords))
+    dead = dead_entries(model, case)
+    missed = []
+    total = 0
+    checker = Checker(
+        copy_model(model), graph, inputs, Check(rounds=1, shapes=False), outputs=case.keywords().get("outputs")
+    )
+    for name, broken in broken_graphs(graph):
+        if name in dead:
+            continue
+        total += 1
+        checker.graph = broken
+        try:
+            element = moving_element(broken, np.random.default_rng(0))
+            reference = checker.evaluate(checker.doubled(inputs), None)
+            outputs = checker.evaluate(checker.doubled(inputs), element)
+            if max(relative_error(reference[p], outputs[p]) for p in reference) <= 1e-9:
+                missed.append(name)
+        except sn.TraceError:
+            continue
+    assert missed == [], f"{len(missed)} of {total} broken actions went unnoticed"
+
+
+@pytest.mark.parametrize("case", CASES[:8], ids=repr)
+def test_the_callers_model_is_left_as_it_was(case: Case) -> None:
+    """State, train mode, gradient flags, hooks and the random state are untouched."""
+    torch.manual_seed(0)
+    model = case.make().train()
+    next(model.parameters()).requires_grad_(False)
+    before = copy.deepcopy(model.state_dict())
+    flags = {n: (p.requires_grad, p.grad, p._version) for n, p in model.named_parameters()}
+    random = torch.get_rng_state()
+    inputs = case.inputs()
+    copies = [x.clone() for x in inputs]
+    trace(model, *inputs)
+    assert torch.equal(random, torch.get_rng_state())
+    assert all(torch.equal(before[n], t) for n, t in model.state_dict().items())
+    assert flags == {n: (p.requires_grad, p.grad, p._version) for n, p in model.named_parameters()}
+    assert all(
+        module.training and not module._forward_hooks and not module._forward_pre_hooks for module in model.modules()
+    )
+    assert all(torch.equal(a, b) for a, b in zip(inputs, copies, strict=True))
+    assert torch.get_default_dtype() == torch.float32
+
+
+def test_tied_tensors_stand_once() -> None:
+    graph = trace(TiedAutoencoder(), *rows(3, 4)())
+    assert dict(graph.aliases) == {"encoder.weight": "decoder_weight"} or dict(graph.aliases) == {
+        "decoder_weight": "encoder.weight"
+    }
+
+
+def test_permuted_inputs_and_outputs() -> None:
+    graph = trace(seq(nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 3)), *rows(5, 2)(), io="permuted")
+    assert graph.order == 2 * 24 * 6
+
+
+def test_several_inputs_by_keyword_and_a_dict_of_outputs() -> None:
+    class Both(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b, self.c = nn.Linear(2, 4), nn.Linear(3, 4), nn.Linear(4, 1)
+
+        def forward(self, x: torch.Tensor, *, y: torch.Tensor) -> dict[str, torch.Tensor]:
+            return {"out": self.c(torch.relu(self.a(x) + self.b(y))), "raw": x}
+
+    assert trace(Both(), torch.randn(5, 2), y=torch.randn(5, 3)).order == 24
+
+
+def test_every_pinned_axis_has_a_note() -> None:
+    graph = trace(seq(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(12, 2)), torch.randn(2, 1, 4, 4))
+    assert any("0.weight, axis 2" in note and "convolution in 0" in note for note in graph.notes)
+    assert any("3.bias, axis 0" in note and "io='fixed'" in note for note in graph.notes)
+
+
+# ---- inputs that hide a dependence ----------------------------------------------------------------------------------
+def test_one_time_step_does_not_hide_the_recurrence() -> None:
+    """With one step the initial zeros are all that meets the recurrent weights."""
+    model = Recurrent("LSTM", 1)
+    assert trace(model, torch.randn(1, 1, 3)).order == trace(model, torch.randn(4, 2, 3)).order == 24
+
+
+def test_one_token_gives_the_same_group_as_five() -> None:
+    model = Encoder(depth=1)
+    assert trace(model, torch.randn(1, 1, 3)) == trace(model, torch.randn(2, 5, 3))
+
+
+def test_a_parameter_without_live_use_is_pinned() -> None:
+    class Branch(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.used, self.out, self.unused = nn.Linear(2, 4), nn.Linear(4, 1), nn.Linear(4, 4)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            h = torch.relu(self.used(x))
+            return self.out(self.unused(h) if x.shape[0] > 100 else h)
+
+    graph = trace(Branch(), torch.randn(3, 2))
+    assert graph.tensors["unused.weight"] == "4 4"
+    assert any("unused.weight" in note and "no live use" in note for note in graph.notes)
+
+
+def test_experts_that_are_not_routed_to_are_pinned() -> None:
+    class Experts(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.experts = nn.ModuleList(seq(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 3)) for _ in range(2))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            result = torch.zeros_like(x)
+            for number, expert in enumerate(self.experts):
+                rows = (x[:, 0] > number * 1000 - 500).nonzero()[:, 0] if number else torch.arange(len(x))
+                result = result.index_add(0, rows, expert(x[rows]))
+            return result
+
+    graph = trace(Experts(), torch.randn(5, 3))
+    assert graph.tensors["experts.0.0.weight"] == "experts.0.0 3"
+    assert graph.tensors["experts.1.0.weight"] == "4 3"
+
+
+def test_a_check_cannot_be_skipped() -> None:
+    with pytest.raises(sn.TraceError, match="cannot be skipped"):
+        Check(rounds=0)
+
+
+def test_a_wrong_graph_is_refused_with_its_tensor_and_operation() -> None:
+    model = seq(nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 1))
+    wrong = sn.NeuronGraph({"h": sn.Symmetric(4)}, {"0.weight": "h 2", "0.bias": "4", "2.weight": "1 h", "2.bias": "1"})
+    with pytest.raises(sn.TraceError, match=r"'h' in '0.weight'.*'addmm' in '0'"):
+        Checker(copy_model(model), wrong, ((torch.randn(3, 2),), {}), Check()).run_all()
+
+
+@pytest.mark.parametrize("given", ["loose", 3])
+def test_what_cannot_be_traced_is_named(given: object) -> None:
+    with pytest.raises(sn.TraceError):
+        trace(given, torch.randn(2, 2))  # type: ignore[arg-type]
+    with pytest.raises(sn.TraceError, match="expected 'fixed' or 'permuted'"):
+        trace(nn.Linear(2, 2), torch.randn(2, 2), io="loose")  # type: ignore[arg-type]
