@@ -1,0 +1,232 @@
+"""Gradient colour refinement: cells of state entries that no symmetry of the network can leave.
+
+``F(theta) = sum_k c_k f_k(x; theta)`` is invariant under every symmetry of the network, so where theta is constant on the
+symmetries' orbits, its gradient is too. Colouring entries by their gradients therefore never separates two entries
+of one orbit: autograd is a colour-refinement operator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+
+from symnet.tracing.examples import Inputs, double_precision, float_state, is_chosen, refreshed
+from symnet.tracing.recording import plain_kernels, tensors_in
+
+# Gradients of one cell that differ by more than this, relative to their tensor's largest, belong to different orbits.
+_RESOLUTION = 1e-8
+# Entries whose gradients stay below this, relative to the largest gradient of all, have no influence.
+_DEAD = 1e-12
+
+
+def _smooth_rectifier(x: Tensor, *_args: Any, **_keywords: Any) -> Tensor:
+    return F.softplus(x)
+
+
+def _soft_max(x: Tensor, *args: Any, **keywords: Any) -> Any:
+    """Largest entries, smoothly: at equal entries a maximum's gradient goes to one of them only."""
+    dim = keywords.get("dim", args[0] if args else None)
+    if isinstance(dim, Tensor):
+        return torch.logaddexp(x, dim)
+    if dim is None:
+        return torch.logsumexp(x.reshape(-1), 0)
+    values = torch.logsumexp(x, dim, keepdim=keywords.get("keepdim", args[1] if len(args) > 1 else False))
+    return values
+
+
+def _max_with_positions(x: Tensor, *args: Any, **keywords: Any) -> Any:
+    values = _soft_max(x, *args, **keywords)
+    dim = keywords.get("dim", args[0] if args else None)
+    if not isinstance(dim, int):
+        return values
+    return torch.return_types.max((values, torch.zeros_like(values, dtype=torch.int64)))
+
+
+def _batch_norm(x: Tensor, mean: Any, variance: Any, weight: Any = None, bias: Any = None, *args: Any, **keywords: Any) -> Tensor:
+    """Batch norm in eval mode as a formula that is differentiable in its running statistics too."""
+    epsilon = keywords.get("eps", args[2] if len(args) > 2 else 1e-5)
+    shape = (1, -1, *[1] * (x.dim() - 2))
+    result = (x - mean.reshape(shape)) / torch.sqrt(variance.reshape(shape) + epsilon)
+    result = result if weight is None else result * weight.reshape(shape)
+    return result if bias is None else result + bias.reshape(shape)
+
+
+_SMOOTH: dict[str, Callable[..., Any]] = {
+    **dict.fromkeys(("relu", "relu_", "relu6", "hardtanh", "hardtanh_", "leaky_relu", "leaky_relu_", "hardswish"), _smooth_rectifier),
+    **dict.fromkeys(("threshold", "threshold_", "rrelu", "elu", "elu_", "celu", "selu"), _smooth_rectifier),
+    "amax": _soft_max,
+    "max": _max_with_positions,
+    "maximum": torch.logaddexp,
+}  # fmt: skip
+
+
+class _Smooth(TorchFunctionMode):
+    """Replaces what is not smooth: rectifiers, maxima, and batch norms that hold their statistics constant."""
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = dict(kwargs or {})
+        name = getattr(function, "__name__", "")
+        if name == "batch_norm" and function is F.batch_norm and not kwargs.get("training", len(args) > 5 and args[5]):
+            running = args[1] if len(args) > 1 else kwargs.get("running_mean")
+            if running is not None:
+                kwargs = {k: v for k, v in kwargs.items() if k not in ("training", "momentum")}
+                renamed = {"running_mean": "mean", "running_var": "variance", "input": "x"}
+                return _batch_norm(*args, **{renamed.get(k, k): v for k, v in kwargs.items()})
+        if name in _SMOOTH and args:
+            kwargs.pop("inplace", None)
+            return _SMOOTH[name](*args, **kwargs)
+        return function(*args, **kwargs)
+
+
+class Refiner:
+    """Colours of all state entries (one vector, tensors one after another), refined by gradients.
+
+    Args:
+        model: a private copy in eval mode; its state is overwritten.
+        inputs: example inputs; fresh ones are drawn for every gradient.
+        outputs: which outputs count, by name.
+        seed: of all random numbers.
+    """
+
+    def __init__(self, model: nn.Module, inputs: Inputs, outputs: Sequence[str] | None, seed: int) -> None:
+        self.model = model.double()
+        self.inputs = inputs
+        self.outputs = outputs
+        self.state, _ = float_state(self.model)
+        self.rng = np.random.default_rng(seed)
+        self.generator = torch.Generator().manual_seed(seed)
+        self.sizes = [tensor.numel() for tensor in self.state.values()]
+        self.tensor_of = np.repeat(np.arange(len(self.sizes)), self.sizes)
+        self.dead = self.find_dead()
+
+    def find_dead(self) -> np.ndarray:
+        """Entries without influence at several random states: bool, one per entry."""
+        largest = np.zeros(len(self.tensor_of))
+        for _ in range(3):
+            gradient = np.abs(self.gradient(np.arange(len(self.tensor_of))))
+            largest = np.maximum(largest, gradient / max(gradient.max(initial=0.0), 1e-300))
+        return np.asarray(largest < _DEAD)
+
+    def gradient(self, colours: np.ndarray) -> np.ndarray:
+        """The gradient of a random combination of outputs where entries of one colour are equal."""
+        with torch.no_grad():
+            for tensor, values in zip(self.state.values(), self.random_values(colours), strict=True):
+                tensor.copy_(torch.from_numpy(values).reshape(tensor.shape))
+        with self.differentiable() as leaves, torch.enable_grad(), plain_kernels(), double_precision(), _Smooth():
+            torch.manual_seed(0)
+            args, keywords = refreshed(self.inputs, self.generator, torch.float64)
+            result = self.model(*args, **keywords)
+            found = [t for p, t in tensors_in(result) if t is not None and is_chosen(p, self.outputs)]
+            total = sum(
+                (torch.randn(t.shape, generator=self.generator, dtype=torch.float64) * t).sum()
+                for t in found
+                if t.dtype.is_floating_point and t.requires_grad
+            )
+            assert isinstance(total, Tensor), "the outputs do not depend on the state"
+            gradients = torch.autograd.grad(total, leaves, allow_unused=True)
+        return np.concatenate(
+            [
+                np.zeros(n) if g is None else g.detach().double().reshape(-1).numpy()
+                for g, n in zip(gradients, self.sizes, strict=True)
+            ]
+        )
+
+    @contextmanager
+    def differentiable(self) -> Iterator[list[Tensor]]:
+        """All state entries with gradients on, buffers too."""
+        leaves = list(self.state.values())
+        for tensor in leaves:
+            tensor.requires_grad_(True)
+        try:
+            yield leaves
+        finally:
+            for tensor in leaves:
+                tensor.requires_grad_(False)
+
+    def random_values(self, colours: np.ndarray) -> Iterator[np.ndarray]:
+        """Moderate random entries by tensor, equal where the colours are."""
+        draws = self.rng.standard_normal(int(colours.max(initial=0)) + 1)[colours]
+        position = 0
+        for tensor, size in zip(self.state.values(), self.sizes, strict=True):
+            values = draws[position : position + size]
+            position += size
+            if tensor.dim() < 2 or size == max(tensor.shape):
+                yield 1.0 + np.tanh(values) / 2
+            else:
+                yield values / np.sqrt(max(size // tensor.shape[0], 1))
+
+    def refine(self, colours: np.ndarray) -> np.ndarray:
+        """The coarsest colouring that gradients respect and that is as fine as the given one."""
+        count = int(colours.max(initial=-1)) + 1
+        while True:
+            colours = self.split(colours, self.gradient(colours))
+            if (found := int(colours.max(initial=-1)) + 1) == count:
+                return colours
+            count = found
+
+    def split(self, colours: np.ndarray, gradient: np.ndarray) -> np.ndarray:
+        """Colours split where gradients differ by more than rounding."""
+        scale = np.zeros(len(self.sizes))
+        np.maximum.at(scale, self.tensor_of, np.abs(gradient))
+        allowed = _RESOLUTION * scale[self.tensor_of] + 1e-13 * scale.max(initial=0.0)
+        order = np.lexsort((gradient, colours))
+        new = (np.diff(colours[order]) != 0) | (np.diff(gradient[order]) > allowed[order[1:]])
+        result = np.empty_like(colours)
+        result[order] = np.concatenate([[0], np.cumsum(new)])
+        return result
+
+    def place(self, entry: int) -> tuple[str, tuple[int, ...]]:
+        """Tensor and index of an entry of the colour vector."""
+        number = int(self.tensor_of[entry])
+        tensor = list(self.state.values())[number]
+        inside = entry - sum(self.sizes[:number])
+        return list(self.state)[number], tuple(int(i) for i in np.unravel_index(inside, tensor.shape))
+
+
+def claimed_orbits(graph: Any, entries: Mapping[str, np.ndarray], fixed: Sequence[tuple[str, tuple[int, ...]]]) -> dict[str, np.ndarray]:
+    """Orbits of a claimed group's subgroup that fixes some entries: for every tensor the smallest entry number of each orbit.
+
+    Args:
+        graph: a ``NeuronGraph`` whose sets are Symmetric or Fixed.
+        entries: a number for every entry of every tensor, 0, 1, 2, ... throughout.
+        fixed: tensor and index of the entries that stay.
+    """
+    total = sum(array.size for array in entries.values())
+    parent = np.arange(total)
+
+    def find(i: int) -> int:
+        while parent[i] != i:
+            parent[i] = parent[parent[i]]
+            i = int(parent[i])
+        return i
+
+    for element in _transpositions(graph):
+        moved = graph.act(element, dict(entries))
+        if all(moved[name][index] == entries[name][index] for name, index in fixed):
+            for name, array in entries.items():
+                for a, b in np.stack([array.reshape(-1), moved[name].reshape(-1)], 1)[(array != moved[name]).reshape(-1)]:
+                    parent[find(int(a))] = find(int(b))
+    roots = np.array([find(i) for i in range(total)])
+    return {name: roots[array] for name, array in entries.items()}
+
+
+def _transpositions(graph: Any) -> Iterator[Any]:
+    """Every exchange of two neurons of one copy of one set."""
+    from symnet.graph import GroupElement
+
+    identity = {name: graph.identity()[name] for name in graph.neurons}
+    for name, neuron_set in graph.neurons.items():
+        if neuron_set.group.generators:
+            for copy in np.ndindex(*identity[name].shape[:-1]):
+                for i in range(neuron_set.size):
+                    for j in range(i):
+                        images = identity[name].copy()
+                        images[copy][[i, j]] = images[copy][[j, i]]
+                        yield GroupElement(dict(graph.neurons), identity | {name: images})
