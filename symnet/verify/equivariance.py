@@ -34,6 +34,7 @@ def equivariance(
     tolerance: float = 1e-9,
     batch: int = 8,
     perturb: bool = True,
+    may_vanish: bool = False,
 ) -> Report:
     """Whether ``fn(g.x) = g.fn(x)`` (it returns a dict) or ``fn(g.x) = fn(x)`` (it returns a tensor): a report.
 
@@ -50,6 +51,7 @@ def equivariance(
         tolerance: of the largest difference, relative to the output's largest entry.
         perturb: run a module also with its trainable parameters perturbed (all rounds but the first): a wrong
             bias that still is zero shows only then.
+        may_vanish: accept outputs that do not depend on the features.
 
     Raises:
         ShapeError: the outputs do not have the declared axes.
@@ -71,7 +73,7 @@ def equivariance(
         trial = _Trials(fn, graph, spaces, in_channels, rng, perturb)
         for number in range(trials):
             trial.run(number, batch)
-        return trial.report(seed, tolerance)
+        return trial.report(seed, tolerance, may_vanish)
 
 
 class _Trials:
@@ -87,8 +89,8 @@ class _Trials:
         perturb: bool,
     ) -> None:
         self.graph, (self.inputs, self.outputs), self.channels, self.rng = graph, spaces, channels, rng
-        self.name = _name_of(fn)
-        self.fn, self.module = _copied(fn)
+        self.name = name_of(fn)
+        self.fn, self.module = copy_function(fn)
         self.perturb = perturb
         self.checks: list[Check] = []
         self.problems: dict[str, None] = {}
@@ -218,10 +220,10 @@ class _Trials:
             )
         return tensor.detach()
 
-    def report(self, seed: int, tolerance: float) -> Report:
+    def report(self, seed: int, tolerance: float, may_vanish: bool) -> Report:
         kind = "invariance" if self.invariant else "equivariance"
         problems = list(self.problems)
-        if not self.depends and not problems:
+        if not self.depends and not problems and not may_vanish:
             problems.append("the outputs are the same for different features: nothing can be noticed.")
         notes = []
         if self.perturb and self.module is not None and any(p.requires_grad for p in self.module.parameters()):
@@ -244,11 +246,12 @@ def _any(x: Mapping[str, Tensor]) -> Tensor:
     return next(iter(x.values()))
 
 
-def _name_of(fn: object) -> str:
-    return type(fn).__name__ if isinstance(fn, nn.Module) else getattr(fn, "__name__", type(fn).__name__)
+def name_of(fn: object) -> str:
+    """What reports call a function."""
+    return fn._get_name() if isinstance(fn, nn.Module) else getattr(fn, "__name__", type(fn).__name__)
 
 
-def _copied(fn: Callable[[Features], Any]) -> tuple[Callable[[Features], Any], nn.Module | None]:
+def copy_function(fn: Callable[[Features], Any]) -> tuple[Callable[[Features], Any], nn.Module | None]:
     """A module, or a module's method, on a copy in float64 and eval mode; any other function as it is."""
     if isinstance(fn, nn.Module):
         module = copy.deepcopy(fn).double().eval()

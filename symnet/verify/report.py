@@ -85,16 +85,16 @@ class Report:
 
     def __str__(self) -> str:
         lines = [f"{'PASSED' if self.passed else 'FAILED'}: {self.subject}"]
-        lines += _entry("problem", self.problems)
-        lines += _entry("failures", map(str, self.failures))
+        lines += entry("problem", self.problems)
+        lines += entry("failures", map(str, self.failures))
         if self.worst is not None:
-            lines += _entry("worst", [f"{self.worst} (tolerance {self.tolerance:.2g}, relative)"])
+            lines += entry("worst", [f"{self.worst} (tolerance {self.tolerance:.2g}, relative)"])
         if self.failures and not self.problems and self.max_error < _SINGLE_PRECISION:
             hint = f"Errors of {self.max_error:.0e} look like float32 arithmetic inside. If that is meant, pass tolerance=1e-3."
-            lines += _entry("hint", [hint])
-        lines += _entry("checked", [self._actions()])
-        lines += _entry("not felt", (f"{name}: {what}" for name, what in self.dead.items()))
-        lines += _entry("note", self.notes)
+            lines += entry("hint", [hint])
+        lines += entry("checked", [self._actions()])
+        lines += entry("not felt", (f"{name}: {what}" for name, what in self.dead.items()))
+        lines += entry("note", self.notes)
         return "\n".join([*lines, f"  {'seed':<9} {self.seed}"])
 
     def _actions(self) -> str:
@@ -108,7 +108,7 @@ class Report:
     __repr__ = __str__
 
 
-def _entry(label: str, texts: Iterable[str]) -> list[str]:
+def entry(label: str, texts: Iterable[str]) -> list[str]:
     """Lines under one label, wrapped, and cut after the first few."""
     kept = list(texts)
     shown = kept[:_SHOWN] + ([f"and {len(kept) - _SHOWN} more"] if len(kept) > _SHOWN else [])
