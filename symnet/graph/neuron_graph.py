@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -107,7 +107,7 @@ class NeuronGraph:
                 raise GraphError("The space was made over other neuron sets than this graph's. Make it with graph.space(...).")
             return tensors
         if isinstance(tensors, Mapping):
-            return Space(self.neurons, {str(name): notation for name, notation in tensors.items()})
+            return Space(self.neurons, cast(Mapping[str, str], tensors))
         names = [tensors] if isinstance(tensors, str) else list(tensors)
         if unknown := [name for name in names if name not in self.weights]:
             raise GraphError(

@@ -86,20 +86,29 @@ def _components(group: PermutationGroup, k: int) -> np.ndarray:
 
 
 def _graph_components(n: int, k: int, generators: tuple[tuple[int, ...], ...]) -> np.ndarray:
+    """Every tuple's label is the least tuple of its orbit: minima spread along the generators until nothing changes.
+
+    Jumping to the label's own label shortens long cycles, so that few rounds are needed; no graph is stored.
+    """
     size = n**k
+    dtype = np.int32 if size < 2**31 else np.int64
     grid = np.indices((n,) * k, sparse=True)
-    sources, targets = [], []
+    images = []
     for generator in generators:
-        image: np.ndarray = np.zeros((1,) * k, dtype=np.int64)
-        moved = np.asarray(generator)
+        image: np.ndarray = np.zeros((1,) * k, dtype=dtype)
+        moved = np.asarray(generator, dtype=dtype)
         for values in grid:
-            image = image * n + moved[values]
-        sources.append(np.arange(size))
-        targets.append(np.broadcast_to(image, (n,) * k).reshape(-1))
-    edges = coo_array(
-        (np.ones(size * len(generators), dtype=np.int8), (np.concatenate(sources), np.concatenate(targets))), shape=(size, size)
-    )
-    return connected_components(edges, directed=False)[1].astype(np.int64).reshape((n,) * k)
+            image = image * dtype(n) + moved[values]
+        images.append(np.broadcast_to(image, (n,) * k).reshape(-1))
+    labels = np.arange(size, dtype=dtype)
+    while True:
+        before = labels
+        for image in images:
+            labels = np.minimum(labels, labels[image])
+        labels = labels[labels]
+        if np.array_equal(labels, before):
+            number = np.cumsum(labels == np.arange(size, dtype=dtype)) - 1
+            return number[labels].reshape((n,) * k)
 
 
 def _schreier_components(group: PermutationGroup, points: TupleOrbits) -> np.ndarray:
