@@ -138,17 +138,19 @@ def certify(
     """
     seed = make_seed(seed)
     space = graph.space(inputs)
-    report = equivariance(
-        fn, graph, in_channels, inputs=inputs, outputs=outputs, seed=seed, tolerance=tolerance, may_vanish=True
-    )
     with double_precision(seed):
         copied, module = copy_function(fn)
         layer = LinearLayer(copied, module, space, in_channels)
-        layer.check_linear()
+        names = list(layer.run(layer.draw(1)))
         target = graph.space({"": ""}) if layer.is_invariant else graph.space(outputs)
-        target = Space(target.neurons, {name: target[name].axes for name in layer.run(layer.draw(1))})
-        coordinates = Coordinates(space, target)
-        constants = Coordinates(Space(target.neurons, {"": ""}), target)
+        layer.check_size(target)
+        layer.check_linear()
+    report = equivariance(
+        fn, graph, in_channels, inputs=inputs, outputs=outputs, seed=seed, tolerance=tolerance, may_vanish=True
+    )
+    target = Space(target.neurons, {name: target[name].axes for name in names})
+    coordinates, constants = Coordinates(space, target), Coordinates(Space(target.neurons, {"": ""}), target)
+    with double_precision(seed):
         family = express(layer, coordinates, constants)
     if not family.names or (layer.is_invariant and not _changes(family.maps).any()):
         family = without_parameters(family, coordinates.dimension, layer.is_invariant)

@@ -17,7 +17,7 @@ from symnet.verify.comparison import largest
 
 Features = dict[str, Tensor]
 ENTRY_LIMIT = 2**30  # entries of all matrices of a family together
-_STEP = 1e-3  # of the central differences for layers that are not linear in their parameters
+_STEP = 1e-2  # of the differences for layers that are not linear in their parameters
 
 
 class Coordinates:
@@ -136,6 +136,21 @@ class LinearLayer:
     def draw(self, batch: int) -> Features:
         return {name: torch.randn(batch, *t.shape, self.channels) for name, t in self.inputs.items()}
 
+    def check_size(self, outputs: Space) -> None:
+        """Check that the matrices for all parameters fit.
+
+        Raises:
+            TooLargeError: they would hold too many entries.
+        """
+        count = sum(p.numel() for p in self.parameters.values())
+        entries = (count + 1) * self.inputs.size * outputs.size * self.channels
+        if entries > ENTRY_LIMIT:
+            raise TooLargeError(
+                f"certify would run the layer for {count:,} parameters on {self.inputs.size:,} inputs and {outputs.size:,} outputs, "
+                f"{entries:,} matrix entries; the limit is {ENTRY_LIMIT:,}. Certify the same layer on a narrower architecture, with "
+                "one channel."
+            )
+
     def check_linear(self) -> None:
         """Check ``f(x + 2y) + 2 f(0) = f(x) + 2 f(y)``.
 
@@ -177,19 +192,7 @@ class LinearLayer:
 
 
 def express(layer: LinearLayer, coordinates: Coordinates, constants: Coordinates) -> Family:
-    """The family of a layer: one parameter set to one at a time, or by differences where that is not linear.
-
-    Raises:
-        TooLargeError: the matrices would hold too many entries.
-    """
-    count = sum(p.numel() for p in layer.parameters.values())
-    entries = (count + 1) * coordinates.inputs.size * coordinates.outputs.size * layer.channels
-    if entries > ENTRY_LIMIT:
-        raise TooLargeError(
-            f"certify would run the layer for {count:,} parameters on {coordinates.inputs.size:,} inputs and "
-            f"{coordinates.outputs.size:,} outputs, {entries:,} matrix entries; the limit is {ENTRY_LIMIT:,}. Certify the same layer on a "
-            "narrower architecture, with one channel."
-        )
+    """The family of a layer: one parameter set to one at a time, or by differences where that is not linear."""
     own = {name: p.detach().clone() for name, p in layer.parameters.items()}
 
     def at(values: Mapping[str, Tensor]) -> tuple[np.ndarray, np.ndarray, dict[tuple[str, str], float], int]:
@@ -238,16 +241,18 @@ def express(layer: LinearLayer, coordinates: Coordinates, constants: Coordinates
 def _derivatives(
     at: Callable[[Mapping[str, Tensor]], Any], point: Mapping[str, Tensor], own: Mapping[str, Tensor]
 ) -> tuple[list[str], list[np.ndarray], list[np.ndarray], dict[tuple[str, str], float]]:
-    """Central differences by every parameter at one point."""
+    """Differences by every parameter at one point, exact for polynomials of the fourth degree."""
     names, maps, biases = [], [], []
     deviations: dict[tuple[str, str], float] = at(point)[2]
     for name, unit in _units(own):
-        plus = at({k: v + _STEP * unit.get(k, torch.zeros(())) for k, v in point.items()})
-        minus = at({k: v - _STEP * unit.get(k, torch.zeros(())) for k, v in point.items()})
+        total, shift = 0.0, 0.0
+        for steps, weight in ((-2, 1), (-1, -8), (1, 8), (2, -1)):
+            run = at({k: v + steps * _STEP * unit.get(k, torch.zeros(())) for k, v in point.items()})
+            total, shift = total + weight * run[0], shift + weight * run[1]
+            deviations = {pair: max(error, run[2][pair]) for pair, error in deviations.items()}
         names.append(name)
-        maps.append((plus[0] - minus[0]) / (2 * _STEP))
-        biases.append((plus[1] - minus[1]) / (2 * _STEP))
-        deviations = {pair: max(error, plus[2][pair]) for pair, error in deviations.items()}
+        maps.append(np.asarray(total / (12 * _STEP)))
+        biases.append(np.asarray(shift / (12 * _STEP)))
     return names, maps, biases, deviations
 
 

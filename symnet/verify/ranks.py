@@ -9,8 +9,10 @@ import numpy as np
 
 from symnet.errors import VerificationError
 
-_ZERO = 1e-9  # singular values below this part of the largest are rounding
-_SAFE = 1e3  # a smaller gap around that bound decides nothing
+_ZERO, _SAFE = (
+    1e-10,
+    1e-7,
+)  # parts of the largest singular value: below is rounding, above is counted, between decides nothing
 
 
 class Rank(NamedTuple):
@@ -24,7 +26,7 @@ def rank_of(rows: np.ndarray) -> Rank:
     """Rank of a matrix whose rows are scaled to length one first.
 
     Raises:
-        VerificationError: singular values lie on both sides of the bound without a gap.
+        VerificationError: a singular value is neither clearly zero nor clearly not.
     """
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     rows = rows[lengths[:, 0] > 0] / lengths[lengths[:, 0] > 0]
@@ -32,15 +34,15 @@ def rank_of(rows: np.ndarray) -> Rank:
         return Rank(0, np.inf)
     values = np.linalg.svd(rows, compute_uv=False)
     rank = int((values > _ZERO * values[0]).sum())
-    # What is exactly zero, or dropped below rounding, counts as one rounding error.
-    dropped = max(values[rank], 1e-17 * values[0]) if rank < len(values) else 0.0
-    margin = float(values[rank - 1] / dropped) if dropped else np.inf
-    if margin < _SAFE:
+    if values[rank - 1] < _SAFE * values[0]:
         raise VerificationError(
-            f"The rank cannot be decided: singular values {values[rank - 1]:.2g} and {values[rank]:.2g} follow one another around "
-            f"the bound of {_ZERO * values[0]:.2g}. Is the layer computed in float32 inside?"
+            f"The rank cannot be decided: a singular value is {values[rank - 1] / values[0]:.1g} of the largest, too large for "
+            f"rounding ({_ZERO:.0g}) and too small to count ({_SAFE:.0g}). Is the layer computed in float32 inside?"
         )
-    return Rank(rank, margin)
+    if rank == len(values):
+        return Rank(rank, np.inf)
+    # What is exactly zero counts as one rounding error.
+    return Rank(rank, float(values[rank - 1] / max(values[rank], 1e-17 * values[0])))
 
 
 def independent(rows: Iterable[np.ndarray], basis: list[np.ndarray]) -> list[int]:
