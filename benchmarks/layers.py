@@ -77,8 +77,20 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write every time here")
     arguments = parser.parse_args()
     console = Console()
-    table = Table(title=f"time over F1, median ± interquartile range; torch {torch.__version__}, {torch.get_num_threads()} threads")
-    for column in ("workload", "I/O", "contestant", "forward, ms", "over F1", "over nfn", "forward+backward, ms", "over F1", "over nfn"):
+    table = Table(
+        title=f"time over F1, median ± interquartile range; torch {torch.__version__}, {torch.get_num_threads()} threads"
+    )
+    for column in (
+        "workload",
+        "I/O",
+        "contestant",
+        "forward, ms",
+        "over F1",
+        "over nfn",
+        "forward+backward, ms",
+        "over F1",
+        "over nfn",
+    ):
         table.add_column(column, justify="left" if column in ("workload", "I/O", "contestant") else "right")
     record = {}
     for name in arguments.workloads:
@@ -90,7 +102,9 @@ def main() -> None:
                 for kind in ("forward", "both"):
                     cells.append(f"{1000 * statistics.median(times[contestant][kind]):.2f}")
                     for other in ("F1", "nfn"):
-                        cells.append("{:.2f} ± {:.2f}".format(*ratio(times, contestant, other, kind)) if other in times else "-")
+                        cells.append(
+                            "{:.2f} ± {:.2f}".format(*ratio(times, contestant, other, kind)) if other in times else "-"
+                        )
                 table.add_row(name, io, contestant, *cells)
             table.add_section()
     console.print(table)

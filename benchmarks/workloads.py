@@ -40,7 +40,8 @@ class Workload:
         """Random features ``(batch, *axes, channels)``."""
         torch.manual_seed(0)
         return {
-            name: torch.randn(self.batch, *shape, self.channels, requires_grad=requires_grad) for name, shape in graph.shapes.items()
+            name: torch.randn(self.batch, *shape, self.channels, requires_grad=requires_grad)
+            for name, shape in graph.shapes.items()
         }
 
 

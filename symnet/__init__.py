@@ -16,7 +16,7 @@ from symnet.errors import (
     VerificationError,
 )
 from symnet.graph import GroupElement, NeuronGraph, NeuronSet, load, parse
-from symnet.groups import Cyclic, Dihedral, Fixed, Generated, Symmetric
+from symnet.groups import Cyclic, Dihedral, Fixed, Generated, SignedSymmetric, Symmetric
 
 __version__ = "0.1.0"
 
@@ -65,6 +65,7 @@ __all__ = [
     "NeuronSet",
     "NotationError",
     "ShapeError",
+    "SignedSymmetric",
     "Symmetric",
     "SymnetError",
     "TooLargeError",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from symnet import Cyclic, Dihedral, Fixed, Generated, NeuronGraph, NeuronSet, Symmetric
+from symnet import Cyclic, Dihedral, Fixed, Generated, NeuronGraph, NeuronSet, SignedSymmetric, Symmetric
 
 
 def mlp(*sizes: int, io: str = "permuted") -> NeuronGraph:
@@ -28,7 +28,8 @@ GRAPHS: dict[str, NeuronGraph] = {
     ),
     "cnn, flattened": NeuronGraph({"c": Symmetric(3), "h": Symmetric(2)}, {"0.weight": "c 2 2", "3.weight": "h (c 4)"}),
     "recurrent": NeuronGraph(
-        {"gate": Fixed(2), "h": Symmetric(4), "in": Symmetric(2)}, {"hh": "(gate h) h", "ih": "(gate h) in", "b": "(gate h)"}
+        {"gate": Fixed(2), "h": Symmetric(4), "in": Symmetric(2)},
+        {"hh": "(gate h) h", "ih": "(gate h) in", "b": "(gate h)"},
     ),
     "attention": NeuronGraph(
         {"head": Symmetric(2), "qk": NeuronSet(Symmetric(3), over="head"), "model": Symmetric(3)},
@@ -59,6 +60,21 @@ GRAPHS: dict[str, NeuronGraph] = {
     "intransitive": NeuronGraph({"x": Generated(5, [[1, 0, 2, 3, 4], [0, 1, 3, 4, 2]])}, {"w": "x x", "v": "x"}),
     "rotations over heads": NeuronGraph(
         {"head": Symmetric(2), "x": NeuronSet(Cyclic(3), over="head")}, {"w": "(head x)", "v": "(head x) head"}
+    ),
+    "odd activations": NeuronGraph(
+        {"in": Fixed(2), "h1": SignedSymmetric(3), "h2": SignedSymmetric(2), "out": Fixed(1)},
+        {
+            "0.weight": "h1 in",
+            "0.bias": "h1",
+            "2.weight": "h2 h1",
+            "4.weight": "out h2",
+            "4.bias": "out",
+            "hh": "h1 h1",
+        },
+    ),
+    "signed copies": NeuronGraph(
+        {"head": Symmetric(2), "x": NeuronSet(SignedSymmetric(2), over="head")},
+        {"w": "(head x)", "v": "(head x) (head x)"},
     ),
     "more dims than neurons": NeuronGraph({"h": Symmetric(2)}, {"w": "h h h", "v": "h h"}),
 }

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -54,6 +56,9 @@ def total():
 
 def first_neuron():
     return lambda x: x["0.bias"][:, 0]
+
+def scaling():
+    return lambda x: {name: 2 * value for name, value in x.items()}
 
 number = 3
 
@@ -157,6 +162,14 @@ def test_verify_a_layer_of_ones_own(folder: Path) -> None:
     assert run("verify", "small.symnet", "--layer", "cli_example_modules:first_neuron") == 1
 
 
+def test_certify_the_derived_layer_and_an_incomplete_one(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The derived layer has every map once; one that only scales has the identities, and misses the rest."""
+    assert run("verify", "small.symnet", "--certify", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["complete"] and found["minimal"] and found["rank"] == found["dimension"] == 41
+    assert run("verify", "small.symnet", "--certify", "--layer", "cli_example_modules:scaling") == 1
+
+
 # ---- trace ----------------------------------------------------------------------------------------------------------
 def test_trace_finds_and_verifies(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("symnet.tracing", reason="tracing is not there yet")
@@ -183,6 +196,51 @@ def test_show_narrows_when_asked_and_says_so_when_needed(folder: Path, capsys: p
     assert run("show", "mlp:2-32-32-1", "-o", "wide.png") == 2
     assert "--narrow 3" in capsys.readouterr().err
     assert run("show", "mlp:2-32-32-1", "-o", "wide.png", "--narrow", "3") == 0
+
+
+# ---- demo -----------------------------------------------------------------------------------------------------------
+@dataclass
+class MovedRow:
+    reader: str
+    changed: float
+    largest_change_float64: float
+
+
+@pytest.mark.parametrize(
+    ("moved", "code"),
+    [
+        ([MovedRow("NF-Layers", 0.0, 1e-15), MovedRow("flat MLP", 0.5, 1.0)], 0),
+        ([MovedRow("NF-Layers", 0.0, 1e-3)], 1),
+        ([MovedRow("NF-Layers", 0.1, 1e-15)], 1),
+        ([], 1),
+    ],
+)
+def test_demo_holds_only_if_no_prediction_moves(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], moved: list[MovedRow], code: int
+) -> None:
+    from symnet.tasks import digits_inr
+
+    calls = []
+
+    def pretend(out_dir: Path, **options: object) -> SimpleNamespace:
+        calls.append((out_dir, options["seeds"], options["quick"]))
+        return SimpleNamespace(moved=moved, as_json=lambda: "{}")
+
+    monkeypatch.setattr(digits_inr, "run", pretend)
+    assert run("demo", "-o", "out", "--seeds", "3", "--quick", "--json") == code
+    assert calls == [(Path("out"), 3, True)]
+    assert capsys.readouterr().out == "{}\n"
+    assert Path("out/.gitignore").read_text() == "*\n"
+
+
+def test_a_check_that_fails_inside_the_demo_ends_with_one(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from symnet.tasks import digits_inr
+
+    def fail(*arguments: object, **options: object) -> None:
+        raise sn.VerificationError("the layer is not equivariant")
+
+    monkeypatch.setattr(digits_inr, "run", fail)
+    assert run("demo", "-o", "out") == 1
 
 
 # ---- errors, help, completion ---------------------------------------------------------------------------------------
@@ -276,6 +334,9 @@ def test_architectures_are_calls_or_files(folder: Path) -> None:
     assert read_architecture("cnn:1-8-8,classes=3,kernel_size=5") == sn.catalogue.cnn(
         [1, 8, 8], kernel_size=5, classes=3
     )
+    assert read_architecture("attention:8-2:bias=false") == sn.catalogue.attention(8, 2, bias=False)
+    assert read_architecture("resnet:3-4-8:blocks=1-2:classes=5") == sn.catalogue.resnet((3, 4, 8), (1, 2), classes=5)
+    assert read_architecture("rnn:3-8:io=permuted") == sn.catalogue.rnn(3, 8, io="permuted")
     assert read_architecture("small.symnet") == sn.parse(TEXT)
 
 

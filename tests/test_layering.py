@@ -1,6 +1,6 @@
 """Data flows one way: every file imports lower levels and earlier files of its own folder only.
 
-The imports are read from the syntax tree, so an import inside a function or under TYPE_CHECKING counts as well.
+The imports are read from the syntax tree, so that one inside a function counts as well.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import ast
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -42,12 +42,13 @@ HEAVY = {"torch", "sympy", "sklearn", "matplotlib", "networkx", "scipy", "jinja2
 
 @dataclass(frozen=True)
 class Import:
-    """One imported module, the file that imports it, and whether that happens when the file is loaded."""
+    """One imported module, the file that imports it, and when: on loading, inside a function, or for type checkers only."""
 
     importer: str
     line: int
     imported: str
     inside_function: bool
+    for_types: bool
 
     def __str__(self) -> str:
         return f"{self.importer}, line {self.line}, imports {self.imported}"
@@ -68,12 +69,8 @@ def find_imports(sources: Mapping[str, str]) -> list[Import]:
 
 def _imports_of(importer: str, tree: ast.AST, sources: Mapping[str, str]) -> Iterator[Import]:
     modules = {name.removesuffix(".__init__") for name in sources}
-    lazy = {
-        id(node)
-        for function in ast.walk(tree)
-        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
-        for node in ast.walk(function)
-    }
+    lazy = _nodes_inside(tree, lambda node: isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+    typing = _nodes_inside(tree, lambda node: isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -85,7 +82,11 @@ def _imports_of(importer: str, tree: ast.AST, sources: Mapping[str, str]) -> Ite
         else:
             continue
         for name in dict.fromkeys(names):
-            yield Import(importer, node.lineno, name, id(node) in lazy)
+            yield Import(importer, node.lineno, name, id(node) in lazy, id(node) in typing)
+
+
+def _nodes_inside(tree: ast.AST, wanted: Callable[[ast.AST], bool]) -> set[int]:
+    return {id(node) for outer in ast.walk(tree) if wanted(outer) for node in ast.walk(outer)}
 
 
 def part_of(module: str) -> str | None:
@@ -119,10 +120,14 @@ def torch_imports(imports: list[Import]) -> list[str]:
 
 
 def folder_cycle(imports: list[Import], folder: str) -> list[str]:
-    """A cycle among the files of a folder; empty if there is an order in which each sees only earlier files."""
+    """A cycle among the files of a folder; empty if there is an order in which each sees only earlier files.
+
+    A name that only annotations need does not count: a value's method may hand the value itself to a file that
+    comes before its class.
+    """
     sorter: TopologicalSorter[str] = TopologicalSorter()
     for item in imports:
-        if part_of(item.importer) == part_of(item.imported) == folder:
+        if part_of(item.importer) == part_of(item.imported) == folder and not item.for_types:
             # The folder's own name is its __init__, which comes last: no file of the folder may ask for it.
             imported = f"{item.imported}.__init__" if item.imported == f"symnet.{folder}" else item.imported
             if imported != item.importer:

@@ -10,7 +10,9 @@ from torch import Tensor
 RELATIVE = {torch.float64: 1e-10, torch.float32: 1e-4, torch.bfloat16: 5e-2}
 
 
-def assert_close(actual: Mapping[str, Tensor], expected: Mapping[str, Tensor], dtype: torch.dtype = torch.float64) -> None:
+def assert_close(
+    actual: Mapping[str, Tensor], expected: Mapping[str, Tensor], dtype: torch.dtype = torch.float64
+) -> None:
     """Equal names, equal shapes, and values equal up to rounding."""
     assert list(actual) == list(expected)
     for name in actual:

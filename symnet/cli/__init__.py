@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from symnet.errors import SymnetError
+from symnet.errors import SymnetError, VerificationError
 
 # Modules that come with an extra, and the extra that brings them.
 _EXTRAS = {"typer": "cli", "rich": "cli", "click": "cli", "matplotlib": "show", "jinja2": "show", "sklearn": "data"}
@@ -22,8 +22,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         from symnet.cli.commands import app
 
         app(args=None if arguments is None else list(arguments), prog_name="symnet")
+    except VerificationError as error:
+        stop(str(error), code=1)
     except SymnetError as error:
-        stop(" ".join(str(error).split()))
+        stop(str(error))
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
         if missing not in _EXTRAS:
@@ -32,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     raise SystemExit(0)
 
 
-def stop(problem: str) -> NoReturn:
-    """Exits with code 2 and one line that says what is wrong and what to do."""
-    print(f"symnet: {problem}", file=sys.stderr)
-    raise SystemExit(2)
+def stop(problem: str, code: int = 2) -> NoReturn:
+    """Exits with one line that says what is wrong and what to do."""
+    print(f"symnet: {' '.join(problem.split())}", file=sys.stderr)
+    raise SystemExit(code)

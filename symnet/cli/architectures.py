@@ -21,7 +21,7 @@ def catalogue_functions() -> dict[str, Callable[..., NeuronGraph]]:
 def read_architecture(text: str) -> NeuronGraph:
     """The graph that ``mlp:2-32-32-1``, ``cnn:1-16-16-10:kernel_size=5`` or the path of a file names.
 
-    After the name stand widths joined by ``-`` and ``option=value`` pairs, parted by colons or commas.
+    After the name stand sizes joined by ``-`` and ``option=value`` pairs, parted by colons or commas.
 
     Raises:
         NotationError: neither a call of the catalogue nor a file; or a malformed file, with line and column.
@@ -43,7 +43,9 @@ def read_architecture(text: str) -> NeuronGraph:
     function = functions[name]
     if name == "cnn" and len(widths) > 1 and "classes" not in options:
         options["classes"] = widths.pop()
-    arguments = [widths] if widths else []
+    # Some take a list of widths, others one size after another: attention:64-8 is attention(64, 8).
+    takes_list = "Sequence" in str(next(iter(inspect.signature(function).parameters.values())).annotation)
+    arguments: list[Any] = ([widths] if widths else []) if takes_list else widths
     try:
         inspect.signature(function).bind(*arguments, **options)
     except TypeError as error:
@@ -58,7 +60,9 @@ def _load_text(path: str) -> NeuronGraph:
     try:
         return load(path)
     except UnicodeDecodeError as error:
-        raise NotationError(f"{path} is not a text file (byte {error.start} is not UTF-8). Give a graph's text form.") from None
+        raise NotationError(
+            f"{path} is not a text file (byte {error.start} is not UTF-8). Give a graph's text form."
+        ) from None
 
 
 def _read_arguments(text: str, rest: str) -> tuple[list[int], dict[str, Any]]:

@@ -53,7 +53,26 @@ def _act_on_block(element: GroupElement, block: Block, array: Array, offset: int
             continue
         gather = np.argsort(cluster_images(element, block, cluster))
         array = _permute(array, [k + offset for k in cluster], gather)
+        for k in cluster:
+            array = _flip(element, block, k, array, offset)
     return array
+
+
+def _flip(element: GroupElement, block: Block, dim: int, array: Array, offset: int) -> Array:
+    """A permuted array multiplied by the signs of one dim. A neuron's sign is kept where it came from."""
+    instance = block.instances[dim]
+    if instance.symbol is None or element.signs(instance.symbol) is None:
+        return array
+    cluster = sorted({dim, *(place for _, place in instance.parents)})
+    grid = dict(zip(cluster, np.indices([block.instances[k].size for k in cluster], sparse=True), strict=True))
+    values = {name: grid[place] for name, place in instance.parents} | {instance.symbol: grid[dim]}
+    signs = element.inverse().sign(instance.symbol, values)
+    shape = [block.instances[k].size if k in cluster else 1 for k in range(len(block.instances))]
+    signs = np.broadcast_to(signs, [block.instances[k].size for k in cluster]).reshape(shape)
+    signs = signs.reshape((1,) * offset + tuple(shape) + (1,) * (array.ndim - offset - len(shape)))
+    if isinstance(array, np.ndarray):
+        return array * signs.astype(array.dtype)
+    return array * _index_like(array, signs).to(array.dtype)
 
 
 def _clusters(block: Block) -> list[list[int]]:
@@ -74,7 +93,9 @@ def cluster_images(element: GroupElement, block: Block, cluster: list[int]) -> n
     for k, size in zip(cluster, sizes, strict=True):
         instance = block.instances[k]
         values = {name: grid[place] for name, place in instance.parents}
-        image = grid[k] if instance.symbol is None else element.image(instance.symbol, values | {instance.symbol: grid[k]})
+        image = (
+            grid[k] if instance.symbol is None else element.image(instance.symbol, values | {instance.symbol: grid[k]})
+        )
         flat = flat * size + image
     return np.broadcast_to(flat, sizes).reshape(-1)
 
@@ -100,4 +121,4 @@ def _permute(array: Array, dims: list[int], gather: np.ndarray) -> Array:
 def _index_like(array: Array, indices: np.ndarray) -> Array:
     import torch  # only to make an index on the tensor's device; whoever passes a torch tensor has it loaded
 
-    return torch.from_numpy(np.ascontiguousarray(indices)).to(array.device)
+    return torch.tensor(indices).to(array.device)  # a copy: torch warns of read-only arrays

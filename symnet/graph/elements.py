@@ -9,6 +9,7 @@ import numpy as np
 
 from symnet.errors import GroupError
 from symnet.graph.neuron_sets import NeuronSet, ancestors_of
+from symnet.groups import SignedSymmetric, is_signed
 
 
 def in_order(neurons: Mapping[str, NeuronSet]) -> tuple[str, ...]:
@@ -25,19 +26,27 @@ class GroupElement:
 
     For every neuron set, int64 images of shape ``(*ancestor sizes, n)``: neuron ``j`` of the copy at
     ancestor values ``a`` (the values *before* the permutation) goes to neuron ``images[a][j]`` of the copy
-    at the permuted ancestors.
+    at the permuted ancestors. For a signed set also signs of the same shape, by which neuron j's weights are multiplied.
 
     ``g @ h`` is first h, then g; ``g.inverse()`` undoes g; ``g == h`` compares exactly.
     """
 
-    __slots__ = ("_images", "neurons")
+    __slots__ = ("_images", "_signs", "neurons")
 
-    def __init__(self, neurons: Mapping[str, NeuronSet], images: Mapping[str, np.ndarray]) -> None:
+    def __init__(
+        self,
+        neurons: Mapping[str, NeuronSet],
+        images: Mapping[str, np.ndarray],
+        signs: Mapping[str, np.ndarray] | None = None,
+    ) -> None:
         self.neurons = dict(neurons)
+        self._signs = _checked_signs(neurons, signs or {})
         kept = {}
         for name, shape in image_shapes(neurons).items():
             given = np.asarray(images[name], dtype=np.int64)
-            if given.shape != shape or not np.array_equal(np.sort(given, -1), np.broadcast_to(np.arange(shape[-1]), shape)):
+            if given.shape != shape or not np.array_equal(
+                np.sort(given, -1), np.broadcast_to(np.arange(shape[-1]), shape)
+            ):
                 raise GroupError(
                     f"The element's images of '{name}' have shape {given.shape}; expected permutations of shape {shape} "
                     "(ancestor sizes, then one image per neuron)."
@@ -50,9 +59,13 @@ class GroupElement:
         """Images of a neuron set: int64 ``(*ancestor sizes, n)``, read-only."""
         return self._images[name]
 
+    def signs(self, name: str) -> np.ndarray | None:
+        """Signs of a signed neuron set: int64 of 1 and -1, read-only; None for other sets."""
+        return self._signs.get(name)
+
     def inverse(self) -> GroupElement:
         """The element that undoes this one."""
-        result = {}
+        result, signs = {}, {}
         for name, copies, images in self._moved():
             inverted = np.empty_like(images)
             np.put_along_axis(inverted, images, np.broadcast_to(np.arange(images.shape[-1]), images.shape), -1)
@@ -60,15 +73,22 @@ class GroupElement:
             placed = np.empty_like(images)
             placed[copies] = inverted
             result[name] = placed
-        return GroupElement(self.neurons, result)
+            if (own := self.signs(name)) is not None:
+                moved = np.empty_like(own)
+                moved[copies] = np.take_along_axis(own, inverted, axis=-1)
+                signs[name] = moved
+        return GroupElement(self.neurons, result, signs)
 
     def __matmul__(self, first: GroupElement) -> GroupElement:
         if not isinstance(first, GroupElement) or first.neurons != self.neurons:
             raise GroupError("Only elements of the same graph's group can be composed.")
-        result = {}
+        result, signs = {}, {}
         for name, copies, images in first._moved():
             result[name] = np.take_along_axis(self[name][copies], images, axis=-1)
-        return GroupElement(self.neurons, result)
+            ours, theirs = self.signs(name), first.signs(name)
+            if ours is not None and theirs is not None:
+                signs[name] = theirs * np.take_along_axis(ours[copies], images, axis=-1)
+        return GroupElement(self.neurons, result, signs)
 
     def _moved(self) -> Iterator[tuple[str, tuple[np.ndarray, ...], np.ndarray]]:
         """For every neuron set, the images of its ancestors' values (index arrays) and its own images."""
@@ -83,21 +103,54 @@ class GroupElement:
         at = tuple(values[ancestor] for ancestor in ancestors_of(self.neurons)[name])
         return self[name][(*at, values[name])]
 
+    def sign(self, name: str, values: Mapping[str, np.ndarray]) -> np.ndarray | int:
+        """Signs at ``values[name]``, the ancestors' values being given beside it; 1 for sets without signs."""
+        if (signs := self.signs(name)) is None:
+            return 1
+        at = tuple(values[ancestor] for ancestor in ancestors_of(self.neurons)[name])
+        return signs[(*at, values[name])]
+
     def moves(self, name: str) -> bool:
-        """Whether some neuron of this set goes elsewhere."""
+        """Whether some neuron of this set goes elsewhere or changes its sign."""
+        if (signs := self.signs(name)) is not None and (signs < 0).any():
+            return True
         return not np.array_equal(self[name], np.broadcast_to(np.arange(self[name].shape[-1]), self[name].shape))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, GroupElement):
             return NotImplemented
-        return self.neurons == other.neurons and all(np.array_equal(self[n], other[n]) for n in self.neurons)
+        return (
+            self.neurons == other.neurons
+            and all(np.array_equal(self[n], other[n]) for n in self.neurons)
+            and all(np.array_equal(self._signs[n], other._signs[n]) for n in self._signs)
+        )
 
     def __hash__(self) -> int:
-        return hash(tuple((name, self[name].tobytes()) for name in sorted(self.neurons)))
+        images = tuple((name, self[name].tobytes()) for name in sorted(self.neurons))
+        return hash((images, tuple((name, self._signs[name].tobytes()) for name in sorted(self._signs))))
 
     def __repr__(self) -> str:
         moved = [name for name in self.neurons if self.moves(name)]
         return f"GroupElement(moves {', '.join(moved) if moved else 'nothing'})"
+
+
+def _checked_signs(neurons: Mapping[str, NeuronSet], given: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Signs of every signed set, 1 where none are given."""
+    shapes = image_shapes(neurons)
+    found = {}
+    for name, neuron_set in neurons.items():
+        if not is_signed(neuron_set.group):
+            if name in given:
+                raise GroupError(f"The element has signs for '{name}', whose group {neuron_set.group!r:.60} has none.")
+            continue
+        signs = np.array(given.get(name, np.ones(shapes[name])), dtype=np.int64)
+        if signs.shape != shapes[name] or not np.isin(signs, (1, -1)).all():
+            raise GroupError(
+                f"The element's signs of '{name}' have shape {signs.shape}; expected 1 and -1 of shape {shapes[name]}."
+            )
+        signs.flags.writeable = False
+        found[name] = signs
+    return found
 
 
 def image_shapes(neurons: Mapping[str, NeuronSet]) -> dict[str, tuple[int, ...]]:
@@ -116,13 +169,16 @@ def random_element(
     neurons: Mapping[str, NeuronSet], rng: np.random.Generator, only: Collection[str] | None = None
 ) -> GroupElement:
     """A uniform element of the group; with ``only``, of the subgroup that moves these sets alone."""
-    images = {}
+    images, signs = {}, {}
     for name, shape in image_shapes(neurons).items():
+        group, copies = neurons[name].group, math.prod(shape[:-1])
         if only is not None and name not in only:
             images[name] = np.broadcast_to(np.arange(shape[-1]), shape)
-        else:
-            images[name] = neurons[name].group.random(rng, math.prod(shape[:-1])).reshape(shape)
-    return GroupElement(neurons, images)
+            continue
+        images[name] = group.random(rng, copies).reshape(shape)
+        if isinstance(group, SignedSymmetric):
+            signs[name] = group.random_signs(rng, copies).reshape(shape)
+    return GroupElement(neurons, images, signs)
 
 
 def generating_elements(neurons: Mapping[str, NeuronSet]) -> Iterator[tuple[str, GroupElement]]:
@@ -139,3 +195,11 @@ def generating_elements(neurons: Mapping[str, NeuronSet]) -> Iterator[tuple[str,
                 images[copy] = generator
                 label = f"{name}{list(copy) if copy else ''}, generator {number}"
                 yield label, GroupElement(neurons, identity | {name: images})
+        if is_signed(neurons[name].group):
+            for copy in np.ndindex(*shape[:-1]):
+                signs = np.ones(shape, dtype=np.int64)
+                signs[(*copy, 0)] = -1
+                yield (
+                    f"{name}{list(copy) if copy else ''}, sign of the first neuron",
+                    GroupElement(neurons, identity, {name: signs}),
+                )

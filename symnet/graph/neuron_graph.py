@@ -60,7 +60,9 @@ class NeuronGraph:
         self.neurons: Mapping[str, NeuronSet] = MappingProxyType(check_neurons(neurons))
         for name in (*tensors, *(aliases or {})):
             if not isinstance(name, str) or not name.strip() or name != name.strip() or set(name) & set("#\n:"):
-                raise GraphError(f"{name!r} cannot name a tensor: use a non-empty text without ':', '#' and line breaks.")
+                raise GraphError(
+                    f"{name!r} cannot name a tensor: use a non-empty text without ':', '#' and line breaks."
+                )
         self.weights = Space(self.neurons, tensors)
         self.aliases: Mapping[str, str] = MappingProxyType(dict(aliases or {}))
         for alias, kept in self.aliases.items():
@@ -104,7 +106,9 @@ class NeuronGraph:
             return self.weights
         if isinstance(tensors, Space):
             if dict(tensors.neurons) != dict(self.neurons):
-                raise GraphError("The space was made over other neuron sets than this graph's. Make it with graph.space(...).")
+                raise GraphError(
+                    "The space was made over other neuron sets than this graph's. Make it with graph.space(...)."
+                )
             return tensors
         if isinstance(tensors, Mapping):
             return Space(self.neurons, cast(Mapping[str, str], tensors))
@@ -179,7 +183,9 @@ class NeuronGraph:
                 raise GraphError(f"with_groups names '{name}'; the neuron sets are {', '.join(self.neurons)}.")
             new = group if isinstance(group, NeuronSet) else NeuronSet(group, self.neurons[name].over)
             if new.size != self.neurons[name].size:
-                raise GraphError(f"Neuron set '{name}' has {self.neurons[name].size} neurons, but {new!r} has {new.size}.")
+                raise GraphError(
+                    f"Neuron set '{name}' has {self.neurons[name].size} neurons, but {new!r} has {new.size}."
+                )
             changed[name] = new
         axes = {name: tensor.axes for name, tensor in self.weights.items()}
         return NeuronGraph(changed, axes, aliases=self.aliases, notes=self.notes)

@@ -24,11 +24,11 @@ from typing import NamedTuple, NoReturn
 from symnet.errors import GroupError, NotationError
 from symnet.graph.neuron_sets import NeuronSet
 from symnet.graph.notation import Axes, parse_axes, print_axes
-from symnet.groups import Cyclic, Dihedral, Fixed, Generated, PermutationGroup, Symmetric
+from symnet.groups import Cyclic, Dihedral, Fixed, Generated, PermutationGroup, SignedSymmetric, Symmetric
 
 SECTIONS = ("neurons", "tensors", "aliases")
 _GROUPS: dict[str, Callable[..., PermutationGroup]] = {
-    group.__name__: group for group in (Symmetric, Fixed, Cyclic, Dihedral, Generated)
+    group.__name__: group for group in (Symmetric, SignedSymmetric, Fixed, Cyclic, Dihedral, Generated)
 }
 _GROUP = re.compile(r"(?P<kind>\w+)\s*\((?P<arguments>.*?)\)\s*(over\s+(?P<over>[^()]*))?", re.DOTALL)
 
@@ -70,7 +70,11 @@ def read_graph(text: str) -> Declaration:
         if not line[0].isspace():
             section = line.rstrip(":")
             if section not in SECTIONS:
-                _fail(number, 1, f"'{section}' is not a section; the sections are {', '.join(SECTIONS)}, their lines indented")
+                _fail(
+                    number,
+                    1,
+                    f"'{section}' is not a section; the sections are {', '.join(SECTIONS)}, their lines indented",
+                )
             continue
         column = len(line) - len(line.lstrip()) + 1
         if section is None:
@@ -100,7 +104,11 @@ def _read_value(section: str, value: str, line: int, column: int) -> NeuronSet |
 def _read_neuron_set(text: str, line: int, column: int) -> NeuronSet:
     match = _GROUP.fullmatch(text)
     if not match or match["kind"] not in _GROUPS:
-        _fail(line, column, f"{text!r} is not a group; write {'(n), '.join(_GROUPS)}(n, [[...]]), and 'over parent' after it")
+        _fail(
+            line,
+            column,
+            f"{text!r} is not a group; write {'(n), '.join(_GROUPS)}(n, [[...]]), and 'over parent' after it",
+        )
     try:
         arguments = ast.literal_eval(f"({match['arguments']},)")
         group = _GROUPS[match["kind"]](*arguments)

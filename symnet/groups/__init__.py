@@ -6,9 +6,22 @@ from symnet.groups.permutation_groups import (
     Fixed,
     Generated,
     PermutationGroup,
+    SignedSymmetric,
     Symmetric,
     elements,
+    is_signed,
     is_trivial,
 )
 
-__all__ = ["Cyclic", "Dihedral", "Fixed", "Generated", "PermutationGroup", "Symmetric", "elements", "is_trivial"]
+__all__ = [
+    "Cyclic",
+    "Dihedral",
+    "Fixed",
+    "Generated",
+    "PermutationGroup",
+    "SignedSymmetric",
+    "Symmetric",
+    "elements",
+    "is_signed",
+    "is_trivial",
+]

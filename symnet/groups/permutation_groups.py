@@ -21,9 +21,7 @@ Permutation = tuple[int, ...]
 
 def _check_degree(kind: str, degree: object) -> None:
     if isinstance(degree, bool) or not isinstance(degree, (int, np.integer)) or degree < 1:
-        raise GroupError(
-            f"{kind}({degree!r}): the degree must be a whole number of at least 1, the number of neurons."
-        )
+        raise GroupError(f"{kind}({degree!r}): the degree must be a whole number of at least 1, the number of neurons.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +57,44 @@ class Symmetric:
 
     def __repr__(self) -> str:
         return f"Symmetric({self.degree})"
+
+
+@dataclass(frozen=True, slots=True)
+class SignedSymmetric:
+    """All permutations of ``n`` neurons with any signs, ``2**n * n!`` of them (the hyperoctahedral group).
+
+    The symmetry of a hidden layer with an odd activation (tanh, sin): flipping the sign of a neuron's incoming weights
+    and bias, and of its outgoing weights, leaves the network as it is. Every axis of the set carries a sign.
+
+    Example:
+        >>> SignedSymmetric(3).order
+        48
+    """
+
+    degree: int
+
+    def __post_init__(self) -> None:
+        _check_degree("SignedSymmetric", self.degree)
+
+    @property
+    def order(self) -> int:
+        return math.factorial(self.degree) << self.degree
+
+    @property
+    def generators(self) -> tuple[Permutation, ...]:
+        """Generators of the permutations; the sign of one neuron generates the rest (see ``is_signed``)."""
+        return Symmetric(self.degree).generators
+
+    def random(self, rng: np.random.Generator, count: int) -> np.ndarray:
+        """The permutations of ``count`` uniform elements: int64 ``(count, degree)``; their signs are ``random_signs``."""
+        return Symmetric(self.degree).random(rng, count)
+
+    def random_signs(self, rng: np.random.Generator, count: int) -> np.ndarray:
+        """The signs of ``count`` uniform elements: int64 ``(count, degree)`` of 1 and -1."""
+        return rng.choice(np.array([1, -1]), size=(count, self.degree))
+
+    def __repr__(self) -> str:
+        return f"SignedSymmetric({self.degree})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,18 +242,23 @@ class Generated:
         return f"Generated({self.degree}, {[list(g) for g in self.generators]})"
 
 
-PermutationGroup = Symmetric | Fixed | Cyclic | Dihedral | Generated
+PermutationGroup = Symmetric | SignedSymmetric | Fixed | Cyclic | Dihedral | Generated
+
+
+def is_signed(group: PermutationGroup | None) -> bool:
+    """Whether the group's elements carry signs."""
+    return isinstance(group, SignedSymmetric)
 
 
 @lru_cache(maxsize=4096)
 def is_trivial(group: PermutationGroup) -> bool:
-    """Whether the group holds only the identity (every group on one neuron does)."""
-    return not group.generators
+    """Whether the group holds only the identity (every group on one neuron does, unless it has signs)."""
+    return not group.generators and not is_signed(group)
 
 
 @lru_cache(maxsize=256)
 def elements(group: PermutationGroup, limit: int = 50_000) -> np.ndarray:
-    """Every element, int64 ``(order, degree)``, found by closing the generators; for small groups.
+    """Every permutation in the group, int64 ``(count, degree)``, found by closing the generators; for small groups.
 
     Raises:
         GroupError: the group has more than ``limit`` elements.

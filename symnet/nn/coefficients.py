@@ -22,7 +22,9 @@ def coefficients(layer: Linear) -> dict[tuple[str, str], Tensor]:
         for table, matrix in zip(layer.plan.tables, layer.matrices(), strict=True)
     ]
     slots = {
-        (slot.tensor, slot.block, slot.term): (t, slot.start) for t, table in enumerate(layer.plan.tables) for slot in table.slots
+        (slot.tensor, slot.block, slot.term): (t, slot.start)
+        for t, table in enumerate(layer.plan.tables)
+        for slot in table.slots
     }
     rows = {}
     for t, table in enumerate(layer.plan.tables):
@@ -42,9 +44,8 @@ def _of_pair(pattern: SharingPattern, entries: list[Tensor], slots: dict, rows: 
         row = rows[table, pattern.input.name, placed.input_block, placed.diagram.input]
         f_out, f_in = _representatives(placed.diagram.labels, placed.count)
         parts.append(entries[table][row + f_in, :, column + f_out, :])
-    if not parts:
-        return entries[0].new_zeros(0, layer.in_channels, layer.out_channels)
-    return torch.cat(parts)
+    none = next(layer.parameters()).new_zeros(0, layer.in_channels, layer.out_channels)
+    return torch.cat([none, *parts])
 
 
 def _representatives(labels: np.ndarray, count: int) -> tuple[Tensor, Tensor]:
@@ -57,9 +58,11 @@ def _representatives(labels: np.ndarray, count: int) -> tuple[Tensor, Tensor]:
 
 def bias_coefficients(layer: Linear) -> dict[str, Tensor] | None:
     """For every output the coefficients ``(bias dimension, 1, c_out)`` of its equivariant biases."""
-    vector = layer.bias_vector()
-    if vector is None:
+    if layer.bias is None:
         return None
+    vector = layer.bias_vector()
+    if vector is None:  # every bias vanishes
+        vector = layer.bias.reshape(-1)
     constant = EquivariantMaps(Space(layer.outputs.neurons, {"constant": ""}), layer.outputs)
     columns = vector.view(-1, 1, layer.out_channels)
     starts = {
@@ -74,5 +77,5 @@ def bias_coefficients(layer: Linear) -> dict[str, Tensor] | None:
         for placed in constant.between(s, "constant").diagrams:
             f_out, _ = _representatives(placed.diagram.labels, placed.count)
             parts.append(columns[starts[s, placed.output_block, placed.diagram.output.pattern] + f_out])
-        found[s] = torch.cat(parts)
+        found[s] = torch.cat([columns[:0], *parts])
     return found

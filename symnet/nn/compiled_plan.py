@@ -15,7 +15,7 @@ from symnet.plan import LayerPlan
 from symnet.plan.adjoint import adjoint, dropped_sizes
 from symnet.plan.steps import Row, Slot, Statistic
 from symnet.plan.views import sym_positions
-from symnet.sharing.dims import BlockDims
+from symnet.sharing.dims import BlockDims, dims_of
 from symnet.sharing.patterns import Pattern
 
 # Arrays are (batch, *axes, features); axes of a statistic lie in the order of their first dim in the block.
@@ -104,7 +104,11 @@ class CompiledPlan:
         )
         self.outputs = tuple(
             CompiledTensor(
-                tensor, tuple(self._block(plan.slots[tensor.name, number]) for number in range(len(tensor.blocks)))
+                tensor,
+                tuple(
+                    self._block(plan.slots[tensor.name, number], dims_of(block, plan.outputs.neurons))
+                    for number, block in enumerate(tensor.blocks)
+                ),
             )
             for tensor in plan.outputs.values()
         )
@@ -129,8 +133,7 @@ class CompiledPlan:
         """For every table, how many entries each row averages and each column is broadcast to."""
         return tuple(dropped_sizes(self.plan, table) for table in self.plan.tables)
 
-    def _block(self, slots: Sequence[tuple[int, Slot]]) -> CompiledBlock:
-        dims = slots[0][1].dims
+    def _block(self, slots: Sequence[tuple[int, Slot]], dims: BlockDims) -> CompiledBlock:
         direct = [(table, slot) for table, slot in slots if self.tables[table].is_direct]
         small = [(table, slot) for table, slot in slots if not self.tables[table].is_direct]
         small.sort(key=lambda entry: (not entry[1].pattern.is_finest, _extent(entry[1]), len(entry[1].order)))
@@ -205,5 +208,3 @@ def _slot(table: int, slot: Slot) -> CompiledSlot:
     return CompiledSlot(
         table, slot.start, slot.dims.folded_size, None if full == tuple(range(len(full))) else full, missing, diagonals
     )
-
-

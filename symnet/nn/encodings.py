@@ -60,7 +60,9 @@ class PositionalEncoding(nn.Module):
         for t, tensor in enumerate(self.inputs.values()):
             for s, name in enumerate(self.sets):
                 for k, positions in enumerate(positions_along(tensor, name)):
-                    self.register_buffer(f"_positions{t}.{s}.{k}".replace(".", "_"), torch.from_numpy(positions), persistent=False)
+                    self.register_buffer(
+                        f"_positions{t}.{s}.{k}".replace(".", "_"), torch.from_numpy(positions), persistent=False
+                    )
 
     def forward(self, x: Mapping[str, Tensor]) -> Features:
         check_features(x, self.inputs, "PositionalEncoding got")

@@ -156,7 +156,12 @@ def _broadcast_sum(
 
 
 def _add_products(
-    plan: CompiledPlan, slot: CompiledSlot, value: Tensor, rows: list[tuple[int, Tensor]], matrix: Tensor, in_place: bool
+    plan: CompiledPlan,
+    slot: CompiledSlot,
+    value: Tensor,
+    rows: list[tuple[int, Tensor]],
+    matrix: Tensor,
+    in_place: bool,
 ) -> Tensor:
     """A block's value and the products of a direct table: large rows, multiplied where they lie."""
     table = plan.tables[slot.table]
@@ -202,7 +207,11 @@ class PlanFunction(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
         plan, count = ctx.plan, ctx.count
         saved = ctx.saved_tensors
-        tensors, matrices, kept = saved[:count], saved[count : count + len(plan.tables)], saved[count + len(plan.tables) :]
+        tensors, matrices, kept = (
+            saved[:count],
+            saved[count : count + len(plan.tables)],
+            saved[count + len(plan.tables) :],
+        )
         needs_tensors = any(ctx.needs_input_grad[2 : 2 + count])
         needs_matrices = any(ctx.needs_input_grad[2 + count :])
         differentiable = torch.is_grad_enabled()  # a backward that is itself differentiated

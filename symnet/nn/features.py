@@ -60,7 +60,9 @@ def _check_state(state: Mapping[str, Tensor], graph: NeuronGraph, which: str) ->
         if name not in state:
             problems.append(f"'{name}' {shape} is missing")
         elif tuple(state[name].shape) != shape:
-            problems.append(f"'{name}' has axes '{graph.tensors[name]}' of sizes {shape}, but is {tuple(state[name].shape)}")
+            problems.append(
+                f"'{name}' has axes '{graph.tensors[name]}' of sizes {shape}, but is {tuple(state[name].shape)}"
+            )
     for name, tensor in state.items():
         known = name in graph.shapes or name in graph.aliases
         if not known and isinstance(tensor, Tensor) and tensor.is_floating_point():
@@ -88,7 +90,9 @@ def check_features(batch: Mapping[str, Tensor], space: Space, who: str, channels
             continue
         shape = tuple(batch[name].shape)
         if len(shape) != len(tensor.shape) + 2 or shape[1:-1] != tensor.shape:
-            problems.append(f"'{name}' must be (batch, {', '.join(map(str, (*tensor.shape, 'channels')))}), but is {shape}")
+            problems.append(
+                f"'{name}' must be (batch, {', '.join(map(str, (*tensor.shape, 'channels')))}), but is {shape}"
+            )
             continue
         if channels is not None and shape[-1] != channels:
             problems.append(f"'{name}' has {shape[-1]} channels instead of {channels}")
@@ -96,4 +100,6 @@ def check_features(batch: Mapping[str, Tensor], space: Space, who: str, channels
             problems.append(f"'{name}' has a batch of {shape[0]}, others of {size}")
         size = shape[0] if size is None else size
     if problems:
-        raise ShapeError(f"{who} features that do not fit the space of {len(space)} tensors: {'; '.join(problems[:8])}.")
+        raise ShapeError(
+            f"{who} features that do not fit the space of {len(space)} tensors: {'; '.join(problems[:8])}."
+        )

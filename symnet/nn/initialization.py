@@ -62,14 +62,15 @@ def _stored_shape(table: Table, in_channels: int, out_channels: int) -> tuple[in
 def _share(pattern: Pattern, kept: tuple[int, ...]) -> float:
     """Variance of the centred component that keeps these parts, for independent entries of variance 1.
 
-    A part that a kept child hangs on is not centred: the child's mean already is the parent's component.
+    A part that a kept child hangs on is not centred: the child's mean already is the parent's component. Nor is a
+    part whose sign shows (no map keeps its mean) or that has one neuron (which is its own mean).
     """
     inner = {parent for number in kept for _, parent in pattern.parts[number].parents}
     share = 1.0
     for number, part in enumerate(pattern.parts):
         if number not in kept:
             share /= part.size
-        elif number not in inner:
+        elif number not in inner and not part.is_odd and part.size > 1:
             share *= 1 - 1 / part.size
     return share
 
@@ -106,8 +107,13 @@ def _row_shares(plan: LayerPlan) -> list[np.ndarray]:
         np.concatenate(
             [
                 np.zeros(0),
-                *(np.full(statistic.folded_size, _statistic_shares(statistic.dims)[statistic.pattern, frozenset(statistic.kept)])
-                for statistic in (plan.statistics[row.statistic] for row in table.rows))
+                *(
+                    np.full(
+                        statistic.folded_size,
+                        _statistic_shares(statistic.dims)[statistic.pattern, frozenset(statistic.kept)],
+                    )
+                    for statistic in (plan.statistics[row.statistic] for row in table.rows)
+                ),
             ]
         )
         for table in plan.tables
@@ -130,7 +136,9 @@ def _statistic_shares(dims: BlockDims) -> Shares:
 
 # ---- from centred diagrams to diagrams ----------------------------------------------------------------------------------
 def _from_centred(plan: LayerPlan, drawn: list[Tensor]) -> list[Tensor]:
-    rows = {(t, _row_key(plan, row, _parts(plan, row))): row for t, table in enumerate(plan.tables) for row in table.rows}
+    rows = {
+        (t, _row_key(plan, row, _parts(plan, row))): row for t, table in enumerate(plan.tables) for row in table.rows
+    }
     slots = {
         (slot.tensor, slot.block, slot.pattern, frozenset(slot.order)): (t, slot)
         for t, table in enumerate(plan.tables)
@@ -192,12 +200,16 @@ def _accumulate(
     from_table, to_table = plan.tables[source[0]], plan.tables[target[0]]
     if from_table.index is None and to_table.index is None:
         values = source[1][from_rows][:, :, from_columns].permute(0, 2, 1, 3)
-        target[1].permute(0, 2, 1, 3).index_put_((to_rows[:, None], to_columns[None, :]), sign * values, accumulate=True)
+        target[1].permute(0, 2, 1, 3).index_put_(
+            (to_rows[:, None], to_columns[None, :]), sign * values, accumulate=True
+        )
         return
     ours = _numbers(from_table)[from_rows[:, None], from_columns[None, :]]
     theirs = _numbers(to_table)[to_rows[:, None], to_columns[None, :]]
     pairs = torch.stack([ours, theirs], dim=-1)[(ours >= 0) & (theirs >= 0)].unique(dim=0)
-    _flat(to_table, target[1]).index_add_(0, pairs[:, 1], sign * _flat(from_table, source[1]).index_select(0, pairs[:, 0]))
+    _flat(to_table, target[1]).index_add_(
+        0, pairs[:, 1], sign * _flat(from_table, source[1]).index_select(0, pairs[:, 0])
+    )
 
 
 def _ranges(starts: list[tuple[int, int, int]]) -> tuple[Tensor, Tensor]:

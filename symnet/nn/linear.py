@@ -84,7 +84,9 @@ class Linear(nn.Module):
         self.tables = nn.ParameterDict()
         for table, name in zip(self.plan.tables, self._names, strict=True):
             if table.parameters:
-                self.tables[name] = nn.Parameter(torch.empty(_shape(table, in_channels, out_channels), device=device, dtype=dtype))
+                self.tables[name] = nn.Parameter(
+                    torch.empty(_shape(table, in_channels, out_channels), device=device, dtype=dtype)
+                )
         count = self.plan.bias_dimension
         self.bias = nn.Parameter(torch.empty(count, out_channels, device=device, dtype=dtype)) if bias else None
         self.reset_parameters()
@@ -133,8 +135,14 @@ class Linear(nn.Module):
                 found.append(self.tables[name].view(shape) if table.parameters else self._like().new_zeros(shape))
                 continue
             index = self._index(number, "index", table.index)
-            like = self.tables[name] if name in self.tables else self._like().new_zeros(0, self.in_channels, self.out_channels)
-            padded = torch.cat([like, like.new_zeros(1, *like.shape[1:])])  # -1, no parameter, reads the zero at the end
+            like = (
+                self.tables[name]
+                if name in self.tables
+                else self._like().new_zeros(0, self.in_channels, self.out_channels)
+            )
+            padded = torch.cat(
+                [like, like.new_zeros(1, *like.shape[1:])]
+            )  # -1, no parameter, reads the zero at the end
             found.append(padded[index].permute(0, 2, 1, 3).reshape(shape))
         return found
 
@@ -152,11 +160,14 @@ class Linear(nn.Module):
                 padded = torch.cat([own, own.new_zeros(1, self.out_channels)])
                 own = padded[self._index(number, "bias", table.bias_index)]
             parts.append(own)
-        return torch.cat(parts).reshape(-1)
+        return torch.cat(parts).reshape(-1) if parts else None
 
     def forward(self, x: Mapping[str, Tensor]) -> Features:
         check_features(x, self.inputs, "Linear got", self.in_channels)
         tensors = [x[name] for name in self.inputs]
+        if not self.plan.tables:  # nothing is equivariant but zero
+            batch = tensors[0].shape[0]
+            return {name: tensors[0].new_zeros(batch, *t.shape, self.out_channels) for name, t in self.outputs.items()}
         outputs = apply_plan(self._compiled, tensors, self.matrices(), self.bias_vector())
         return dict(zip(self.outputs, outputs, strict=True))
 

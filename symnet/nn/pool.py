@@ -41,11 +41,16 @@ class Pool(nn.Module):
     def forward(self, x: Mapping[str, Tensor]) -> Tensor:
         check_features(x, self.inputs, "Pool got")
         plan = _plan(self.inputs)
+        if not self.dimension:
+            some = next(iter(x.values()))
+            return some.new_zeros(some.shape[0], 0)
         ((_, rows),) = gather(plan, [x[name] for name in self.inputs])[0]
         (table,) = plan.plan.tables
         values = rows.view(rows.shape[0], table.height, rows.shape[1] // table.height)
         if table.index is not None:  # entries tied by a group other than Sym: their mean is the invariant
-            values = torch.einsum("kh,bhc->bkc", _averaging(torch.tensor(table.index[:, 0]), table.parameters).to(values), values)
+            values = torch.einsum(
+                "kh,bhc->bkc", _averaging(torch.tensor(table.index[:, 0]), table.parameters).to(values), values
+            )
         return values.flatten(1)
 
     def extra_repr(self) -> str:

@@ -80,7 +80,9 @@ class DenseLinear(nn.Module):
 
 def _dense(weights: Tensor, labels: Tensor, change: Tensor) -> Tensor:
     by_orbit = torch.einsum("po,pcd->ocd", change.to(weights), weights)
-    return by_orbit[labels.to(weights.device)]
+    # The label -1 of entries that must vanish reads the zero at the end.
+    padded = torch.cat([by_orbit, by_orbit.new_zeros(1, *by_orbit.shape[1:])])
+    return padded[labels.to(weights.device)]
 
 
 def _labels_and_change(pattern: SharingPattern) -> tuple[Tensor, Tensor]:
@@ -89,7 +91,8 @@ def _labels_and_change(pattern: SharingPattern) -> tuple[Tensor, Tensor]:
     Every diagram is evaluated at one index pair of every orbit: being equivariant, it is constant on orbits.
     """
     labels = pattern.labels()
-    _, first = np.unique(labels, return_index=True)
+    orbits_found, first = np.unique(labels, return_index=True)
+    first = first[orbits_found >= 0]
     rows, columns = np.divmod(first, max(labels.shape[1], 1))
     change = np.zeros((pattern.dimension, pattern.dimension))
     for placed in pattern.diagrams:

@@ -70,7 +70,11 @@ class Dropout(nn.Module):
         found = {}
         for name, tensor in x.items():
             shape = (tensor.shape[0], *[1] * (tensor.dim() - 2), tensor.shape[-1])
-            found[name] = tensor * torch.empty(shape, device=tensor.device, dtype=tensor.dtype).bernoulli_(1 - self.p) / (1 - self.p)
+            found[name] = (
+                tensor
+                * torch.empty(shape, device=tensor.device, dtype=tensor.dtype).bernoulli_(1 - self.p)
+                / (1 - self.p)
+            )
         return found
 
     def extra_repr(self) -> str:

@@ -40,7 +40,9 @@ Key = tuple[str, int, Pattern, frozenset[int]]
 
 def _statistics_of_slots(plan: LayerPlan) -> tuple[dict[Key, int], list[Statistic]]:
     slots = {
-        (slot.tensor, slot.block, slot.pattern, frozenset(slot.order)): slot for table in plan.tables for slot in table.slots
+        (slot.tensor, slot.block, slot.pattern, frozenset(slot.order)): slot
+        for table in plan.tables
+        for slot in table.slots
     }
     numbers: dict[Key, int] = {}
     alike: dict[object, list[tuple[frozenset[int], int]]] = {}

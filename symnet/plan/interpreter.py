@@ -10,7 +10,7 @@ import numpy as np
 from symnet.plan.layer_plan import LayerPlan
 from symnet.plan.steps import Row, Slot
 from symnet.plan.views import assemble, read_block, restore_block, sym_positions
-from symnet.sharing.dims import BlockDims
+from symnet.sharing.dims import BlockDims, dims_of
 from symnet.sharing.patterns import Pattern
 
 
@@ -54,10 +54,10 @@ def run_plan(
         arrays = []
         for number in range(len(tensor.blocks)):
             slots = plan.slots[name, number]
-            dims = slots[0][1].dims
-            channels = mixed[slots[0][0]].shape[-1] // plan.tables[slots[0][0]].width
+            dims = dims_of(tensor.blocks[number], plan.outputs.neurons)
+            channels = mixed[0].shape[-1] // plan.tables[0].width
             sizes = [dims.dims[k].size for k in dims.sym]
-            value = np.zeros((batch, *sizes, dims.folded_size * channels), dtype=mixed[slots[0][0]].dtype)
+            value = np.zeros((batch, *sizes, dims.folded_size * channels), dtype=mixed[0].dtype)
             for where, slot in slots:
                 columns = mixed[where][..., slot.start * channels : (slot.start + dims.folded_size) * channels]
                 add_slot(value, columns, slot)

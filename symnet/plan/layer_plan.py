@@ -109,7 +109,9 @@ def describe(plan: LayerPlan, in_channels: int = 1, out_channels: int = 1, most:
         reach = ", ".join(dict.fromkeys(slot.tensor for slot in table.slots))
         axes = f"[{table.name}]" if table.sizes else "[global]"
         shape = "x".join(map(str, table.sizes)) or "1"
-        lines.append(f"     {axes:<{width + 2}}  {shape} positions, {table.height} -> {table.width}{tied}  into {_shorten(reach)}")
+        lines.append(
+            f"     {axes:<{width + 2}}  {shape} positions, {table.height} -> {table.width}{tied}  into {_shorten(reach)}"
+        )
     lines += [f"     ... and {len(plan.tables) - most} more tables"] * (len(plan.tables) > most)
     lines.append("3. outputs: every term broadcast over the axes it lacks, and added")
     names = list(plan.outputs)
@@ -119,7 +121,9 @@ def describe(plan: LayerPlan, in_channels: int = 1, out_channels: int = 1, most:
             for block in range(len(plan.outputs[name].blocks))
             for number, slot in plan.slots[name, block]
         ]
-        lines.append(f"     {name:<{width}}  [{print_axes(plan.outputs[name].axes)}] = {' + '.join(dict.fromkeys(words)) or '0'}")
+        lines.append(
+            f"     {name:<{width}}  [{print_axes(plan.outputs[name].axes)}] = {' + '.join(dict.fromkeys(words)) or '0'}"
+        )
     lines += [f"     ... and {len(names) - most} more tensors"] * (len(names) > most)
     return "\n".join(lines)
 
@@ -143,5 +147,3 @@ def slot_in_words(slot: Slot, table: Table) -> str:
 
 def _shorten(text: str, most: int = 70) -> str:
     return text if len(text) <= most else text[: most - 4].rsplit(", ", 1)[0] + ", ..."
-
-

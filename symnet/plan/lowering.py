@@ -43,7 +43,7 @@ def lower(maps: EquivariantMaps) -> LayerPlan:
     sources, targets = _places(maps.inputs), _places(maps.outputs)
     reachable = {term.signature for _, _, dims in targets for term in terms(dims)}
     statistics: list[Statistic] = []
-    rows: dict[Signature, list[tuple[int, Term, Place]]] = {}
+    rows: dict[Signature, list[tuple[int, Term, Place]]] = {(): []}  # biases are there even if no input has a mean
     for place in sources:
         wanted = [term for term in all_orderings(place[2]) if term.signature in reachable]
         number = _add_statistics(place, wanted, statistics)
@@ -128,7 +128,8 @@ def _doubtful_blocks(sources: list[Place], targets: list[Place]) -> set[BlockDim
     return {
         dims
         for dims in blocks
-        if not dims.is_plain or any(most[dims.dims[k].symbol] + counts[dims][dims.dims[k].symbol] > dims.dims[k].size for k in dims.sym)
+        if not dims.is_plain
+        or any(most[dims.dims[k].symbol] + counts[dims][dims.dims[k].symbol] > dims.dims[k].size for k in dims.sym)
     }
 
 
@@ -204,9 +205,7 @@ def _bias_index(slots: list[Slot], width: int) -> np.ndarray | None:
     return index
 
 
-def _too_large(
-    signature: Signature, height: int, width: int, given: Given, wanted: Wanted
-) -> str:
+def _too_large(signature: Signature, height: int, width: int, given: Given, wanted: Wanted) -> str:
     theirs = max(given, key=lambda entry: entry[2][2].folded_size)[2]
     ours = max(wanted, key=lambda entry: entry[1][2].folded_size)[1]
     axes = " ".join(symbol for symbol, _ in signature) or "none"

@@ -17,7 +17,9 @@ from symnet.sharing.patterns import Pattern
 Array = Any
 
 
-def read_block(array: Array, block: Block, dims: BlockDims, permute: Callable[[Array, tuple[int, ...]], Array]) -> Array:
+def read_block(
+    array: Array, block: Block, dims: BlockDims, permute: Callable[[Array, tuple[int, ...]], Array]
+) -> Array:
     """A block of ``(batch, *axes, channels)`` as ``(batch, *sym dims, F * channels)``."""
     array = apply_views(array, block.views, offset=1)
     order = (*dims.sym, *dims.folded)
@@ -39,12 +41,16 @@ def restore_block(array: Array, dims: BlockDims, permute: Callable[[Array, tuple
     return array
 
 
-def assemble(blocks: Sequence[Block], arrays: Sequence[Array], concatenate: Callable[[list[Array], int], Array]) -> Array:
+def assemble(
+    blocks: Sequence[Block], arrays: Sequence[Array], concatenate: Callable[[list[Array], int], Array]
+) -> Array:
     """A tensor from the arrays of its blocks, each ``(batch, *block dims, channels)``: the views undone, last first."""
     return _assemble([(block.views, array) for block, array in zip(blocks, arrays, strict=True)], concatenate)
 
 
-def _assemble(parts: list[tuple[tuple[Split | Range, ...], Array]], concatenate: Callable[[list[Array], int], Array]) -> Array:
+def _assemble(
+    parts: list[tuple[tuple[Split | Range, ...], Array]], concatenate: Callable[[list[Array], int], Array]
+) -> Array:
     if len(parts) == 1 and not parts[0][0]:
         return parts[0][1]
     step = parts[0][0][0]

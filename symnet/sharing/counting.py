@@ -16,9 +16,9 @@ from fractions import Fraction
 from functools import lru_cache
 
 from symnet.errors import TooLargeError
-from symnet.groups import Fixed, PermutationGroup
+from symnet.groups import Fixed, PermutationGroup, is_signed
 from symnet.sharing.dims import BlockDims, topological
-from symnet.sharing.set_partitions import bell, classes, refinements, stirling
+from symnet.sharing.set_partitions import bell, classes, even_stirling, refinements, stirling
 from symnet.sharing.tuple_orbits import distinct_tuple_orbits, mean_fixed_tuples
 
 PATTERN_LIMIT = 200_000  # equality patterns walked through for one pair of blocks
@@ -95,6 +95,8 @@ def _count(described: tuple[_Symbol, ...], weight: Weight) -> int | Fraction:
             return here * walk(position + 1, block_of) if here else 0
         total: int | Fraction = 0
         for chosen in refinements(copies, group.degree):
+            if is_signed(group) and any(len(block) % 2 for blocks in chosen for block in blocks):
+                continue  # the orbit meets its own negative
             here = math.prod(weight(group, len(blocks)) for blocks in chosen)
             if here:
                 named = {place: (position, block[0]) for blocks in chosen for block in blocks for place in block}
@@ -106,5 +108,9 @@ def _count(described: tuple[_Symbol, ...], weight: Weight) -> int | Fraction:
 
 @lru_cache(maxsize=65536)
 def _moment(group: PermutationGroup, k: int, weight: Weight) -> int | Fraction:
-    """Orbits on all k-tuples: equality patterns into b blocks, times the orbits on b different points."""
-    return sum(stirling(k, blocks) * weight(group, blocks) for blocks in range(min(k, group.degree) + 1))
+    """Orbits on all k-tuples: equality patterns into b blocks, times the orbits on b different points.
+
+    With signs an odd number of equal neurons changes sign with them: such an orbit is its own negative, and vanishes.
+    """
+    patterns = even_stirling if is_signed(group) else stirling
+    return sum(patterns(k, blocks) * weight(group, blocks) for blocks in range(min(k, group.degree) + 1))

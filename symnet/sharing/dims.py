@@ -1,6 +1,6 @@
 """Dims: the dimensions of a block as the solver sees them, with everything trivial taken away.
 
-Three kinds are left. ``sym``: neurons under all permutations, solved in closed form. ``fixed``: neurons that
+Three kinds are left. ``sym``: neurons under all permutations (with signs or without), solved in closed form. ``fixed``: neurons that
 may be told apart, which are channels. ``generic``: any other group, solved by its generators.
 """
 
@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from symnet.graph.blocks import Block
 from symnet.graph.neuron_sets import NeuronSet
-from symnet.groups import PermutationGroup, Symmetric, is_trivial
+from symnet.groups import PermutationGroup, SignedSymmetric, Symmetric, is_signed, is_trivial
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,33 +33,35 @@ class Dim:
     def kind(self) -> str:
         if self.group is None:
             return "fixed"
-        return "sym" if isinstance(self.group, Symmetric) else "generic"
+        return "sym" if isinstance(self.group, Symmetric | SignedSymmetric) else "generic"
+
+    @property
+    def signed(self) -> bool:
+        return is_signed(self.group)
 
 
 @dataclass(frozen=True)
 class BlockDims:
-    """The dims of one block, split into those kept as axes (``sym``) and those folded into channels."""
+    """The dims of one block, split into those kept as axes (``sym``) and those folded into channels.
+
+    Worked out once, when made: ``torch.compile`` cannot look into a cached property.
+    """
 
     dims: tuple[Dim, ...]
+    sym: tuple[int, ...] = field(init=False, repr=False, compare=False)
+    folded: tuple[int, ...] = field(init=False, repr=False, compare=False)
+    folded_size: int = field(init=False, repr=False, compare=False)  # positions of the folded dims together
 
-    @cached_property
-    def sym(self) -> tuple[int, ...]:
-        return tuple(k for k, dim in enumerate(self.dims) if dim.kind == "sym")
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sym", tuple(k for k, dim in enumerate(self.dims) if dim.kind == "sym"))
+        object.__setattr__(self, "folded", tuple(k for k, dim in enumerate(self.dims) if dim.kind != "sym"))
+        object.__setattr__(self, "folded_size", math.prod(self.dims[k].size for k in self.folded))
 
-    @cached_property
-    def folded(self) -> tuple[int, ...]:
-        return tuple(k for k, dim in enumerate(self.dims) if dim.kind != "sym")
-
-    @cached_property
+    @property
     def shape(self) -> tuple[int, ...]:
         return tuple(dim.size for dim in self.dims)
 
-    @cached_property
-    def folded_size(self) -> int:
-        """Number of positions of the folded dims together."""
-        return math.prod(self.dims[k].size for k in self.folded)
-
-    @cached_property
+    @property
     def size(self) -> int:
         return math.prod(self.shape)
 
@@ -74,7 +76,8 @@ class BlockDims:
         """Both blocks side by side, the other's parents renumbered."""
         shift = len(self.dims)
         moved = tuple(
-            Dim(dim.symbol, dim.size, dim.group, tuple((name, k + shift) for name, k in dim.parents)) for dim in other.dims
+            Dim(dim.symbol, dim.size, dim.group, tuple((name, k + shift) for name, k in dim.parents))
+            for dim in other.dims
         )
         return BlockDims(self.dims + moved)
 

@@ -60,7 +60,9 @@ class EquivariantMaps:
     @cached_property
     def bias_dimension(self) -> int:
         """Number of equivariant biases of the outputs: maps from a scalar."""
-        return sum(count_orbits(dims_of(block, self.outputs.neurons)) for t in self.outputs.values() for block in t.blocks)
+        return sum(
+            count_orbits(dims_of(block, self.outputs.neurons)) for t in self.outputs.values() for block in t.blocks
+        )
 
     def _total(self, count: Callable[[BlockDims], int]) -> int:
         if self.interactions == "adjacent":
@@ -96,7 +98,9 @@ class EquivariantMaps:
         """The maps into one output tensor from one input tensor."""
         for name, space, kind in ((output, self.outputs, "output"), (input, self.inputs, "input")):
             if name not in space:
-                raise GraphError(f"There is no {kind} '{name}'; the {kind}s are {', '.join(space)}. Call between(output, input).")
+                raise GraphError(
+                    f"There is no {kind} '{name}'; the {kind}s are {', '.join(space)}. Call between(output, input)."
+                )
         if not self.are_coupled(output, input):
             raise GraphError(
                 f"'{output}' and '{input}' share no neuron set, and interactions='adjacent' leaves the maps between them out."

@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from symnet.errors import TooLargeError
+from symnet.groups import is_signed
 from symnet.sharing.dims import BlockDims, topological
 from symnet.sharing.set_partitions import bell, classes, refinements
 
 DIAGRAM_LIMIT = 100_000  # diagrams listed for one pair of blocks
 
-# Of every kept part its symbol, and for every sym ancestor the position of the part that it hangs on.
+# Of every kept part its symbol (marked if its sign shows), and for every sym ancestor the position of the part that it hangs on.
 Signature = tuple[tuple[str, tuple[tuple[str, int], ...]], ...]
 
 
@@ -31,6 +32,12 @@ class Part:
     size: int
     dims: tuple[int, ...]
     parents: tuple[tuple[str, int], ...]  # sym ancestor -> position among the pattern's parts
+    signed: bool = False
+
+    @property
+    def is_odd(self) -> bool:
+        """Whether a sign of the neuron changes the sign of what the part indexes."""
+        return self.signed and len(self.dims) % 2 == 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +104,8 @@ def _patterns(dims: BlockDims) -> tuple[Pattern, ...]:
             for chosen in refinements(classes(places, hangs), most):
                 new = [part for copy in chosen for part in copy]
                 by_dim = dict(zip(places, hangs, strict=True))
-                longer.append(parts + tuple(Part(name, group.degree, part, by_dim[part[0]]) for part in new))
+                signed = is_signed(group)
+                longer.append(parts + tuple(Part(name, group.degree, part, by_dim[part[0]], signed) for part in new))
         found = longer
     result = [Pattern(parts) for parts in found]
     return tuple(sorted(result, key=lambda pattern: -len(pattern.parts)))
@@ -128,6 +136,8 @@ def _closed_sets(pattern: Pattern) -> Iterator[tuple[int, ...]]:
     count = len(pattern.parts)
     for size in range(count, -1, -1):
         for kept in itertools.combinations(range(count), size):
+            if any(part.is_odd for k, part in enumerate(pattern.parts) if k not in kept):
+                continue  # a mean over neurons of either sign is zero
             if all(parent in kept for k in kept for _, parent in pattern.parts[k].parents):
                 yield kept
 
@@ -152,8 +162,14 @@ def orderings(pattern: Pattern, kept: tuple[int, ...]) -> Iterator[Term]:
         yield Term(pattern, order, best)
 
 
+def _kind(part: Part) -> str:
+    """The symbol, and whether signs show: an odd part can only be joined with an odd one."""
+    return f"{part.symbol} (sign)" if part.is_odd else part.symbol
+
+
 def _signature(pattern: Pattern, order: tuple[int, ...]) -> Signature:
     position = {k: number for number, k in enumerate(order)}
     return tuple(
-        (pattern.parts[k].symbol, tuple((name, position[parent]) for name, parent in pattern.parts[k].parents)) for k in order
+        (_kind(pattern.parts[k]), tuple((name, position[parent]) for name, parent in pattern.parts[k].parents))
+        for k in order
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Iterator, Sequence
 from functools import cache, lru_cache
 
@@ -19,6 +20,19 @@ def stirling(k: int, blocks: int) -> int:
     if k == 0 or blocks == 0:
         return int(k == blocks)
     return blocks * stirling(k - 1, blocks) + stirling(k - 1, blocks - 1)
+
+
+@cache
+def even_stirling(k: int, blocks: int) -> int:
+    """Number of partitions of ``k`` things into exactly ``blocks`` blocks of even size.
+
+    Example:
+        >>> even_stirling(4, 2), even_stirling(4, 1), even_stirling(3, 1)
+        (3, 1, 0)
+    """
+    if k == 0 or blocks == 0:
+        return int(k == blocks)
+    return sum(math.comb(k - 1, size - 1) * even_stirling(k - size, blocks - 1) for size in range(2, k + 1, 2))
 
 
 def bell(k: int, most: int | None = None) -> int:

@@ -12,6 +12,7 @@ from symnet.errors import TooLargeError
 from symnet.graph.action import apply_views
 from symnet.graph.neuron_sets import NeuronSet
 from symnet.graph.space import TensorSpace
+from symnet.groups import is_signed
 from symnet.sharing.counting import count_burnside, count_orbits
 from symnet.sharing.diagrams import Diagram, diagrams_between
 from symnet.sharing.dims import BlockDims, dims_of
@@ -74,6 +75,8 @@ class SharingPattern:
     def labels(self) -> np.ndarray:
         """The orbit of every index pair: int64 ``(output size, input size)``, orbits numbered 0 .. dimension - 1.
 
+        -1 marks entries that must vanish: orbits that meet their own negative, which only signed groups have.
+
         Raises:
             TooLargeError: the matrix would not fit; says its size.
         """
@@ -93,8 +96,11 @@ class SharingPattern:
             block = np.where(diagram.is_exact(values), self._label_at(placed, values), -1)
             block = np.broadcast_to(block, diagram.joint.shape).reshape(len(rows[placed.output_block]), -1)
             where = np.ix_(rows[placed.output_block], columns[placed.input_block])
-            result[where] = np.where(block >= 0, block, result[where]) if result.size > block.size else np.maximum(result, block)
-        assert result.size == 0 or result.min() >= 0
+            result[where] = (
+                np.where(block >= 0, block, result[where]) if result.size > block.size else np.maximum(result, block)
+            )
+        signed = any(is_signed(neuron_set.group) for neuron_set in self.neurons.values())
+        assert signed or result.size == 0 or result.min() >= 0
         return result
 
     def evaluate(self, placed: PlacedDiagram, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from symnet.errors import TooLargeError
-from symnet.groups import Cyclic, Dihedral, Fixed, PermutationGroup, Symmetric, elements
+from symnet.groups import Cyclic, Dihedral, Fixed, PermutationGroup, SignedSymmetric, Symmetric, elements
 from symnet.sharing.set_partitions import Partition, classes
 
 TUPLE_LIMIT = 2**28  # tuples labelled at once (8 bytes each)
@@ -67,7 +67,9 @@ def tuple_orbits(group: PermutationGroup, k: int) -> TupleOrbits:
     rank[order] = np.arange(order.size)
     labels = rank[flat].reshape((n,) * k)
     labels.flags.writeable = False
-    representatives = np.stack(np.unravel_index(first[order], (n,) * k), axis=-1) if k else np.zeros((1, 0), dtype=np.int64)
+    representatives = (
+        np.stack(np.unravel_index(first[order], (n,) * k), axis=-1) if k else np.zeros((1, 0), dtype=np.int64)
+    )
     return TupleOrbits(labels, representatives)
 
 
@@ -98,7 +100,7 @@ def _graph_components(n: int, k: int, generators: tuple[tuple[int, ...], ...]) -
         image: np.ndarray = np.zeros((1,) * k, dtype=dtype)
         moved = np.asarray(generator, dtype=dtype)
         for values in grid:
-            image = image * dtype(n) + moved[values]
+            image = np.add(image * dtype(n), moved[values])
         images.append(np.broadcast_to(image, (n,) * k).reshape(-1))
     labels = np.arange(size, dtype=dtype)
     while True:
@@ -175,7 +177,7 @@ def _inverse_transversal(n: int, representative: int, generators: list[np.ndarra
 def distinct_tuple_orbits(group: PermutationGroup, blocks: int) -> int:
     """Number of orbits on tuples of ``blocks`` different points: how often an equality pattern occurs."""
     n = group.degree
-    if isinstance(group, Symmetric):
+    if isinstance(group, Symmetric | SignedSymmetric):
         return int(blocks <= n)
     if not group.generators:
         return math.perm(n, blocks)
@@ -197,8 +199,10 @@ def mean_fixed_tuples(group: PermutationGroup, blocks: int) -> Fraction:
     """
     n = group.degree
     match group:
-        case Symmetric():
-            if n > 400:  # P(f) converges to Poisson(1); the sum over all f is exact but slow, and equals 1 for blocks <= n
+        case Symmetric() | SignedSymmetric():  # signs cancel where they are counted at all
+            if (
+                n > 400
+            ):  # P(f) converges to Poisson(1); the sum over all f is exact but slow, and equals 1 for blocks <= n
                 return _rencontres_moment(min(n, 60 + blocks), blocks)
             return _rencontres_moment(n, blocks)
         case Fixed():
@@ -223,5 +227,3 @@ def _rencontres_moment(n: int, blocks: int) -> Fraction:
         derangements.append((m - 1) * (derangements[-1] + derangements[-2]))
     total = sum(math.comb(n, f) * derangements[n - f] * math.perm(f, blocks) for f in range(n + 1))
     return Fraction(total, math.factorial(n))
-
-

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import assert_never
 
 import numpy as np
 
@@ -12,7 +11,7 @@ from symnet.errors import GraphError, TooLargeError
 from symnet.graph.neuron_graph import NeuronGraph
 from symnet.graph.neuron_sets import NeuronSet
 from symnet.graph.space import Space
-from symnet.groups import Cyclic, Dihedral, Fixed, Generated, PermutationGroup, Symmetric
+from symnet.groups import Generated, PermutationGroup
 from symnet.sharing import EquivariantMaps
 
 SIZE_LIMIT = 400  # rows or columns; beyond this an entry is smaller than a dot of print
@@ -31,7 +30,9 @@ class TyingPattern:
                [1, 1, 0, 3, 3, 2]])
     """
 
-    labels: np.ndarray  # int64 (output entries, input entries), 0 .. dimension - 1
+    labels: (
+        np.ndarray
+    )  # int64 (output entries, input entries), 0 .. dimension - 1; -1 where a signed group forces a zero
     rows: dict[str, range]  # output tensor -> its rows
     columns: dict[str, range]  # input tensor -> its columns
 
@@ -39,6 +40,11 @@ class TyingPattern:
     def dimension(self) -> int:
         """Number of orbits: of free parameters, of colours."""
         return int(self.labels.max(initial=-1)) + 1
+
+    def orbits_between(self, rows: range, columns: range) -> list[int]:
+        """Numbers of the orbits in one block."""
+        found = np.unique(self.labels[rows.start : rows.stop, columns.start : columns.stop])
+        return [int(label) for label in found if label >= 0]
 
 
 def _bands(space: Space) -> dict[str, range]:
@@ -67,7 +73,8 @@ def label_matrix(maps: EquivariantMaps) -> TyingPattern:
     for output, band in rows.items():
         for input, column in columns.items():
             pattern = maps.between(output, input)
-            labels[band.start : band.stop, column.start : column.stop] = pattern.labels() + start
+            found = pattern.labels()
+            labels[band.start : band.stop, column.start : column.stop] = np.where(found < 0, found, found + start)
             start += pattern.dimension
     return TyingPattern(labels, rows, columns)
 
@@ -93,10 +100,4 @@ def narrowed(graph: NeuronGraph, most: int) -> NeuronGraph:
 
 
 def _narrow_group(group: PermutationGroup, most: int) -> PermutationGroup:
-    match group:
-        case Symmetric(degree) | Fixed(degree) | Cyclic(degree) | Dihedral(degree):
-            return type(group)(min(degree, most))
-        case Generated():
-            return group
-        case _:
-            assert_never(group)
+    return group if isinstance(group, Generated) else type(group)(min(group.degree, most))

@@ -11,6 +11,7 @@ from symnet.show.colours import as_seen, distance, distinct_colours, text_colour
 from symnet.show.figures import LARGE, NORMAL, SMALL, new_figure
 from symnet.show.labels import TyingPattern, label_matrix
 
+_ZERO = np.ones((1, 3))  # last, where label -1 finds it: weights that a signed group forces to zero are left white
 _NUMBERED = 30  # up to so many rows and columns the orbits' numbers fit into the entries
 _CHARACTER = 0.078  # inches that a character of a tensor's name takes
 
@@ -36,7 +37,12 @@ def tying_matrix(maps: EquivariantMaps, *, title: str | None = None, numbers: bo
     figure = new_figure(*np.maximum(inches, 3.2))
     total = figure.get_size_inches()
     axes = figure.add_axes((left / total[0], 0.3 / total[1], width * entry / total[0], height * entry / total[1]))
-    axes.imshow(colours[pattern.labels], interpolation="nearest", aspect="equal", extent=(0, width, height, 0))
+    axes.imshow(
+        np.vstack([colours, _ZERO])[pattern.labels],
+        interpolation="nearest",
+        aspect="equal",
+        extent=(0, width, height, 0),
+    )
     if numbers if numbers is not None else max(height, width) <= _NUMBERED:
         _write_numbers(axes, pattern.labels, colours, entry)
     _draw_blocks(axes, pattern)
@@ -59,9 +65,9 @@ def colour_orbits(pattern: TyingPattern) -> np.ndarray:
     points = as_seen(palette)
     free = np.ones(len(palette), dtype=bool)
     chosen = np.full(pattern.dimension, -1)
-    sizes = np.bincount(pattern.labels.reshape(-1), minlength=pattern.dimension)
+    sizes = np.bincount(pattern.labels[pattern.labels >= 0], minlength=pattern.dimension)
     blocks = [
-        sorted(np.unique(pattern.labels[rows.start : rows.stop, columns.start : columns.stop]), key=lambda k: -sizes[k])
+        sorted(pattern.orbits_between(rows, columns), key=lambda k: -sizes[k])
         for rows in pattern.rows.values()
         for columns in pattern.columns.values()
     ]
@@ -84,6 +90,8 @@ def colour_orbits(pattern: TyingPattern) -> np.ndarray:
 def _write_numbers(axes: Axes, labels: np.ndarray, colours: np.ndarray, entry: float) -> None:
     size = min(SMALL, entry * 72 * 0.42)
     for (row, column), label in np.ndenumerate(labels):
+        if label < 0:
+            continue
         axes.text(
             column + 0.5,
             row + 0.52,

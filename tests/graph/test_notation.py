@@ -14,7 +14,10 @@ from tests.random_graphs import random_graph
 leaves = st.sampled_from(["c", "h1", "layer1.0.conv1", "in"]).map(Symbol) | st.integers(1, 99).map(Anonymous)
 axes = st.recursive(
     leaves,
-    lambda inner: st.lists(inner, min_size=1, max_size=3).map(product) | st.lists(inner, min_size=1, max_size=3).map(concatenation),
+    lambda inner: (
+        st.lists(inner, min_size=1, max_size=3).map(product)
+        | st.lists(inner, min_size=1, max_size=3).map(concatenation)
+    ),
     max_leaves=8,
 )
 

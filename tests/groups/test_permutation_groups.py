@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from symnet import Cyclic, Dihedral, Fixed, Generated, GroupError, Symmetric
 from symnet.groups import elements, is_trivial
 
-SMALL = [
-    kind(n) for kind in (Symmetric, Fixed, Cyclic, Dihedral) for n in range(1, 6)
-] + [Generated(5, [[1, 0, 2, 3, 4], [0, 1, 3, 4, 2]]), Generated(4, [[1, 2, 3, 0], [1, 0, 2, 3]]), Generated(3, [])]
+SMALL = [kind(n) for kind in (Symmetric, Fixed, Cyclic, Dihedral) for n in range(1, 6)] + [
+    Generated(5, [[1, 0, 2, 3, 4], [0, 1, 3, 4, 2]]),
+    Generated(4, [[1, 2, 3, 0], [1, 0, 2, 3]]),
+    Generated(3, []),
+]
 
 
 @pytest.mark.parametrize("group", SMALL, ids=repr)

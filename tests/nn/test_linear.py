@@ -19,7 +19,9 @@ from tests.random_graphs import random_graph
 from tests.tolerances import assert_close
 
 
-def layer_and_features(graph: sn.NeuronGraph, seed: int = 0, dtype: torch.dtype = torch.float64, batch: int = 2) -> tuple:
+def layer_and_features(
+    graph: sn.NeuronGraph, seed: int = 0, dtype: torch.dtype = torch.float64, batch: int = 2
+) -> tuple:
     torch.manual_seed(seed)
     layer = sn.nn.Linear(graph, 2, 3, dtype=dtype)
     for parameter in layer.parameters():
@@ -95,7 +97,9 @@ def test_both_routes_have_the_same_gradients(name) -> None:
     arguments = [*x.values(), *layer.parameters()]
     names = list(x)
     one = sum((v**3).sum() for v in layer(x).values())
-    other = sum((v**3).sum() for v in run(layer._compiled, [x[n] for n in names], layer.matrices(), layer.bias_vector()))
+    other = sum(
+        (v**3).sum() for v in run(layer._compiled, [x[n] for n in names], layer.matrices(), layer.bias_vector())
+    )
     for ours, theirs in zip(torch.autograd.grad(one, arguments), torch.autograd.grad(other, arguments), strict=True):
         assert torch.allclose(ours, theirs, rtol=1e-9, atol=1e-9)
 
@@ -128,7 +132,9 @@ def test_transforms_vmap_grad_and_functional_call(name) -> None:
         out = torch.func.functional_call(layer, values, ({n: v[None] for n, v in one.items()},))
         return sum((v**2).sum() for v in out.values())
 
-    per_sample = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0))(parameters, {n: v.detach() for n, v in x.items()})
+    per_sample = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0))(
+        parameters, {n: v.detach() for n, v in x.items()}
+    )
     whole = torch.autograd.grad(sum((v**2).sum() for v in layer(x).values()), list(layer.parameters()))
     assert_close({n: per_sample[n].sum(0) for n in parameters}, dict(zip(parameters, whole, strict=True)))
 
@@ -216,7 +222,9 @@ def test_initialisation_keeps_unit_variance_through_depth(widths, io_mode, kerne
         widths = tuple(min(n, 32) for n in widths)
     graph = mlp(*widths, io=io_mode)
     if kernel == 3:
-        tensors = {n: f"{axes} 3 3" if n.endswith("weight") and n != "0.weight" else axes for n, axes in graph.tensors.items()}
+        tensors = {
+            n: f"{axes} 3 3" if n.endswith("weight") and n != "0.weight" else axes for n, axes in graph.tensors.items()
+        }
         graph = sn.NeuronGraph(dict(graph.neurons), tensors)
     depth, draws = 8, 3
     squares = torch.zeros(depth)

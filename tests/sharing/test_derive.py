@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import symnet as sn
 from symnet.sharing.set_partitions import bell, set_partitions, stirling
 from symnet.sharing.tuple_orbits import tuple_orbits
-from tests.brute_force import orbits_of_pairs, same_partition
+from tests.brute_force import count_orbits, orbits_of_pairs, same_partition
 from tests.cases import GRAPHS, mlp
 from tests.random_graphs import random_graph
 
@@ -23,11 +23,11 @@ def hold_against_brute_force(graph: sn.NeuronGraph) -> None:
     for s in graph.weights:
         for t in graph.weights:
             expected = orbits_of_pairs(graph, graph.weights, s, graph.weights, t)
-            pattern, count = maps.between(s, t), len(np.unique(expected))
+            pattern, count = maps.between(s, t), count_orbits(expected)
             labels = pattern.labels()
             assert labels.dtype == np.int64 and labels.shape == (graph.weights[s].size, graph.weights[t].size)
             assert same_partition(labels, expected)
-            assert sorted(set(labels.reshape(-1).tolist())) == list(range(count))
+            assert sorted(set(labels.reshape(-1).tolist()) - {-1}) == list(range(count))
             assert pattern.dimension == pattern.dimension_by_burnside == count
             total += count
     assert maps.dimension == maps.dimension_by_burnside == total
@@ -114,15 +114,27 @@ def test_large_graphs_are_counted_quickly() -> None:
     neurons: dict = {"model": sn.Symmetric(768)}
     tensors = {}
     for k in range(66):
-        neurons |= {f"h{k}": sn.Symmetric(12), f"d{k}": sn.NeuronSet(sn.Symmetric(64), over=f"h{k}"), f"f{k}": sn.Symmetric(3072)}
+        neurons |= {
+            f"h{k}": sn.Symmetric(12),
+            f"d{k}": sn.NeuronSet(sn.Symmetric(64), over=f"h{k}"),
+            f"f{k}": sn.Symmetric(3072),
+        }
         tensors |= {f"{k}.{name}": f"(h{k} d{k}) model" for name in "qk"}
-        tensors |= {f"{k}.o": f"model (h{k} d{k})", f"{k}.up": f"f{k} model", f"{k}.down": f"model f{k}", f"{k}.norm": "model"}
+        tensors |= {
+            f"{k}.o": f"model (h{k} d{k})",
+            f"{k}.up": f"f{k} model",
+            f"{k}.down": f"model f{k}",
+            f"{k}.norm": "model",
+        }
     graph = sn.NeuronGraph(neurons, tensors)
     assert len(graph.weights) == 396
     start = time.perf_counter()
     assert sn.derive(graph).dimension > 396**2
     assert time.perf_counter() - start < 10  # the bar of 2 s is held by the benchmark; here only an explosion is caught
-    assert sn.derive(mlp(784, 512, 10, io="fixed")).dimension == sn.derive(mlp(784, 512, 10, io="fixed")).dimension_by_burnside
+    assert (
+        sn.derive(mlp(784, 512, 10, io="fixed")).dimension
+        == sn.derive(mlp(784, 512, 10, io="fixed")).dimension_by_burnside
+    )
 
 
 def test_counts_do_not_depend_on_width() -> None:

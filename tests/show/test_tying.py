@@ -105,6 +105,16 @@ def test_colours_of_neighbouring_orbits_differ_clearly() -> None:
             assert gaps[~np.eye(len(block), dtype=bool)].min(initial=100) > 20
 
 
+def test_weights_that_must_vanish_are_left_white() -> None:
+    """Signs of an odd activation: a bias of one sign cannot become a number without one."""
+    graph = sn.NeuronGraph({"h": sn.SignedSymmetric(3)}, {"bias": "h"})
+    maps = sn.derive(graph, outputs={"bias": "h", "z": ""})
+    figure = tying_matrix(maps)
+    labels = label_matrix(maps).labels
+    assert maps.dimension == 1 and (labels[3] == -1).all()
+    np.testing.assert_array_equal((pixels_of(figure) == 1).all(axis=-1), labels < 0)
+
+
 @pytest.mark.parametrize("format", ["png", "svg", "pdf"])
 def test_the_same_picture_has_the_same_bytes(format: str) -> None:
     maps = sn.derive(small_mlp())
