@@ -29,8 +29,7 @@ class FitRecipe:
 
     widths: tuple[int, ...] = (2, 16, 16, 1)
     omega: float = 5.0
-    first: float = 1.5  # first layer's weights start uniform in [-first, first] / fan_in
-    scale: float = 0.1  # later layers start at this share of the usual SIREN bound
+    scales: tuple[float, ...] = (1.5, 0.01, 0.5)  # of the random start, layer by layer; SIRENs usually have 1, 1, 1
     steps: int = 100
     learning_rate: float = 0.03
     weight_decay: float = 1.0  # AdamW's: each step shrinks weights by learning_rate * weight_decay
@@ -38,17 +37,22 @@ class FitRecipe:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "widths", tuple(self.widths))
+        object.__setattr__(self, "scales", tuple(self.scales))
         if len(self.widths) < 3 or min(self.widths) < 1 or self.widths[0] != 2 or self.widths[-1] != 1:
             raise SymnetError(
                 f"widths={self.widths}: an image's SIREN maps 2 coordinates to 1 grey value; give (2, ..., 1), all positive."
             )
-        for name in ("omega", "first", "scale", "steps", "learning_rate"):
+        if len(self.scales) != len(self.widths) - 1 or not min(self.scales) > 0:
+            raise SymnetError(
+                f"scales={self.scales}: widths {self.widths} have {len(self.widths) - 1} layers; give one positive scale for each."
+            )
+        for name in ("omega", "steps", "learning_rate"):
             if not getattr(self, name) > 0:
                 raise SymnetError(f"{name}={getattr(self, name)} of a fit must be positive.")
 
     def as_dict(self) -> dict[str, object]:
         """Plain values for a file's header."""
-        return asdict(self) | {"widths": list(self.widths)}
+        return asdict(self) | {"widths": list(self.widths), "scales": list(self.scales)}
 
 
 def fit_images(
@@ -69,9 +73,7 @@ def fit_images(
         on_step: called after each optimizer step, for a progress bar.
     """
     generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + seed)
-    start = initial_weights(
-        recipe.widths, len(images), omega=recipe.omega, first=recipe.first, scale=recipe.scale, generator=generator
-    )
+    start = initial_weights(recipe.widths, len(images), omega=recipe.omega, scales=recipe.scales, generator=generator)
     weights = {name: tensor.requires_grad_() for name, tensor in start.items()}
     optimizer = torch.optim.AdamW(
         weights.values(), lr=1.0, betas=(0.9, 0.95), weight_decay=recipe.weight_decay, fused=True

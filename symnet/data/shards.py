@@ -38,8 +38,9 @@ def write_shard(path: Path, weights: dict[str, Tensor], quality: Tensor, header:
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     arrays = {f"weights/{name}": tensor.numpy() for name, tensor in weights.items()}
+    arrays |= {"header": np.array(json.dumps(header)), "psnr": quality.numpy()}
     with scratch.open("wb") as file:
-        np.savez(file, header=np.array(json.dumps(header)), psnr=quality.numpy(), **arrays)
+        np.savez(file, allow_pickle=False, **arrays)
         file.flush()
         os.fsync(file.fileno())  # the rename must not reach the disk before the contents
     os.replace(scratch, path)
@@ -54,7 +55,8 @@ def read_shard(
         BrokenShardError: unreadable, fitted by another recipe or to other images, or weights that do not give the PSNR.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # Opened here: np.load leaves the file open when it cannot read it.
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             found = json.loads(str(file["header"]))
             quality = torch.from_numpy(file["psnr"])
             names = [name for name in file.files if name.startswith("weights/")]

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from symnet.errors import SymnetError
+
 __all__ = ["Sine", "evaluate", "initial_weights", "psnr", "siren"]
 
 
@@ -44,20 +46,31 @@ def siren(widths: Sequence[int], omega: float) -> nn.Sequential:
 
 
 def initial_weights(
-    widths: Sequence[int], count: int, *, omega: float, first: float, scale: float, generator: torch.Generator
+    widths: Sequence[int],
+    count: int,
+    *,
+    omega: float,
+    scales: Sequence[float],
+    generator: torch.Generator,
 ) -> dict[str, Tensor]:
     """Random starts of `count` SIRENs, every one a draw of its own: `{name: (count, *axes)}`.
 
-    Weights and biases of the first layer are uniform in `[-first, first] / fan_in`, those of later layers in
-    `[-scale, scale] * sqrt(6 / fan_in) / omega`; Sitzmann et al. (section 3.2) have 1 for both. A wide first layer draws
-    the frequencies, and a small scale lets the others grow from the image rather than remember where they started:
-    that is what makes fitted weights readable. (The first biases stay in `[-1, 1] / fan_in`: phases need no more.)
+    Weights are uniform within a bound, times the layer's scale: `1 / fan_in` in the first layer, `sqrt(6 / fan_in) / omega`
+    in later ones (Sitzmann et al., section 3.2, where all scales are 1). The first layer's biases, its phases, are uniform
+    in `[-1, 1] / fan_in`; the others start at zero.
+
+    Raises:
+        SymnetError: not one scale for every layer.
     """
+    if len(scales) != len(widths) - 1:
+        raise SymnetError(
+            f"scales={tuple(scales)}: widths {tuple(widths)} have {len(widths) - 1} layers; give one for each."
+        )
     weights = {}
-    for layer, (fan_in, fan_out) in enumerate(zip(widths, widths[1:], strict=False)):
-        bound = first / fan_in if layer == 0 else scale * math.sqrt(6.0 / fan_in) / omega
+    for layer, (fan_in, fan_out, scale) in enumerate(zip(widths, widths[1:], scales, strict=False)):
+        bound = scale / fan_in if layer == 0 else scale * math.sqrt(6.0 / fan_in) / omega
         weights[f"{2 * layer}.weight"] = _uniform((count, fan_out, fan_in), bound, generator)
-        weights[f"{2 * layer}.bias"] = _uniform((count, fan_out), 1.0 / fan_in if layer == 0 else bound, generator)
+        weights[f"{2 * layer}.bias"] = _uniform((count, fan_out), 1.0 / fan_in if layer == 0 else 0.0, generator)
     return weights
 
 

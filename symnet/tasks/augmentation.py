@@ -25,14 +25,18 @@ def move_images(
     `W t + b`. The four numbers are standard deviations: radians, shear, relative size, and coordinates in [-1, 1].
     """
     first = weights["0.weight"]
-    count, kind = first.shape[0], {"generator": generator, "dtype": first.dtype}
-    angle = turn * torch.randn(count, **kind)
+    count = first.shape[0]
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(count, *shape, generator=generator, dtype=first.dtype)
+
+    angle = turn * normal()
     cosine, sine = angle.cos(), angle.sin()
     rotation = torch.stack([cosine, -sine, sine, cosine], -1).view(count, 2, 2)
     slant = torch.eye(2, dtype=first.dtype).repeat(count, 1, 1)
-    slant[:, 0, 1] = shear * torch.randn(count, **kind)
-    sizes = 1 + stretch * torch.randn(count, 1, 2, **kind)
-    offset = shift * torch.randn(count, 2, 1, **kind)
+    slant[:, 0, 1] = shear * normal()
+    sizes = 1 + stretch * normal(1, 2)
+    offset = shift * normal(2, 1)
     moved = {"0.weight": first @ (rotation @ slant * sizes), "0.bias": weights["0.bias"] + (first @ offset).squeeze(-1)}
     return {**weights, **moved}
 

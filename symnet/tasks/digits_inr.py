@@ -15,7 +15,6 @@ from pathlib import Path
 
 import torch
 from rich.console import Console
-from rich.table import Table
 
 import symnet as sn
 from symnet.data import Corpus, Digits, digits, fit_corpus, siren

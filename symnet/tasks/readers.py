@@ -49,6 +49,8 @@ class CanonicalSigns(nn.Module):
 class Standardize(nn.Module):
     """Every tensor divided by its standard deviation over the training networks; one number a tensor, so equivariant."""
 
+    spread: Tensor
+
     def __init__(self, training: Mapping[str, Tensor]) -> None:
         super().__init__()
         self.names = tuple(training)
@@ -89,14 +91,23 @@ class NeuronReader(nn.Module):
         self.prepare = nn.Sequential(CanonicalSigns(layers=3), Standardize(training))
         first, between = {"code": "h1"}, {"weight": "h2 h1", "neuron": "h2"}
         self.encode = sn.nn.Linear(graph, 1, codes, inputs=["0.weight", "0.bias"], outputs=first, gain=1.5)
+        assert self.encode.bias is not None
         nn.init.uniform_(self.encode.bias, -math.pi, math.pi)  # phases
         self.wave = sn.nn.Pointwise(Sine(1.0))
-        self.from_codes = sn.nn.Linear(graph, codes, 2 * products, inputs=first, outputs=between, bias=False)
-        self.from_weights = sn.nn.Linear(graph, 1, 2 * products, outputs=between)
-        self.product = sn.nn.Pointwise(Product())
-        self.normalize = sn.nn.LayerNorm(graph, products, inputs=between)
+        self.from_codes = sn.nn.Linear(graph, codes, products, inputs=first, outputs=between)
+        self.from_weights = sn.nn.Linear(graph, 1, products, outputs=between)
+        second = {"code": "h2"}
+        self.encode_sums = sn.nn.Linear(graph, products, codes, inputs=between, outputs=second, gain=1.5)
+        assert self.encode_sums.bias is not None
+        nn.init.uniform_(self.encode_sums.bias, -math.pi, math.pi)
+        self.weigh = sn.nn.Linear(graph, 1, codes, outputs=second)
+        self.pool_second = sn.nn.Pool(graph, inputs=second)
         self.pool_codes, self.pool_products = sn.nn.Pool(graph, inputs=first), sn.nn.Pool(graph, inputs=between)
-        pooled = codes * self.pool_codes.dimension + products * self.pool_products.dimension
+        pooled = (
+            codes * self.pool_codes.dimension
+            + products * self.pool_products.dimension
+            + codes * self.pool_second.dimension
+        )
         self.classify = nn.Sequential(
             nn.BatchNorm1d(pooled), nn.Linear(pooled, hidden), nn.GELU(), nn.Linear(hidden, classes)
         )
@@ -105,20 +116,15 @@ class NeuronReader(nn.Module):
         x = self.prepare(x)
         codes = self.wave(self.encode({name: x[name] for name in self.encode.inputs}))
         mixed, direct = self.from_codes(codes), self.from_weights(x)
-        products = self.normalize(self.product({name: mixed[name] + direct[name] for name in mixed}))
-        return self.classify(torch.cat([self.pool_codes(codes), self.pool_products(products)], 1))
+        products = {name: mixed[name] * direct[name] for name in mixed}
+        sums, weighed = self.wave(self.encode_sums(products)), self.weigh(x)
+        last = {name: sums[name] * weighed[name] for name in sums}
+        pooled = [self.pool_codes(codes), self.pool_products(products), self.pool_second(last)]
+        return self.classify(torch.cat(pooled, 1))
 
     def layers(self) -> dict[str, sn.nn.Linear]:
         """The derived layers by what they do."""
         return {"encode": self.encode, "from codes": self.from_codes, "from weights": self.from_weights}
-
-
-class Product(nn.Module):
-    """The first half of the channels times the second: `(..., 2 c)` to `(..., c)`."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        left, right = x.chunk(2, -1)
-        return left * right
 
 
 class FlatReader(nn.Module):

@@ -37,8 +37,8 @@ class Settings:
     fits: int = 16
     steps: int = 3600
     most_seconds: float = 75.0  # of one training; its schedule ends by then also on a slow machine
-    fit: FitRecipe = FitRecipe()
-    training: TrainingRecipe = TrainingRecipe()
+    fit: FitRecipe = field(default_factory=FitRecipe)
+    training: TrainingRecipe = field(default_factory=TrainingRecipe)
     points: int = 10  # of a training curve
 
     def __post_init__(self) -> None:
