@@ -6,6 +6,7 @@ The data ship with scikit-learn, so nothing is downloaded.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -37,10 +38,15 @@ class Digits:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Image numbers for training and for testing: every fit of an image is on the same side."""
+    """Image numbers for training and for testing: every fit of an image is on the same side.
+
+    The validation images are training images, and the same ones for every seed: whatever is chosen (a recipe, a size, a
+    learning rate) is chosen on them, so that no choice has ever seen the accuracy on a test image.
+    """
 
     train: Tensor  # (train images,) int64
     test: Tensor  # (test images,) int64
+    validation: Tensor  # (validation images,) int64, all of them also in `train`
 
 
 def pixel_grid(side: int = SIDE) -> Tensor:
@@ -61,9 +67,24 @@ def digits() -> Digits:
     return Digits(images, torch.as_tensor(bunch.target, dtype=torch.int64), pixel_grid())
 
 
-def split_images(classes: Tensor, *, test_share: float = 0.2, seed: int = 0) -> Split:
-    """A split of the images with every class represented in proportion; the same seed gives the same split."""
-    train, test = train_test_split(
-        torch.arange(len(classes)).numpy(), test_size=test_share, random_state=seed, stratify=classes.numpy()
-    )
-    return Split(torch.as_tensor(train).sort().values, torch.as_tensor(test).sort().values)
+def split_images(classes: Tensor, *, share: float = 0.2, seed: int = 0) -> Split:
+    """A split with every class in proportion: `share` of the images for validation, as many for testing.
+
+    The validation images do not depend on the seed; the test images are drawn from all others.
+
+    Example:
+        >>> split = split_images(torch.arange(100) % 10, seed=3)
+        >>> len(split.train), len(split.test), len(split.validation)
+        (80, 20, 20)
+    """
+    count = math.ceil(share * len(classes))
+    others, validation = _stratified(torch.arange(len(classes)), classes, count, seed=0)
+    train, test = _stratified(others, classes, count, seed)
+    return Split(torch.cat([train, validation]).sort().values, test, validation)
+
+
+def _stratified(images: Tensor, classes: Tensor, count: int, seed: int) -> tuple[Tensor, Tensor]:
+    """These images without, and only, `count` of them, each in ascending order."""
+    parts = train_test_split(images.numpy(), test_size=count, random_state=seed, stratify=classes[images].numpy())
+    rest, chosen = (torch.as_tensor(part).sort().values for part in parts)
+    return rest, chosen

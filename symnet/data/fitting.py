@@ -30,9 +30,9 @@ class FitRecipe:
     widths: tuple[int, ...] = (2, 16, 16, 1)
     omega: float = 5.0
     scales: tuple[float, ...] = (1.5, 0.01, 0.5)  # of the random start, layer by layer; SIRENs usually have 1, 1, 1
-    steps: int = 100
+    steps: int = 140
     learning_rate: float = 0.03
-    weight_decay: float = 1.0  # AdamW's: each step shrinks weights by learning_rate * weight_decay
+    weight_decay: float = 0.5  # AdamW's: each step shrinks weights by learning_rate * weight_decay
     seed: int = 0
 
     def __post_init__(self) -> None:

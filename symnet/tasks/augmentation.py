@@ -14,6 +14,7 @@ def move_images(
     weights: Weights,
     generator: torch.Generator,
     *,
+    motion: float = 1.0,
     turn: float = 0.15,
     shear: float = 0.1,
     stretch: float = 0.08,
@@ -22,13 +23,14 @@ def move_images(
     """The networks of the same images, each a little turned, sheared, stretched and shifted at random.
 
     This is exact, and no network is fitted again: if `f` has first layer `W x + b`, then `x -> f(A x + t)` has `W A` and
-    `W t + b`. The four numbers are standard deviations: radians, shear, relative size, and coordinates in [-1, 1].
+    `W t + b`. The four last numbers are standard deviations, to be multiplied by `motion`: radians, shear,
+    relative size, and coordinates in [-1, 1].
     """
     first = weights["0.weight"]
     count = first.shape[0]
 
     def normal(*shape: int) -> Tensor:
-        return torch.randn(count, *shape, generator=generator, dtype=first.dtype)
+        return motion * torch.randn(count, *shape, generator=generator, dtype=first.dtype)
 
     angle = turn * normal()
     cosine, sine = angle.cos(), angle.sin()

@@ -4,7 +4,7 @@ A SIREN is fitted to every one of 1,797 real digits, several times; the NF-Layer
 verified; a classifier made of them is trained to tell the digit from the weights of one network, and compared with an
 MLP on the flattened weights, without and with random renumbering of the neurons as augmentation.
 
-The recipe was chosen on the split of seed 0; the runs reported here use the splits of seeds 1, 2, ...
+The recipe was chosen on 360 validation images, which are training images whatever the seed of the split.
 """
 
 from __future__ import annotations
@@ -119,15 +119,19 @@ def _derive(study: Study) -> tuple[tuple[Layer, ...], tuple[str, ...]]:
     console.print(full.describe(), highlight=False, markup=False, soft_wrap=True)
     layers = tuple(_count(name, layer) for name, layer in {"all to all": full, **reader.layers()}.items())
     console.print(layers_table(layers))
-    reports = (
-        sn.verify.network(network, graph, torch.rand(32, 2) * 2 - 1),
-        sn.verify.equivariance(full, graph),
-        sn.verify.equivariance(reader, graph),
-    )
-    for report in reports:
-        console.print(str(report), highlight=False, markup=False, soft_wrap=True)
+    points = torch.rand(32, 2) * 2 - 1
+    signs = graph.with_groups({name: sn.SignedSymmetric(graph.neurons[name].size) for name in ("h1", "h2")})
+    reports = {
+        "A SIREN, its neurons permuted": sn.verify.network(network, graph, points),
+        "A SIREN, its neurons permuted and their signs changed": sn.verify.network(network, signs, points),
+        "The layer from all weights to all weights": sn.verify.equivariance(full, graph),
+        "The whole reader": sn.verify.equivariance(reader, graph),
+    }
+    verified = tuple(f"{name}\n{report}" for name, report in reports.items())
+    for text, report in zip(verified, reports.values(), strict=True):
+        console.print(text, highlight=False, markup=False, soft_wrap=True)
         report.raise_if_failed()
-    return layers, tuple(map(str, reports))
+    return layers, verified
 
 
 def _count(name: str, layer: sn.nn.Linear) -> Layer:

@@ -110,13 +110,14 @@ def weights_picture(data: Digits, corpus: Corpus, graph: sn.NeuronGraph) -> Figu
         {name: tensor[fit, image] for name, tensor in corpus.weights.items()} for fit in (0, corpus.fits - 1)
     )
     permuted = graph.act(graph.random_element(seed=1), first)
-    figure = Figure(figsize=(9, 3.2), layout="constrained")
+    figure = Figure(figsize=(9, 3.6), layout="compressed")
     titles = ("a fit", "a fit from another start", "the first, neurons renumbered")
     for axes, network, title in zip(figure.subplots(1, 3), (first, second, permuted), titles, strict=True):
         largest = float(torch.stack([t.abs().max() for t in (first["2.weight"], second["2.weight"])]).max())
         axes.imshow(network["2.weight"].numpy(), cmap="RdBu_r", vmin=-largest, vmax=largest)
         axes.set_title(title, fontsize=10)
-        axes.set_xlabel("first hidden layer", fontsize=8)
+        axes.set_xlabel("neurons of the first hidden layer", fontsize=8)
+        axes.set_ylabel("neurons of the second" if axes.get_subplotspec().is_first_col() else "", fontsize=8)
         axes.set_xticks([])
         axes.set_yticks([])
     return figure
@@ -136,7 +137,10 @@ def curves_picture(results: Results) -> Figure:
     left.set(xlabel="seconds of training", ylabel="training loss")
     right.set(xlabel="seconds of training", ylabel="accuracy on held-out images, %", ylim=(0, 100))
     right.axhline(10, color="0.6", linestyle=":", linewidth=1)
-    right.legend(fontsize=8, loc="center right")
+    figure.legend(
+        *right.get_legend_handles_labels(), fontsize=9, loc="outside upper center", ncols=len(readers), frameon=False
+    )
     for axes in (left, right):
+        axes.set_xlim(left=0)
         axes.spines[["top", "right"]].set_visible(False)
     return figure

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 import symnet as sn
 from symnet.data import Sine
+from symnet.graph import SpaceLike
 
 __all__ = ["CanonicalSigns", "FlatReader", "NeuronReader", "Standardize"]
 
@@ -23,6 +24,7 @@ class CanonicalSigns(nn.Module):
     was. A fit's signs are therefore chance, 2^32 ways of writing one network with two layers of 16 neurons. From the
     output backwards, every neuron gets the sign that makes its total effect on the output, to first order, positive. The
     rule commutes with permutations, so what follows it may stay permutation equivariant and becomes blind to signs too.
+    (A neuron of no effect keeps its sign; fitted weights are never exactly zero.)
     """
 
     def __init__(self, layers: int) -> None:
@@ -64,17 +66,20 @@ class Standardize(nn.Module):
 class NeuronReader(nn.Module):
     """Logits `(batch, classes)` from the weights of SIRENs with two hidden layers, invariant under permuting neurons.
 
-    Three NF-Layers, derived from the graph, and two nonlinearities that fit what is read:
+    Five NF-Layers, derived from the graph, with sines and products between them, as in the networks that are read:
 
-    1. every neuron of the first layer is encoded by sines of its weights and bias (a wave as seen at learned places);
-    2. these codes, and all weights, are mapped to every weight of the second layer and every neuron behind it, twice
-       over; the product of the two halves lets a weight act on a code, as it does in the network that is read;
-    3. all invariants of codes and products go to an MLP.
+    1. every neuron of the first hidden layer gets a code, sines of its weights and bias: its wave, seen at learned places;
+    2. for every weight between the hidden layers, and every neuron of the second, a map of the codes is multiplied by a
+       map of all weights, so that a weight acts on a code, as it does in the network that is read;
+    3. sines of these products, summed at each neuron of the second layer, times a map of all weights: the same once more;
+    4. the invariants of codes, products, and results go to an MLP.
 
     Args:
         graph: of the SIRENs, `sn.catalogue.mlp([2, n, m, 1])`.
         training: weights `{name: (count, *axes, 1)}` that set the scale of each tensor.
-        codes, products, hidden: channels after step 1 and 2, and width of the MLP.
+        codes: channels of the neurons of both layers.
+        products: channels of the products.
+        hidden: width of the MLP.
     """
 
     def __init__(
@@ -89,25 +94,16 @@ class NeuronReader(nn.Module):
     ) -> None:
         super().__init__()
         self.prepare = nn.Sequential(CanonicalSigns(layers=3), Standardize(training))
-        first, between = {"code": "h1"}, {"weight": "h2 h1", "neuron": "h2"}
-        self.encode = sn.nn.Linear(graph, 1, codes, inputs=["0.weight", "0.bias"], outputs=first, gain=1.5)
-        assert self.encode.bias is not None
-        nn.init.uniform_(self.encode.bias, -math.pi, math.pi)  # phases
+        first, between, second = {"code": "h1"}, {"weight": "h2 h1", "neuron": "h2"}, {"code": "h2"}
+        self.encode = _wave_encoder(graph, 1, codes, ["0.weight", "0.bias"], first)
         self.wave = sn.nn.Pointwise(Sine(1.0))
         self.from_codes = sn.nn.Linear(graph, codes, products, inputs=first, outputs=between)
         self.from_weights = sn.nn.Linear(graph, 1, products, outputs=between)
-        second = {"code": "h2"}
-        self.encode_sums = sn.nn.Linear(graph, products, codes, inputs=between, outputs=second, gain=1.5)
-        assert self.encode_sums.bias is not None
-        nn.init.uniform_(self.encode_sums.bias, -math.pi, math.pi)
-        self.weigh = sn.nn.Linear(graph, 1, codes, outputs=second)
-        self.pool_second = sn.nn.Pool(graph, inputs=second)
-        self.pool_codes, self.pool_products = sn.nn.Pool(graph, inputs=first), sn.nn.Pool(graph, inputs=between)
-        pooled = (
-            codes * self.pool_codes.dimension
-            + products * self.pool_products.dimension
-            + codes * self.pool_second.dimension
-        )
+        self.encode_sums = _wave_encoder(graph, products, codes, between, second)
+        self.weigh_sums = sn.nn.Linear(graph, 1, codes, outputs=second)
+        pools = [sn.nn.Pool(graph, inputs=space) for space in (first, between, second)]
+        pooled = sum(c * pool.dimension for c, pool in zip((codes, products, codes), pools, strict=True))
+        self.pools = nn.ModuleList(pools)
         self.classify = nn.Sequential(
             nn.BatchNorm1d(pooled), nn.Linear(pooled, hidden), nn.GELU(), nn.Linear(hidden, classes)
         )
@@ -115,16 +111,32 @@ class NeuronReader(nn.Module):
     def forward(self, x: Mapping[str, Tensor]) -> Tensor:
         x = self.prepare(x)
         codes = self.wave(self.encode({name: x[name] for name in self.encode.inputs}))
-        mixed, direct = self.from_codes(codes), self.from_weights(x)
-        products = {name: mixed[name] * direct[name] for name in mixed}
-        sums, weighed = self.wave(self.encode_sums(products)), self.weigh(x)
-        last = {name: sums[name] * weighed[name] for name in sums}
-        pooled = [self.pool_codes(codes), self.pool_products(products), self.pool_second(last)]
-        return self.classify(torch.cat(pooled, 1))
+        products = _times(self.from_codes(codes), self.from_weights(x))
+        results = _times(self.wave(self.encode_sums(products)), self.weigh_sums(x))
+        read = zip(self.pools, (codes, products, results), strict=True)
+        return self.classify(torch.cat([pool(values) for pool, values in read], 1))
 
     def layers(self) -> dict[str, sn.nn.Linear]:
         """The derived layers by what they do."""
-        return {"encode": self.encode, "from codes": self.from_codes, "from weights": self.from_weights}
+        return {
+            "encode neurons": self.encode,
+            "codes to products": self.from_codes,
+            "weights to products": self.from_weights,
+            "encode sums": self.encode_sums,
+            "weigh sums": self.weigh_sums,
+        }
+
+
+def _wave_encoder(graph: sn.NeuronGraph, c_in: int, c_out: int, inputs: SpaceLike, outputs: SpaceLike) -> sn.nn.Linear:
+    """A layer to be followed by a sine: wide enough to go round it, from phases that start anywhere."""
+    layer = sn.nn.Linear(graph, c_in, c_out, inputs=inputs, outputs=outputs, gain=1.5)
+    assert layer.bias is not None
+    nn.init.uniform_(layer.bias, -math.pi, math.pi)
+    return layer
+
+
+def _times(left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> Features:
+    return {name: left[name] * right[name] for name in left}
 
 
 class FlatReader(nn.Module):

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from rich.box import SIMPLE_HEAVY
 from rich.table import Table
 
 from symnet.tasks.training import Trained
@@ -83,34 +84,43 @@ class Results:
 def results_table(trained: Sequence[Trained]) -> Table:
     """Accuracy, parameters and time of every reader; with several seeds mean and standard deviation."""
     seeds = len({row.seed for row in trained})
-    title = "held-out images, read from the weights of their networks" + (f" ({seeds} seeds)" if seeds > 1 else "")
-    table = Table(title=title)
-    for heading in ("reader", "accuracy", "vote of all fits", "training networks", "parameters", "steps", "seconds"):
-        table.add_column(heading, justify="left" if heading == "reader" else "right")
+    shown = f"mean ± standard deviation of {seeds} seeds" if seeds > 1 else "read from the weights of their networks"
+    table = _table(
+        f"held-out images, {shown}",
+        "reader",
+        "accuracy\n%",
+        "vote of\nits fits %",
+        "training\nnets %",
+        "parameters",
+        "seconds",
+    )
     for name in dict.fromkeys(row.reader for row in trained):
         rows = [row for row in trained if row.reader == name]
         table.add_row(
             name,
             *(_share([getattr(row, field) for row in rows]) for field in ("accuracy", "vote", "train_accuracy")),
             f"{rows[0].parameters:,}",
-            f"{round(statistics.fmean(row.steps for row in rows)):,}",
             f"{statistics.fmean(row.seconds for row in rows):.0f}",
         )
     return table
 
 
+def _table(title: str, *headings: str) -> Table:
+    """An empty table of at most 80 columns, names to the left and numbers to the right."""
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAVY, pad_edge=False, collapse_padding=True)
+    for heading in headings:
+        table.add_column(heading, justify="right" if table.columns else "left", no_wrap=True)
+    return table
+
+
 def _share(values: Sequence[float]) -> str:
-    mean = 100 * statistics.fmean(values)
-    if len(values) == 1:
-        return f"{mean:.1f} %"
-    return f"{mean:.1f} ± {100 * statistics.stdev(values):.1f} %"
+    mean = f"{100 * statistics.fmean(values):.1f}"
+    return mean if len(values) == 1 else f"{mean} ± {100 * statistics.stdev(values):.1f}"
 
 
 def layers_table(layers: Sequence[Layer]) -> Table:
     """What was derived, counted by patterns and by Burnside's lemma."""
-    table = Table(title="derived layers")
-    for heading in ("layer", "maps", "by Burnside", "parameters", "untied weights"):
-        table.add_column(heading, justify="left" if heading == "layer" else "right")
+    table = _table("derived layers", "layer", "maps", "by Burnside", "parameters", "untied weights")
     for layer in layers:
         numbers = (layer.maps, layer.maps_by_burnside, layer.parameters, layer.dense_parameters)
         table.add_row(layer.name, *(f"{number:,}" for number in numbers))
@@ -119,11 +129,15 @@ def layers_table(layers: Sequence[Layer]) -> Table:
 
 def moved_table(moved: Sequence[Moved]) -> Table:
     """What permuting the neurons of test networks does to the predictions."""
-    count = f"{moved[0].networks:,} " if moved else ""
-    table = Table(title=f"predictions after permuting the neurons of {count}test networks")
-    for heading in ("reader", "largest change of a logit, float32", "float64", "classes changed"):
-        table.add_column(heading, justify="left" if heading == "reader" else "right")
+    table = _table(
+        f"permuting the neurons of {moved[0].networks:,} test networks" if moved else "permuting neurons",
+        "reader",
+        "logits move by\nat most, float32",
+        "float64",
+        "classes\nthat change, %",
+    )
     for row in moved:
-        changes = f"{row.largest_change:.1e}", f"{row.largest_change_float64:.1e}"
-        table.add_row(row.reader, *changes, f"{100 * row.changed:.1f} %")
+        table.add_row(
+            row.reader, f"{row.largest_change:.1e}", f"{row.largest_change_float64:.1e}", f"{100 * row.changed:.1f}"
+        )
     return table

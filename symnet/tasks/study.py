@@ -97,12 +97,17 @@ class Study:
     def parts(self, seed: int) -> tuple[Part, Part]:
         """Training and test networks: all networks of an image are on the same side."""
         split = split_images(self.data.classes, seed=seed)
+        return self._part(split.train), self._part(split.test)
+
+    def validation_parts(self, seed: int) -> tuple[Part, Part]:
+        """The training networks in two: the smaller part is there to make choices on, and no test network is in either."""
+        split = split_images(self.data.classes, seed=seed)
+        others = split.train[~torch.isin(split.train, split.validation)]
+        return self._part(others), self._part(split.validation)
+
+    def _part(self, images: Tensor) -> Part:
         fits = self.corpus.fits
-        train_part, test_part = (
-            Part(self.corpus.of_images(images), self.data.classes[images].repeat(fits), fits)
-            for images in (split.train, split.test)
-        )
-        return train_part, test_part
+        return Part(self.corpus.of_images(images), self.data.classes[images].repeat(fits), fits)
 
     def build(self, reader: str, seed: int, training: Part) -> nn.Module:
         """An untrained reader; the same seed gives the same parameters."""
@@ -128,6 +133,7 @@ class Study:
             if isinstance(row, str):
                 if row:
                     self.console.print(f"[yellow]{row}; trained again.[/yellow]")
+                    model = self.build(reader, seed, training)  # a file that fails half way has changed some parameters
                 row = self.train_one(reader, seed, model, training, test, budget)
                 save_trained(self.folder, row, model, self.key(reader, seed))
             if reader == NEURONS:
@@ -141,7 +147,8 @@ class Study:
     ) -> Trained:
         """One training with its progress bar."""
         permute = reader == FLAT_PERMUTED
-        draw = _drawer(training, torch.Generator().manual_seed(seed), permute)
+        motion = self.settings.training.motion
+        draw = _drawer(training, torch.Generator().manual_seed(seed), permute, motion)
         with _bar(self.console) as bar:
             task = bar.add_task(f"training {reader}, seed {seed}", total=1.0, loss="")
             seconds, steps, curve = train(
@@ -194,12 +201,12 @@ def _doubled(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.double() for name, tensor in weights.items()}
 
 
-def _drawer(part: Part, generator: torch.Generator, permute: bool) -> Callable[[int], Batch]:
+def _drawer(part: Part, generator: torch.Generator, permute: bool, motion: float) -> Callable[[int], Batch]:
     """Random batches of training networks, their images moved a little, their neurons permuted if asked for."""
 
     def draw(size: int) -> Batch:
         rows = torch.randint(len(part.classes), (size,), generator=generator)
-        weights = move_images({name: tensor[rows] for name, tensor in part.weights.items()}, generator)
+        weights = move_images({name: tensor[rows] for name, tensor in part.weights.items()}, generator, motion=motion)
         return (permute_neurons(weights, generator) if permute else weights), part.classes[rows]
 
     return draw

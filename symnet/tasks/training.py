@@ -37,6 +37,7 @@ class TrainingRecipe:
     """What every reader is trained with."""
 
     batch: int = 128
+    motion: float = 1.0  # how far training images are moved, relative to the defaults of `move_images`; 0 leaves them
     learning_rate: float = 0.008
     weight_decay: float = 0.01
     label_smoothing: float = 0.1

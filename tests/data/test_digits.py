@@ -17,7 +17,10 @@ def test_the_digits_are_all_there() -> None:
 
 
 def test_every_image_is_on_one_side_of_the_split() -> None:
-    """Training and test images are disjoint, together complete, and a fifth of every digit is tested."""
+    """Training and test images are disjoint, together complete, and a fifth of every digit is tested.
+
+    The validation images are training images, and the same ones for every seed: no choice has seen a test image.
+    """
     data = digits()
     for seed in range(3):
         split = split_images(data.classes, seed=seed)
@@ -25,6 +28,8 @@ def test_every_image_is_on_one_side_of_the_split() -> None:
         assert torch.equal(both.sort().values, torch.arange(len(data)))
         shares = torch.bincount(data.classes[split.test]) / torch.bincount(data.classes)
         assert ((shares - 0.2).abs() < 0.01).all()
+        assert torch.isin(split.validation, split.train).all() and len(split.validation) == 360
+        assert torch.equal(split.validation, split_images(data.classes, seed=9).validation)
 
 
 def test_a_split_is_a_function_of_its_seed() -> None:
