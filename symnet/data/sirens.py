@@ -13,8 +13,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from symnet.errors import SymnetError
-
 __all__ = ["Sine", "evaluate", "initial_weights", "psnr", "siren"]
 
 
@@ -46,31 +44,18 @@ def siren(widths: Sequence[int], omega: float) -> nn.Sequential:
 
 
 def initial_weights(
-    widths: Sequence[int],
-    count: int,
-    *,
-    omega: float,
-    scales: Sequence[float],
-    generator: torch.Generator,
+    widths: Sequence[int], count: int, *, omega: float, generator: torch.Generator
 ) -> dict[str, Tensor]:
     """Random starts of `count` SIRENs, every one a draw of its own: `{name: (count, *axes)}`.
 
-    Weights are uniform within a bound, times the layer's scale: `1 / fan_in` in the first layer, `sqrt(6 / fan_in) / omega`
-    in later ones (Sitzmann et al., section 3.2, where all scales are 1). The first layer's biases, its phases, are uniform
-    in `[-1, 1] / fan_in`; the others start at zero.
-
-    Raises:
-        SymnetError: not one scale for every layer.
+    Weights are uniform within `1 / fan_in` in the first layer and `sqrt(6 / fan_in) / omega` in later ones (Sitzmann et al.,
+    section 3.2). The first layer's biases, its phases, are uniform within `1 / fan_in`; the others start at zero.
     """
-    if len(scales) != len(widths) - 1:
-        raise SymnetError(
-            f"scales={tuple(scales)}: widths {tuple(widths)} have {len(widths) - 1} layers; give one for each."
-        )
     weights = {}
-    for layer, (fan_in, fan_out, scale) in enumerate(zip(widths, widths[1:], scales, strict=False)):
-        bound = scale / fan_in if layer == 0 else scale * math.sqrt(6.0 / fan_in) / omega
+    for layer, (fan_in, fan_out) in enumerate(zip(widths, widths[1:], strict=False)):
+        bound = 1.0 / fan_in if layer == 0 else math.sqrt(6.0 / fan_in) / omega
         weights[f"{2 * layer}.weight"] = _uniform((count, fan_out, fan_in), bound, generator)
-        weights[f"{2 * layer}.bias"] = _uniform((count, fan_out), 1.0 / fan_in if layer == 0 else 0.0, generator)
+        weights[f"{2 * layer}.bias"] = _uniform((count, fan_out), bound if layer == 0 else 0.0, generator)
     return weights
 
 

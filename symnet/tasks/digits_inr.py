@@ -120,10 +120,8 @@ def _derive(study: Study) -> tuple[tuple[Layer, ...], tuple[str, ...]]:
     layers = tuple(_count(name, layer) for name, layer in {"all to all": full, **reader.layers()}.items())
     console.print(layers_table(layers))
     points = torch.rand(32, 2) * 2 - 1
-    signs = graph.with_groups({name: sn.SignedSymmetric(graph.neurons[name].size) for name in ("h1", "h2")})
     reports = {
         "A SIREN, its neurons permuted": sn.verify.network(network, graph, points),
-        "A SIREN, its neurons permuted and their signs changed": sn.verify.network(network, signs, points),
         "The layer from all weights to all weights": sn.verify.equivariance(full, graph),
         "The whole reader": sn.verify.equivariance(reader, graph),
     }

@@ -12,40 +12,9 @@ import symnet as sn
 from symnet.data import Sine
 from symnet.graph import SpaceLike
 
-__all__ = ["CanonicalSigns", "FlatReader", "NeuronReader", "Standardize"]
+__all__ = ["FlatReader", "NeuronReader", "Standardize"]
 
 Features = dict[str, Tensor]  # name -> (batch, *axes, 1)
-
-
-class CanonicalSigns(nn.Module):
-    """The same networks with the sign of every hidden neuron chosen by a rule: `{name: (batch, *axes, 1)}` to the same.
-
-    The sine is odd: a neuron whose incoming weights, bias and outgoing weights all change sign leaves the function as it
-    was. A fit's signs are therefore chance, 2^32 ways of writing one network with two layers of 16 neurons. From the
-    output backwards, every neuron gets the sign that makes its total effect on the output, to first order, positive. The
-    rule commutes with permutations, so what follows it may stay permutation equivariant and becomes blind to signs too.
-    (A neuron of no effect keeps its sign; fitted weights are never exactly zero.)
-    """
-
-    def __init__(self, layers: int) -> None:
-        super().__init__()
-        self.layers = layers
-
-    def forward(self, x: Mapping[str, Tensor]) -> Features:
-        found = dict(x)
-        # In float64: a sum near zero should not change sign with the order of its terms.
-        effect = x[f"{2 * self.layers - 2}.weight"].double().sum(1)  # (batch, last hidden, 1)
-        for layer in reversed(range(self.layers - 1)):
-            rows, columns, bias = f"{2 * layer}.weight", f"{2 * layer + 2}.weight", f"{2 * layer}.bias"
-            sign = torch.where(effect < 0, -1.0, 1.0).to(found[bias])  # (batch, neurons, 1)
-            found[columns] = found[columns] * sign.unsqueeze(1)
-            found[rows] = found[rows] * sign.unsqueeze(2)
-            found[bias] = found[bias] * sign
-            effect = (found[rows] * (effect * sign).unsqueeze(2)).sum(1)
-        return found
-
-    def extra_repr(self) -> str:
-        return f"layers={self.layers}"
 
 
 class Standardize(nn.Module):
@@ -93,7 +62,7 @@ class NeuronReader(nn.Module):
         classes: int = 10,
     ) -> None:
         super().__init__()
-        self.prepare = nn.Sequential(CanonicalSigns(layers=3), Standardize(training))
+        self.standardize = Standardize(training)
         first, between, second = {"code": "h1"}, {"weight": "h2 h1", "neuron": "h2"}, {"code": "h2"}
         self.encode = _wave_encoder(graph, 1, codes, ["0.weight", "0.bias"], first)
         self.wave = sn.nn.Pointwise(Sine(1.0))
@@ -109,7 +78,7 @@ class NeuronReader(nn.Module):
         )
 
     def forward(self, x: Mapping[str, Tensor]) -> Tensor:
-        x = self.prepare(x)
+        x = self.standardize(x)
         codes = self.wave(self.encode({name: x[name] for name in self.encode.inputs}))
         products = _times(self.from_codes(codes), self.from_weights(x))
         results = _times(self.wave(self.encode_sums(products)), self.weigh_sums(x))
@@ -142,13 +111,12 @@ def _times(left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> Features:
 class FlatReader(nn.Module):
     """Logits `(batch, classes)` of an MLP on the flattened weights: what one does without symmetry.
 
-    It gets the same signs and scales as :class:`NeuronReader`, so that the order of the neurons is the only difference
-    in what the two are told.
+    It gets the same scales as :class:`NeuronReader`, so that the two are told the same.
     """
 
     def __init__(self, training: Mapping[str, Tensor], *, hidden: int = 128, classes: int = 10) -> None:
         super().__init__()
-        self.prepare = nn.Sequential(CanonicalSigns(layers=len(training) // 2), Standardize(training))
+        self.standardize = Standardize(training)
         size = sum(tensor[0].numel() for tensor in training.values())
         self.classify = nn.Sequential(
             nn.Linear(size, hidden),
@@ -161,4 +129,4 @@ class FlatReader(nn.Module):
         )
 
     def forward(self, x: Mapping[str, Tensor]) -> Tensor:
-        return self.classify(torch.cat([tensor.flatten(1) for tensor in self.prepare(x).values()], 1))
+        return self.classify(torch.cat([tensor.flatten(1) for tensor in self.standardize(x).values()], 1))

@@ -18,7 +18,7 @@ from torch import nn
 
 import symnet as sn
 from symnet.data import digits, fit_corpus
-from symnet.tasks.readers import NeuronReader
+from symnet.tasks.readers import NeuronReader, Standardize
 from symnet.tasks.study import NEURONS, Part, Settings, Study
 from symnet.tasks.training import Budget, one_thread
 
@@ -43,32 +43,23 @@ class Variant:
 def variants(base: Settings) -> Iterator[Variant]:
     """The recipe, and one change at a time."""
     yield Variant("the recipe", base)
-    yield Variant(
-        "the usual start of SIRENs: all scales 1", replace(base, fit=replace(base.fit, scales=(1.0, 1.0, 1.0)))
-    )
     yield Variant("no weight decay in the fits", replace(base, fit=replace(base.fit, weight_decay=0.0)))
+    yield Variant("omega 10 instead of 5", replace(base, fit=replace(base.fit, omega=10.0)))
+    yield Variant("omega 30, as SIRENs usually have", replace(base, fit=replace(base.fit, omega=30.0)))
     yield Variant("a quarter of the fits of each image", replace(base, fits=max(1, base.fits // 4)))
     yield Variant("training images not moved", replace(base, training=replace(base.training, motion=0.0)))
-    yield Variant("signs of neurons left to chance", base, _without_signs)
     yield Variant("ReLUs between NF-Layers, no sines or products", base, plain_reader)
-
-
-def _without_signs(graph: sn.NeuronGraph, training: Part) -> nn.Module:
-    reader = NeuronReader(graph, training.features(slice(None)))
-    reader.prepare = nn.Sequential(reader.prepare[1])
-    return reader
 
 
 def plain_reader(graph: sn.NeuronGraph, training: Part, *, channels: int = 24, hidden: int = 128) -> nn.Module:
     """The same preparation and head, and between them three NF-Layers from all weights to all, with ReLUs."""
-    prepare = NeuronReader(graph, training.features(slice(None))).prepare
-    layers: list[nn.Module] = []
+    layers: list[nn.Module] = [Standardize(training.features(slice(None)))]
     for c_in in (1, channels, channels):
         layers += [sn.nn.Linear(graph, c_in, channels), sn.nn.Pointwise(nn.ReLU())]
     pool = sn.nn.Pool(graph)
     pooled = pool.dimension * channels
     head = nn.Sequential(nn.BatchNorm1d(pooled), nn.Linear(pooled, hidden), nn.GELU(), nn.Linear(hidden, 10))
-    return nn.Sequential(prepare, *layers, pool, head)
+    return nn.Sequential(*layers, pool, head)
 
 
 def measure(variant: Variant, folder: Path, console: Console, *, seed: int = 1) -> tuple[float, float]:

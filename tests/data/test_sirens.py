@@ -15,7 +15,7 @@ WIDTHS, OMEGA = (2, 5, 4, 1), 5.0
 
 def draw(count: int = 6) -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
-    weights = initial_weights(WIDTHS, count, omega=OMEGA, scales=(1.0, 1.0, 1.0), generator=generator)
+    weights = initial_weights(WIDTHS, count, omega=OMEGA, generator=generator)
     return {name: tensor.double() + 0.1 for name, tensor in weights.items()}  # no bias stays zero
 
 
@@ -66,9 +66,8 @@ def test_psnr_of_a_known_error() -> None:
 @pytest.mark.parametrize(
     ("changes", "word"),
     [
-        ({"widths": (3, 4, 1), "scales": (1.0, 1.0)}, "widths"),
-        ({"widths": (2, 4, 1)}, "scales"),
-        ({"scales": (1.0, 0.0, 1.0)}, "scales"),
+        ({"widths": (3, 4, 1)}, "widths"),
+        ({"widths": (2, 0, 1)}, "widths"),
         ({"steps": 0}, "steps"),
         ({"omega": -1.0}, "omega"),
     ],

@@ -16,7 +16,7 @@ GRID = pixel_grid(6).double()
 
 def draw(count: int = 7) -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
-    weights = initial_weights(WIDTHS, count, omega=OMEGA, scales=(1.0, 1.0, 1.0), generator=generator)
+    weights = initial_weights(WIDTHS, count, omega=OMEGA, generator=generator)
     # The biases of later layers start at zero; here they all differ.
     return {
         name: tensor.double() + 0.1 * torch.rand(tensor.shape, generator=generator) for name, tensor in weights.items()

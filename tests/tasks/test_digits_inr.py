@@ -86,7 +86,7 @@ def test_the_file_of_results_holds_what_was_returned(finished: tuple[Path, Resul
     assert set(written["trained"][0]) == {
         *("reader", "seed", "accuracy", "vote", "train_accuracy", "parameters", "seconds", "steps", "curve")
     }
-    assert all("PASSED" in report for report in written["verified"]) and len(written["verified"]) == 4
+    assert all("PASSED" in report for report in written["verified"]) and len(written["verified"]) == 3
 
 
 def test_one_table_is_printed_and_fits_a_terminal(finished: tuple[Path, Results, str]) -> None:
@@ -181,6 +181,6 @@ def test_impossible_settings_are_refused(changes: dict[str, float]) -> None:
 
 def test_other_depths_and_no_seeds_are_refused(tmp_path: Path) -> None:
     with pytest.raises(SymnetError, match="two hidden layers"):
-        Settings(fit=FitRecipe(widths=(2, 8, 1), scales=(1.0, 1.0)))
+        Settings(fit=FitRecipe(widths=(2, 8, 1)))
     with pytest.raises(SymnetError, match="seeds=0"):
         digits_inr.run(tmp_path, seeds=0)

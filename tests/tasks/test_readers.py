@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import nn
 
 import symnet as sn
-from symnet.data import evaluate, initial_weights, pixel_grid
-from symnet.tasks.readers import CanonicalSigns, FlatReader, NeuronReader, Standardize
+from symnet.data import initial_weights
+from symnet.tasks.readers import FlatReader, NeuronReader, Standardize
 
 WIDTHS = (2, 5, 4, 1)
 GRAPH = sn.catalogue.mlp(list(WIDTHS))
-SIGNED = GRAPH.with_groups({"h1": sn.SignedSymmetric(5), "h2": sn.SignedSymmetric(4)})
 
 
 def draw(count: int = 8) -> dict[str, torch.Tensor]:
-    """Features of random SIRENs in float64; no entry is zero."""
+    """Features of random SIRENs in float64."""
     generator = torch.Generator().manual_seed(0)
-    weights = initial_weights(WIDTHS, count, omega=5.0, scales=(1.0, 1.0, 1.0), generator=generator)
+    weights = initial_weights(WIDTHS, count, omega=5.0, generator=generator)
     noise = {name: 0.3 * torch.randn(tensor.shape, generator=generator) for name, tensor in weights.items()}
     return {name: (tensor + noise[name]).double().unsqueeze(-1) for name, tensor in weights.items()}
 
@@ -32,34 +30,6 @@ def small_reader() -> NeuronReader:
 def test_the_reader_is_invariant_and_the_flat_one_is_not() -> None:
     assert sn.verify.equivariance(small_reader(), GRAPH, seed=0).passed
     assert not sn.verify.equivariance(FlatReader(draw(), hidden=8).double(), GRAPH, seed=0).passed
-
-
-def test_the_reader_does_not_know_signs_either() -> None:
-    """Permuting neurons and changing their signs, which is the same SIREN, gives the same logits."""
-    reader, without, x = small_reader().eval(), small_reader().eval(), draw()
-    without.prepare = nn.Sequential(Standardize(x))
-    for seed in range(5):
-        moved = SIGNED.act(SIGNED.random_element(seed=seed), x, batch_dims=1)
-        torch.testing.assert_close(reader(moved), reader(x), rtol=0, atol=1e-12)
-        assert (without(moved) - without(x)).abs().max() > 1e-6
-
-
-def test_canonical_signs_leave_every_function_as_it_was() -> None:
-    x, grid = draw(), pixel_grid(5).double()
-    chosen = CanonicalSigns(layers=3)(x)
-    before, after = ({name: t.squeeze(-1) for name, t in weights.items()} for weights in (x, chosen))
-    torch.testing.assert_close(evaluate(after, grid, 5.0), evaluate(before, grid, 5.0), rtol=0, atol=1e-12)
-
-
-def test_canonical_signs_make_every_effect_positive() -> None:
-    """To first order a second neuron acts by its outgoing weight, a first one by the sums along its paths."""
-    chosen = {name: tensor.squeeze(-1) for name, tensor in CanonicalSigns(layers=3)(draw()).items()}
-    assert (chosen["4.weight"] > 0).all()
-    assert ((chosen["4.weight"] @ chosen["2.weight"]) > 0).all()
-
-
-def test_canonical_signs_commute_with_permutations() -> None:
-    assert sn.verify.equivariance(CanonicalSigns(layers=3), GRAPH, seed=0).passed
 
 
 def test_every_tensor_is_standardized_by_one_number() -> None:
@@ -77,7 +47,7 @@ def test_the_reader_is_made_of_derived_layers() -> None:
     ours = {name for name, place in parts.items() if place == ["symnet", "nn"]}
     assert ours == {"encode", "wave", "from_codes", "from_weights", "encode_sums", "weigh_sums"}
     assert all(isinstance(pool, sn.nn.Pool) for pool in reader.pools)
-    assert set(parts) == ours | {"prepare", "pools", "classify"}
+    assert set(parts) == ours | {"standardize", "pools", "classify"}
     assert {id(layer) for layer in reader.layers().values()} == {
         id(module) for module in reader.modules() if isinstance(module, sn.nn.Linear)
     }
