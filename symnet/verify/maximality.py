@@ -13,7 +13,7 @@ from torch import nn
 from symnet.errors import VerificationError
 from symnet.graph import NeuronGraph
 from symnet.tracing.examples import copy_model, detached, float_state
-from symnet.verify.refinement import Refiner, claimed_orbits
+from symnet.verify.refinement import BaseSet, Refiner, base_of, claimed_orbits
 from symnet.verify.report import entry
 
 
@@ -120,8 +120,11 @@ def maximality(
             "Certify the same architecture at a narrow size, or raise the limit."
         )
     refiner = Refiner(private, detached((inputs, dict(keyword_inputs))), outputs, seed)
-    steps = _individualise(refiner)
+    steps = _individualise(refiner, graph, choices=1)
     bound = math.prod(step.cell for step in steps)
+    if bound > graph.order:  # another way down the chain may be tighter, and takes longer
+        others = _individualise(refiner, graph, choices=6)
+        bound, steps = min((bound, steps), (math.prod(step.cell for step in others), others), key=lambda pair: pair[0])
     names = list(refiner.state)
     counts = np.bincount(refiner.tensor_of[refiner.dead], minlength=len(names))
     gap = () if bound == graph.order else _find_gap(refiner, graph, steps)
@@ -129,22 +132,55 @@ def maximality(
     return MaximalityReport(type(model).__name__, bound, graph.order, gap, dead, tuple(steps), seed)
 
 
-def _individualise(refiner: Refiner) -> list[Step]:
-    """Fixes entries, smallest cells first, until every cell with influence is a single entry."""
-    colours = refiner.refine(refiner.tensor_of.copy())
-    steps = []
+class _Chain:
+    """The chain of fixed entries, and the colours that are left."""
+
+    def __init__(self, refiner: Refiner) -> None:
+        self.refiner = refiner
+        self.colours = refiner.refine(refiner.tensor_of.copy())
+        self.steps: list[Step] = []
+
+    def cell_sizes(self) -> np.ndarray:
+        live = self.colours[~self.refiner.dead]
+        return np.bincount(live, minlength=int(self.colours.max(initial=0)) + 1)
+
+    def refined_by(self, entry: int) -> np.ndarray:
+        """The colours after one more entry is held fixed."""
+        colours = self.colours.copy()
+        colours[entry] = colours.max() + 1
+        return self.refiner.refine(colours)
+
+    def fix(self, entry: int) -> None:
+        """Holds an entry fixed, unless it is alone in its cell already."""
+        size = int(self.cell_sizes()[self.colours[entry]])
+        if size > 1:
+            self.steps.append(Step(*self.refiner.place(entry), size))
+            self.colours = self.refined_by(entry)
+
+    def follow(self, base: BaseSet) -> None:
+        """Fixes the neurons of one set, through the tensor whose first entry leaves the least open."""
+        sizes = self.cell_sizes()
+        first = [[e for e in choice if sizes[self.colours[e]] > 1] for choice in base.choices]
+        useful = [choice for choice in first if choice]
+        if len(useful) > 1:
+            # What stays open: the bound so far times the cells that would be left, on a logarithmic scale.
+            useful.sort(key=lambda choice: np.log(sizes[self.colours[choice[0]]]) - self.refined_by(choice[0]).max())
+        for entry in useful[0] if useful else ():
+            self.fix(entry)
+
+
+def _individualise(refiner: Refiner, graph: NeuronGraph, choices: int) -> list[Step]:
+    """Fixes entries until every cell with influence is a single entry: a base of the claimed group first, then small cells."""
+    chain = _Chain(refiner)
+    for base in base_of(graph, refiner, choices):
+        chain.follow(base)
     while True:
-        sizes = np.bincount(colours[~refiner.dead], minlength=int(colours.max(initial=0)) + 1)
+        sizes = chain.cell_sizes()
         open_cells = np.flatnonzero(sizes > 1)
         if not len(open_cells):
-            return steps
-        # Small cells are orbits of a few neurons: fixing them follows a base of the group.
-        cell = int(open_cells[np.argmin(sizes[open_cells])])
-        chosen = int(np.flatnonzero((colours == cell) & ~refiner.dead)[0])
-        steps.append(Step(*refiner.place(chosen), int(sizes[cell])))
-        colours = colours.copy()
-        colours[chosen] = colours.max() + 1
-        colours = refiner.refine(colours)
+            return chain.steps
+        smallest = int(open_cells[np.argmin(sizes[open_cells])])
+        chain.fix(int(np.flatnonzero((chain.colours == smallest) & ~refiner.dead)[0]))
 
 
 def _find_gap(refiner: Refiner, graph: NeuronGraph, steps: Sequence[Step]) -> tuple[str, ...]:
@@ -170,7 +206,9 @@ def _find_gap(refiner: Refiner, graph: NeuronGraph, steps: Sequence[Step]) -> tu
                 else "the claimed group is not a symmetry, or the model is not smooth here (ties of a maximum or a choice by index)",
             )
         fixed.append((step.tensor, step.index))
-    return ("every fixed entry has the claimed orbit, but afterwards the claimed group still moves entries without influence",)
+    return (
+        "every fixed entry has the claimed orbit, but afterwards the claimed group still moves entries without influence",
+    )
 
 
 def _renumber(entries: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,11 +18,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from symnet.graph import GroupElement, NeuronGraph
 from symnet.tracing.examples import Inputs, double_precision, float_state, is_chosen, refreshed
 from symnet.tracing.recording import plain_kernels, tensors_in
 
 # Gradients of one cell that differ by more than this, relative to their tensor's largest, belong to different orbits.
 _RESOLUTION = 1e-8
+# The same for tensors whose own gradients vanish (behind a layer norm of equal entries): relative to the largest of all.
+_NOISE = 1e-11
 # Entries whose gradients stay below this, relative to the largest gradient of all, have no influence.
 _DEAD = 1e-12
 
@@ -49,7 +53,9 @@ def _max_with_positions(x: Tensor, *args: Any, **keywords: Any) -> Any:
     return torch.return_types.max((values, torch.zeros_like(values, dtype=torch.int64)))
 
 
-def _batch_norm(x: Tensor, mean: Any, variance: Any, weight: Any = None, bias: Any = None, *args: Any, **keywords: Any) -> Tensor:
+def _batch_norm(
+    x: Tensor, mean: Any, variance: Any, weight: Any = None, bias: Any = None, *args: Any, **keywords: Any
+) -> Tensor:
     """Batch norm in eval mode as a formula that is differentiable in its running statistics too."""
     epsilon = keywords.get("eps", args[2] if len(args) > 2 else 1e-5)
     shape = (1, -1, *[1] * (x.dim() - 2))
@@ -58,13 +64,23 @@ def _batch_norm(x: Tensor, mean: Any, variance: Any, weight: Any = None, bias: A
     return result if bias is None else result + bias.reshape(shape)
 
 
+def _prelu(x: Tensor, weight: Tensor) -> Tensor:
+    slope = weight.reshape((1, -1, *[1] * (x.dim() - 2))) if weight.numel() > 1 else weight
+    return F.softplus(x) - slope * F.softplus(-x)
+
+
 _SMOOTH: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(("relu", "relu_", "relu6", "hardtanh", "hardtanh_", "leaky_relu", "leaky_relu_", "hardswish"), _smooth_rectifier),
     **dict.fromkeys(("threshold", "threshold_", "rrelu", "elu", "elu_", "celu", "selu"), _smooth_rectifier),
+    "prelu": _prelu,
     "amax": _soft_max,
     "max": _max_with_positions,
     "maximum": torch.logaddexp,
 }  # fmt: skip
+
+
+# How many positional arguments come before epsilon.
+_NORM_ARGUMENTS = {"layer_norm": 4, "group_norm": 4, "instance_norm": 7}
 
 
 class _Smooth(TorchFunctionMode):
@@ -79,6 +95,9 @@ class _Smooth(TorchFunctionMode):
                 kwargs = {k: v for k, v in kwargs.items() if k not in ("training", "momentum")}
                 renamed = {"running_mean": "mean", "running_var": "variance", "input": "x"}
                 return _batch_norm(*args, **{renamed.get(k, k): v for k, v in kwargs.items()})
+        if name in _NORM_ARGUMENTS and function in (F.layer_norm, F.group_norm, F.instance_norm):
+            # Equal entries are divided by the root of epsilon alone; a large one keeps rounding from being amplified.
+            args, kwargs = args[: _NORM_ARGUMENTS[name]], kwargs | {"eps": 0.5}
         if name in _SMOOTH and args:
             kwargs.pop("inplace", None)
             return _SMOOTH[name](*args, **kwargs)
@@ -175,12 +194,16 @@ class Refiner:
         """Colours split where gradients differ by more than rounding."""
         scale = np.zeros(len(self.sizes))
         np.maximum.at(scale, self.tensor_of, np.abs(gradient))
-        allowed = _RESOLUTION * scale[self.tensor_of] + 1e-13 * scale.max(initial=0.0)
+        allowed = _RESOLUTION * scale[self.tensor_of] + _NOISE * scale.max(initial=0.0)
         order = np.lexsort((gradient, colours))
         new = (np.diff(colours[order]) != 0) | (np.diff(gradient[order]) > allowed[order[1:]])
         result = np.empty_like(colours)
         result[order] = np.concatenate([[0], np.cumsum(new)])
         return result
+
+    def entries_of(self, tensor: str) -> np.ndarray:
+        """The places in the colour vector of a tensor's entries."""
+        return np.flatnonzero(self.tensor_of == list(self.state).index(tensor))
 
     def place(self, entry: int) -> tuple[str, tuple[int, ...]]:
         """Tensor and index of an entry of the colour vector."""
@@ -190,7 +213,9 @@ class Refiner:
         return list(self.state)[number], tuple(int(i) for i in np.unravel_index(inside, tensor.shape))
 
 
-def claimed_orbits(graph: Any, entries: Mapping[str, np.ndarray], fixed: Sequence[tuple[str, tuple[int, ...]]]) -> dict[str, np.ndarray]:
+def claimed_orbits(
+    graph: NeuronGraph, entries: Mapping[str, np.ndarray], fixed: Sequence[tuple[str, tuple[int, ...]]]
+) -> dict[str, np.ndarray]:
     """Orbits of a claimed group's subgroup that fixes some entries: for every tensor the smallest entry number of each orbit.
 
     Args:
@@ -211,22 +236,69 @@ def claimed_orbits(graph: Any, entries: Mapping[str, np.ndarray], fixed: Sequenc
         moved = graph.act(element, dict(entries))
         if all(moved[name][index] == entries[name][index] for name, index in fixed):
             for name, array in entries.items():
-                for a, b in np.stack([array.reshape(-1), moved[name].reshape(-1)], 1)[(array != moved[name]).reshape(-1)]:
+                for a, b in np.stack([array.reshape(-1), moved[name].reshape(-1)], 1)[
+                    (array != moved[name]).reshape(-1)
+                ]:
                     parent[find(int(a))] = find(int(b))
     roots = np.array([find(i) for i in range(total)])
     return {name: roots[array] for name, array in entries.items()}
 
 
-def _transpositions(graph: Any) -> Iterator[Any]:
+def _transpositions(graph: NeuronGraph) -> Iterator[GroupElement]:
     """Every exchange of two neurons of one copy of one set."""
-    from symnet.graph import GroupElement
-
-    identity = {name: graph.identity()[name] for name in graph.neurons}
     for name, neuron_set in graph.neurons.items():
         if neuron_set.group.generators:
-            for copy in np.ndindex(*identity[name].shape[:-1]):
+            for copy in np.ndindex(*graph.identity()[name].shape[:-1]):
                 for i in range(neuron_set.size):
                     for j in range(i):
-                        images = identity[name].copy()
-                        images[copy][[i, j]] = images[copy][[j, i]]
-                        yield GroupElement(dict(graph.neurons), identity | {name: images})
+                        yield _exchange(graph, name, copy, i, j)
+
+
+def _exchange(graph: NeuronGraph, name: str, copy: tuple[int, ...], i: int, j: int) -> GroupElement:
+    identity = graph.identity()
+    images = {other: identity[other] for other in graph.neurons}
+    changed = images[name].copy()
+    changed[copy][[i, j]] = changed[copy][[j, i]]
+    return GroupElement(dict(graph.neurons), images | {name: changed})
+
+
+@dataclass(frozen=True, slots=True)
+class BaseSet:
+    """For one neuron set, tensors through which its neurons can be held fixed: entries, one after another, by tensor."""
+
+    neurons: str
+    choices: tuple[tuple[int, ...], ...]
+
+
+def base_of(graph: NeuronGraph, refiner: Refiner, choices: int) -> list[BaseSet]:
+    """Entries that, held fixed, leave the claimed group nothing to move.
+
+    Neuron sets that index most tensors come first (a residual stream: while all its neurons are equal, a layer norm
+    hides everything behind it), and parents before children.
+    """
+    names = [t for t in refiner.state if t in graph.weights]
+    held = {name: [t for t in names if name in graph.weights[t].symbols] for name in graph.neurons}
+    moved = [n for n, s in graph.neurons.items() if s.group.generators and held[n]]
+    ordered = sorted(moved, key=lambda n: (len(graph.ancestors(n)), -len(held[n])))
+    found = []
+    for name in ordered:
+        live = [t for t in held[name] if not refiner.dead[refiner.entries_of(t)].all()]
+        # Few other symbols: fixing such an entry says little beside this set. Also one tensor of every rank.
+        best = sorted(live, key=lambda t: (len(graph.weights[t].symbols), len(graph.shapes[t])))
+        spread = [
+            next(t for t in best if len(graph.shapes[t]) == r) for r in sorted({len(graph.shapes[t]) for t in best})
+        ]
+        chosen = best[:1] if choices == 1 else list(dict.fromkeys([*spread, *best]))[:choices]
+        found.append(BaseSet(name, tuple(_fixing_entries(graph, refiner, name, tensor) for tensor in chosen)))
+    return found
+
+
+def _fixing_entries(graph: NeuronGraph, refiner: Refiner, name: str, tensor: str) -> tuple[int, ...]:
+    """For every neuron of a set but the last of each copy, an entry of the tensor that it indexes."""
+    numbers = refiner.entries_of(tensor).reshape(graph.shapes[tensor])
+    entries = []
+    for copy in np.ndindex(*graph.identity()[name].shape[:-1]):
+        for i in range(graph.neurons[name].size - 1):
+            moved = graph.act(_exchange(graph, name, copy, i, i + 1), {tensor: numbers})[tensor]
+            entries += [int(e) for e in numbers[moved != numbers] if not refiner.dead[e]][:1]
+    return tuple(entries)

@@ -457,9 +457,10 @@ class Mixer(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.embed, self.block, self.head = nn.Linear(3, 6), MixerBlock(4, 6, 5, 7), nn.Linear(6, 2)
+        self.norm = nn.LayerNorm(6)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.block(self.embed(x)).mean(1))
+        return self.head(self.norm(self.block(self.embed(x))).mean(1))
 
 
 @case("deep sets", rows(2, 5, 3), (4, (), 1), (6, (), 1), (5, (), 1))
