@@ -165,8 +165,8 @@ class _Chain:
         if len(useful) > 1:
             # What stays open: the bound so far times the cells that would be left, on a logarithmic scale.
             useful.sort(key=lambda choice: np.log(sizes[self.colours[choice[0]]]) - self.refined_by(choice[0]).max())
-        for entry in useful[0] if useful else ():
-            self.fix(entry)
+        for one in useful[0] if useful else ():
+            self.fix(one)
 
 
 def _individualise(refiner: Refiner, graph: NeuronGraph, choices: int) -> list[Step]:
