@@ -1,0 +1,204 @@
+"""align: the group element that best matches two networks, and what follows from it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from symnet.errors import GraphError, ShapeError
+from symnet.graph import GroupElement, NeuronGraph
+from symnet.matching.assignment import check_groups
+from symnet.matching.descent import Descent, descend, propagate
+from symnet.matching.problem import Problem, read_problem
+from symnet.matching.same_function import same_function
+from symnet.nn.features import Source, features
+from symnet.verify import Report
+
+_SHOWN = 12  # tensors that a printed alignment lists
+_SWEEPS = 100
+
+
+@dataclass(frozen=True, eq=False)
+class Alignment:
+    """Two networks and the element that brings the second closest to the first.
+
+    ``distance_before`` and ``distance_after`` are Euclidean distances over all tensors of the graph, ``distances`` the
+    same for every tensor. ``values`` has the inner product that each start ended with; equal ones mean that they agree.
+    """
+
+    graph: NeuronGraph
+    element: GroupElement
+    reference: Mapping[str, Tensor]  # the first network's state dict
+    aligned: Mapping[str, Tensor]  # the second network's, its neurons moved: the same function
+    distances: Mapping[str, tuple[float, float]]  # by tensor: before, after
+    sweeps: int  # of the best start
+    settled: bool  # whether no neuron set could be improved any more
+    values: tuple[float, ...]
+    seed: int
+
+    @cached_property
+    def distance_before(self) -> float:
+        return math.hypot(*(before for before, _ in self.distances.values()))
+
+    @cached_property
+    def distance_after(self) -> float:
+        return math.hypot(*(after for _, after in self.distances.values()))
+
+    def interpolate(self, share: float) -> dict[str, Tensor]:
+        """A state dict on the line from the first network (0) to the aligned second one (1).
+
+        Entries that are no floating-point numbers are the first network's. After mixing networks with batch norms, collect their running
+        statistics anew (Jordan et al. 2023, REPAIR): means and variances of a mixture are not the mixture's.
+        """
+        mixed = {}
+        for name, tensor in self.reference.items():
+            if not tensor.is_floating_point():
+                mixed[name] = tensor.clone()
+                continue
+            mixed[name] = torch.lerp(tensor, self.aligned[name].to(tensor), share)
+        return mixed
+
+    def verify(self, model: nn.Module, *inputs: Any, tolerance: float = 1e-10) -> Report:
+        """Whether the second network computes the same function before and after its neurons were moved, in float64.
+
+        Args:
+            model: a module of this architecture; it is copied, and its own weights do not matter.
+            inputs: what it is called with.
+        """
+        before = self.graph.act(
+            self.element.inverse(), {n: t for n, t in self.aligned.items() if _belongs(n, self.graph)}
+        )
+        return same_function(model, before, self.aligned, inputs, "moving neurons", tolerance, self.seed)
+
+    def __repr__(self) -> str:
+        gain = 1 - self.distance_after / self.distance_before if self.distance_before else 0.0
+        lines = [
+            f"Alignment of {len(self.graph.weights)} tensors: distance {self.distance_before:.6g} -> "
+            f"{self.distance_after:.6g} ({gain:.1%} less)",
+            f"  {self.sweeps} sweeps of the best of {len(self.values)} starts (seed {self.seed}); "
+            + ("no neuron set can be improved alone" if self.settled else "stopped early: allow more sweeps"),
+            f"  {self.element!r}",
+        ]
+        furthest = sorted(self.distances.items(), key=lambda item: -item[1][1])
+        lines += [f"  {name}: {before:.4g} -> {after:.4g}" for name, (before, after) in furthest[:_SHOWN]]
+        if len(furthest) > _SHOWN:
+            lines.append(f"  and {len(furthest) - _SHOWN} tensors that are closer")
+        return "\n".join(lines)
+
+
+def align(
+    model_a: Source,
+    model_b: Source,
+    graph: NeuronGraph,
+    *,
+    starts: int = 3,
+    sweeps: int = _SWEEPS,
+    seed: int = 0,
+    importance: Mapping[str, float] | None = None,
+) -> Alignment:
+    """The element of the graph's group that brings the second network closest to the first.
+
+    Sets are matched in turn by linear assignment until none gains (a local optimum: the problem as a whole is NP-hard). A
+    set that others are over is matched together with its inside: heads with their dims, groups with their channels. Only
+    weights are looked at, no activations and no data.
+
+    Args:
+        model_a: module or state dict that stays as it is.
+        model_b: module or state dict whose neurons are moved; neither is changed.
+        graph: their architecture. Symmetric and SignedSymmetric sets are assigned, Fixed ones held; of other groups every
+            element is tried.
+        starts: how many descents to take the best of. The first starts from invariants, the second from no move,
+            all further ones from random elements.
+        sweeps: of one descent, at most.
+        seed: for the random starts.
+        importance: by tensor, a factor for its share in the match; 1 where none is given, 0 to leave it out
+            (a batch norm's running variances, say).
+
+    Raises:
+        ShapeError: a network does not fit the graph, or has weights that are not finite.
+        TooLargeError: a group that is no symmetric one has too many elements to try.
+
+    Source: Ainsworth, Hayase & Srinivasa, Git Re-Basin, ICLR 2023, section 3.2 (weight matching).
+
+    Example:
+        >>> from symnet.graph import catalogue
+        >>> graph = catalogue.mlp([2, 8, 1])
+        >>> a = {name: torch.randn(shape) for name, shape in graph.shapes.items()}
+        >>> g = graph.random_element(seed=1)
+        >>> found = align(a, graph.act(g, a), graph)
+        >>> found.element == g.inverse(), found.distance_after
+        (True, 0.0)
+    """
+    importance = _check(graph, starts, sweeps, importance or {})
+    arrays_a, arrays_b = _arrays(model_a, graph, "first"), _arrays(model_b, graph, "second")
+    problem = read_problem(graph, arrays_a, arrays_b, importance)
+    found = [_descend_from(problem, graph, number, sweeps, seed) for number in range(starts)]
+    best = max(found, key=lambda descent: descent.value)
+    state_b = _state(model_b)
+    aligned = {name: tensor.clone() for name, tensor in state_b.items()}
+    aligned |= graph.act(best.element, {n: t.detach() for n, t in state_b.items() if _belongs(n, graph)})
+    moved = graph.act(best.element, arrays_b)
+    distances = {
+        name: (float(np.linalg.norm(a - arrays_b[name])), float(np.linalg.norm(a - moved[name])))
+        for name, a in arrays_a.items()
+    }
+    reference = {name: tensor.detach().clone() for name, tensor in _state(model_a).items()}
+    return Alignment(
+        graph,
+        best.element,
+        MappingProxyType(reference),
+        MappingProxyType(aligned),
+        MappingProxyType(distances),
+        best.sweeps,
+        best.settled,
+        tuple(descent.value for descent in found),
+        seed,
+    )
+
+
+def _descend_from(problem: Problem, graph: NeuronGraph, number: int, sweeps: int, seed: int) -> Descent:
+    units = problem.units()
+    if number == 0:
+        return descend(problem, propagate(problem), units, sweeps)
+    if number == 1:
+        return descend(problem, graph.identity(), units, sweeps)
+    rng = np.random.default_rng([seed, number])
+    start = graph.random_element(rng)
+    return descend(problem, start, [units[k] for k in rng.permutation(len(units))], sweeps)
+
+
+def _check(graph: NeuronGraph, starts: int, sweeps: int, importance: Mapping[str, float]) -> dict[str, float]:
+    if starts < 1 or sweeps < 1:
+        raise GraphError(f"align(starts={starts}, sweeps={sweeps}): both must be at least 1.")
+    for name, factor in importance.items():
+        if graph.aliases.get(name, name) not in graph.weights:
+            raise ShapeError(f"importance names '{name}'; the graph's tensors are {', '.join(graph.weights)}.")
+        if not (math.isfinite(factor) and factor >= 0):
+            raise ShapeError(f"importance of '{name}' is {factor}; give a finite number of at least 0.")
+    check_groups(graph.neurons)
+    return {graph.aliases.get(name, name): float(factor) for name, factor in importance.items()}
+
+
+def _arrays(source: Source, graph: NeuronGraph, which: str) -> dict[str, np.ndarray]:
+    arrays = {name: t.detach()[0, ..., 0].double().cpu().numpy() for name, t in features(source, graph).items()}
+    if bad := [name for name, array in arrays.items() if not np.isfinite(array).all()]:
+        raise ShapeError(
+            f"The {which} network has weights that are not finite, in {', '.join(bad)}; none can be matched."
+        )
+    return arrays
+
+
+def _state(source: Source) -> Mapping[str, Tensor]:
+    return source.state_dict() if isinstance(source, nn.Module) else source
+
+
+def _belongs(name: str, graph: NeuronGraph) -> bool:
+    return name in graph.weights or name in graph.aliases
