@@ -3,7 +3,7 @@
     python -m symnet.tasks.what_mattered
 
 Every line is the accuracy on the validation images, which are training images of the demo: nothing here sees a test
-image. To be quick, there are half as many fits and fewer steps than in the demo.
+image. To be quick, there are half as many fits and fewer steps than in the demo. `MEASURED` is what it printed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,18 @@ from symnet.tasks.readers import NeuronReader, Standardize
 from symnet.tasks.study import NEURONS, Part, Settings, Study
 from symnet.tasks.training import Budget, one_thread
 
-__all__ = ["Variant", "measure", "plain_reader", "variants"]
+__all__ = ["MEASURED", "Variant", "measure", "plain_reader", "variants"]
+
+MEASURED = """\
+accuracy     PSNR
+  94.2 %  42.9 dB  the recipe
+  93.8 %  42.9 dB  training images not moved
+  87.7 %  69.4 dB  no weight decay in the fits
+  52.6 %  42.9 dB  ReLUs between NF-Layers, no sines or products
+  40.3 %  42.9 dB  a quarter of the fits of each image
+  17.2 %  58.8 dB  omega 10 instead of 5
+  10.5 %  56.3 dB  omega 30, as SIRENs usually have
+"""
 
 Build = Callable[[sn.NeuronGraph, Part], nn.Module]
 
@@ -85,7 +96,7 @@ def _main() -> None:
     base = Settings(fits=8, steps=1500, most_seconds=300.0, points=1)
     found = [(variant.name, *measure(variant, folder, console)) for variant in variants(base)]
     for name, accuracy, psnr in found:
-        console.print(f"{100 * accuracy:5.1f} %  {psnr:5.1f} dB  {name}", highlight=False)
+        console.print(f"{100 * accuracy:6.1f} %  {psnr:4.1f} dB  {name}", highlight=False)
 
 
 if __name__ == "__main__":

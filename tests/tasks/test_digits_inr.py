@@ -104,7 +104,7 @@ def test_the_page_is_whole_and_needs_no_network(finished: tuple[Path, Results, s
     page = finished[1].page.read_text(encoding="utf-8")
     assert page.count("data:image/png;base64,") == 4
     assert "http" not in page.replace("http://www.w3.org", "")
-    for heading in ("The result", "The fitted networks", "The tying pattern", "Training"):
+    for heading in ("The result", "The fitted networks", "The tying pattern", "Training", "What mattered"):
         assert f"<h2>{heading}</h2>" in page
 
 
