@@ -27,13 +27,14 @@ _LAZY = {
     "state_dicts": "symnet.nn",
     "trace": "symnet.tracing",
     "align": "symnet.matching",
+    "canonicalize": "symnet.matching",
 }
 _MODULES = ("catalogue", "data", "matching", "nn", "plan", "sharing", "show", "tasks", "testing", "tracing", "verify")
 
 if TYPE_CHECKING:
     from symnet import data, matching, nn, plan, sharing, tasks, tracing, verify
     from symnet.graph import catalogue
-    from symnet.matching import align
+    from symnet.matching import align, canonicalize
     from symnet.nn import features, state_dicts
     from symnet.sharing import derive
     from symnet.tracing import trace
@@ -72,6 +73,7 @@ __all__ = [
     "TraceError",
     "VerificationError",
     "align",
+    "canonicalize",
     "catalogue",
     "derive",
     "features",

@@ -18,7 +18,7 @@ from symnet.graph import GroupElement, NeuronGraph
 from symnet.matching.assignment import check_groups
 from symnet.matching.descent import Descent, descend, propagate
 from symnet.matching.problem import Problem, read_problem
-from symnet.matching.same_function import same_function
+from symnet.matching.same_function import only_weights, read_state, same_function
 from symnet.nn.features import Source, features
 from symnet.verify import Report
 
@@ -73,10 +73,9 @@ class Alignment:
             model: a module of this architecture; it is copied, and its own weights do not matter.
             inputs: what it is called with.
         """
-        before = self.graph.act(
-            self.element.inverse(), {n: t for n, t in self.aligned.items() if _belongs(n, self.graph)}
-        )
-        return same_function(model, before, self.aligned, inputs, "moving neurons", tolerance, self.seed)
+        after = only_weights(self.aligned, self.graph)
+        before = self.graph.act(self.element.inverse(), after)
+        return same_function(model, self.graph, before, after, inputs, "moving neurons", tolerance, self.seed)
 
     def __repr__(self) -> str:
         gain = 1 - self.distance_after / self.distance_before if self.distance_before else 0.0
@@ -142,15 +141,15 @@ def align(
     problem = read_problem(graph, arrays_a, arrays_b, importance)
     found = [_descend_from(problem, graph, number, sweeps, seed) for number in range(starts)]
     best = max(found, key=lambda descent: descent.value)
-    state_b = _state(model_b)
+    state_b = read_state(model_b, graph)
     aligned = {name: tensor.clone() for name, tensor in state_b.items()}
-    aligned |= graph.act(best.element, {n: t.detach() for n, t in state_b.items() if _belongs(n, graph)})
+    aligned |= graph.act(best.element, only_weights(aligned, graph))
     moved = graph.act(best.element, arrays_b)
     distances = {
         name: (float(np.linalg.norm(a - arrays_b[name])), float(np.linalg.norm(a - moved[name])))
         for name, a in arrays_a.items()
     }
-    reference = {name: tensor.detach().clone() for name, tensor in _state(model_a).items()}
+    reference = {name: tensor.clone() for name, tensor in read_state(model_a, graph).items()}
     return Alignment(
         graph,
         best.element,
@@ -194,11 +193,3 @@ def _arrays(source: Source, graph: NeuronGraph, which: str) -> dict[str, np.ndar
             f"The {which} network has weights that are not finite, in {', '.join(bad)}; none can be matched."
         )
     return arrays
-
-
-def _state(source: Source) -> Mapping[str, Tensor]:
-    return source.state_dict() if isinstance(source, nn.Module) else source
-
-
-def _belongs(name: str, graph: NeuronGraph) -> bool:
-    return name in graph.weights or name in graph.aliases

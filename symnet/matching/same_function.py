@@ -2,20 +2,45 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
-from symnet.errors import VerificationError
+from symnet.errors import ShapeError
+from symnet.graph import NeuronGraph
+from symnet.nn.features import Source
 from symnet.verify import Check, Report
+from symnet.verify.comparison import as_double, flatten
+from symnet.verify.random_networks import double_copy, load, to_double
+
+
+def read_state(source: Source, graph: NeuronGraph) -> dict[str, Tensor]:
+    """The whole state of a module or state dict, detached; the graph's tensors and their aliases among it.
+
+    Raises:
+        ShapeError: a tensor of the graph is missing or misshapen.
+    """
+    state = source.state_dict() if isinstance(source, nn.Module) else source
+    for name, shape in graph.shapes.items():
+        if name not in state or tuple(state[name].shape) != shape:
+            given = tuple(state[name].shape) if name in state else "missing"
+            raise ShapeError(
+                f"Tensor '{name}' has axes '{graph.tensors[name]}' of sizes {shape}, but in the given weights it is {given}. "
+                "Pass weights of this architecture, one network at a time."
+            )
+    return {name: tensor.detach() for name, tensor in state.items()}
+
+
+def only_weights(state: Mapping[str, Tensor], graph: NeuronGraph) -> dict[str, Tensor]:
+    """The entries that the graph describes: its tensors and their aliases."""
+    return {name: tensor for name, tensor in state.items() if graph.aliases.get(name, name) in graph.weights}
 
 
 def same_function(
     model: nn.Module,
+    graph: NeuronGraph,
     before: Mapping[str, Tensor],
     after: Mapping[str, Tensor],
     inputs: Sequence[Any],
@@ -27,27 +52,24 @@ def same_function(
 
     Args:
         model: any module of the architecture; it is not touched.
-        before: state dict; entries that are missing are the model's own.
-        after: state dict of the weights that should make no difference.
+        before: weights by tensor of the graph; what the graph does not describe is the model's own.
+        after: weights that should make no difference.
         action: what was done to the weights, for the report.
     """
-    double = [_to_double(value) for value in inputs]
-    old, new = (_outputs(model, state, double) for state in (before, after))
-    if not old:
-        raise VerificationError("The model's output holds no tensors; return at least one.")
-    checks = []
-    for number, (x, y) in enumerate(zip(old, new, strict=True)):
-        error = float((x - y).abs().max() / x.abs().max().clamp_min(1e-300)) if x.numel() else 0.0
-        checks.append(Check(f"output {number}", None, action, error if error == error else float("inf"), 0))
-    return Report(f"{type(model).__name__}, {action}", seed, tolerance, tuple(checks))
+    twin, double = double_copy(model), [to_double(value) for value in inputs]
+    outputs = []
+    for weights in (before, after):
+        load(twin, graph, weights)
+        with torch.no_grad():
+            outputs.append({path or "output": as_double(x) for path, x in flatten(twin(*double)).items()})
+    old, new = outputs
+    checks = tuple(Check(path, None, action, _error(x, new[path]), 0) for path, x in old.items())
+    return Report(f"{type(model).__name__}: {action}", seed, tolerance, checks)
 
 
-def _to_double(value: Any) -> Any:
-    return value.double() if isinstance(value, Tensor) and value.is_floating_point() else value
-
-
-def _outputs(model: nn.Module, state: Mapping[str, Tensor], inputs: Sequence[Any]) -> list[Tensor]:
-    twin = copy.deepcopy(model).double().eval()
-    twin.load_state_dict({**twin.state_dict(), **state})
-    with torch.no_grad():
-        return [leaf.double() for leaf in tree_leaves(twin(*inputs)) if isinstance(leaf, Tensor)]
+def _error(x: Tensor, y: Tensor) -> float:
+    """Largest difference relative to the largest entry; infinite where an output is not finite."""
+    if not x.numel():
+        return 0.0
+    error = float((x - y).abs().max() / x.abs().max().clamp_min(1e-300))
+    return error if error == error else float("inf")
