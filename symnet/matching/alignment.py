@@ -166,12 +166,12 @@ def align(
 def _descend_from(problem: Problem, graph: NeuronGraph, number: int, sweeps: int, seed: int) -> Descent:
     units = problem.units()
     if number == 0:
-        return descend(problem, propagate(problem), units, sweeps)
+        return descend(problem, propagate(problem), units, sweeps, exchange=True)
     if number == 1:
-        return descend(problem, graph.identity(), units, sweeps)
+        return descend(problem, graph.identity(), units, sweeps, exchange=True)
     rng = np.random.default_rng([seed, number])
     start = graph.random_element(rng)
-    return descend(problem, start, [units[k] for k in rng.permutation(len(units))], sweeps)
+    return descend(problem, start, [units[k] for k in rng.permutation(len(units))], sweeps, exchange=True)
 
 
 def _check(graph: NeuronGraph, starts: int, sweeps: int, importance: Mapping[str, float]) -> dict[str, float]:

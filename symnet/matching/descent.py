@@ -17,6 +17,7 @@ from symnet.graph.elements import identity_element, image_shapes
 from symnet.graph.neuron_sets import ancestors_of
 from symnet.groups import Fixed, is_signed
 from symnet.matching.assignment import best_element
+from symnet.matching.exchanges import best_exchange
 from symnet.matching.problem import Problem, Term, block_space, choose_dims, read_inside
 
 ROUNDING = 1e-12  # a gain below this share of |a||b| is no gain
@@ -96,8 +97,14 @@ def solve(problem: Problem) -> Descent:
     return descend(problem, start, units, INNER_SWEEPS)
 
 
-def descend(problem: Problem, start: GroupElement, units: Sequence[str], sweeps: int) -> Descent:
-    """Give every unit in turn its best element, until none gains any more. The value never falls."""
+def descend(
+    problem: Problem, start: GroupElement, units: Sequence[str], sweeps: int, exchange: bool = False
+) -> Descent:
+    """Give every unit in turn its best element, until none gains any more. The value never falls.
+
+    Args:
+        exchange: whether to try small moves as well, where the best element is not found exactly.
+    """
     current = list(problem.moved(start).terms)
     scale = sum(float(np.linalg.norm(t.a) * np.linalg.norm(t.b)) for t in current)
     element, done = start, 0
@@ -109,12 +116,15 @@ def descend(problem: Problem, start: GroupElement, units: Sequence[str], sweeps:
         for unit in [unit for unit in units if unit in stale]:
             stale.discard(unit)
             places = [k for k, term in enumerate(current) if term.places(unit)]
-            move = best_move(Problem(problem.neurons, tuple(current[k] for k in places)), unit)
-            after = [current[k].moved(move) for k in places]
-            gain = sum(term.value for term in after) - sum(current[k].value for k in places)
-            if gain <= ROUNDING * scale:
+            local = Problem(problem.neurons, tuple(current[k] for k in places))
+            move = best_move(local, unit)
+            after = local.moved(move)
+            if exchange and again[unit] and after.value - local.value <= ROUNDING * scale:
+                move = best_exchange(local, unit)
+                after = local.moved(move)
+            if after.value - local.value <= ROUNDING * scale:
                 continue
-            for k, term in zip(places, after, strict=True):
+            for k, term in zip(places, after.terms, strict=True):
                 current[k] = term
             element = move @ element
             stale |= near[unit] | again[unit]
