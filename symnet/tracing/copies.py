@@ -10,7 +10,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Sequence
 
-from symnet.tracing.axes import Label, Node, bounds_of, collapse, flat, root
+from symnet.tracing.axes import collapse
+from symnet.tracing.labels import Label, Node, bounds_of, flat, root
 
 Dims = tuple[tuple[Node, ...], ...]
 Dependence = dict[Node, set[Node]]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from symnet.tracing.axes import Label
+from symnet.tracing.labels import Label
 from symnet.tracing.reading import Reading
 from symnet.tracing.recording import Operation, Value
 from symnet.tracing.rules_compute import is_pointwise, pointwise

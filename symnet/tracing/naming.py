@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from symnet.tracing.axes import Node
+from symnet.tracing.labels import Node
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from symnet.tracing.axes import Label, flat, fresh, merge, pin
+from symnet.tracing.axes import merge, pin
+from symnet.tracing.labels import Label, flat, fresh
 from symnet.tracing.recording import Operation, Recording, Value
 
 Labels = tuple[Label, ...]

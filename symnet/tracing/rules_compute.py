@@ -6,7 +6,8 @@ import math
 
 import torch
 
-from symnet.tracing.axes import Label, repartition
+from symnet.tracing.axes import repartition
+from symnet.tracing.labels import Label
 from symnet.tracing.reading import Labels, Reading, arguments, axes_argument, rule
 from symnet.tracing.recording import Operation, Value
 from symnet.tracing.rules_shape import slice_axis

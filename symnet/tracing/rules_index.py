@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from symnet.tracing.axes import Label
+from symnet.tracing.labels import Label
 from symnet.tracing.reading import Reading, arguments, rule
 from symnet.tracing.recording import Operation, Value
 from symnet.tracing.rules_shape import taken_by_index

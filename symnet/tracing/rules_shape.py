@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from symnet.tracing.axes import Label, concatenate, flat, fresh, members_at, repartition, root, size_of, take
+from symnet.tracing.axes import members_at, repartition, take
+from symnet.tracing.labels import Label, concatenate, flat, fresh, root, size_of
 from symnet.tracing.reading import Labels, Reading, arguments, axes_argument, rule
 from symnet.tracing.recording import Operation, Value
 

@@ -6,8 +6,9 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from symnet.tracing.axes import Label, Node, collapse, flat, leaves, pin, root
+from symnet.tracing.axes import collapse, pin
 from symnet.tracing.copies import Dependence, Dims, dependences, join_mutual, settle
+from symnet.tracing.labels import Label, Node, flat, leaves, root
 from symnet.tracing.reading import Labels, Reading
 
 

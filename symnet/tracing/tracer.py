@@ -14,10 +14,10 @@ import symnet.tracing.rules_index
 import symnet.tracing.rules_shape  # noqa: F401
 from symnet.errors import TraceError
 from symnet.graph import NeuronGraph
-from symnet.tracing.axes import leaves
 from symnet.tracing.checking import Check, Checker
 from symnet.tracing.examples import copy_model, detached, float_state, is_chosen, without_single_sizes
 from symnet.tracing.fallback import read_unknown
+from symnet.tracing.labels import leaves
 from symnet.tracing.reading import Reading
 from symnet.tracing.recording import Recording, record
 from symnet.tracing.solution import solve

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from symnet.graph import NeuronGraph, NeuronSet
 from symnet.graph.notation import Anonymous, Axes, Axis, Product, Symbol, concatenation, product
 from symnet.groups import Fixed, Symmetric
-from symnet.tracing.axes import Label, Node, bounds_of, flat, leaves, root
 from symnet.tracing.copies import Dims, settle
+from symnet.tracing.labels import Label, Node, bounds_of, flat, leaves, root
 from symnet.tracing.naming import Occurrence, name_symbols
 from symnet.tracing.reading import Labels
 from symnet.tracing.solution import Solution

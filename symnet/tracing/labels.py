@@ -1,0 +1,108 @@
+"""Axis labels: ordered products of symbols that are refined lazily while a network is read.
+
+A label is a tuple of nodes, the factors of one tensor axis, row-major; an axis of size 1 has the empty
+label. A node is a union-find entry that is a leaf, a product of nodes, or a concatenation of labels. A
+leaf may also be a *family*: at different positions of another axis (the 3 of a fused query, key and
+value viewed as ``(3, head, dim)``) it stands for different members.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Sequence
+
+
+class Node:
+    """A symbol of known size; ``wild`` marks an axis along which its tensor is uniform."""
+
+    __slots__ = ("factors", "family", "kin", "link", "number", "parts", "pin", "size", "wild")
+    _numbers = itertools.count()
+
+    def __init__(
+        self, size: int, pin: str | None = None, wild: bool = False, kin: frozenset[int] = frozenset()
+    ) -> None:
+        self.size = size
+        self.pin = pin
+        self.wild = wild
+        self.kin = kin
+        self.link: Node | None = None
+        self.factors: Label | None = None
+        self.parts: list[Label] | None = None
+        self.family: Family | None = None
+        self.number = next(Node._numbers)
+
+
+Label = tuple[Node, ...]
+
+
+class Family:
+    """What a leaf stands for at each interval of positions of another axis."""
+
+    __slots__ = ("axis", "bounds", "given", "members")
+
+    def __init__(self, axis: Node, bounds: list[int], members: list[Node]) -> None:
+        self.axis = axis
+        self.bounds = bounds  # 0 = b0 < b1 < ... < bk = the axis's size
+        self.members = members  # k nodes
+        self.given = [False] * len(members)  # whether anyone has seen the member yet
+
+
+def root(node: Node) -> Node:
+    """The representative of a node's class."""
+    while node.link is not None:
+        if node.link.link is not None:
+            node.link = node.link.link
+        node = node.link
+    return node
+
+
+def flat(label: Iterable[Node]) -> Label:
+    """The label with every product written out: roots that are leaves or concatenations."""
+    found: list[Node] = []
+    for node in label:
+        node = root(node)
+        if node.factors is not None:
+            found.extend(flat(node.factors))
+        else:
+            found.append(node)
+    return tuple(found)
+
+
+def size_of(label: Iterable[Node]) -> int:
+    """Number of positions of a label."""
+    return math.prod(node.size for node in label)
+
+
+def bounds_of(node: Node) -> list[int]:
+    """Boundaries of a concatenation's parts, from 0 to its size."""
+    assert node.parts is not None
+    return [0, *itertools.accumulate(size_of(part) for part in node.parts)]
+
+
+def leaves(label: Iterable[Node]) -> Iterable[Node]:
+    """The leaves of a label, through products and concatenations, with repeats."""
+    for node in flat(label):
+        if node.parts is None:
+            yield node
+        else:
+            for part in node.parts:
+                yield from leaves(part)
+
+
+def fresh(size: int, pin: str | None = None, *, wild: bool = False, kin: frozenset[int] = frozenset()) -> Label:
+    """A label of one new leaf; the empty label for size 1."""
+    return () if size == 1 else (Node(size, pin, wild, kin),)
+
+
+def concatenate(labels: Sequence[tuple[int, Label]]) -> Label:
+    """The label of axes laid one after another, given with their sizes."""
+    pieces = [(size, label) for size, label in labels if size]
+    if len(pieces) == 1:
+        return pieces[0][1]
+    total = sum(size for size, _ in pieces)
+    if total == 1:
+        return ()
+    node = Node(total)
+    node.parts = [label for _, label in pieces]
+    return (node,)
