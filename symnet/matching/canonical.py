@@ -85,7 +85,8 @@ def canonicalize(
 
     Args:
         weights: a module or state dict; not changed.
-        scale: neuron sets; or by neuron set the tensors that come in, where that cannot be read off the axes.
+        scale: neuron sets; or by neuron set the tensors that come in, or ``{"in": tensors, "out": tensors}``, where that cannot
+            be read off the axes (see ``read_scaling``).
         sign: neuron sets; True for all whose group is SignedSymmetric.
         order: neuron sets; True for all whose group is Symmetric or SignedSymmetric.
 

@@ -21,8 +21,8 @@ from symnet.graph.blocks import Block
 from symnet.graph.neuron_sets import ancestors_of
 from symnet.graph.notation import symbols_in
 
-# Names of neuron sets, or by name the tensors that come in.
-ScaleLike = Iterable[str] | Mapping[str, Iterable[str]]
+# Names of neuron sets; or by name the tensors that come in; or by name {"in": tensors, "out": tensors}.
+ScaleLike = Iterable[str] | Mapping[str, Iterable[str] | Mapping[str, Iterable[str]]]
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,8 @@ def read_scaling(graph: NeuronGraph, scale: ScaleLike) -> Scaling:
     """Which tensors come into the named sets and which go out, with every check that the structure allows.
 
     Without a mapping, the one tensor with further axes that has the set on its first axis comes in (as in ``nn.Linear`` and
-    ``nn.Conv2d``), with a bias on the set alone; all others go out.
+    ``nn.Conv2d``), with a bias on the set alone; all others go out. With ``{"in": ..., "out": ...}`` tensors in neither are left alone:
+    ``{"c1": {"in": ["bn1.weight", "bn1.bias"], "out": ["conv2.weight"]}}`` for channels that a batch norm has normed.
 
     Raises:
         GraphError: a set whose scale cannot be free as declared; says why, and what to write.
@@ -89,12 +90,12 @@ def read_scaling(graph: NeuronGraph, scale: ScaleLike) -> Scaling:
             raise GraphError(f"scale names '{name}'; the neuron sets are {', '.join(graph.neurons)}.")
         touching = [t for t, space in graph.weights.items() if name in space.symbols]
         _refuse_repeats(graph, name, touching)
-        found = _guess_incoming(graph, name, touching) if tensors is None else tuple(tensors)
-        if unknown := [t for t in found if t not in touching]:
-            raise GraphError(
-                f"'{unknown[0]}' cannot come into '{name}': the tensors over that set are {', '.join(touching)}."
-            )
-        incoming[name], outgoing[name] = found, tuple(t for t in touching if t not in found)
+        if tensors is None:
+            found = _guess_incoming(graph, name, touching)
+            left = tuple(t for t in touching if t not in found)
+        else:
+            found, left = _read_named(name, tensors, touching)
+        incoming[name], outgoing[name] = found, left
         if not incoming[name] or not outgoing[name]:
             raise GraphError(
                 f"'{name}' has no {'incoming' if not incoming[name] else 'outgoing'} weights, so there is nothing to trade its scale "
@@ -102,6 +103,29 @@ def read_scaling(graph: NeuronGraph, scale: ScaleLike) -> Scaling:
             )
     ordered = _in_order(incoming, outgoing)
     return Scaling(graph, {n: incoming[n] for n in ordered}, {n: outgoing[n] for n in ordered})
+
+
+def _read_named(
+    name: str, tensors: Iterable[str] | Mapping[str, Iterable[str]], touching: list[str]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The tensors that the user says come in, and those that go out."""
+    if isinstance(tensors, Mapping):
+        if not {"in"} <= set(tensors) <= {"in", "out"}:
+            raise GraphError(
+                f"scale of '{name}' has the keys {', '.join(tensors)}; write {{'in': [...], 'out': [...]}}."
+            )
+        found, out = tuple(tensors["in"]), tensors.get("out")
+    else:
+        found, out = tuple(tensors), None
+    left = tuple(t for t in touching if t not in found) if out is None else tuple(out)
+    for tensor in (*found, *left):
+        if tensor not in touching:
+            raise GraphError(
+                f"'{tensor}' cannot come into or go out of '{name}': the tensors over that set are {', '.join(touching)}."
+            )
+    if both := set(found) & set(left):
+        raise GraphError(f"'{min(both)}' cannot both come into '{name}' and go out of it.")
+    return found, left
 
 
 def _refuse_repeats(graph: NeuronGraph, name: str, tensors: Iterable[str]) -> None:
@@ -128,7 +152,8 @@ def _guess_incoming(graph: NeuronGraph, name: str, tensors: Iterable[str]) -> tu
         raise GraphError(
             f"It is not clear what comes into '{name}': {', '.join(matrices + vectors)} all could. Batch and layer norms take a scale out "
             "(their weight and bias are what comes in, and the weights before them must be left out of it); a residual stream has "
-            f"one scale for everything that is added to it. Name the tensors: scale={{'{name}': [...]}}."
+            f"one scale for everything that is added to it. Name the tensors: scale={{'{name}': {{'in': [...], 'out': [...]}}}}; "
+            "those in neither are left alone."
         )
     return (*matrices, *vectors)
 

@@ -1,0 +1,254 @@
+"""align: finds planted elements, preserves functions, ends where no set can be improved, and brings networks together."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.datasets import load_digits
+from torch import Tensor, nn
+
+import symnet as sn
+from symnet.matching.problem import Problem, read_problem
+from tests.cases import GRAPHS
+from tests.graph.test_catalogue import CASES
+from tests.matching.group_elements import all_elements
+from tests.random_graphs import random_graph
+from tests.tolerances import assert_close
+
+C = sn.catalogue
+NETWORKS = {
+    "mlp": C.mlp([16, 32, 32, 4]),
+    "mlp, all sets permuted": C.mlp([12, 24, 24, 6], io="permuted"),
+    "cnn with flatten": C.cnn([1, 8, 8], head="flatten", positions=(4, 4), hidden=(24,)),
+    "residual cnn with norms": C.resnet((3, 8, 16), (2, 2), 10),
+    "attention": C.attention(24, 4),
+    "grouped queries": C.grouped_query_attention(32, 8, 2),
+    "grouped queries, rotary": C.grouped_query_attention(32, 4, 2, rotary=True),
+    "lstm": C.lstm(5, 8, 2, classes=3, bidirectional=True),
+    "gru": C.gru(5, 12),
+    "experts": C.experts(8, 12, 4),
+    "siren": C.mlp([12, 16, 16, 1]).with_groups({"h1": sn.SignedSymmetric(16), "h2": sn.SignedSymmetric(16)}),
+}
+
+
+def draw(graph: sn.NeuronGraph, seed: int) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return {name: torch.randn(s, generator=generator, dtype=torch.float64) for name, s in graph.shapes.items()}
+
+
+def distance(a: dict[str, Tensor], b: dict[str, Tensor]) -> float:
+    return float(sum((a[name] - b[name]).square().sum() for name in a)) ** 0.5
+
+
+def problem_of(graph: sn.NeuronGraph) -> Problem:
+    arrays = {name: tensor.numpy() for name, tensor in draw(graph, 0).items()}
+    return read_problem(graph, arrays, arrays, {})
+
+
+# ---- planted elements -----------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("noise", [0.0, 0.1, 0.4])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_planted_element_is_found(name: str, noise: float) -> None:
+    """A noisy copy with moved neurons is moved back exactly: the element found is the inverse of the planted one."""
+    graph = NETWORKS[name]
+    for seed in (0, 1):
+        a, disturbance = draw(graph, seed), draw(graph, seed + 100)
+        noisy = {key: tensor + noise * disturbance[key] for key, tensor in a.items()}
+        planted = graph.random_element(seed)
+        found = sn.align(a, graph.act(planted, noisy), graph, starts=1)
+        assert found.element == planted.inverse()
+        assert_close(dict(found.aligned), noisy)
+        assert found.settled and found.distance_after == pytest.approx(distance(a, noisy))
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_every_kind_of_graph_is_recovered(name: str) -> None:
+    """Also other groups, copies over fixed sets, repeated and concatenated axes; several elements may serve."""
+    graph = GRAPHS[name]
+    for seed in range(3):
+        a = draw(graph, seed)
+        found = sn.align(a, graph.act(graph.random_element(seed), a), graph)
+        assert found.distance_after < 1e-9
+
+
+@settings(max_examples=40)
+@given(st.integers(0, 10_000))
+def test_aligning_never_moves_networks_apart(seed: int) -> None:
+    """Whatever the graph: the element is of its group, its action gives the aligned weights, and it does no harm."""
+    graph = random_graph(seed)
+    a, b = draw(graph, seed), draw(graph, seed + 1)
+    found = sn.align(a, b, graph, starts=2)
+    moved = graph.act(found.element, b)
+    assert_close(dict(found.aligned), moved)
+    assert found.distance_after <= found.distance_before * (1 + 1e-12)
+    assert found.distance_after == pytest.approx(distance(a, moved), abs=1e-12)
+
+
+# ---- optimality -----------------------------------------------------------------------------------------------------
+SMALL = [name for name, graph in GRAPHS.items() if 1 < graph.order <= 600]
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_no_set_can_be_improved_alone(name: str) -> None:
+    """Against every element that moves one set and what is over it: the result is the best of them."""
+    graph = GRAPHS[name]
+    problem = problem_of(graph)
+    units = [unit for unit in problem.units() if problem.is_exact(unit)]
+    a = draw(graph, 1)
+    found = sn.align(a, draw(graph, 2), graph)
+    for unit in units:
+        for element in all_elements(graph, only=problem.unit(unit)):
+            assert distance(a, graph.act(element, dict(found.aligned))) >= found.distance_after - 1e-9
+
+
+def test_the_best_of_the_whole_group_is_often_found() -> None:
+    """Against brute force over the group, on pairs of unrelated tiny networks: the global optimum in most cases."""
+    hits = []
+    for name in SMALL:
+        graph = GRAPHS[name]
+        elements = list(all_elements(graph))
+        assert len(elements) == graph.order
+        for seed in range(2):
+            a, b = draw(graph, seed), draw(graph, seed + 10)
+            best = min(distance(a, graph.act(element, b)) for element in elements)
+            found = sn.align(a, b, graph).distance_after
+            assert found >= best - 1e-9
+            hits.append(found <= best + 1e-9)
+    print(f"global optimum found in {sum(hits)} of {len(hits)}")
+    assert sum(hits) >= 0.75 * len(hits)
+
+
+def test_heads_are_matched_by_what_is_inside() -> None:
+    """Two heads whose sums of dims are alike, so that matching heads before dims would have to guess."""
+    graph = sn.NeuronGraph(
+        {"head": sn.Symmetric(2), "dim": sn.NeuronSet(sn.Symmetric(2), over="head"), "m": sn.Fixed(1)},
+        {"w": "(head dim) m"},
+    )
+    a = {"w": torch.tensor([[1.0], [-1.0], [3.0], [-3.0]])}
+    b = {"w": torch.tensor([[-3.0], [3.0], [-1.0], [1.0]])}
+    found = sn.align(a, b, graph)
+    assert found.distance_after == 0.0
+    assert found.element["head"].tolist() == [1, 0] and found.element["dim"].tolist() == [[1, 0], [1, 0]]
+
+
+# ---- functions ------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if not case.always])
+def test_the_function_is_preserved(name: str) -> None:
+    """The aligned network of two unrelated ones computes what the second computed, on real modules."""
+    case = CASES[name]
+    torch.manual_seed(0)
+    a, b = case.model().double(), case.model().double()
+    found = sn.align(a, b, case.graph("fixed"), starts=1)
+    x = torch.randn(case.shape, dtype=torch.float64)
+    assert found.verify(a, x).raise_if_failed().max_error < 1e-12
+    twin = case.model().double().eval()
+    twin.load_state_dict(dict(found.aligned))
+    with torch.no_grad():
+        assert_close({"y": twin(x)}, {"y": b.eval()(x)})
+
+
+def test_interpolation_has_both_networks_at_its_ends() -> None:
+    """At 0 the first, at 1 the aligned second, half way their mean; counters are the first's."""
+    torch.manual_seed(1)
+    a, b = (nn.Sequential(nn.Conv2d(1, 4, 1), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(16, 2)) for _ in "ab")
+    b.train()(torch.randn(3, 1, 2, 2))
+    norms = {f"1.{part}": "c" for part in ("weight", "bias", "running_mean", "running_var")}
+    graph = sn.NeuronGraph(
+        {"c": sn.Symmetric(4)}, {"0.weight": "c 1 1 1", "0.bias": "c", **norms, "3.weight": "2 (c 4)", "3.bias": "2"}
+    )
+    found = sn.align(a, b, graph)
+    assert_close(found.interpolate(0.0), a.state_dict(), torch.float32)
+    kept = {"1.num_batches_tracked": torch.tensor(0)}
+    assert_close(found.interpolate(1.0), {**found.aligned, **kept}, torch.float32)
+    middle = {n: (t + found.aligned[n]) / 2 if t.is_floating_point() else t for n, t in a.state_dict().items()}
+    assert_close(found.interpolate(0.5), middle, torch.float32)
+
+
+def train(seed: int, x: Tensor, y: Tensor) -> nn.Sequential:
+    torch.manual_seed(seed)
+    model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3, weight_decay=1e-4)
+    for _ in range(120):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(x), y).backward()
+        optimizer.step()
+    return model
+
+
+def test_the_loss_barrier_falls() -> None:
+    """Between two MLPs that learned digits from different starts, the middle is much better after alignment."""
+    bunch = load_digits()
+    x, y = torch.tensor(bunch.data, dtype=torch.float32) / 16, torch.tensor(bunch.target)
+    a, b = train(1, x[:1200], y[:1200]), train(2, x[:1200], y[:1200])
+    graph = C.mlp([64, 64, 64, 10])
+    found = sn.align(a, b, graph)
+
+    def loss(state: dict[str, Tensor]) -> float:
+        with torch.no_grad():
+            return float(nn.functional.cross_entropy(torch.func.functional_call(a, state, (x[1200:],)), y[1200:]))
+
+    ends = (loss(found.interpolate(0.0)) + loss(found.interpolate(1.0))) / 2
+    naive = {n: (t + b.state_dict()[n]) / 2 for n, t in a.state_dict().items()}
+    before, after = loss(naive) - ends, loss(found.interpolate(0.5)) - ends
+    print(f"barrier {before:.3f} before, {after:.3f} after alignment")
+    assert before > 0.2 and after < before / 2
+
+
+# ---- the value, options, errors -------------------------------------------------------------------------------------
+def test_inputs_are_left_alone_and_results_repeat() -> None:
+    graph = NETWORKS["mlp"]
+    a, b = draw(graph, 0), draw(graph, 1)
+    kept = {name: tensor.clone() for name, tensor in b.items()}
+    first, second = sn.align(a, b, graph, seed=3), sn.align(a, b, graph, seed=3)
+    assert first.element == second.element and first.values == second.values
+    assert_close(b, kept)
+
+
+def test_tensors_without_importance_do_not_count() -> None:
+    """With everything but one bias left out, only that bias is put in order."""
+    graph = C.mlp([2, 5, 1])
+    a, b = draw(graph, 0), draw(graph, 1)
+    found = sn.align(a, b, graph, importance={"0.weight": 0, "2.weight": 0})
+    assert torch.equal(found.aligned["0.bias"].argsort(), a["0.bias"].argsort())
+
+
+def test_tied_tensors_stay_tied() -> None:
+    graph = sn.NeuronGraph({"h": sn.Symmetric(4)}, {"w": "h 3"}, aliases={"again": "w"})
+    a = torch.randn(4, 3)
+    moved = a[[2, 0, 3, 1]]
+    found = sn.align({"w": a, "again": a}, {"w": moved, "again": moved}, graph)
+    assert torch.equal(found.aligned["again"], a) and torch.equal(found.aligned["w"], a)
+
+
+def test_the_report_says_what_was_found() -> None:
+    graph = NETWORKS["residual cnn with norms"]
+    text = repr(sn.align(draw(graph, 0), draw(graph, 1), graph))
+    assert all(
+        words in text for words in ("distance", "sweeps", "best of 3 starts", "stage1", "tensors that are closer")
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "words"),
+    [
+        ({"0.weight": torch.zeros(5, 5)}, {}, "0.weight"),
+        ({"0.bias": torch.full((5,), float("nan"))}, {}, "not finite, in 0.bias"),
+        ({}, {"starts": 0}, "at least 1"),
+        ({}, {"importance": {"bias": 1.0}}, "importance names 'bias'"),
+        ({}, {"importance": {"0.bias": -1.0}}, "at least 0"),
+    ],
+)
+def test_wrong_arguments_are_named(change: dict[str, Tensor], options: dict, words: str) -> None:
+    graph = C.mlp([2, 5, 1])
+    with pytest.raises(sn.SymnetError, match=words):
+        sn.align(draw(graph, 0), {**draw(graph, 1), **change}, graph, **options)
+
+
+def test_a_group_too_large_to_try_is_refused() -> None:
+    """Ten points of which any two may be exchanged are given as Generated: 10! elements, and no assignment."""
+    group = sn.Generated(10, sn.Symmetric(10).generators)
+    graph = sn.NeuronGraph({"x": group}, {"w": "x"})
+    with pytest.raises(sn.TooLargeError, match=r"'x' has a group of 3628800 elements.*Fixed\(10\)"):
+        sn.align({"w": torch.randn(10)}, {"w": torch.randn(10)}, graph)
