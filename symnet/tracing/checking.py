@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_map
 
 from symnet.errors import TraceError
 from symnet.graph import GroupElement, NeuronGraph
@@ -31,7 +30,7 @@ from symnet.tracing.examples import (
     resized,
     run,
 )
-from symnet.tracing.recording import module_paths, plain_kernels, tensors_in
+from symnet.tracing.recording import map_tensors, module_paths, plain_kernels, tensors_in
 
 # Entries times elements above which every neuron set is not also moved alone.
 _EACH_ALONE = 200_000_000
@@ -97,6 +96,7 @@ class Checker:
         self.graph = graph
         self.check = check
         self.state, _ = float_state(self.model)
+        self.given = {name: tensor.detach().clone() for name, tensor in self.state.items()}
         self.original_inputs = inputs
         self.input_axes = dict(input_axes or {})
         self.output_axes = dict(output_axes or {})
@@ -122,6 +122,7 @@ class Checker:
         """
         if self.graph.order == 1:
             return 0.0
+        self.find_a_state()
         rng = np.random.default_rng(self.check.seed)
         generator = torch.Generator().manual_seed(self.check.seed + 1)
         for number, (label, element) in enumerate(self.elements(rng)):
@@ -139,6 +140,29 @@ class Checker:
                     continue
                 self.compare(f"a random element, {described}", moving_element(self.graph, rng), inputs, reference)
         return self.worst
+
+    def find_a_state(self) -> None:
+        """Leaves the random state if the function is defined there; else a positive one, else one near the given one."""
+        if self.is_defined():
+            return
+        for nearby in (False, True):
+            randomise(self.state, self.check.seed, positive=True)
+            if nearby:
+                with torch.no_grad():
+                    for name, tensor in self.state.items():
+                        tensor.copy_(self.given[name] + 0.1 * self.given[name].abs().mean() * tensor)
+            self.entries = {name: tensor.detach().clone() for name, tensor in self.state.items()}
+            if self.is_defined():
+                return
+
+    def is_defined(self) -> bool:
+        """Whether the outputs are numbers at this state."""
+        generator = torch.Generator().manual_seed(self.check.seed + 1)
+        try:
+            outputs = self.evaluate(refreshed(self.original_inputs, generator, torch.float64), None)
+        except torch.linalg.LinAlgError:
+            return False
+        return not any(bool(t.isnan().any()) for t in outputs.values() if t.dtype.is_floating_point)
 
     def other_shapes(self) -> Iterator[tuple[str, Inputs]]:
         """Example inputs of other sizes that the model takes."""
@@ -177,12 +201,12 @@ class Checker:
         fitting = {p: t for p, t in found.items() if p in self.input_axes}
         moved = self.graph.act(element, fitting, space=self.graph.space({p: self.input_axes[p] for p in fitting}))
         replaced = {id(found[path]): tensor for path, tensor in moved.items()}
-        return tree_map(lambda x: replaced.get(id(x), x) if isinstance(x, Tensor) else x, inputs)
+        return map_tensors(lambda x: replaced.get(id(x), x), inputs)
 
     @staticmethod
     def doubled(inputs: Inputs) -> Inputs:
         """The inputs with every float tensor in float64."""
-        return tree_map(lambda x: x.double() if isinstance(x, Tensor) and x.dtype.is_floating_point else x, inputs)
+        return map_tensors(lambda x: x.double() if x.dtype.is_floating_point else x, inputs)
 
     def require_finite(self, outputs: Mapping[str, Tensor]) -> None:
         for path, tensor in outputs.items():

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_leaves, tree_map
 
 from symnet.errors import TraceError
-from symnet.tracing.recording import plain_kernels, tensors_in
+from symnet.tracing.recording import map_tensors, plain_kernels, tensors_in
 
 # What a model may raise when it does not take inputs of some shape.
 REFUSALS = (
@@ -38,7 +39,7 @@ def copy_model(model: nn.Module) -> nn.Module:
     memo: dict[int, Any] = {}
     for module in model.modules():
         # A computed tensor kept as an attribute (old weight norm) cannot be copied with its graph.
-        for value in vars(module).values():
+        for value in () if isinstance(module, torch.jit.ScriptModule) else vars(module).values():
             if isinstance(value, Tensor) and not value.is_leaf:
                 memo[id(value)] = value.detach().clone()
     try:
@@ -48,6 +49,33 @@ def copy_model(model: nn.Module) -> nn.Module:
             f"{type(model).__name__} cannot be copied ({error}), and trace works on a copy so that yours stays as it is. "
             "Keep only modules, parameters, buffers and plain values as attributes."
         ) from error
+
+
+def initialise(model: nn.Module, inputs: Inputs) -> None:
+    """Lets lazy modules make their parameters, by one call."""
+    if any(nn.parameter.is_lazy(p) for p in [*model.parameters(), *model.buffers()]):
+        model(*inputs[0], **inputs[1])
+
+
+def refuse_hidden_tensors(structure: Any) -> None:
+    """Refuses inputs that hold tensors out of sight.
+
+    Raises:
+        TraceError: an object that is no tensor, list, tuple, mapping or dataclass holds tensors.
+    """
+    for item in tree_leaves(structure):
+        if (
+            isinstance(item, (Tensor, nn.Module, Mapping))
+            or dataclasses.is_dataclass(item)
+            or not hasattr(item, "__dict__")
+        ):
+            continue
+        hidden = [name for name, value in vars(item).items() if isinstance(value, Tensor)]
+        if hidden:
+            raise TraceError(
+                f"An input of type {type(item).__name__} holds tensors ({', '.join(hidden[:3])}) that trace does not see. "
+                "Pass them as tensors, or in a list, tuple, dict or dataclass."
+            )
 
 
 def float_state(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -80,18 +108,18 @@ def float_state(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 def detached(inputs: Inputs) -> Inputs:
     """The inputs with every tensor copied."""
-    return tree_map(lambda x: x.detach().clone() if isinstance(x, Tensor) else x, inputs)
+    return map_tensors(lambda x: x.detach().clone(), inputs)
 
 
 def resized(inputs: Inputs, axis: int, old: int, new: int) -> Inputs:
     """The inputs with every axis number ``axis`` of size ``old`` brought to size ``new`` by repeating entries."""
 
-    def change(x: Any) -> Any:
-        if isinstance(x, Tensor) and x.dim() > axis and x.shape[axis] == old:
+    def change(x: Tensor) -> Tensor:
+        if x.dim() > axis and x.shape[axis] == old:
             return x.index_select(axis, torch.arange(new, device=x.device) % old)
         return x
 
-    return tree_map(change, inputs)
+    return map_tensors(change, inputs)
 
 
 def other_sizes(inputs: Inputs) -> Iterator[tuple[int, int]]:
@@ -123,8 +151,8 @@ def without_single_sizes(model: nn.Module, inputs: Inputs) -> Inputs:
 def refreshed(inputs: Inputs, generator: torch.Generator, dtype: torch.dtype | None) -> Inputs:
     """The inputs with new entries: normal numbers, or whole numbers drawn from those that were there."""
 
-    def change(x: Any) -> Any:
-        if not isinstance(x, Tensor) or x.numel() == 0:
+    def change(x: Tensor) -> Tensor:
+        if x.numel() == 0:
             return x
         if x.dtype.is_floating_point:
             kind = dtype or x.dtype
@@ -136,10 +164,10 @@ def refreshed(inputs: Inputs, generator: torch.Generator, dtype: torch.dtype | N
         chosen = torch.randint(x.numel(), (x.numel(),), generator=generator).to(x.device)
         return x.reshape(-1)[chosen].reshape(x.shape)
 
-    return tree_map(change, inputs)
+    return map_tensors(change, inputs)
 
 
-def randomise(state: Mapping[str, Tensor], seed: int) -> None:
+def randomise(state: Mapping[str, Tensor], seed: int, positive: bool = False) -> None:
     """Overwrites every entry with moderate random numbers, so that no default (zeros, ones) hides a dependence."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -149,8 +177,8 @@ def randomise(state: Mapping[str, Tensor], seed: int) -> None:
             else:
                 fan_in = max(tensor.numel() // tensor.shape[0], 1)
                 entries = torch.randn(tensor.shape, generator=generator, dtype=torch.float64) / fan_in**0.5
-                if tensor.numel() == max(tensor.shape):
-                    entries = entries.abs() + 0.5
+                if tensor.numel() == max(tensor.shape) or positive:
+                    entries = entries.abs() + 0.5 / (fan_in if positive else 1)
             tensor.copy_(entries)
 
 

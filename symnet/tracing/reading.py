@@ -66,11 +66,13 @@ class Reading:
         for number, value in enumerate(recording.state.values()):
             kin = frozenset({-1 - number})
             self.labels[value.number] = tuple(fresh(size, kin=kin) for size in value.shape)
+        by_path: dict[str, Labels] = {}
         for path, value in recording.inputs:
-            self.labels[value.number] = tuple(
+            labels = tuple(
                 fresh(size, f"axis {axis} of the input {path} (io='fixed')" if fixed else None)
                 for axis, size in enumerate(value.shape)
             )
+            self.labels[value.number] = by_path.setdefault(path, labels)  # the same in every recording
 
     # ---- labels -------------------------------------------------------------------------------------------------
     def label(self, value: Value) -> Labels:
@@ -79,18 +81,19 @@ class Reading:
             return self.labels[value.number]
         assert value.constant and value.kept is not None, f"{value} has no label"
         written = value.number in self.recording.mutated
-        labels = tuple(self._constant_axis(value.kept, axis, written) for axis in range(len(value.shape)))
+        labels = tuple(self._constant_axis(value.kept, axis, written, value.varies) for axis in range(len(value.shape)))
         if written:
             self.labels[value.number] = labels
         return labels
 
-    def _constant_axis(self, tensor: Tensor, axis: int, written: bool) -> Label:
+    def _constant_axis(self, tensor: Tensor, axis: int, written: bool, varies: bool) -> Label:
         size = tensor.shape[axis]
         if size <= 1:
             return ()
-        if bool(torch.eq(tensor, tensor.narrow(axis, 0, 1)).all()):
+        if bool(torch.eq(tensor, tensor.narrow(axis, 0, 1)).all()) and not varies:
             return fresh(size, wild=not written)
-        return fresh(size, self.why("a constant differs along it"))
+        reason = "a whole-number or mask buffer has it" if varies else "a constant differs along it"
+        return fresh(size, self.why(reason))
 
     def set(self, value: Value | None, labels: Sequence[Label]) -> None:
         """Gives a value its labels; merged with those it has, if it was written in place."""

@@ -7,8 +7,9 @@ values, and writing in place makes a new value of every tensor that shares the m
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ from torch.utils._pytree import tree_map
 class Value:
     """A tensor at one moment: its shape, and its entries if they depend on nothing but the code."""
 
-    __slots__ = ("constant", "dtype", "kept", "number", "origin", "shape")
+    __slots__ = ("constant", "dtype", "kept", "number", "origin", "shape", "varies")
 
     def __init__(self, number: int, tensor: Tensor, origin: str | None = None, constant: bool = False) -> None:
         self.number = number
@@ -29,6 +30,7 @@ class Value:
         self.origin = origin  # 'state:weight' or 'input:0' for what the network starts from
         self.constant = constant
         self.kept: Tensor | None = tensor.detach().clone() if constant else None
+        self.varies = False  # a whole number or mask of the state dict: constant, but another model may hold others
 
     def __repr__(self) -> str:
         return f"%{self.number}{list(self.shape)}"
@@ -63,6 +65,48 @@ class Recording:
     outputs: list[tuple[str, Value]]
     skipped_outputs: list[str]
     mutated: set[int]  # numbers of constants that later received computed entries
+    decisions: int = 0  # how often the code asked whether a computed tensor is true
+
+    def last_number(self) -> int:
+        """A number that no value's exceeds."""
+        values = [v for o in self.operations for v in (*o.inputs(), *o.outputs) if v is not None]
+        values += [*self.state.values(), *(v for _, v in (*self.inputs, *self.outputs))]
+        return max((v.number for v in values), default=0)
+
+    def reads_numbers(self) -> bool:
+        """Whether the code read numbers out of computed tensors: its way may depend on them."""
+        return any(o.name in SCALAR_READS and not all(v.constant for v in o.inputs()) for o in self.operations)
+
+    def joined(self, other: Recording) -> Recording:
+        """Both recordings, one after the other, of the same state."""
+        return dataclasses.replace(
+            self,
+            operations=[*self.operations, *other.operations],
+            inputs=[*self.inputs, *other.inputs],
+            outputs=[*self.outputs, *other.outputs],
+            mutated=self.mutated | other.mutated,
+        )
+
+
+def map_tensors(change: Callable[[Tensor], Tensor], structure: Any) -> Any:
+    """The structure with every tensor changed, looking into dataclasses and any mapping as well."""
+
+    def visit(item: Any) -> Any:
+        if isinstance(item, Tensor):
+            return change(item)
+        if dataclasses.is_dataclass(item) and not isinstance(item, type):
+            new = copy.copy(item)
+            for field in dataclasses.fields(item):
+                object.__setattr__(new, field.name, map_tensors(change, getattr(item, field.name)))
+            return new
+        if isinstance(item, MutableMapping):
+            new_mapping = copy.copy(item)
+            for key, entry in item.items():
+                new_mapping[key] = map_tensors(change, entry)
+            return new_mapping
+        return item
+
+    return tree_map(visit, structure)
 
 
 def values_in(structure: Any) -> Iterator[Value]:
@@ -104,8 +148,12 @@ SCALAR_READS = {"_local_scalar_dense", "equal", "is_nonzero"}
 
 
 class _Recorder(TorchDispatchMode):
-    def __init__(self, state: Mapping[str, Tensor], modules: list[str]) -> None:
+    def __init__(
+        self, state: Mapping[str, Tensor], modules: list[str], known: Mapping[str, Value], flipped: int | None
+    ) -> None:
         super().__init__()
+        self.flipped = flipped  # which decision takes the other branch
+        self.decisions = 0
         self.operations: list[Operation] = []
         self.modules = modules
         self.alive: list[Tensor] = []  # keeps ids unique
@@ -116,7 +164,10 @@ class _Recorder(TorchDispatchMode):
         self.state_places: dict[tuple[Any, ...], Value] = {}
         self.count = 0
         for name, tensor in state.items():
-            value = self.start(tensor, f"state:{name}")
+            if name in known:
+                self.alive.append(tensor)
+                self.current[id(tensor)] = known[name], 0
+            value = known.get(name) or self.start(tensor, f"state:{name}")
             self.state_places[_place(tensor)] = value
 
     def new_value(self, tensor: Tensor, origin: str | None = None, constant: bool = False) -> Value:
@@ -163,6 +214,10 @@ class _Recorder(TorchDispatchMode):
         name = function._schema.name.split("::")[-1]
         operation = Operation(name, function, tuple(arguments), dict(keywords), [], self.modules[-1])
         constant = name in _FACTORIES or all(value.constant for value in operation.inputs())
+        varies = name not in _FACTORIES and any(value.varies for value in operation.inputs())
+        if isinstance(result, bool) and name in SCALAR_READS and not constant:
+            self.decisions += 1
+            result = result != (self.flipped == self.decisions)
         written = [
             (schema.name, args[k] if k < len(args) else kwargs.get(schema.name))
             for k, schema in enumerate(function._schema.arguments)
@@ -177,6 +232,9 @@ class _Recorder(TorchDispatchMode):
             return result
         outputs = list(result) if isinstance(result, (tuple, list)) else [result]
         operation.outputs = [self.new_value(x, constant=constant) if isinstance(x, Tensor) else None for x in outputs]
+        for value in operation.outputs:
+            if value is not None:
+                value.varies = varies
         # Views of constants are kept: something computed may be written into the constant later.
         if not constant or function.is_view:
             self.operations.append(operation)
@@ -232,6 +290,8 @@ def module_paths(model: nn.Module) -> Iterator[list[str]]:
     stack: list[str] = [""]
     handles = []
     for path, module in model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            continue  # takes no hooks; its operations count as those of the module around it
 
         def enter(_module: nn.Module, _args: Any, path: str = path) -> None:
             stack.append(path)
@@ -253,6 +313,8 @@ def record(
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any],
     is_output: Callable[[str], bool] = lambda path: True,
+    after: Recording | None = None,
+    flipped: int | None = None,
 ) -> Recording:
     """The recording of ``model(*args, **kwargs)``.
 
@@ -260,9 +322,15 @@ def record(
         model: a module whose hooks may be changed for the duration of the call.
         state: its floating-point state by name, tied tensors once.
         is_output: which of the returned tensors count, by path.
+        after: an earlier recording of the same network, whose state this one starts from.
+        flipped: the number of a decision (from 1) for which the code is told the opposite, to see the other branch.
     """
     with module_paths(model) as modules, plain_kernels(), torch.enable_grad():
-        recorder = _Recorder(state, modules)
+        recorder = _Recorder(state, modules, after.state if after else {}, flipped)
+        recorder.count = after.last_number() if after else recorder.count
+        for tensor in model.state_dict(keep_vars=True).values():
+            if isinstance(tensor, Tensor) and not tensor.dtype.is_floating_point:
+                recorder.new_value(tensor, constant=True).varies = True
         given = [(path, t) for path, t in tensors_in((args, dict(kwargs))) if t is not None]
         inputs = [(path, recorder.start(tensor, f"input:{path}")) for path, tensor in given]
         with recorder:
@@ -271,7 +339,7 @@ def record(
         outputs = [(path, recorder.read(t)) for path, t in found if t is not None and is_output(path)]
         skipped = [path for path, t in found if t is None]
     states = {value.origin.removeprefix("state:"): value for value in recorder.state_places.values() if value.origin}
-    recording = Recording(recorder.operations, states, inputs, outputs, skipped, recorder.mutated)
+    recording = Recording(recorder.operations, states, inputs, outputs, skipped, recorder.mutated, recorder.decisions)
     return drop_dead_code(recording)
 
 

@@ -31,6 +31,11 @@ def solve(reading: Reading, fixed: bool) -> Solution:
         for path, value in recording.outputs:
             for axis, label in enumerate(reading.label(value)):
                 pin(label, f"axis {axis} of the output {path or ''} (io='fixed')".replace("  ", " "))
+    outputs: dict[str, Labels] = {}
+    for path, value in recording.outputs:
+        known = outputs.setdefault(path, reading.label(value))
+        if not fixed and len(known) == len(value.shape):  # another recording of the same output
+            outputs[path] = tuple(reading.merge(a, b) for a, b in zip(known, reading.label(value), strict=True))
     state = {name: reading.labels[value.number] for name, value in recording.state.items()}
     for name, value in recording.state.items():
         if value.number not in reading.used:
@@ -49,7 +54,7 @@ def solve(reading: Reading, fixed: bool) -> Solution:
     return Solution(
         state,
         [(path, reading.labels[value.number]) for path, value in recording.inputs],
-        [(path, reading.label(value)) for path, value in recording.outputs],
+        list(outputs.items()),
         dependences([*replaced]),
         joined,
         copies,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -14,12 +15,21 @@ import symnet.tracing.rules_index
 import symnet.tracing.rules_shape  # noqa: F401
 from symnet.errors import TraceError
 from symnet.graph import NeuronGraph
+from symnet.tracing.branches import record_every_way
 from symnet.tracing.checking import Check, Checker
-from symnet.tracing.examples import copy_model, detached, float_state, is_chosen, without_single_sizes
+from symnet.tracing.examples import (
+    copy_model,
+    detached,
+    float_state,
+    initialise,
+    is_chosen,
+    refuse_hidden_tensors,
+    without_single_sizes,
+)
 from symnet.tracing.fallback import read_unknown
 from symnet.tracing.labels import leaves
 from symnet.tracing.reading import Reading
-from symnet.tracing.recording import Recording, record
+from symnet.tracing.recording import Recording
 from symnet.tracing.solution import solve
 from symnet.tracing.writing import write_graph
 
@@ -67,12 +77,14 @@ def trace(
         raise TraceError(
             f"trace expected a torch.nn.Module, but was given a {type(model).__name__}. Wrap the function in a module."
         )
+    refuse_hidden_tensors((example_inputs, keyword_inputs))
     private = copy_model(model)
     inputs = detached((example_inputs, dict(keyword_inputs)))
     with torch.no_grad():
+        initialise(private, inputs)
         inputs = without_single_sizes(private, inputs)
     state, aliases = float_state(private)
-    recording = record(private, state, *inputs, lambda path: is_chosen(path, outputs))
+    recording, notes = record_every_way(private, state, inputs, lambda path: is_chosen(path, outputs))
     if not recording.outputs:
         named = f"named {', '.join(outputs)} " if outputs else ""
         raise TraceError(
@@ -84,7 +96,7 @@ def trace(
     solution = solve(reading, fixed=io == "fixed")
     order = _first_use(recording)
     attention = {leaf for label in reading.attention for leaf in leaves(label)}
-    notes = [
+    notes += [
         f"output {path}: an object that is not looked into, so it counts as no output"
         for path in recording.skipped_outputs
     ]
@@ -93,7 +105,10 @@ def trace(
     if io == "permuted":
         input_axes = {path: writer.axes(labels) for path, labels in solution.inputs}
         output_axes = {path: writer.axes(labels) for path, labels in solution.outputs}
-    Checker(private, graph, inputs, check or Check(), input_axes, output_axes, outputs).run_all()
+    thorough = check or Check()
+    if recording.reads_numbers():  # more inputs, for more of the ways through the code
+        thorough = replace(thorough, rounds=max(thorough.rounds, 6))
+    Checker(private, graph, inputs, thorough, input_axes, output_axes, outputs).run_all()
     return graph
 
 

@@ -1,0 +1,66 @@
+"""Recordings of a network whose code asks about values: other inputs, and the other way at every decision.
+
+A recording sees one way through the code. Where the code turned a computed tensor into a number or a truth value,
+the network is recorded again; the symmetry must hold on all recordings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from symnet.tracing.examples import REFUSALS, Inputs, randomise, refreshed
+from symnet.tracing.recording import Recording, record
+
+# Decisions that are turned round, and further inputs that are tried.
+_DECISIONS, _INPUTS = 16, 3
+
+NOTE = (
+    "control flow may depend on values that the code reads out of tensors: {count} ways through it were recorded; a way that "
+    "none of them took is not covered"
+)
+
+
+def record_every_way(
+    model: nn.Module, state: Mapping[str, Tensor], inputs: Inputs, is_output: Callable[[str], bool]
+) -> tuple[Recording, list[str]]:
+    """A recording of the ways through the model that could be found, and notes about ways that may be missing.
+
+    Args:
+        model: a private copy; its state is overwritten if its way depends on values.
+        state: its floating-point state by name.
+        inputs: example inputs.
+        is_output: which of the returned tensors count, by path.
+    """
+    found = record(model, state, *inputs, is_output)
+    if not found.reads_numbers():
+        return found, []
+    count = 1
+    for decision in range(1, min(found.decisions, _DECISIONS) + 1):
+        other = _record_after(found, model, state, inputs, is_output, decision)
+        if other is not None:
+            found, count = found.joined(other), count + 1
+    generator = torch.Generator().manual_seed(0)
+    for seed in range(_INPUTS):
+        randomise(state, seed)
+        other = _record_after(found, model, state, refreshed(inputs, generator, None), is_output, None)
+        if other is not None:
+            found, count = found.joined(other), count + 1
+    return found, [NOTE.format(count=count)]
+
+
+def _record_after(
+    earlier: Recording,
+    model: nn.Module,
+    state: Mapping[str, Tensor],
+    inputs: Inputs,
+    is_output: Callable[[str], bool],
+    flipped: int | None,
+) -> Recording | None:
+    """One more recording; ``None`` where that way ends in an error, as a refused input does."""
+    try:
+        return record(model, state, *inputs, is_output, after=earlier, flipped=flipped)
+    except REFUSALS:
+        return None
