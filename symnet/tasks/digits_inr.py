@@ -32,7 +32,7 @@ from symnet.tasks.training import one_thread, write_atomically
 
 __all__ = ["FLAT", "FLAT_PERMUTED", "NEURONS", "QUICK", "Settings", "run"]
 
-QUICK = Settings(images=300, fits=12, steps=400, most_seconds=6.0, points=4)
+QUICK = Settings(images=400, fits=10, steps=350, most_seconds=5.0, points=4)
 
 
 def run(
