@@ -327,6 +327,15 @@ def _member(leaf: Node, axis: Node, start: int, stop: int) -> Node:
     return family.members[first]
 
 
+def member_of(axis: Node, members: Sequence[Node]) -> Label:
+    """The label of an axis that stands for one of these leaves at every position of another axis."""
+    leaf = Node(members[0].size, kin=axis.kin | {axis.number})
+    axis.kin |= {axis.number}
+    leaf.family = Family(axis, list(range(len(members) + 1)), list(members))
+    leaf.family.given = [True] * len(members)
+    return (leaf,)
+
+
 def repartition(labels: Sequence[Label], sizes: Sequence[int]) -> list[Label]:
     """The labels of a tensor's axes after a view to these sizes.
 

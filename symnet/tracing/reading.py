@@ -10,6 +10,7 @@ from torch import Tensor
 
 from symnet.tracing.axes import merge, pin
 from symnet.tracing.labels import Label, flat, fresh
+from symnet.tracing.positions import Positions
 from symnet.tracing.recording import Operation, Recording, Value
 
 Labels = tuple[Label, ...]
@@ -60,6 +61,7 @@ class Reading:
         self.hidden: list[
             tuple[Label, str]
         ] = []  # axes over which one was contracted with a constant, and a reason to pin
+        self.positions = Positions()
         self.operation: Operation | None = None
         for operation in recording.operations:
             self.used.update(value.number for value in operation.inputs())
@@ -81,17 +83,18 @@ class Reading:
             return self.labels[value.number]
         assert value.constant and value.kept is not None, f"{value} has no label"
         written = value.number in self.recording.mutated
-        labels = tuple(self._constant_axis(value.kept, axis, written, value.varies) for axis in range(len(value.shape)))
+        labels = tuple(self._constant_axis(value.kept, axis, written, value) for axis in range(len(value.shape)))
         if written:
             self.labels[value.number] = labels
         return labels
 
-    def _constant_axis(self, tensor: Tensor, axis: int, written: bool, varies: bool) -> Label:
+    def _constant_axis(self, tensor: Tensor, axis: int, written: bool, value: Value) -> Label:
         size = tensor.shape[axis]
         if size <= 1:
             return ()
+        varies = value.varies
         if bool(torch.eq(tensor, tensor.narrow(axis, 0, 1)).all()) and not varies:
-            return fresh(size, wild=not written)
+            return fresh(size, wild=not written, kin=frozenset({-1_000_000 - value.number}))
         reason = "a whole-number or mask buffer has it" if varies else "a constant differs along it"
         return fresh(size, self.why(reason))
 
@@ -156,6 +159,8 @@ class Reading:
         ):
             return self.read_empty(operation)
         RULES.get(operation.name, fallback)(self, operation)
+        for label in self.positions.follow(operation, self.labels):
+            self.pin(label, "positions along it become numbers")
         for output in operation.outputs:
             assert output is None or output.number in self.labels, f"{operation} left {output} without labels"
         for value in operation.inputs():

@@ -7,12 +7,13 @@ import math
 import torch
 
 from symnet.tracing.axes import repartition
-from symnet.tracing.labels import Label
+from symnet.tracing.labels import Label, flat, size_of
 from symnet.tracing.reading import Labels, Reading, arguments, axes_argument, rule
 from symnet.tracing.recording import Operation, Value
-from symnet.tracing.rules_shape import slice_axis
+from symnet.tracing.rules_shape import pin_everything, slice_axis
 
 _POINTWISE = {
+    "polar", "complex", "atan2", "real", "imag", "angle", "conj", "_conj_physical", "abs",
     "where", "masked_fill", "lerp", "addcmul", "addcdiv", "clamp", "copy", "fill", "zero", "_prelu_kernel", "prelu", "isnan",
     "rrelu_with_noise", "celu", "softshrink", "hardshrink", "bernoulli", "uniform", "normal", "maximum", "minimum", "nan_to_num",
 }  # fmt: skip
@@ -77,13 +78,35 @@ def reduce(reading: Reading, operation: Operation) -> None:
             and operation.name not in ("argmax", "argmin")
         ):
             positions = False
-        if positions and output.number in reading.used:
-            for axis in along:
-                reading.pin(labels[axis], "positions along it become numbers")
         if keep:
             reading.set(output, [() if k in along else label for k, label in enumerate(labels)])
         else:
             reading.set(output, [label for k, label in enumerate(labels) if k not in along])
+        if positions:
+            whole = flat(node for axis in along for node in labels[axis])
+            reading.positions.mark(output, whole, reading.label(output))
+
+
+@rule("trace")
+def trace_of_matrix(reading: Reading, operation: Operation) -> None:
+    source, output = operation.inputs()[0], operation.outputs[0]
+    if source.shape[0] != source.shape[1]:
+        return pin_everything(reading, operation, "the trace of a matrix that is not square")
+    reading.block(reading.merge(*reading.label(source)))
+    reading.set(output, ())
+
+
+@rule("_cdist_forward", "_euclidean_dist")
+def distances(reading: Reading, operation: Operation) -> None:
+    """Distances between the rows of two tensors; their columns go together."""
+    left, right = operation.inputs()[:2]
+    *batch, rows, width = reading.label(left)
+    *other_batch, columns, other = reading.label(right)
+    lead = [
+        reading.merge(a, b) if size_of(a) == size_of(b) else a or b for a, b in zip(batch, other_batch, strict=True)
+    ]
+    contract(reading, left, right, width, other, (*lead, rows, columns))
+    reading.set(operation.outputs[0], [*lead, rows, columns])
 
 
 @rule("_softmax", "_log_softmax", "_safe_softmax", "softmax", "log_softmax")
@@ -102,7 +125,8 @@ def contract(reading: Reading, left: Value, right: Value, a: Label, b: Label, ot
     """Merges the summed axes of both factors and notes the product before the sum."""
     known = [v.constant and v.number not in reading.recording.mutated for v in (left, right)]
     merged = reading.merge(a, b)
-    reading.block(*others, merged)
+    reading.positions.contracted.append(merged)
+    reading.block(*others, merged, *reading.positions.elements_of((left, right), (*others, merged)))
     # Summed against something that only the code knows (an initial state of zeros) hides a recurrence.
     (reading.hidden if any(known) else reading.summed).append(
         (merged, reading.why("it is only summed against a constant"))

@@ -10,12 +10,31 @@ from symnet.tracing.rules_shape import taken_by_index
 BY_INDEX = "its positions are picked by index"
 
 
+def merge_positions(reading: Reading, label: Label, index: Value, size: int) -> bool:
+    """Whether an index holds positions along an axis of this size; then the axis it reads is that axis."""
+    points = reading.positions.use(index, size)
+    if points is None:
+        return False
+    reading.merge(label, points.along)
+    return True
+
+
+def picked(reading: Reading, output: Value | None, index: Value) -> None:
+    """Notes that every entry of the output belongs to the element its index names."""
+    points = reading.positions.of.get(index.number)
+    if points is not None and output is not None and index.number in reading.positions.understood:
+        reading.positions.picked[output.number] = (points,)
+
+
 @rule("embedding")
 def embedding(reading: Reading, operation: Operation) -> None:
     given = arguments(operation)
     rows, width = reading.label(given["weight"])
-    reading.pin(rows, "rows of a table are looked up by index")
-    reading.set(operation.outputs[0], [*reading.label(given["indices"]), width])
+    indices = given["indices"]
+    if not merge_positions(reading, rows, indices, given["weight"].shape[0]):
+        reading.pin(rows, "rows of a table are looked up by index")
+    picked(reading, operation.outputs[0], indices)
+    reading.set(operation.outputs[0], [*reading.label(indices), width])
 
 
 @rule("_embedding_bag", "_embedding_bag_forward_only")
@@ -44,14 +63,23 @@ def index(reading: Reading, operation: Operation) -> None:
     together = axes == list(range(axes[0], axes[0] + len(axes))) if axes else True
     front = axes[0] if together and axes else 0
     if len(single) == 1 and len(axes) == 1 and len(single[0].shape) == 1 and single[0].constant:
-        picked = [taken_by_index(reading, labels[axes[0]], single[0])]
+        places = [taken_by_index(reading, labels[axes[0]], single[0])]
+    elif len(single) == 1 and len(axes) == 1 and not single[0].constant and not _is_mask(single[0]):
+        if not merge_positions(reading, labels[axes[0]], single[0], source.shape[axes[0]]):
+            reading.pin(labels[axes[0]], BY_INDEX)
+        picked(reading, output, single[0])
+        places = list(reading.label(single[0]))
     else:
         for axis in axes:
             reading.pin(labels[axis], BY_INDEX)
         count = len(output.shape) - len(kept)
-        picked = [reading.pinned(size, BY_INDEX) for size in output.shape[front : front + count]]
-        _merge_index_axes(reading, single, picked)
-    reading.set(output, [*kept[:front], *picked, *kept[front:]])
+        places = [reading.pinned(size, BY_INDEX) for size in output.shape[front : front + count]]
+        _merge_index_axes(reading, single, places)
+    reading.set(output, [*kept[:front], *places, *kept[front:]])
+
+
+def _is_mask(value: Value) -> bool:
+    return str(value.dtype) in ("torch.bool", "torch.uint8")
 
 
 def _indexed_axes(indices: list[Value | None]) -> set[int]:
@@ -64,7 +92,7 @@ def _indexed_axes(indices: list[Value | None]) -> set[int]:
     return axes
 
 
-def _merge_index_axes(reading: Reading, indices: list[Value], picked: list[Label]) -> None:
+def _merge_index_axes(reading: Reading, indices: list[Value], places: list[Label]) -> None:
     """The axes of the index tensors are the new axes of the result."""
     for item in indices:
         if str(item.dtype) in ("torch.bool", "torch.uint8") or item.constant:
@@ -72,7 +100,7 @@ def _merge_index_axes(reading: Reading, indices: list[Value], picked: list[Label
                 reading.pin(label, BY_INDEX)
             continue
         for label, size, target in zip(
-            reversed(reading.label(item)), reversed(item.shape), reversed(picked), strict=False
+            reversed(reading.label(item)), reversed(item.shape), reversed(places), strict=False
         ):
             if size > 1:
                 reading.merge(label, target)
@@ -114,6 +142,8 @@ def gather(reading: Reading, operation: Operation) -> None:
     assert output is not None
     axis = given["dim"] % max(len(source.shape), 1)
     labels = list(reading.label(source))
+    if source.shape and merge_positions(reading, labels[axis], given["index"], source.shape[axis]):
+        return _gather_positions(reading, operation, axis)
     reading.pin(labels[axis], BY_INDEX)
     for value in operation.inputs()[1:]:
         for k, label in enumerate(reading.label(value)):
@@ -130,6 +160,30 @@ def gather(reading: Reading, operation: Operation) -> None:
             for k, (label, size) in enumerate(zip(labels, output.shape, strict=True))
         ],
     )
+
+
+def _gather_positions(reading: Reading, operation: Operation, axis: int) -> None:
+    """Reading or writing at positions of the axis itself: the index and what is written share their axes."""
+    given = arguments(operation)
+    source, index = given["self"], given["index"]
+    labels, places = list(reading.label(source)), list(reading.label(index))
+    along = reading.merge(labels[axis], reading.positions.of[index.number].along)
+    written = [v for v in operation.inputs() if v is not source and v is not index]
+    for k, (size, wanted) in enumerate(zip(source.shape, index.shape, strict=True)):
+        if k != axis and size == wanted:
+            labels[k] = places[k] = reading.merge(labels[k], places[k])
+        elif k != axis:
+            reading.pin(labels[k], BY_INDEX)
+            reading.pin(places[k], BY_INDEX)
+        for value in written:
+            if value.shape == index.shape:
+                places[k] = reading.merge(places[k], reading.label(value)[k])
+            else:
+                for label in reading.label(value):
+                    reading.pin(label, BY_INDEX)
+    reading.block(*places[:axis], *places[axis + 1 :], along, places[axis])
+    gathers = operation.name in ("gather", "take_along_dim")
+    reading.set(operation.outputs[0], places if gathers else [*labels[:axis], along, *labels[axis + 1 :]])
 
 
 @rule("index_add", "index_copy", "index_fill", "index_reduce")
@@ -150,20 +204,23 @@ def index_add(reading: Reading, operation: Operation) -> None:
     reading.set(operation.outputs[0], labels)
 
 
-@rule("topk")
+@rule("topk", "sort", "argsort", "msort")
 def topk(reading: Reading, operation: Operation) -> None:
+    """Entries in order of size: the result has ranks, whatever the order of what is sorted."""
     source = operation.inputs()[0]
-    axis = arguments(operation)["dim"] % len(source.shape)
+    axis = arguments(operation).get("dim", -1 if operation.name != "msort" else 0) % max(len(source.shape), 1)
+    ranks = reading.pinned(
+        operation.inputs()[0].shape[axis] if operation.name != "topk" else arguments(operation)["k"], "ranks"
+    )
     labels = list(reading.label(source))
-    indices = operation.outputs[1]
-    if indices is not None and indices.number in reading.used:
-        reading.pin(labels[axis], "positions along it become numbers")
     reading.block(*(label for k, label in enumerate(labels) if k != axis))
     for output in operation.outputs:
         assert output is not None
         result = list(labels)
-        result[axis] = reading.pinned(output.shape[axis], "ranks")
+        result[axis] = ranks
         reading.set(output, result)
+        if not output.dtype.is_floating_point and (operation.name == "argsort" or output is operation.outputs[-1]):
+            reading.positions.mark(output, labels[axis], tuple(result))
 
 
 @rule("diagonal", "diagonal_copy")
@@ -173,9 +230,15 @@ def diagonal(reading: Reading, operation: Operation) -> None:
     given = arguments(operation)
     axes = {given["dim1"] % len(source.shape), given["dim2"] % len(source.shape)}
     labels = reading.label(source)
+    kept = [label for axis, label in enumerate(labels) if axis not in axes]
+    first, second = sorted(axes)
+    if given["offset"] == 0 and source.shape[first] == source.shape[second]:
+        both = reading.merge(labels[first], labels[second])
+        reading.block(*kept, both)
+        reading.set(output, [*kept, both])
+        return
     for axis in axes:
         reading.pin(labels[axis], "a diagonal is taken")
-    kept = [label for axis, label in enumerate(labels) if axis not in axes]
     reading.set(output, [*kept, reading.pinned(output.shape[-1], "a diagonal is taken")])
 
 

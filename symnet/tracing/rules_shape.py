@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from symnet.tracing.axes import members_at, repartition, take
+import torch
+
+from symnet.tracing.axes import member_of, members_at, repartition, take
 from symnet.tracing.labels import Label, concatenate, flat, fresh, root, size_of
 from symnet.tracing.reading import Labels, Reading, arguments, axes_argument, rule
 from symnet.tracing.recording import Operation, Value
@@ -176,11 +178,23 @@ def stack(reading: Reading, operation: Operation) -> None:
     output, values = operation.outputs[0], operation.inputs()
     assert output is not None
     axis = (arguments(operation).get("dim") or 0) % len(output.shape)
-    labels = list(reading.label(values[0]))
-    for value in values[1:]:
-        labels = [reading.merge(a, b) for a, b in zip(labels, reading.label(value), strict=True)]
-    labels.insert(axis, reading.pinned(len(values), "different tensors are stacked along it"))
+    places = reading.pinned(len(values), "different tensors are stacked along it")
+    given = [reading.label(value) for value in values]
+    labels = [stacked(reading, places, [each[k] for each in given]) for k in range(len(given[0]))]
+    labels.insert(axis, places)
     reading.set(output, labels)
+
+
+def stacked(reading: Reading, places: Label, labels: Sequence[Label]) -> Label:
+    """The label of an axis of stacked tensors: what it stands for may differ from one to the next."""
+    alone = all(len(label) == 1 and label[0].parts is None and label[0].family is None for label in map(flat, labels))
+    several = {root(label[0]) for label in map(flat, labels)} if alone else set()
+    if places and len(several) > 1 and not any(n.wild or n.pin for n in several):
+        return member_of(places[0], [flat(label)[0] for label in labels])
+    merged = labels[0]
+    for label in labels[1:]:
+        merged = reading.merge(merged, label)
+    return merged
 
 
 @rule("constant_pad_nd")
@@ -215,16 +229,63 @@ def index_select(reading: Reading, operation: Operation) -> None:
 def taken_by_index(reading: Reading, label: Label, index: Value) -> Label:
     """The label of an axis read at given positions; repeats and ranges are understood, anything else pins."""
     size, count = size_of(label), math.prod(index.shape)
-    if index.constant and index.kept is not None and len(index.shape) == 1:
-        positions: Sequence[int] = index.kept.tolist()
+    if index.constant and index.kept is not None and len(index.shape) == 1 and not index.varies:
+        kept = index.kept.nonzero()[:, 0] if index.kept.dtype in (torch.bool, torch.uint8) else index.kept
+        positions: Sequence[int] = [k % size for k in kept.tolist()]
+        count = len(positions)
         if count % size == 0 and list(positions) == [k for k in range(size) for _ in range(count // size)]:
             return (*label, *fresh(count // size, wild=True))
         if count % size == 0 and list(positions) == list(range(size)) * (count // size):
             return (*fresh(count // size, wild=True), *label)
-        if list(positions) == list(range(positions[0], positions[0] + count)):
-            return slice_axis(reading, (label,), 0, positions[0], positions[0] + count)[0]
+        runs = _runs(positions)
+        if 2 * len(runs) <= count or len(runs) == 1:
+            return concatenate([(b - a, slice_axis(reading, (label,), 0, a, b)[0]) for a, b in runs])
     reading.pin(label, "single positions are picked by index")
     return reading.pinned(count, "single positions are picked by index")
+
+
+def _runs(positions: Sequence[int]) -> list[tuple[int, int]]:
+    """Positions as runs ``start .. stop`` of consecutive ones."""
+    runs: list[tuple[int, int]] = []
+    for at in positions:
+        if runs and runs[-1][1] == at:
+            runs[-1] = (runs[-1][0], at + 1)
+        else:
+            runs.append((at, at + 1))
+    return runs
+
+
+@rule("roll")
+def roll(reading: Reading, operation: Operation) -> None:
+    """Two slices of the axis that change places."""
+    source, output = operation.inputs()[0], operation.outputs[0]
+    given = arguments(operation)
+    if not given["dims"]:
+        return pin_everything(reading, operation, "positions along all axes are shifted")
+    labels = list(reading.label(source))
+    for shift, dim in zip(given["shifts"], given["dims"], strict=True):
+        axis = dim % len(labels)
+        size = source.shape[axis]
+        cut = -shift % size if size else 0
+        if cut:
+            back = slice_axis(reading, (labels[axis],), 0, cut, size)[0]
+            front = slice_axis(reading, (labels[axis],), 0, 0, cut)[0]
+            labels[axis] = concatenate([(size - cut, back), (cut, front)])
+    reading.set(output, labels)
+
+
+@rule("_fft_r2c", "_fft_c2c", "_fft_c2r")
+def fourier(reading: Reading, operation: Operation) -> None:
+    """Frequencies are told apart; the other axes stay."""
+    source, output = operation.inputs()[0], operation.outputs[0]
+    assert output is not None
+    along = axes_argument(arguments(operation)["dim"], len(source.shape))
+    labels = list(reading.label(source))
+    reading.block(*(label for axis, label in enumerate(labels) if axis not in along))
+    for axis in along:
+        reading.pin(labels[axis], "a Fourier transform runs along it")
+        labels[axis] = reading.pinned(output.shape[axis], "frequencies")
+    reading.set(output, labels)
 
 
 @rule("pixel_shuffle")
@@ -257,9 +318,7 @@ def channel_shuffle(reading: Reading, operation: Operation) -> None:
     reading.set(output, labels)
 
 
-@rule(
-    "flip", "roll", "cumsum", "cumprod", "logcumsumexp", "cummax", "cummin", "sort", "argsort", "tril", "triu", "diff"
-)
+@rule("flip", "cumsum", "cumprod", "logcumsumexp", "cummax", "cummin", "tril", "triu", "diff")
 def pin_along(reading: Reading, operation: Operation) -> None:
     """The operation tells positions along its axes apart; the other axes stay."""
     source = operation.inputs()[0]

@@ -31,6 +31,9 @@ def solve(reading: Reading, fixed: bool) -> Solution:
         for path, value in recording.outputs:
             for axis, label in enumerate(reading.label(value)):
                 pin(label, f"axis {axis} of the output {path or ''} (io='fixed')".replace("  ", " "))
+    for path, value in recording.outputs:
+        if value.number in reading.positions.of:
+            pin(reading.positions.of[value.number].along, f"positions along it are numbers in the output {path}")
     outputs: dict[str, Labels] = {}
     for path, value in recording.outputs:
         known = outputs.setdefault(path, reading.label(value))
@@ -64,7 +67,11 @@ def solve(reading: Reading, fixed: bool) -> Solution:
 def _all_blocks(reading: Reading) -> list[Labels]:
     """Every distinct tuple of labels: of values, and of virtual blocks."""
     found: dict[Labels, None] = {}
-    for labels in (*reading.labels.values(), *reading.virtual):
+    recording = reading.recording
+    values = {v.number: v for o in recording.operations for v in o.outputs if v is not None}
+    belonging = {n: reading.positions.elements_of([values[n]], reading.labels[n]) for n in reading.positions.picked}
+    own = [(*labels, *belonging.get(number, ())) for number, labels in reading.labels.items()]
+    for labels in (*own, *reading.virtual):
         kept = tuple(flat(label) for label in labels)
         if any(kept):
             found[kept] = None
