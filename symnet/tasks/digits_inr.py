@@ -9,7 +9,11 @@ most is how the SIRENs are fitted: at a frequency of omega = 5, with weight deca
 10 or 30 the fit is better still, but its weights mostly remember their random start, and no reader gets far. Then the number
 of fits of each image (from many, a reader learns what the start does to the weights), and sines and products between the
 layers instead of ReLUs. Moving the training images gains little. Figures: symnet/tasks/what_mattered.py. Fixing the signs of
-neurons by a rule (the sine is odd, so they are free) gained nothing and is left out.
+neurons by a rule (the sine is odd, so they are free) gained nothing for the NF reader, in one run, and is left out.
+
+All choices were made for the NF reader; the flat MLPs share its learning rate, batch and augmentation, and were not tuned.
+They are not as weak under every recipe: with signs fixed by a rule and fits from a smaller start (25.5 dB) they reached 28 %
+and 51 % on the split of seed 1, where the NF reader had 97 %.
 """
 
 from __future__ import annotations
