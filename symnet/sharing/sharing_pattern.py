@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -115,6 +115,16 @@ class SharingPattern:
         ours = _coordinates(inverse_row[rows], self.output.blocks[placed.output_block].shape)
         values = [*ours, *_coordinates(inverse_column[columns], self.input.blocks[placed.input_block].shape)]
         return np.where(inside & placed.diagram.equalities_hold(values), self._label_at(placed, values), -1)
+
+    def describe(self, output: int | Iterable[int], input: int | Iterable[int]) -> str:
+        """The orbit of one matrix entry in words: "same row (h2), different column (h1)".
+
+        Args:
+            output, input: an entry of either tensor, by its index along every axis or its position in row-major order.
+        """
+        from symnet.sharing.orbit_words import describe_orbit
+
+        return describe_orbit(self, output, input)
 
     def _label_at(self, placed: PlacedDiagram, values: list[np.ndarray] | tuple[np.ndarray, ...]) -> np.ndarray:
         diagram = placed.diagram
