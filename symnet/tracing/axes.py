@@ -12,6 +12,9 @@ from collections.abc import Iterable, Sequence
 
 from symnet.tracing.labels import Family, Label, Node, bounds_of, concatenate, flat, fresh, leaves, root, size_of
 
+# More cells than this pin the axes instead.
+_CELLS = 64
+
 
 def pin(label: Iterable[Node], reason: str) -> None:
     """Makes every position of a label tell apart from every other; wild nodes stay as they are."""
@@ -70,9 +73,29 @@ def merge(left: Iterable[Node], right: Iterable[Node], reason: str = "its factor
             large[:1] = factors
         else:
             taken_a, taken_b = _misaligned(a, b)
-            pin((*taken_a, *taken_b), reason)
-            result += _unwild(taken_a, reason)
+            result += _merge_cells(taken_a, taken_b, reason)
     return tuple(result)
+
+
+def _merge_cells(a: Label, b: Label, reason: str) -> Label:
+    """Two axes whose factors do not align, merged on the finest partition that both refine to: the rows of both.
+
+    The outer factors tell their positions apart from then on; what lies within a row of both can still move.
+    """
+    cuts = sorted({*_row_bounds(a), *_row_bounds(b)})
+    if any(n.wild for n in leaves((*a, *b))) or len(cuts) > _CELLS:
+        pin((*a, *b), reason)
+        return tuple(_unwild(a, reason))
+    for label in (a, b):
+        pin([node for node in label[:-1] if node.parts is None], reason)
+    for start, stop in itertools.pairwise(cuts):
+        merge(take(a, start, stop), take(b, start, stop), reason)
+    return flat(a)
+
+
+def _row_bounds(label: Label) -> range:
+    """Where the rows of the last factor start."""
+    return range(0, size_of(label) + 1, root(label[-1]).size)
 
 
 def _prefix(nodes: list[Node], size: int) -> int:
@@ -351,15 +374,22 @@ def repartition(labels: Sequence[Label], sizes: Sequence[int]) -> list[Label]:
         if whole:
             result.append(tuple(label))
             continue
-        result.append(fresh(size, reason))
-        while size_of(label) != size:  # go on to the next boundary that old and new axes share
-            if size_of(label) < size:
+        taken = [size]
+        while size_of(label) != math.prod(taken):  # go on to the next boundary that old and new axes share
+            if size_of(label) < math.prod(taken):
                 label.append(factors.pop(0))
             else:
-                size *= todo[0]
-                result.append(fresh(todo.pop(0), reason))
-        pin(label, reason)
+                taken.append(todo.pop(0))
+        result += _new_axes(tuple(label), taken, reason)
     return result
+
+
+def _new_axes(label: Label, sizes: Sequence[int], reason: str) -> list[Label]:
+    """New axes of these sizes for a label whose factors do not align with them."""
+    kin = frozenset({-next(Node.numbers) - 1_000_000_000})
+    axes = [fresh(size, kin=kin) for size in sizes]
+    _merge_cells(flat(label), flat(node for axis in axes for node in axis), reason)
+    return axes
 
 
 def _take_factors(factors: list[Node], size: int) -> tuple[list[Node], bool]:

@@ -25,11 +25,15 @@ def read_unknown(reading: Reading, operation: Operation) -> None:
     shapes = [o.shape for o in operation.outputs if o is not None]
     if is_pointwise(operation) and all(_broadcasts(operation, shape) for shape in shapes):
         return pointwise(reading, operation)
-    motions = probe(operation)
+    motions = probe(operation, reading.used)
     if motions is None:
         return pin_everything(reading, operation, "an operation that could not be analysed")
     values = operation.inputs()
     outputs = [o for o in operation.outputs if o is not None]
+    unused = [o for o in outputs if o.number not in reading.used]
+    for output in unused:
+        reading.set(output, [reading.pinned(n, "nobody reads it") for n in output.shape])
+    outputs = [o for o in outputs if o.number in reading.used]
     result: list[list[Label | None]] = [[None] * len(o.shape) for o in outputs]
     for number, value in enumerate(values):
         for axis, label in enumerate(reading.label(value)):
@@ -61,7 +65,7 @@ def _broadcasts(operation: Operation, shape: tuple[int, ...]) -> bool:
         return False
 
 
-def probe(operation: Operation) -> Motions | None:
+def probe(operation: Operation, used: set[int]) -> Motions | None:
     """How outputs move when one input axis is permuted, found on random entries; ``None`` if it cannot be run.
 
     An axis is missing where its permutation changes the outputs in another way. Permutations act on one
@@ -78,8 +82,8 @@ def probe(operation: Operation) -> Motions | None:
         v.kept if v.constant and v.kept is not None else torch.randn(v.shape, generator=generator, dtype=torch.float64)
         for v in values
     ]
-    reference = _call(operation, values, entries)
-    again = _call(operation, values, entries)
+    reference = _call(operation, values, entries, used)
+    again = _call(operation, values, entries, used)
     if reference is None or again is None or not all(map(_close, reference, again)):
         return None
     motions: Motions = {}
@@ -87,7 +91,7 @@ def probe(operation: Operation) -> Motions | None:
         if value.constant:
             continue
         for axis, size in enumerate(value.shape):
-            moved = _motion(operation, values, entries, reference, number, axis, size)
+            moved = _motion(operation, values, entries, reference, number, axis, size, used)
             if moved is not None:
                 motions[number, axis] = moved
     return motions
@@ -101,6 +105,7 @@ def _motion(
     number: int,
     axis: int,
     size: int,
+    used: set[int],
 ) -> list[int] | None:
     if size == 1:
         return [-1] * len(reference)
@@ -110,7 +115,7 @@ def _motion(
     for order in orders:
         changed = list(entries)
         changed[number] = entries[number].index_select(axis, order)
-        results = _call(operation, values, changed)
+        results = _call(operation, values, changed, used)
         if results is None:
             return None
         for output, (before, after) in enumerate(zip(reference, results, strict=True)):
@@ -122,7 +127,7 @@ def _motion(
     return [max(options) for options in possible]
 
 
-def _call(operation: Operation, values: list[Value], entries: list[Tensor]) -> list[Tensor] | None:
+def _call(operation: Operation, values: list[Value], entries: list[Tensor], used: set[int]) -> list[Tensor] | None:
     by_number = {value.number: entry for value, entry in zip(values, entries, strict=True)}
 
     def fill(item: Any) -> Any:
@@ -135,8 +140,10 @@ def _call(operation: Operation, values: list[Value], entries: list[Tensor]) -> l
     except _REFUSALS:
         return None
     found = [r for r in (result if isinstance(result, (tuple, list)) else [result]) if isinstance(r, Tensor)]
-    shapes = [o.shape for o in operation.outputs if o is not None]
-    return found if [tuple(r.shape) for r in found] == shapes else None
+    wanted = [o for o in operation.outputs if o is not None]
+    if [tuple(r.shape) for r in found] != [o.shape for o in wanted]:
+        return None
+    return [r for r, output in zip(found, wanted, strict=True) if output.number in used]
 
 
 def _close(a: Tensor, b: Tensor) -> bool:

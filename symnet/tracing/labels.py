@@ -17,7 +17,7 @@ class Node:
     """A symbol of known size; ``wild`` marks an axis along which its tensor is uniform."""
 
     __slots__ = ("factors", "family", "kin", "link", "number", "parts", "pin", "size", "wild")
-    _numbers = itertools.count()
+    numbers = itertools.count()
 
     def __init__(
         self, size: int, pin: str | None = None, wild: bool = False, kin: frozenset[int] = frozenset()
@@ -30,7 +30,7 @@ class Node:
         self.factors: Label | None = None
         self.parts: list[Label] | None = None
         self.family: Family | None = None
-        self.number = next(Node._numbers)
+        self.number = next(Node.numbers)
 
 
 Label = tuple[Node, ...]

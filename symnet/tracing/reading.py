@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 
 from symnet.tracing.axes import merge, pin
-from symnet.tracing.labels import Label, flat, fresh
+from symnet.tracing.labels import Label, concatenate, flat, fresh
 from symnet.tracing.positions import Positions
 from symnet.tracing.recording import Operation, Recording, Value
 
@@ -28,6 +29,8 @@ _SLICES = {
     "chunk",
     "narrow",
 }
+# A constant with fewer runs of equal entries than this tells the runs apart; others tell every position apart.
+_FEW = 8
 _PICKS = {"index", "index_select", "gather", "embedding", "masked_select", "nonzero", "_unsafe_index"}
 
 
@@ -83,6 +86,9 @@ class Reading:
             return self.labels[value.number]
         assert value.constant and value.kept is not None, f"{value} has no label"
         written = value.number in self.recording.mutated
+        if not written and not value.varies and _is_like_identity(value.kept):
+            both = fresh(value.shape[0])
+            return both, both
         labels = tuple(self._constant_axis(value.kept, axis, written, value) for axis in range(len(value.shape)))
         if written:
             self.labels[value.number] = labels
@@ -95,6 +101,8 @@ class Reading:
         varies = value.varies
         if bool(torch.eq(tensor, tensor.narrow(axis, 0, 1)).all()) and not varies:
             return fresh(size, wild=not written, kin=frozenset({-1_000_000 - value.number}))
+        if not varies and not written and (runs := _equal_runs(tensor.movedim(axis, 0).reshape(size, -1))) is not None:
+            return concatenate([(length, fresh(length, wild=True)) for length in runs])
         reason = "a whole-number or mask buffer has it" if varies else "a constant differs along it"
         return fresh(size, self.why(reason))
 
@@ -187,6 +195,24 @@ class Reading:
             if same is None and not (picking and 0 in output.shape):
                 for label in (label for value in full for label in self.label(value)):
                     self.pin(label, "it met an empty tensor, so the example hides what it does")
+
+
+def _is_like_identity(tensor: Tensor) -> bool:
+    """Whether a matrix has one number on its diagonal and one beside it: permuting rows and columns keeps it."""
+    if tensor.dim() != 2 or not 1 < tensor.shape[0] == tensor.shape[1]:
+        return False
+    still = torch.eye(len(tensor), dtype=torch.bool, device=tensor.device)
+    diagonal, beside = tensor[still], tensor[~still]
+    return all(bool((part == part[0]).all()) for part in (diagonal, beside)) and bool(diagonal[0] != beside[0])
+
+
+def _equal_runs(rows: Tensor) -> list[int] | None:
+    """Lengths of the runs of equal rows, if they are few."""
+    changes = (rows[1:] != rows[:-1]).any(1).nonzero()[:, 0]
+    if len(changes) >= min(_FEW, len(rows) - 1):
+        return None
+    cuts = [0, *(int(k) + 1 for k in changes), len(rows)]
+    return [stop - start for start, stop in itertools.pairwise(cuts)]
 
 
 def arguments(operation: Operation) -> dict[str, Any]:

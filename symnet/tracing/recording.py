@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
@@ -215,6 +216,7 @@ class _Recorder(TorchDispatchMode):
         operation = Operation(name, function, tuple(arguments), dict(keywords), [], self.modules[-1])
         constant = name in _FACTORIES or all(value.constant for value in operation.inputs())
         varies = name not in _FACTORIES and any(value.varies for value in operation.inputs())
+        varies |= torch.Tag.nondeterministic_seeded in function.tags
         if isinstance(result, bool) and name in SCALAR_READS and not constant:
             self.decisions += 1
             result = result != (self.flipped == self.decisions)
@@ -226,6 +228,9 @@ class _Recorder(TorchDispatchMode):
         for tensor in _tensors([tensor for _, tensor in written]):
             self.write(tensor, operation, constant)
         if written:
+            for value in operation.outputs:
+                if value is not None:
+                    value.varies = varies
             operation.name = name.rstrip("_") if not name.endswith("__") else name
             if not constant:
                 self.operations.append(operation)
@@ -250,6 +255,19 @@ class _Recorder(TorchDispatchMode):
         writes.append((id(tensor), new))
         self.current[id(tensor)] = new, len(writes)
         operation.outputs.append(new)
+
+
+class _Rewritten(TorchFunctionMode):
+    """``one_hot`` looks at its largest and smallest entries; as a comparison it does not."""
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if function is torch.nn.functional.one_hot:
+            index = args[0] if args else kwargs["tensor" if "tensor" in kwargs else "input"]
+            classes = args[1] if len(args) > 1 else kwargs.get("num_classes", -1)
+            if classes > 0:
+                return (index.unsqueeze(-1) == torch.arange(classes, device=index.device)).to(torch.int64)
+        return function(*args, **kwargs)
 
 
 def _tensors(items: Sequence[Any]) -> Iterator[Tensor]:
@@ -333,7 +351,7 @@ def record(
                 recorder.new_value(tensor, constant=True).varies = True
         given = [(path, t) for path, t in tensors_in((args, dict(kwargs))) if t is not None]
         inputs = [(path, recorder.start(tensor, f"input:{path}")) for path, tensor in given]
-        with recorder:
+        with _Rewritten(), recorder:
             result = model(*args, **kwargs)
         found = list(tensors_in(result))
         outputs = [(path, recorder.read(t)) for path, t in found if t is not None and is_output(path)]

@@ -35,6 +35,37 @@ for _name in _POINTWISE:
     rule(_name)(pointwise)
 
 
+@rule("eq", "ne")
+def equal(reading: Reading, operation: Operation) -> None:
+    """Positions compared with 0, 1, 2, ... along a new axis: that axis is the one they are positions of."""
+    values, output = operation.inputs(), operation.outputs[0]
+    assert output is not None
+    for value, other in zip(values, reversed(values), strict=True):
+        axis = _counting_axis(other, output.shape) if len(values) == 2 else None
+        if axis is None or (axis < len(output.shape) and _size_at(value, axis, output.shape) != 1):
+            continue
+        points = reading.positions.use(value, output.shape[axis])
+        if points is not None:
+            labels = list(reading.broadcast([value], output.shape))
+            labels[axis] = points.along
+            return reading.set(output, labels)
+    return pointwise(reading, operation)
+
+
+def _counting_axis(value: Value, shape: tuple[int, ...]) -> int | None:
+    """The axis along which a constant is 0, 1, 2, ..., if it has no other."""
+    if not value.constant or value.kept is None or value.varies:
+        return None
+    axes = [k for k, size in enumerate(value.shape) if size > 1]
+    counts = len(axes) == 1 and value.kept.flatten().tolist() == list(range(value.kept.numel()))
+    return axes[0] + len(shape) - len(value.shape) if counts else None
+
+
+def _size_at(value: Value, axis: int, shape: tuple[int, ...]) -> int:
+    place = axis - (len(shape) - len(value.shape))
+    return value.shape[place] if place >= 0 else 1
+
+
 @rule("glu")
 def glu(reading: Reading, operation: Operation) -> None:
     source, output = operation.inputs()[0], operation.outputs[0]

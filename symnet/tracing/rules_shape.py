@@ -12,6 +12,9 @@ from symnet.tracing.labels import Label, concatenate, flat, fresh, root, size_of
 from symnet.tracing.reading import Labels, Reading, arguments, axes_argument, rule
 from symnet.tracing.recording import Operation, Value
 
+# An index of more runs of consecutive positions than this pins its axis.
+_RUNS = 64
+
 
 @rule(
     "clone", "detach", "_to_copy", "alias", "contiguous", "lift_fresh", "lift_fresh_copy", "dropout", "positive",
@@ -178,9 +181,11 @@ def stack(reading: Reading, operation: Operation) -> None:
     output, values = operation.outputs[0], operation.inputs()
     assert output is not None
     axis = (arguments(operation).get("dim") or 0) % len(output.shape)
-    places = reading.pinned(len(values), "different tensors are stacked along it")
+    places = concatenate([(1, ())] * len(values))
     given = [reading.label(value) for value in values]
     labels = [stacked(reading, places, [each[k] for each in given]) for k in range(len(given[0]))]
+    if not any(node.family is not None and node.family.axis in places for label in labels for node in label):
+        places = reading.pinned(len(values), "different tensors are stacked along it")
     labels.insert(axis, places)
     reading.set(output, labels)
 
@@ -238,7 +243,7 @@ def taken_by_index(reading: Reading, label: Label, index: Value) -> Label:
         if count % size == 0 and list(positions) == list(range(size)) * (count // size):
             return (*fresh(count // size, wild=True), *label)
         runs = _runs(positions)
-        if 2 * len(runs) <= count or len(runs) == 1:
+        if len(runs) == 1 or len(runs) < min(count, _RUNS):
             return concatenate([(b - a, slice_axis(reading, (label,), 0, a, b)[0]) for a, b in runs])
     reading.pin(label, "single positions are picked by index")
     return reading.pinned(count, "single positions are picked by index")

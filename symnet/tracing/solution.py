@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from symnet.tracing.axes import collapse, pin
 from symnet.tracing.copies import Dependence, Dims, dependences, join_mutual, settle
-from symnet.tracing.labels import Label, Node, flat, leaves, root
+from symnet.tracing.labels import Family, Label, Node, flat, leaves, root
 from symnet.tracing.reading import Labels, Reading
 
 
@@ -46,6 +46,7 @@ def solve(reading: Reading, fixed: bool) -> Solution:
                 pin(label, "no live use: the example's forward pass does not depend on it")
     _pin_hidden(reading)
     given = _all_blocks(reading)
+    _copies_over_single_positions(given)
     settle(given)
     copies = _settle_families(state, given)
     _pin_dead_slices(reading)
@@ -83,6 +84,25 @@ def _replace(dims: Dims, joined: Mapping[Node, Label]) -> Dims:
         return dims
     # The joined symbol stands where its first half stood, whether or not the halves were in one dim.
     return tuple(tuple(n for leaf in dim for n in joined.get(leaf, (leaf,))) for dim in dims)
+
+
+def _copies_over_single_positions(blocks: list[Labels]) -> None:
+    """Gives a symbol its own member for every position of an axis that is cut into single positions and always beside it."""
+    beside: dict[Node, set[Node]] = {}
+    for labels in blocks:
+        nodes = [node for label in labels for node in flat(label)]
+        cut = {n for n in nodes if n.parts is not None and not any(n.parts) and nodes.count(n) == 1}
+        inside = {leaf for n in nodes if n.parts is not None for part in n.parts for leaf in leaves(part)}
+        inside |= {m for n in nodes if n.family is not None for m in leaves(n.family.members)}
+        for leaf in {*nodes, *inside}:
+            single = leaf not in inside and nodes.count(leaf) == 1
+            beside[leaf] = beside.get(leaf, cut) & (cut if single else set())
+    for leaf, cuts in beside.items():
+        plain = leaf.parts is None and leaf.family is None and leaf.pin is None and not leaf.wild
+        if plain and cuts:
+            axis = min(cuts, key=lambda n: n.number)
+            leaf.family = Family(axis, list(range(axis.size + 1)), [Node(leaf.size) for _ in range(axis.size)])
+            leaf.family.given = [True] * axis.size
 
 
 # ---- families -------------------------------------------------------------------------------------------------------
@@ -160,10 +180,14 @@ def _pin_hidden(reading: Reading) -> None:
 def _pin_dead_slices(reading: Reading) -> None:
     """Pins symbols of values of which only slices are read, and that are in none of these slices."""
     outputs = {value.number for _, value in reading.recording.outputs}
+    stacks = {
+        o.number for op in reading.recording.operations if op.name == "stack" for o in op.outputs if o is not None
+    }
+    elsewhere = set(_symbols([(label,) for label, _ in reading.summed]))
     for number, taken in reading.slices.items():
         if number in reading.whole or number in outputs:
             continue
-        seen = set(_symbols(taken))
+        seen = set(_symbols(taken)) | (elsewhere if number in stacks else set())
         for leaf in _symbols([reading.labels[number]] if number in reading.labels else []):
             if leaf not in seen and leaf.pin is None and not leaf.wild:
                 pin((leaf,), "no live use: only other slices of the tensor are read")

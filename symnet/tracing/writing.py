@@ -191,12 +191,26 @@ def write_graph(
     return NeuronGraph(writer.neurons, tensors, aliases=aliases, notes=notes), writer
 
 
+SINGLE = "single positions are used on their own (slices, stacks, picks by index, factors that do not align)"
+
+
+def _concatenations(label: Label) -> Iterable[Node]:
+    for node in flat(label):
+        if node.parts is not None:
+            yield node
+            for part in node.parts:
+                yield from _concatenations(part)
+
+
 def notes_of(solution: Solution) -> list[str]:
     """For every axis with pinned positions: tensor, axis, how many positions, and why."""
     notes = []
     for name, labels in solution.state.items():
         for axis, label in enumerate(labels):
             pinned = [leaf for leaf in leaves(label) if leaf.pin is not None]
+            single = sum(n.parts.count(()) for n in _concatenations(label) if n.parts is not None)
+            if single:
+                notes.append(f"{name}, axis {axis}, pinned ({single}): {SINGLE}")
             for reason in dict.fromkeys(leaf.pin for leaf in pinned):
                 sizes = [leaf.size for leaf in pinned if leaf.pin == reason]
                 notes.append(f"{name}, axis {axis}, pinned ({' + '.join(map(str, sizes))}): {reason}")
