@@ -99,7 +99,8 @@ def read_scaling(graph: NeuronGraph, scale: ScaleLike) -> Scaling:
         if not incoming[name] or not outgoing[name]:
             raise GraphError(
                 f"'{name}' has no {'incoming' if not incoming[name] else 'outgoing'} weights, so there is nothing to trade its scale "
-                "with: inputs and outputs of a network have a scale of their own. Leave it out of scale=."
+                "with. Leave it out of scale= if it is an input or output of the network; otherwise name its tensors: "
+                f"scale={{'{name}': {{'in': [...], 'out': [...]}}}}."
             )
     ordered = _in_order(incoming, outgoing)
     return Scaling(graph, {n: incoming[n] for n in ordered}, {n: outgoing[n] for n in ordered})

@@ -118,20 +118,47 @@ def test_equal_networks_get_one_form(seed: int) -> None:
 SORTABLE = [
     name
     for name, graph in GRAPHS.items()
-    if graph.order > 1 and all(isinstance(s.group, sn.Symmetric | sn.Fixed) for s in graph.neurons.values())
+    if graph.order > 1
+    and all(isinstance(s.group, sn.Symmetric | sn.SignedSymmetric | sn.Fixed) for s in graph.neurons.values())
 ]
 
 
 @pytest.mark.parametrize("name", SORTABLE)
-def test_order_is_canonical_on_every_graph(name: str) -> None:
-    """Heads with their dims, repeated and concatenated axes, copies over fixed sets: one form an orbit."""
+def test_order_and_signs_are_canonical_on_every_graph(name: str) -> None:
+    """Heads with their dims, repeated and concatenated axes, copies over fixed sets, signs: one form an orbit."""
     graph = GRAPHS[name]
-    for seed in range(3):
+    for seed in range(4):
         weights = draw(graph, seed)
-        form = sn.canonicalize(weights, graph, order=True)
-        other = sn.canonicalize(graph.act(graph.random_element(seed), weights), graph, order=True)
+        form = sn.canonicalize(weights, graph, order=True, sign=True)
+        other = sn.canonicalize(graph.act(graph.random_element(seed), weights), graph, order=True, sign=True)
+        assert form.ties == ()
         assert_close(dict(other.weights), dict(form.weights))
         assert_close(graph.act(form.element, weights), dict(form.weights))
+
+
+def test_heads_are_put_in_order_after_their_dims() -> None:
+    """The order of heads depends on their dims' order, so the dims come first, whatever the order of declaration."""
+    graph = sn.NeuronGraph(
+        {"head": sn.Symmetric(2), "dim": sn.NeuronSet(sn.Symmetric(2), over="head")},
+        {"w": "(head dim) 1", "v": "dim head"},
+    )
+    one = torch.tensor([[1.0], [9.0], [2.0], [3.0]])
+    other = torch.tensor([[3.0], [2.0], [9.0], [1.0]])
+    forms = [sn.canonicalize({"w": w, "v": w.view(2, 2).T.clone()}, graph, order=True) for w in (one, other)]
+    assert forms[0].weights["w"].flatten().tolist() == [1.0, 9.0, 2.0, 3.0]
+    assert_close(dict(forms[1].weights), dict(forms[0].weights))
+
+
+def test_scales_of_copies_reach_the_right_neurons() -> None:
+    """A child written before its parent: each neuron's outgoing weights take the norm of that neuron."""
+    graph = sn.NeuronGraph(
+        {"head": sn.Symmetric(2), "dim": sn.NeuronSet(sn.Symmetric(3), over="head")},
+        {"w": "(head dim) 4", "v": "dim head 2"},
+    )
+    weights = draw(graph, 5)
+    form = sn.canonicalize(weights, graph, scale={"dim": ["w"]})
+    norms = weights["w"].view(2, 3, 4).norm(dim=-1)  # (head, dim)
+    assert torch.allclose(form.weights["v"], weights["v"] * norms.T[..., None])
 
 
 def test_scales_are_what_was_removed() -> None:
