@@ -137,16 +137,27 @@ def test_order_and_signs_are_canonical_on_every_graph(name: str) -> None:
 
 
 def test_heads_are_put_in_order_after_their_dims() -> None:
-    """The order of heads depends on their dims' order, so the dims come first, whatever the order of declaration."""
+    """Two heads that only the pairing of their dims' weights tells apart: dims come first, so that it can."""
     graph = sn.NeuronGraph(
         {"head": sn.Symmetric(2), "dim": sn.NeuronSet(sn.Symmetric(2), over="head")},
-        {"w": "(head dim) 1", "v": "dim head"},
+        {"w": "(head dim)", "v": "(head dim)"},
     )
-    one = torch.tensor([[1.0], [9.0], [2.0], [3.0]])
-    other = torch.tensor([[3.0], [2.0], [9.0], [1.0]])
-    forms = [sn.canonicalize({"w": w, "v": w.view(2, 2).T.clone()}, graph, order=True) for w in (one, other)]
-    assert forms[0].weights["w"].flatten().tolist() == [1.0, 9.0, 2.0, 3.0]
-    assert_close(dict(forms[1].weights), dict(forms[0].weights))
+    weights = {"w": torch.tensor([1.0, 2.0, 1.0, 2.0]), "v": torch.tensor([1.0, 2.0, 2.0, 1.0])}
+    form = sn.canonicalize(weights, graph, order=True)
+    assert form.ties == ()
+    for seed in range(8):
+        moved = graph.act(graph.random_element(seed), weights)
+        assert_close(dict(sn.canonicalize(moved, graph, order=True).weights), dict(form.weights))
+
+
+def test_signs_not_yet_decided_do_not_sway_the_order() -> None:
+    """A set that is put in order before its neighbour has signs: magnitudes decide."""
+    graph = sn.NeuronGraph({"h": sn.Symmetric(4), "s": sn.SignedSymmetric(3)}, {"w": "h s"})
+    weights = draw(graph, 0)
+    form = sn.canonicalize(weights, graph, order=True, sign=True)
+    for seed in range(8):
+        moved = graph.act(graph.random_element(seed), weights)
+        assert_close(dict(sn.canonicalize(moved, graph, order=True, sign=True).weights), dict(form.weights))
 
 
 def test_scales_of_copies_reach_the_right_neurons() -> None:
