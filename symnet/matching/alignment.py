@@ -79,12 +79,14 @@ class Alignment:
 
     def __repr__(self) -> str:
         gain = 1 - self.distance_after / self.distance_before if self.distance_before else 0.0
+        moved = [name for name in self.graph.neurons if self.element.moves(name)]
         lines = [
             f"Alignment of {len(self.graph.weights)} tensors: distance {self.distance_before:.6g} -> "
             f"{self.distance_after:.6g} ({gain:.1%} less)",
             f"  {self.sweeps} sweeps of the best of {len(self.values)} starts (seed {self.seed}); "
             + ("no neuron set can be improved alone" if self.settled else "stopped early: allow more sweeps"),
-            f"  {self.element!r}",
+            f"  moves {', '.join(moved[:_SHOWN]) or 'nothing'}"
+            + (f" and {len(moved) - _SHOWN} more neuron sets" if len(moved) > _SHOWN else ""),
         ]
         furthest = sorted(self.distances.items(), key=lambda item: -item[1][1])
         lines += [f"  {name}: {before:.4g} -> {after:.4g}" for name, (before, after) in furthest[:_SHOWN]]

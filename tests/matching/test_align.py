@@ -86,6 +86,33 @@ def test_aligning_never_moves_networks_apart(seed: int) -> None:
     assert found.distance_after == pytest.approx(distance(a, moved), abs=1e-12)
 
 
+class Transformer(nn.Module):
+    """Tokens in, an encoder with feed-forward blocks and norms on a residual stream, the mean token's classes out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(16, 4, 24, dropout=0.0, batch_first=True)
+        self.embed, self.encoder = nn.Linear(5, 16), nn.TransformerEncoder(layer, 1, enable_nested_tensor=False)
+        self.head = nn.Linear(16, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.encoder(self.embed(x)).mean(1))
+
+
+def test_a_traced_transformer_is_matched() -> None:
+    """From the module to the match with nothing between: the graph is traced, the planted element found, the function kept."""
+    torch.manual_seed(0)
+    a, b, x = Transformer().eval(), Transformer().eval(), torch.randn(2, 4, 5)
+    graph = sn.trace(a, x)
+    weights = {name: tensor.clone() for name, tensor in a.state_dict().items()}
+    for seed in range(3):
+        planted = graph.random_element(seed)
+        noisy = {name: t + 0.2 * float(t.std()) * torch.randn_like(t) for name, t in weights.items()}
+        found = sn.align(weights, graph.act(planted, noisy), graph, starts=1)
+        assert_close(dict(found.aligned), noisy, torch.float32)
+    assert sn.align(a, b, graph).verify(a, x).raise_if_failed().max_error < 1e-12
+
+
 # ---- optimality -----------------------------------------------------------------------------------------------------
 SMALL = [name for name, graph in GRAPHS.items() if 1 < graph.order <= 600]
 
