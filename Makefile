@@ -1,7 +1,8 @@
 # Everything from a bare machine with python3 >= 3.11: each target first makes .venv, once.
 #
 #   make demo    fit digits, derive and verify their layers, train a classifier on weights, write a page
-#   make test    lint, types, tests, doctests, and the code blocks of README.md and docs/
+#   make test    lint, types, tests, doctests, derivations, and the code blocks of README.md and docs/
+#   make docs    the documentation site, figures included, into site/; make docs-serve shows it
 #
 # PYTHON=python3.12 make test     uses another interpreter
 # WORKERS=8 make test             runs that many test processes (one thread each)
@@ -12,12 +13,12 @@ WORKERS ?= 2
 BIN     := $(VENV)/bin
 READY   := $(VENV)/.installed
 
-.PHONY: help demo test lint types format pictures bench clean
+.PHONY: help demo test lint types format derivations pictures docs docs-serve bench clean
 .DEFAULT_GOAL := help
 
 help:
-	@sed -n '2,7s/^#//p' Makefile
-	@echo "  also: lint types format pictures bench clean"
+	@sed -n '2,8s/^#//p' Makefile
+	@echo "  also: lint types format derivations pictures bench clean"
 
 # The stamp is rewritten when the dependencies change, so that nothing is installed twice.
 $(READY): pyproject.toml constraints.txt
@@ -44,14 +45,25 @@ format: $(READY)
 test: lint types
 	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -q
 
+derivations: $(READY)
+	$(BIN)/python -m derivations
+
 # Runs every command of README.md and docs/ that writes a picture of theirs.
 pictures: $(READY)
-	@grep -h '^$$ symnet show .*docs/images/' README.md docs/*.md | sed 's/^$$ //' | while read -r command; do \
+	@grep -rh --include='*.md' '^$$ symnet show .*docs/images/' README.md docs | sed 's/^$$ //' | sort -u | while read -r command; do \
 		echo "$$command"; $(BIN)/$$command || exit 1; done
+
+# The variable silences Material's note on its own future.
+docs: pictures
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "Open site/index.html."
+
+docs-serve: pictures
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.layers
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist site *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

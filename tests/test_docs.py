@@ -6,11 +6,17 @@ The blocks of one file share their variables and run in their order, in a folder
 from __future__ import annotations
 
 import doctest
+import importlib
+import inspect
 import os
 import re
 import shlex
+import shutil
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -18,12 +24,13 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 # At least so many blocks in each language, all pages together: none may be lost without anyone noticing.
-LEAST = {"python": 1, "pycon": 8, "console": 3}
+LEAST = {"python": 10, "pycon": 70, "console": 10}
 SHOWN_ONLY = {"text", "latex"}
 # Commands in console blocks that a reader runs and this test does not: they install, or take minutes.
 NOT_RUN = ("make ", "pip ", "symnet demo", "symnet --install-completion")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)#]+)(?:#[^)]*)?\)|(?:src|srcset)=\"([^\"]+)\"")
+FIGURE = re.compile(r"^\$ (symnet show .*-o (docs/images/\S+).*)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,10 @@ def blocks_of(page: Path) -> list[Block]:
 
 
 ALL = [block for page in PAGES for block in blocks_of(page)]
+# Figures are made by commands that stand on the pages: file -> command.
+FIGURES = {
+    path: command for block in ALL if block.language == "console" for command, path in FIGURE.findall(block.text)
+}
 
 
 def run_python(block: Block, variables: dict[str, Any]) -> None:
@@ -115,7 +126,9 @@ def test_links_lead_somewhere(page: Path) -> None:
     for found in LINK.finditer(FENCE.sub("", page.read_text(encoding="utf-8"))):
         target = found[1] or found[2]
         if not re.match(r"https?:", target):
-            assert (page.parent / target).exists(), f"{page.relative_to(ROOT)} links to {target}, which is not there"
+            path = (page.parent / target).resolve()
+            made = path.is_relative_to(ROOT) and path.relative_to(ROOT).as_posix() in FIGURES
+            assert made or path.exists(), f"{page.relative_to(ROOT)} links to {target}, which is not there"
 
 
 def test_the_table_of_files_is_true() -> None:
@@ -126,6 +139,89 @@ def test_the_table_of_files_is_true() -> None:
     ]
     assert len(named) >= 8
     assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_every_figure_has_one_command() -> None:
+    """A figure that is made twice is made the same way."""
+    found = [(path, command) for block in ALL for command, path in FIGURE.findall(block.text)]
+    assert len(set(found)) == len(FIGURES)
+
+
+def test_every_derivation_is_cited_and_every_citation_exists() -> None:
+    """Theory pages and derivations refer to each other: the table names all, and each is named on a page of its own."""
+    from derivations import ORDER
+
+    theory = {page.name: page.read_text(encoding="utf-8") for page in PAGES if page.parent.name == "theory"}
+    rows = dict(
+        re.findall(r"^\| `(\w+)` \| .* \| \[[^]]*\]\((\w+[\w-]*\.md)\) \|$", theory["derivations.md"], re.MULTILINE)
+    )
+    assert set(rows) == set(ORDER)
+    assert [name for name, page in rows.items() if name not in theory[page]] == []
+
+
+# ---- the site -------------------------------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built site, figures included; a warning stops the build."""
+    pytest.importorskip("material", reason="the site needs the extra 'docs'")
+    folder = tmp_path_factory.mktemp("site")
+    shutil.copytree(ROOT / "docs", folder / "docs", ignore=shutil.ignore_patterns("images", "__pycache__"))
+    for name in ("mkdocs.yml", "symnet"):
+        (folder / name).symlink_to(ROOT / name)
+    for path in FIGURES:
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(b"")  # the commands themselves are run with their pages
+    environment = os.environ | {"NO_MKDOCS_2_WARNING": "1", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet"]
+    result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    assert result.returncode == 0 and not result.stdout and not result.stderr, result.stdout + result.stderr
+    return folder / "site"
+
+
+def test_the_site_fetches_nothing(site: Path) -> None:
+    """Pages load no script, style, font or picture from elsewhere; links that a reader clicks may lead out."""
+    for page in site.rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        assert re.findall(r"<(?:script|img|iframe|link)[^>]*(?:src|href)=\"https?:[^\"]*\"", text) == [], page
+    for style in site.rglob("*.css"):
+        assert not re.search(r"url\(\s*['\"]?https?:", style.read_text(encoding="utf-8")), style
+
+
+def test_every_formula_is_set(site: Path) -> None:
+    """Formulas are MathML, and no dollar sign of one is left over."""
+    count = 0
+    for page in site.rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        count += text.count("<math")
+        prose = re.sub(r"<(pre|code|script|math)\b.*?</\1>", "", text, flags=re.DOTALL)
+        assert "$" not in prose, f"{page}: {prose[prose.index('$') - 60 : prose.index('$') + 60]}"
+    assert count > 100
+
+
+def test_the_reference_is_complete(site: Path) -> None:
+    """Everything that a package exports stands on a page of the reference."""
+    import symnet as sn
+
+    text = "".join(page.read_text(encoding="utf-8") for page in (site / "api").glob("*.html"))
+    anchors = set(re.findall(r'id="(symnet[\w.]*)"', text))
+    names = {anchor.rpartition(".")[2] for anchor in anchors}
+    documented = re.findall(
+        r"^::: (symnet\.\w+)$", "".join(p.read_text() for p in (ROOT / "docs/api").glob("*.md")), re.MULTILINE
+    )
+    folders = {f"symnet.{p.parent.name}" for p in (ROOT / "symnet").glob("*/__init__.py") if "__all__" in p.read_text()}
+    assert folders - set(documented) == set()
+    for package in documented:
+        module = importlib.import_module(package)
+        exported = [name for name in getattr(module, "__all__", []) if describable(getattr(module, name))]
+        missing = [n for n in exported if not {f"{package}.{n}", f"{package}.{n}.{n}"} & anchors]
+        assert missing == [], f"{package} exports {missing}, of which the reference says nothing"
+    modules = {name for name in sn.__all__ if isinstance(getattr(sn, name), ModuleType)}
+    assert set(sn.__all__) - modules - names == set()
+
+
+def describable(value: object) -> bool:
+    """Whether it has a docstring of its own; names for types have none."""
+    return inspect.isclass(value) or inspect.isfunction(value)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,61 @@
+"""What the site's build adds to Markdown: formulas as MathML (no script, no network), a layer's equations set, and the list of pages."""
+
+from __future__ import annotations
+
+import re
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+from latex2mathml.converter import convert
+from mkdocs.exceptions import PluginError
+
+INLINE = re.compile(r'<span class="arithmatex">\\\((.*?)\\\)</span>', re.DOTALL)
+DISPLAY = re.compile(r'<div class="arithmatex">\s*\\\[(.*?)\\\]\s*</div>', re.DOTALL)
+EQUATIONS = re.compile(r"<!-- equations: (?P<arch>\S+) from (?P<inputs>.+?) to (?P<outputs>.+?) -->")
+FILLED = {"How-to": "how-to", "Reference": "api"}  # sections that list every page of a folder
+
+
+def on_config(config: Any) -> Any:
+    """Adds the pages of the filled sections, in order of their names."""
+    root = Path(config["docs_dir"])
+    for section in config["nav"]:
+        for title, pages in section.items():
+            if title in FILLED:
+                found = sorted(f"{FILLED[title]}/{path.name}" for path in (root / FILLED[title]).glob("*.md"))
+                pages += [page for page in found if page not in pages]
+    return config
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Sets the equations that a comment asks for, made by ``maps.latex()``."""
+    return EQUATIONS.sub(_equations, markdown)
+
+
+def on_page_content(html: str, page: Any, **_: Any) -> str:
+    """Turns every formula into MathML."""
+    html = INLINE.sub(lambda found: formula(found[1], "inline"), html)
+    html = DISPLAY.sub(lambda found: f'<div class="formula">{formula(found[1], "block")}</div>', html)
+    if "arithmatex" in html:
+        raise PluginError(f"{page.file.src_path}: a formula was not understood")
+    return html
+
+
+def formula(latex: str, display: str) -> str:
+    """MathML of one formula; a mistake in it stops the build."""
+    text = unescape(latex).strip()
+    try:
+        found = convert(text, display=display)
+    except Exception as error:
+        raise PluginError(f"The formula {text!r} cannot be set: {error!r}") from error
+    if "\\" in re.sub(r"<[^>]*>", "", found):
+        raise PluginError(f"The formula {text!r} holds a command that cannot be set: {found}")
+    return found
+
+
+def _equations(found: re.Match[str]) -> str:
+    import symnet as sn
+    from symnet.cli.architectures import read_architecture
+
+    maps = sn.derive(read_architecture(found["arch"]), inputs=found["inputs"].split(), outputs=found["outputs"].split())
+    return "\n\n".join(f"$$\n{part}\n$$" for part in re.split(r"\n(?=\\begin)", maps.latex()))
