@@ -4,6 +4,8 @@ from symnet.nn.coefficients import bias_coefficients, coefficients
 from symnet.nn.encodings import PositionalEncoding
 from symnet.nn.features import features, state_dicts
 from symnet.nn.linear import Linear
+from symnet.nn.low_rank import LowRankLinear
+from symnet.nn.network import Network
 from symnet.nn.pointwise import Pointwise
 from symnet.nn.pool import Pool
 from symnet.nn.reference import DenseLinear
@@ -14,6 +16,8 @@ __all__ = [
     "Dropout",
     "LayerNorm",
     "Linear",
+    "LowRankLinear",
+    "Network",
     "Pointwise",
     "Pool",
     "PositionalEncoding",

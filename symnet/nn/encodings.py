@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from symnet.errors import GraphError
-from symnet.graph import NeuronGraph, SpaceLike, TensorSpace
+from symnet.graph import NeuronGraph, Space, SpaceLike, TensorSpace
 from symnet.graph.action import apply_views
-from symnet.nn.features import Features, check_features
+from symnet.nn.features import Features, check_features, refuse_signs
 
 
 class PositionalEncoding(nn.Module):
@@ -50,6 +50,8 @@ class PositionalEncoding(nn.Module):
             raise GraphError(f"There are no neuron sets {unknown} to encode; the graph has {', '.join(graph.neurons)}.")
         if kind not in ("sinusoidal", "learned"):
             raise GraphError(f"kind={kind!r} is no encoding; choose 'sinusoidal' or 'learned'.")
+        touched = {name: t.axes for name, t in self.inputs.items() if set(self.sets) & set(t.symbols)}
+        refuse_signs(Space(self.inputs.neurons, touched), "PositionalEncoding appends constants")
         self.embeddings = nn.ParameterList()
         for number, name in enumerate(self.sets):
             table = sinusoids(graph.neurons[name].size, channels)

@@ -22,15 +22,24 @@ from symnet.plan.views import assemble, read_block, restore_block
 Gathered = list[list[tuple[int, Tensor]]]
 
 
-def run(plan: CompiledPlan, tensors: Sequence[Tensor], matrices: Sequence[Tensor], bias: Tensor | None) -> list[Tensor]:
+def run(
+    plan: CompiledPlan,
+    tensors: Sequence[Tensor],
+    matrices: Sequence[Tensor],
+    bias: Tensor | None,
+    *,
+    relu: bool = False,
+) -> list[Tensor]:
     """The layer's outputs, in the order of ``plan.outputs``.
 
     Args:
         tensors: inputs in the order of ``plan.inputs``: ``(batch, *axes, in_channels)``.
         matrices: one a table, ``(height * in_channels, width * out_channels)``.
         bias: ``(columns * out_channels,)`` of the tables without axes.
+        relu: whether the outputs' negative entries are set to zero.
     """
-    return scatter(plan, gather(plan, tensors), matrices, bias, tensors[0].shape[0], in_place=False)
+    outputs = scatter(plan, gather(plan, tensors), matrices, bias, tensors[0].shape[0], in_place=False)
+    return [output.relu() for output in outputs] if relu else outputs
 
 
 def gather(plan: CompiledPlan, tensors: Sequence[Tensor], *, only_direct: bool = False) -> Gathered:
@@ -45,7 +54,9 @@ def gather(plan: CompiledPlan, tensors: Sequence[Tensor], *, only_direct: bool =
             array = _diagonal(array, step.diagonals)
         else:
             array = statistics[step.source]
-        statistics.append(array.mean(dim=step.averaged) if step.averaged else array)
+        statistics.append(
+            array.mean(dim=step.averaged, dtype=_at_least_single(array.dtype)) if step.averaged else array
+        )
     gathered: Gathered = []
     for table in plan.tables:
         rows: list[tuple[int, Tensor]] = []
@@ -55,10 +66,16 @@ def gather(plan: CompiledPlan, tensors: Sequence[Tensor], *, only_direct: bool =
         if not table.rows:  # an output that nothing is adjacent to: its bias is left
             gathered.append([(0, tensors[0].new_zeros(tensors[0].shape[0] * table.positions, 0))])
         elif table.is_direct or len(rows) < 2:
-            gathered.append([(start, _flat(array)) for start, array in rows])
+            gathered.append([(start, _flat(array.to(tensors[0].dtype))) for start, array in rows])
         else:
-            gathered.append([(0, _flat(torch.cat([array for _, array in rows], dim=-1)))])
+            joined = torch.cat([array for _, array in rows], dim=-1)
+            gathered.append([(0, _flat(joined.to(tensors[0].dtype)))])
     return gathered
+
+
+def _at_least_single(dtype: torch.dtype) -> torch.dtype:
+    """Means of half-precision features are kept in float32 until they meet their matrix: means are taken of means."""
+    return torch.float32 if dtype in (torch.bfloat16, torch.float16) else dtype
 
 
 def _flat(array: Tensor) -> Tensor:
@@ -180,40 +197,54 @@ def _add_products(
 
 # ---- the route with its own backward --------------------------------------------------------------------------------
 def apply_plan(
-    plan: CompiledPlan, tensors: Sequence[Tensor], matrices: Sequence[Tensor], bias: Tensor | None
+    plan: CompiledPlan,
+    tensors: Sequence[Tensor],
+    matrices: Sequence[Tensor],
+    bias: Tensor | None,
+    *,
+    relu: bool = False,
 ) -> list[Tensor]:
     """``run``, by the fastest route that the present torch transforms allow."""
     transformed = torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
     if transformed or torch.is_autocast_enabled(tensors[0].device.type):
-        return run(plan, tensors, matrices, bias)
-    return list(PlanFunction.apply(plan, bias, *tensors, *matrices))
+        return run(plan, tensors, matrices, bias, relu=relu)
+    return list(PlanFunction.apply(plan, relu, bias, *tensors, *matrices))
 
 
 class PlanFunction(torch.autograd.Function):
-    """A plan as one operation. Saves inputs, matrices and the rows of small tables."""
+    """A plan as one operation, with the ReLU after it if there is one.
+
+    Saves inputs, matrices and the rows of small tables; with a ReLU also the outputs, which the next layer saves anyway.
+    """
 
     @staticmethod
-    def forward(ctx: Any, plan: CompiledPlan, bias: Tensor | None, *arguments: Tensor) -> tuple[Tensor, ...]:
+    def forward(
+        ctx: Any, plan: CompiledPlan, relu: bool, bias: Tensor | None, *arguments: Tensor
+    ) -> tuple[Tensor, ...]:
         count = len(plan.plan.inputs)
         tensors, matrices = arguments[:count], arguments[count:]
         gathered = gather(plan, tensors)
         outputs = scatter(plan, gathered, matrices, bias, tensors[0].shape[0], in_place=True)
+        if relu:
+            outputs = [output.relu_() for output in outputs]
         kept = [None if table.is_direct else rows[0][1] for table, rows in zip(plan.tables, gathered, strict=True)]
-        ctx.plan, ctx.count, ctx.has_bias = plan, count, bias is not None
-        ctx.save_for_backward(*tensors, *matrices, *kept)
+        ctx.plan, ctx.count, ctx.has_bias, ctx.relu = plan, count, bias is not None, relu
+        ctx.save_for_backward(*tensors, *matrices, *kept, *(outputs if relu else ()))
         return tuple(outputs)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
         plan, count = ctx.plan, ctx.count
         saved = ctx.saved_tensors
-        tensors, matrices, kept = (
-            saved[:count],
-            saved[count : count + len(plan.tables)],
-            saved[count + len(plan.tables) :],
-        )
-        needs_tensors = any(ctx.needs_input_grad[2 : 2 + count])
-        needs_matrices = any(ctx.needs_input_grad[2 + count :])
+        ends = [count, count + len(plan.tables), count + 2 * len(plan.tables)]
+        tensors, matrices, kept = saved[: ends[0]], saved[ends[0] : ends[1]], saved[ends[1] : ends[2]]
+        if ctx.relu:
+            gradients = tuple(
+                torch.ops.aten.threshold_backward(gradient, output, 0)
+                for gradient, output in zip(gradients, saved[ends[2] :], strict=True)
+            )
+        needs_tensors = any(ctx.needs_input_grad[3 : 3 + count])
+        needs_matrices = any(ctx.needs_input_grad[3 + count :])
         differentiable = torch.is_grad_enabled()  # a backward that is itself differentiated
         columns = gather(plan.adjoint, gradients)
         by_matrix: Sequence[Tensor | None] = [None] * len(matrices)
@@ -222,13 +253,13 @@ class PlanFunction(torch.autograd.Function):
             by_matrix = [
                 _gram(plan, number, rows[number], columns[number], matrix) for number, matrix in enumerate(matrices)
             ]
-        by_bias = _bias_gradient(plan, columns) if ctx.has_bias and ctx.needs_input_grad[1] else None
+        by_bias = _bias_gradient(plan, columns) if ctx.has_bias and ctx.needs_input_grad[2] else None
         by_tensor: Sequence[Tensor | None] = [None] * count
         if needs_tensors:
             transposed = [_transpose(plan, number, matrix) for number, matrix in enumerate(matrices)]
             batch = tensors[0].shape[0]
             by_tensor = scatter(plan.adjoint, columns, transposed, None, batch, in_place=not differentiable)
-        return None, by_bias, *by_tensor, *by_matrix
+        return None, None, by_bias, *by_tensor, *by_matrix
 
 
 def _rows_again(plan: CompiledPlan, tensors: Sequence[Tensor], kept: Sequence[Tensor | None]) -> Gathered:

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor, nn
 
-from symnet.errors import ShapeError
+from symnet.errors import GraphError, ShapeError
 from symnet.graph import NeuronGraph, Space
+from symnet.groups import is_signed
 
 Features = dict[str, Tensor]
 Source = nn.Module | Mapping[str, Tensor]
@@ -103,3 +104,17 @@ def check_features(batch: Mapping[str, Tensor], space: Space, who: str, channels
         raise ShapeError(
             f"{who} features that do not fit the space of {len(space)} tensors: {'; '.join(problems[:8])}."
         )
+
+
+def refuse_signs(space: Space, what: str) -> None:
+    """Refuse tensors whose entries may change their sign, for modules that do not commute with that.
+
+    Raises:
+        GraphError: a tensor has an axis of a signed neuron set.
+    """
+    for tensor in space.values():
+        if signed := [name for name in tensor.symbols if is_signed(space.neurons[name].group)]:
+            raise GraphError(
+                f"{what}, which do not change sign with the neurons of '{signed[0]}' in '{tensor.name}'. Leave such tensors "
+                "out of inputs=, or use odd functions alone, for instance Pointwise(torch.nn.RMSNorm(channels))."
+            )

@@ -162,13 +162,14 @@ class Linear(nn.Module):
             parts.append(own)
         return torch.cat(parts).reshape(-1) if parts else None
 
-    def forward(self, x: Mapping[str, Tensor]) -> Features:
+    def forward(self, x: Mapping[str, Tensor], *, relu: bool = False) -> Features:
+        """The outputs; with ``relu`` their negative entries set to zero, in the same memory."""
         check_features(x, self.inputs, "Linear got", self.in_channels)
         tensors = [x[name] for name in self.inputs]
         if not self.plan.tables:  # nothing is equivariant but zero
             batch = tensors[0].shape[0]
             return {name: tensors[0].new_zeros(batch, *t.shape, self.out_channels) for name, t in self.outputs.items()}
-        outputs = apply_plan(self._compiled, tensors, self.matrices(), self.bias_vector())
+        outputs = apply_plan(self._compiled, tensors, self.matrices(), self.bias_vector(), relu=relu)
         return dict(zip(self.outputs, outputs, strict=True))
 
     # ---- details ------------------------------------------------------------------------------------------------

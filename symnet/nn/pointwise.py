@@ -14,7 +14,8 @@ class Pointwise(nn.Module):
 
     Args:
         module: acts on each entry or on the channels (the last dim): ReLU, GELU, LayerNorm(channels), Linear(channels, c) ...
-            A module that mixes other dims would break equivariance; ``sn.verify.equivariance`` tells.
+            A module that mixes other dims would break equivariance, and so would one that is not odd (ReLU) where neurons
+            change their sign (``SignedSymmetric``); ``sn.verify.equivariance`` tells.
 
     Shapes:
         ``{name: (batch, *axes, channels)}`` to ``{name: (batch, *axes, channels')}``.

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from symnet.errors import ShapeError
 from symnet.graph import NeuronGraph, SpaceLike
-from symnet.nn.features import Features, check_features
+from symnet.nn.features import Features, check_features, refuse_signs
 
 
 class LayerNorm(nn.Module):
@@ -24,6 +24,9 @@ class LayerNorm(nn.Module):
         inputs: the features' space (default: the graph's tensors).
         eps: added to the variance.
 
+    Raises:
+        GraphError: a tensor's sign may change (``SignedSymmetric``): its mean and a shift would not change with it.
+
     Shapes:
         ``{name: (batch, *axes, channels)}`` to the same.
     """
@@ -31,6 +34,7 @@ class LayerNorm(nn.Module):
     def __init__(self, graph: NeuronGraph, channels: int, *, inputs: SpaceLike = None, eps: float = 1e-5) -> None:
         super().__init__()
         self.inputs, self.channels, self.eps = graph.space(inputs), channels, eps
+        refuse_signs(self.inputs, "LayerNorm subtracts a mean and adds a shift")
         self.scale = nn.Parameter(torch.ones(len(self.inputs), channels))
         self.shift = nn.Parameter(torch.zeros(len(self.inputs), channels))
 

@@ -3,6 +3,20 @@
 from symnet.plan.interpreter import run_plan
 from symnet.plan.layer_plan import Cost, LayerPlan, describe
 from symnet.plan.lowering import lower, make_plan
+from symnet.plan.network_plan import NetworkPlan, Stage
 from symnet.plan.steps import Row, Slot, Statistic, Table
 
-__all__ = ["Cost", "LayerPlan", "Row", "Slot", "Statistic", "Table", "describe", "lower", "make_plan", "run_plan"]
+__all__ = [
+    "Cost",
+    "LayerPlan",
+    "NetworkPlan",
+    "Row",
+    "Slot",
+    "Stage",
+    "Statistic",
+    "Table",
+    "describe",
+    "lower",
+    "make_plan",
+    "run_plan",
+]
