@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 import torch
 from hypothesis import HealthCheck, settings
 
@@ -10,3 +13,24 @@ settings.register_profile(
 )
 settings.load_profile("symnet")
 torch.set_num_threads(1)
+
+# What the summary counts: title -> pattern of the test's name.
+COUNTED = {
+    "pages with all their code blocks": r"test_docs\.py::test_every_block_runs",
+    "derivations held against the library": r"test_derivations\.py::test_the_claim_holds",
+    "derivations with every sign changed": r"test_derivations\.py::test_a_changed_sign",
+    "formulas read from texts": r"test_formulas\.py::test_the_formula",
+    "doctests": r"^symnet/",
+}
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """How much of the documentation was executed."""
+    passed = [report.nodeid for report in terminalreporter.stats.get("passed", []) if report.when == "call"]
+    counts = {title: sum(bool(re.search(pattern, name)) for name in passed) for title, pattern in COUNTED.items()}
+    if any(counts.values()):
+        terminalreporter.write_sep("-", "executed documentation")
+        for title, count in counts.items():
+            terminalreporter.write_line(f"{count:5d}  {title}")
+        blocks = [dict(report.user_properties).get("blocks", 0) for report in terminalreporter.stats.get("passed", [])]
+        terminalreporter.write_line(f"{sum(blocks):5d}  code blocks")
