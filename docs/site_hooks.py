@@ -7,13 +7,24 @@ from html import unescape
 from pathlib import Path
 from typing import Any
 
+import griffe
 from latex2mathml.converter import convert
 from mkdocs.exceptions import PluginError
 
+EXAMPLE = re.compile(r"^( *)Example:$", re.MULTILINE)
 INLINE = re.compile(r'<span class="arithmatex">\\\((.*?)\\\)</span>', re.DOTALL)
 DISPLAY = re.compile(r'<div class="arithmatex">\s*\\\[(.*?)\\\]\s*</div>', re.DOTALL)
 EQUATIONS = re.compile(r"<!-- equations: (?P<arch>\S+) from (?P<inputs>.+?) to (?P<outputs>.+?) -->")
 FILLED = {"How-to": "how-to", "Reference": "api"}  # sections that list every page of a folder
+
+
+class Examples(griffe.Extension):
+    """Reads ``Example:`` in docstrings as the section of doctests that it is; the parser knows only ``Examples:``."""
+
+    def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
+        """Called for every object that is read."""
+        if obj.docstring is not None:
+            obj.docstring.value = EXAMPLE.sub(r"\1Examples:", obj.docstring.value)
 
 
 def on_config(config: Any) -> Any:
