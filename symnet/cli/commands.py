@@ -280,3 +280,25 @@ def demo(
     moved = [row for row in result.moved if row.reader == digits_inr.NEURONS]
     held = all(row.changed == 0 and row.largest_change_float64 < 1e-9 for row in moved) and bool(moved)
     raise typer.Exit(0 if held else 1)
+
+
+@app.command()
+def bench(
+    quick: Annotated[bool, typer.Option("--quick", help="Two workloads, few rounds: does everything run?")] = False,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Folder for the figures.")] = None,
+    rounds: Annotated[int, typer.Option(help="Rounds of each comparison.")] = 21,
+) -> None:
+    """Time the layers side by side with floors and installed peers, and hold them against the bars."""
+    import importlib
+
+    try:
+        suite = importlib.import_module("benchmarks.__main__")
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "benchmarks":
+            raise
+        raise SymnetError(
+            "The benchmarks are in symnet's repository, not in the installed package: run `symnet bench` or `make bench` "
+            "in a checkout."
+        ) from None
+    given = ["--rounds", str(rounds), *(["--quick"] if quick else []), *(["--out", str(out)] if out else [])]
+    raise typer.Exit(suite.main(given))

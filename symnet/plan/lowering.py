@@ -81,8 +81,12 @@ def _coupled_groups(
         yield given, wanted
         return
     by_inputs: dict[tuple[int, ...], Wanted] = {}
+    numbers: dict[str, list[int]] = {}
+    for number, (_, _, source) in enumerate(given):
+        numbers.setdefault(source[0], []).append(number)
     for term, place in wanted:
-        seen = tuple(n for n, (_, _, source) in enumerate(given) if maps.are_coupled(place[0], source[0]))
+        near = maps.adjacent_inputs(place[0])
+        seen = tuple(sorted(n for name in near for n in numbers.get(name, ())))
         by_inputs.setdefault(seen, []).append((term, place))
     for seen, slots in by_inputs.items():
         yield [given[n] for n in seen], slots

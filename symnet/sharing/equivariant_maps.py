@@ -10,7 +10,8 @@ from typing import Literal
 
 from symnet.errors import GraphError
 from symnet.graph.neuron_graph import NeuronGraph, SpaceLike
-from symnet.graph.space import Space, TensorSpace
+from symnet.graph.notation import Axes
+from symnet.graph.space import Space
 from symnet.sharing.counting import count_burnside, count_orbits
 from symnet.sharing.dims import BlockDims, dims_of
 from symnet.sharing.sharing_pattern import SharingPattern
@@ -41,11 +42,33 @@ class EquivariantMaps:
 
     def are_coupled(self, output: str, input: str) -> bool:
         """Whether maps between these two tensors are among these."""
-        return self.interactions == "full" or _are_adjacent(self.outputs[output], self.inputs[input])
+        return self.interactions == "full" or input in self._adjacent_inputs[self.outputs[output].axes]
 
     def pairs(self) -> Iterator[tuple[str, str]]:
         """Coupled pairs (output, input)."""
         return ((s, t) for s in self.outputs for t in self.inputs if self.are_coupled(s, t))
+
+    def adjacent_inputs(self, output: str) -> frozenset[str]:
+        """Names of the inputs that share a neuron set with an output, or are next to everything (scalars)."""
+        return self._adjacent_inputs[self.outputs[output].axes]
+
+    @cached_property
+    def _adjacent_inputs(self) -> dict[Axes, frozenset[str]]:
+        """For every kind of output the inputs that share a set with it; scalars are next to everything."""
+        by_symbol: dict[str, set[str]] = {}
+        scalars = set()
+        for name, tensor in self.inputs.items():
+            symbols = tensor.symbols
+            for symbol in symbols:
+                by_symbol.setdefault(symbol, set()).add(name)
+            if not symbols:
+                scalars.add(name)
+        found: dict[Axes, frozenset[str]] = {}
+        for tensor in self.outputs.values():
+            if tensor.axes not in found:
+                near = [by_symbol.get(symbol, set()) for symbol in tensor.symbols] if tensor.symbols else [self.inputs]
+                found[tensor.axes] = frozenset(scalars).union(*near)
+        return found
 
     @cached_property
     def dimension(self) -> int:
@@ -82,16 +105,17 @@ class EquivariantMaps:
 
     def _total_of_adjacent(self, count: Callable[[BlockDims], int]) -> int:
         # Tensors with the same axes count alike.
-        ours, theirs = (Counter(tensor.axes for tensor in space.values()) for space in (self.outputs, self.inputs))
-        one_of_ours = {tensor.axes: tensor for tensor in self.outputs.values()}
-        one_of_theirs = {tensor.axes: tensor for tensor in self.inputs.values()}
+        ours = Counter(tensor.axes for tensor in self.outputs.values())
+        kinds = {tensor.axes: tensor for tensor in self.outputs.values()}
         total = 0
-        for s, how_many in ours.items():
-            for t, how_often in theirs.items():
-                if _are_adjacent(one_of_ours[s], one_of_theirs[t]):
-                    first = [dims_of(block, self.outputs.neurons) for block in one_of_ours[s].blocks]
-                    second = [dims_of(block, self.inputs.neurons) for block in one_of_theirs[t].blocks]
-                    total += how_many * how_often * sum(count(a + b) for a in first for b in second)
+        for axes, how_many in ours.items():
+            one = kinds[axes]
+            first = [dims_of(block, self.outputs.neurons) for block in one.blocks]
+            near = Counter(self.inputs[name].axes for name in self._adjacent_inputs[axes])
+            for name in {self.inputs[name].axes: name for name in self._adjacent_inputs[axes]}.values():
+                second = [dims_of(block, self.inputs.neurons) for block in self.inputs[name].blocks]
+                times = how_many * near[self.inputs[name].axes]
+                total += times * sum(count(a + b) for a in first for b in second)
         return total
 
     def between(self, output: str, input: str) -> SharingPattern:
@@ -124,10 +148,6 @@ class EquivariantMaps:
             f"EquivariantMaps({len(self.inputs)} tensors -> {len(self.outputs)} tensors: "
             f"{self.dimension} maps, {self.bias_dimension} biases{', adjacent' if self.interactions == 'adjacent' else ''})"
         )
-
-
-def _are_adjacent(output: TensorSpace, input: TensorSpace) -> bool:
-    return not output.symbols or not input.symbols or not set(output.symbols).isdisjoint(input.symbols)
 
 
 def _block_types(space: Space) -> Counter[BlockDims]:
