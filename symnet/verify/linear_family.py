@@ -47,6 +47,8 @@ class Coordinates:
     def project(self, matrices: Mapping[tuple[str, str], Tensor]) -> tuple[np.ndarray, dict[tuple[str, str], float]]:
         """Means over orbits, ``(dimension, c_in * c_out)``, and for every pair the largest deviation from them.
 
+        Entries that must vanish (label -1, which only signed groups have) deviate by what they are.
+
         Args:
             matrices: for every pair ``(output, input)`` a matrix ``(size of s, size of t, c_in * c_out)``.
         """
@@ -54,10 +56,12 @@ class Coordinates:
         for pair, labels in self.labels.items():
             flat = labels.reshape(-1)
             entries = matrices[pair].reshape(len(flat), -1)
-            count = torch.bincount(flat, minlength=self.patterns[pair].dimension).to(entries)
-            total = entries.new_zeros(len(count), entries.shape[1]).index_add_(0, flat, entries)
+            free = flat >= 0
+            count = torch.bincount(flat[free], minlength=self.patterns[pair].dimension).to(entries)
+            total = entries.new_zeros(len(count), entries.shape[1]).index_add_(0, flat[free], entries[free])
             mean = total / count[:, None]
-            deviations[pair] = float((entries - mean[flat]).abs().max()) if len(flat) else 0.0
+            expected = torch.cat([mean, mean.new_zeros(1, mean.shape[1])])[flat]  # -1 reads the zero at the end
+            deviations[pair] = float((entries - expected).abs().max()) if len(flat) else 0.0
             means.append(mean.numpy())
         return np.concatenate(means) if means else np.zeros((0, 1)), deviations
 
@@ -66,7 +70,8 @@ class Coordinates:
         found = np.zeros((self.dimension, self.dimension))
         for pair, pattern in self.patterns.items():
             labels, offset = self.labels[pair].numpy(), self.offsets[pair]
-            _, first = np.unique(labels, return_index=True)
+            orbits_found, first = np.unique(labels, return_index=True)
+            first = first[orbits_found >= 0]
             rows, columns = np.divmod(first, max(labels.shape[1], 1))
             for placed in pattern.diagrams:
                 parameter = pattern.evaluate(placed, rows, columns)
