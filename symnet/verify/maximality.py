@@ -12,6 +12,7 @@ from torch import nn
 
 from symnet.errors import VerificationError
 from symnet.graph import NeuronGraph
+from symnet.groups import is_signed
 from symnet.tracing.examples import copy_model, detached, float_state
 from symnet.verify.refinement import BaseSet, Refiner, base_of, claimed_orbits
 from symnet.verify.report import entry
@@ -103,7 +104,8 @@ def maximality(
         limit: largest number of state entries; the work grows with entries times neurons.
 
     Raises:
-        VerificationError: the model has more entries than ``limit``.
+        VerificationError: the model has more entries than ``limit``, or the graph has signed sets, whose flips are no
+            permutations of entries.
 
     Example:
         >>> import symnet as sn, torch
@@ -112,6 +114,11 @@ def maximality(
         >>> report.bound, report.order, report.certified
         (24, 24, True)
     """
+    if signed := [name for name, one in graph.neurons.items() if is_signed(one.group)]:
+        raise VerificationError(
+            f"The bound is on permutations of weights, but the neurons of '{signed[0]}' also change their sign. Certify the graph "
+            "with Symmetric in place of SignedSymmetric (with_groups); verify.network checks the signs."
+        )
     private = copy_model(model)
     total = sum(tensor.numel() for tensor in float_state(private)[0].values())
     if total > limit:

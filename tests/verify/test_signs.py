@@ -69,3 +69,8 @@ def test_layers_on_sirens_see_all_signs_alike() -> None:
     g = GRAPH.random_element(seed=1)
     assert any((g.signs(name) < 0).any() for name in ("h1", "h2"))
     assert torch.allclose(reader(GRAPH.act(g, x, 1)), reader(x), atol=1e-12)
+
+
+def test_the_bound_on_permutations_refuses_signs() -> None:
+    with pytest.raises(sn.VerificationError, match="'h1' also change their sign"):
+        sn.verify.maximality(mlp(nn.Tanh()), GRAPH, X)
