@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from symnet.errors import (
+    BackendError,
     GraphError,
     GroupError,
     NotationError,
@@ -55,6 +56,7 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
+    "BackendError",
     "Cyclic",
     "Dihedral",
     "Fixed",

@@ -33,3 +33,7 @@ class TraceError(SymnetError):
 
 class VerificationError(SymnetError):
     """A check that did not hold, raised by ``report.raise_if_failed()``."""
+
+
+class BackendError(SymnetError):
+    """A route of computation that this machine or these tensors do not have."""

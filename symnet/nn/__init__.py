@@ -3,6 +3,7 @@
 from symnet.nn.coefficients import bias_coefficients, coefficients
 from symnet.nn.encodings import PositionalEncoding
 from symnet.nn.features import features, state_dicts
+from symnet.nn.kernels.backend import backend
 from symnet.nn.linear import Linear
 from symnet.nn.low_rank import LowRankLinear
 from symnet.nn.network import Network
@@ -21,6 +22,7 @@ __all__ = [
     "Pointwise",
     "Pool",
     "PositionalEncoding",
+    "backend",
     "bias_coefficients",
     "coefficients",
     "features",

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -89,6 +90,7 @@ class CompiledPlan:
 
     def __init__(self, plan: LayerPlan) -> None:
         self.plan = plan
+        self.scales_on_device: dict[tuple[Any, ...], tuple[Any, Any]] = {}  # the executor's, see its _scale
         names = {name: number for number, name in enumerate(plan.inputs)}
         self.statistics = tuple(_statistic(plan, statistic, names) for statistic in plan.statistics)
         self.tables = tuple(

@@ -15,11 +15,9 @@ import torch
 from torch import Tensor
 
 from symnet.nn.compiled_plan import CompiledBlock, CompiledPlan, CompiledSlot
+from symnet.nn.kernels.backend import route
+from symnet.nn.kernels.plans import Gathered, Kernels, products
 from symnet.plan.views import assemble, read_block, restore_block
-
-# For every table its rows as matrices (batch * positions, features), each with the first row of the table's matrix:
-# one matrix if the rows were put side by side, one each if they are too large for that.
-Gathered = list[list[tuple[int, Tensor]]]
 
 
 def run(
@@ -38,8 +36,7 @@ def run(
         bias: ``(columns * out_channels,)`` of the tables without axes.
         relu: whether the outputs' negative entries are set to zero.
     """
-    outputs = scatter(plan, gather(plan, tensors), matrices, bias, tensors[0].shape[0], in_place=False)
-    return [output.relu() for output in outputs] if relu else outputs
+    return scatter(plan, gather(plan, tensors), matrices, bias, tensors[0].shape[0], in_place=False, relu=relu)
 
 
 def gather(plan: CompiledPlan, tensors: Sequence[Tensor], *, only_direct: bool = False) -> Gathered:
@@ -97,8 +94,10 @@ def scatter(
     batch: int,
     *,
     in_place: bool,
+    relu: bool = False,
+    kernels: Kernels | None = None,
 ) -> list[Tensor]:
-    """The outputs from the rows. ``in_place`` only where nothing records the operations."""
+    """The outputs from the rows. ``in_place`` and ``kernels`` only where nothing records the operations."""
     mixed: list[Tensor | None] = []
     for table, rows, matrix in zip(plan.tables, gathered, matrices, strict=True):
         if table.is_direct:
@@ -111,29 +110,38 @@ def scatter(
             start = table.bias_start * (matrix.shape[1] // table.width)
             product = torch.addmm(bias.narrow(0, start, matrix.shape[1]), joined, matrix)
         mixed.append(product.view(batch, *table.sizes, matrix.shape[1]))
-    outputs = []
+    blocks = [block for tensor in plan.outputs for block in tensor.blocks]
+    small = [_small_terms(plan, block, mixed, matrices, in_place) for block in blocks]
+    written = kernels.run(plan, blocks, [plain for plain, _ in small], gathered, matrices, relu) if kernels else {}
+    outputs, number = [], 0
     for tensor in plan.outputs:
         arrays = []
         for block in tensor.blocks:
-            value = _sum_small(plan, block, mixed, matrices, batch, in_place)
-            for slot in block.direct:
-                value = _add_products(plan, slot, value, gathered[slot.table], matrices[slot.table], in_place)
+            value = written.get(number)
+            if value is None:
+                value = _value(plan, block, small[number], gathered, matrices, batch, in_place)
+                if relu:
+                    value = value.relu_() if in_place else value.relu()
             arrays.append(restore_block(value, block.dims, torch.permute))
+            number += 1
         single = len(arrays) == 1
         whole = arrays[0].reshape(batch, *tensor.space.shape, arrays[0].shape[-1]) if single else None
         outputs.append(assemble(tensor.space.blocks, arrays, torch.cat) if whole is None else whole.contiguous())
     return outputs
 
 
-def _sum_small(
+# Terms of a block that tables hold: those without diagonals, and the others with the diagonals they are written on.
+SmallTerms = tuple[list[Tensor], list[tuple[CompiledSlot, Tensor]]]
+
+
+def _small_terms(
     plan: CompiledPlan,
     block: CompiledBlock,
     mixed: Sequence[Tensor | None],
     matrices: Sequence[Tensor],
-    batch: int,
     in_place: bool,
-) -> Tensor:
-    """The sum of the terms of a block that tables hold: small ones are first added into larger ones."""
+) -> SmallTerms:
+    """The terms of a block that tables hold, after small ones were added into larger ones."""
     values = []
     for slot in block.small:
         table = mixed[slot.table]
@@ -149,12 +157,27 @@ def _sum_small(
             values[into] = values[into].add_(values[number]) if in_place else values[into] + values[number]
     roots = [number for number, into in enumerate(block.into) if into is None]
     plain = [values[number] for number in roots if not block.small[number].diagonals]
-    total = _broadcast_sum(plain, block, matrices, plan, batch)
-    for number in roots:
-        if steps := block.small[number].diagonals:
-            total = total if in_place else total.clone()
-            _diagonal(total, steps).add_(values[number])
-    return total
+    return plain, [(block.small[number], values[number]) for number in roots if block.small[number].diagonals]
+
+
+def _value(
+    plan: CompiledPlan,
+    block: CompiledBlock,
+    small: SmallTerms,
+    gathered: Gathered,
+    matrices: Sequence[Tensor],
+    batch: int,
+    in_place: bool,
+) -> Tensor:
+    """A block's sum: terms that are broadcast, terms on diagonals, products of direct tables."""
+    plain, on_diagonals = small
+    value = _broadcast_sum(plain, block, matrices, plan, batch)
+    for slot, term in on_diagonals:
+        value = value if in_place else value.clone()
+        _diagonal(value, slot.diagonals).add_(term)
+    for slot in block.direct:
+        value = _add_products(plan, slot, value, gathered[slot.table], matrices[slot.table], in_place)
+    return value
 
 
 def _broadcast_sum(
@@ -182,10 +205,7 @@ def _add_products(
 ) -> Tensor:
     """A block's value and the products of a direct table: large rows, multiplied where they lie."""
     table = plan.tables[slot.table]
-    channels_in, channels_out = matrix.shape[0] // table.height, matrix.shape[1] // table.width
-    columns = matrix.narrow(1, slot.start * channels_out, slot.folded_size * channels_out)
-    for start, row in rows:
-        part = columns.narrow(0, start * channels_in, row.shape[1])
+    for row, part in products(plan, slot, rows, matrix):
         if in_place and slot.permutation is None:
             _flat(value).addmm_(row, part)
             continue
@@ -208,7 +228,8 @@ def apply_plan(
     transformed = torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
     if transformed or torch.is_autocast_enabled(tensors[0].device.type):
         return run(plan, tensors, matrices, bias, relu=relu)
-    return list(PlanFunction.apply(plan, relu, bias, *tensors, *matrices))
+    kernels = route(tensors[0].device) == "triton"
+    return list(PlanFunction.apply(plan, relu, kernels, bias, *tensors, *matrices))
 
 
 class PlanFunction(torch.autograd.Function):
@@ -219,16 +240,23 @@ class PlanFunction(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, plan: CompiledPlan, relu: bool, bias: Tensor | None, *arguments: Tensor
+        ctx: Any, plan: CompiledPlan, relu: bool, kernels: bool, bias: Tensor | None, *arguments: Tensor
     ) -> tuple[Tensor, ...]:
         count = len(plan.plan.inputs)
         tensors, matrices = arguments[:count], arguments[count:]
         gathered = gather(plan, tensors)
-        outputs = scatter(plan, gathered, matrices, bias, tensors[0].shape[0], in_place=True)
-        if relu:
-            outputs = [output.relu_() for output in outputs]
+        outputs = scatter(
+            plan,
+            gathered,
+            matrices,
+            bias,
+            tensors[0].shape[0],
+            in_place=True,
+            relu=relu,
+            kernels=Kernels() if kernels else None,
+        )
         kept = [None if table.is_direct else rows[0][1] for table, rows in zip(plan.tables, gathered, strict=True)]
-        ctx.plan, ctx.count, ctx.has_bias, ctx.relu = plan, count, bias is not None, relu
+        ctx.plan, ctx.count, ctx.has_bias, ctx.relu, ctx.kernels = plan, count, bias is not None, relu, kernels
         ctx.save_for_backward(*tensors, *matrices, *kept, *(outputs if relu else ()))
         return tuple(outputs)
 
@@ -243,23 +271,28 @@ class PlanFunction(torch.autograd.Function):
                 torch.ops.aten.threshold_backward(gradient, output, 0)
                 for gradient, output in zip(gradients, saved[ends[2] :], strict=True)
             )
-        needs_tensors = any(ctx.needs_input_grad[3 : 3 + count])
-        needs_matrices = any(ctx.needs_input_grad[3 + count :])
+        needs_tensors = any(ctx.needs_input_grad[4 : 4 + count])
+        needs_matrices = any(ctx.needs_input_grad[4 + count :])
         differentiable = torch.is_grad_enabled()  # a backward that is itself differentiated
         columns = gather(plan.adjoint, gradients)
-        by_matrix: Sequence[Tensor | None] = [None] * len(matrices)
+        rows: Gathered | None = None
         if needs_matrices:
             rows = gather(plan, tensors) if differentiable else _rows_again(plan, tensors, kept)
-            by_matrix = [
-                _gram(plan, number, rows[number], columns[number], matrix) for number, matrix in enumerate(matrices)
-            ]
-        by_bias = _bias_gradient(plan, columns) if ctx.has_bias and ctx.needs_input_grad[2] else None
+        kernels = Kernels(rows) if ctx.kernels and not differentiable else None
         by_tensor: Sequence[Tensor | None] = [None] * count
         if needs_tensors:
             transposed = [_transpose(plan, number, matrix) for number, matrix in enumerate(matrices)]
-            batch = tensors[0].shape[0]
-            by_tensor = scatter(plan.adjoint, columns, transposed, None, batch, in_place=not differentiable)
-        return None, None, by_bias, *by_tensor, *by_matrix
+            batch, in_place = tensors[0].shape[0], not differentiable
+            by_tensor = scatter(plan.adjoint, columns, transposed, None, batch, in_place=in_place, kernels=kernels)
+        by_matrix: list[Tensor | None] = [None] * len(matrices)
+        if rows is not None:
+            for number, matrix in enumerate(matrices):
+                found = kernels.by_matrix.get(number) if kernels else None
+                by_matrix[number] = (
+                    _gram(plan, number, rows[number], columns[number], matrix) if found is None else found
+                )
+        by_bias = _bias_gradient(plan, columns) if ctx.has_bias and ctx.needs_input_grad[3] else None
+        return None, None, None, by_bias, *by_tensor, *by_matrix
 
 
 def _rows_again(plan: CompiledPlan, tensors: Sequence[Tensor], kept: Sequence[Tensor | None]) -> Gathered:
@@ -271,10 +304,15 @@ def _rows_again(plan: CompiledPlan, tensors: Sequence[Tensor], kept: Sequence[Te
 
 
 def _scale(plan: CompiledPlan, table: int, like: Tensor, channels: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    rows, columns = plan.scales[table]
-    averaged = torch.as_tensor(rows, dtype=like.dtype, device=like.device).repeat_interleave(channels[0])
-    broadcast = torch.as_tensor(columns, dtype=like.dtype, device=like.device).repeat_interleave(channels[1])
-    return averaged, broadcast
+    """Kept on the device after the first call: CUDA graphs cannot hold a copy from the host."""
+    key = table, like.dtype, like.device, channels
+    if key not in plan.scales_on_device:
+        averaged, broadcast = (
+            torch.as_tensor(sizes, dtype=like.dtype, device=like.device).repeat_interleave(count)
+            for sizes, count in zip(plan.scales[table], channels, strict=True)
+        )
+        plan.scales_on_device[key] = averaged, broadcast
+    return plan.scales_on_device[key]
 
 
 def _channels(plan: CompiledPlan, table: int, matrix: Tensor) -> tuple[int, int]:

@@ -14,6 +14,7 @@ from symnet.nn.compiled_plan import CompiledPlan
 from symnet.nn.executor import apply_plan
 from symnet.nn.features import Features, check_features
 from symnet.nn.initialization import draw_matrices
+from symnet.nn.kernels.backend import route
 from symnet.plan import LayerPlan, describe, lower
 from symnet.plan.steps import Table
 from symnet.sharing import EquivariantMaps, Interactions
@@ -212,12 +213,13 @@ class Linear(nn.Module):
     def extra_repr(self) -> str:
         return (
             f"{self.in_channels} -> {self.out_channels} channels, {len(self.inputs)} -> {len(self.outputs)} tensors, "
-            f"{self.dimension} maps, {self.interactions} interactions, bias={self.bias is not None}"
+            f"{self.dimension} maps, {self.interactions} interactions, bias={self.bias is not None}, "
+            f"backend: {route(self._like().device)}"
         )
 
     def describe(self) -> str:
         """The plan with this layer's channels."""
-        return describe(self.plan, self.in_channels, self.out_channels)
+        return f"{describe(self.plan, self.in_channels, self.out_channels)}\nbackend: {route(self._like().device)}"
 
 
 def _shape(table: Table, in_channels: int, out_channels: int) -> tuple[int, ...]:

@@ -1,0 +1,108 @@
+"""The output step of a plan by kernels: what of it they cover, and their operands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from torch import Tensor
+
+from symnet.nn.compiled_plan import CompiledBlock, CompiledPlan, CompiledSlot
+from symnet.nn.kernels.launch import fused_backward, fused_blocks, is_narrow
+from symnet.nn.kernels.operands import MOST_AXES, Activation, Block
+
+# For every table its rows as matrices (batch * positions, features), each with the first row of the table's matrix:
+# one matrix if the rows were put side by side, one each if they are too large for that.
+Gathered = list[list[tuple[int, Tensor]]]
+
+
+def products(
+    plan: CompiledPlan, slot: CompiledSlot, rows: list[tuple[int, Tensor]], matrix: Tensor
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The products whose sum a direct slot is: rows, and their part of the table's matrix."""
+    table = plan.tables[slot.table]
+    channels_in, channels_out = matrix.shape[0] // table.height, matrix.shape[1] // table.width
+    columns = matrix.narrow(1, slot.start * channels_out, slot.folded_size * channels_out)
+    for start, row in rows:
+        yield row, columns.narrow(0, start * channels_in, row.shape[1])
+
+
+class Product(NamedTuple):
+    """One product of a block. ``inputs``: what the forward step multiplied, where its matrix' derivative is wanted too."""
+
+    table: int
+    rows: Tensor  # (batch, *the block's axes, in)
+    matrix: Tensor  # (in, out)
+    inputs: Tensor | None  # (batch, *the block's axes, out)
+
+
+class Kernels:
+    """Runs a plan's output step; in a backward pass, with the forward step's rows, it differentiates by matrices as well.
+
+    by_matrix: the derivatives that were found on the way, by number of table.
+    """
+
+    def __init__(self, rows: Gathered | None = None) -> None:
+        self.rows = rows
+        self.by_matrix: dict[int, Tensor] = {}
+
+    def run(
+        self,
+        plan: CompiledPlan,
+        blocks: Sequence[CompiledBlock],
+        values: Sequence[Sequence[Tensor]],
+        gathered: Gathered,
+        matrices: Sequence[Tensor],
+        relu: bool,
+    ) -> dict[int, Tensor]:
+        """Finished values, by the block's number, of blocks with products, at most three axes and nothing on diagonals.
+
+        A block with several products (recurrent weights and their transpose) is written once for each.
+        """
+        covered = {
+            number: self._products(plan, block, gathered, matrices)
+            for number, block in enumerate(blocks)
+            if block.direct and len(block.sizes) <= MOST_AXES and not any(slot.diagonals for slot in block.small)
+        }
+        found: dict[int, Tensor] = {}
+        for turn in range(max(map(len, covered.values()), default=0)):
+            now = {number: own[turn] for number, own in covered.items() if turn < len(own)}
+            steps = {
+                number: Block(own.rows, own.matrix, tuple(values[number]) if turn == 0 else (found[number],))
+                for number, own in now.items()
+            }
+            both = [n for n, own in now.items() if own.inputs is not None and is_narrow(steps[n])]
+            last = [n for n in now if n not in both and turn == len(covered[n]) - 1]
+            rest = [n for n in now if n not in both and n not in last]
+            found.update(_write({n: steps[n] for n in last}, "relu" if relu else "none"))
+            found.update(_write({n: steps[n] for n in rest}, "none"))
+            inputs = [own.inputs for n in both if (own := now[n]).inputs is not None]
+            for n, gradient in zip(both, fused_backward([steps[n] for n in both], inputs), strict=True):
+                found[n] = gradient.rows
+                self.by_matrix[now[n].table] = gradient.matrix.to(steps[n].matrix.dtype)
+        return found
+
+    def _products(
+        self, plan: CompiledPlan, block: CompiledBlock, gathered: Gathered, matrices: Sequence[Tensor]
+    ) -> list[Product]:
+        """A block's products. A table that is one product in both directions has its matrix' derivative taken with it."""
+        found = []
+        for slot in block.direct:
+            forward = self.rows[slot.table] if self.rows is not None else []
+            single = len(forward) == len(gathered[slot.table]) == 1
+            inputs = _on_axes(plan, slot, forward[0][1]) if single else None
+            for row, part in products(plan, slot, gathered[slot.table], matrices[slot.table]):
+                found.append(Product(slot.table, _on_axes(plan, slot, row), part, inputs))
+        return found
+
+
+def _write(blocks: Mapping[int, Block], activation: Activation) -> dict[int, Tensor]:
+    results = fused_blocks(list(blocks.values()), activation=activation)
+    return {number: result.output for number, result in zip(blocks, results, strict=True)}
+
+
+def _on_axes(plan: CompiledPlan, slot: CompiledSlot, rows: Tensor) -> Tensor:
+    """A view of a table's rows ``(batch * positions, channels)`` as ``(batch, *the block's axes, channels)``."""
+    table = plan.tables[slot.table]
+    array = rows.view(rows.shape[0] // table.positions, *table.sizes, rows.shape[1])
+    return array if slot.permutation is None else array.permute(slot.permutation)
