@@ -71,7 +71,13 @@ class MaximalityReport:
     def __str__(self) -> str:
         lines = [f"{'CERTIFIED' if self.certified else 'NOT CERTIFIED'}: {self.subject}"]
         lines += entry("order", [f"{self.order} of the claimed group"])
-        lines += entry("bound", [f"{self.bound}: product of {len(self.steps)} cells, by orbit-stabiliser"])
+        number = f"{self.bound}: product of {len(self.steps)} cells, by orbit-stabiliser"
+        below = (
+            "; below the claimed order, so it bounds nothing if verify.network passes"
+            if self.bound < self.order
+            else ""
+        )
+        lines += entry("bound", [number + below])
         lines += entry("gap", self.gap)
         lines += entry("not felt", (f"{name}: {count} entries without influence" for name, count in self.dead.items()))
         return "\n".join([*lines, f"  {'seed':<9} {self.seed}"])
@@ -213,8 +219,13 @@ def _find_gap(refiner: Refiner, graph: NeuronGraph, steps: Sequence[Step]) -> tu
                 else "the claimed group is not a symmetry, or the model is not smooth here (ties of a maximum or a choice by index)",
             )
         fixed.append((step.tensor, step.index))
+    if refiner.dead.any():
+        return (
+            "every fixed entry has the claimed orbit, but then the claimed group still moves entries without influence",
+        )
     return (
-        "every fixed entry has the claimed orbit, but afterwards the claimed group still moves entries without influence",
+        "every fixed entry has the claimed orbit, but then the claimed group still moves others: it is no symmetry, or the model "
+        "is not smooth where neurons are equal (sorting, ties of a maximum, choices by index)",
     )
 
 
