@@ -124,6 +124,32 @@ def test_equal_blocks_share_a_launch_and_others_do_not() -> None:
 
 
 @needs_triton
+def test_blocks_whose_matrices_lie_differently_are_not_grouped() -> None:
+    torch.manual_seed(5)
+    one = random_block((3, 4), (5, 5), torch.float64)
+    other = Block(one.rows, one.matrix.t(), one.values)
+    for block, result in zip((one, other), fused_blocks([one, other]), strict=True):
+        check(result.output, written_out(block), torch.float64)
+
+
+@needs_triton
+@pytest.mark.parametrize("programs", [1, 3, 10_000])
+def test_the_number_of_programs_changes_nothing(monkeypatch, programs) -> None:
+    """Few programs walk over several strips each; many share a strip's j."""
+    monkeypatch.setattr("symnet.nn.kernels.launch.PROGRAMS", programs)
+    torch.manual_seed(6)
+    block = random_block((34, 9), (4, 3), torch.float64)
+    result = fused_block(block.rows, block.matrix, block.values, sums=True)
+    check(result.output, written_out(block), torch.float64)
+    check_sums(result.row_sums, result.column_sums, result.output)
+    x = torch.randn(block.shape, dtype=torch.float64, device=DEVICE)
+    (gradient,) = fused_backward([block], [x], sums="result")
+    check(gradient.rows, written_out(block), torch.float64)
+    check(gradient.matrix, x.flatten(0, -2).t() @ block.rows.flatten(0, -2), torch.float64)
+    check_sums(gradient.row_sums, gradient.column_sums, gradient.rows)
+
+
+@needs_triton
 def test_operands_are_read_where_they_lie() -> None:
     """Transposed rows, a transposed matrix, and terms that are parts of a wider table: by strides, nothing copied."""
     torch.manual_seed(3)
@@ -159,10 +185,16 @@ def test_not_a_number_passes_the_relu() -> None:
 def test_nothing_in_gives_nothing_out(axes) -> None:
     """A batch of no networks, and axes of no neurons: sums over nothing are zero, and so is the derivative."""
     block = random_block(axes, (2, 3), torch.float64, batch=0 if axes == (3, 4) else 2)
-    result = fused_block(block.rows, block.matrix, block.values, sums=True)
+    torch.utils.deterministic.fill_uninitialized_memory = True  # fresh memory holds NaN below
+    torch.use_deterministic_algorithms(True)
+    try:
+        result = fused_block(block.rows, block.matrix, block.values, sums=True)
+        (gradient,) = fused_backward([block], [block.rows.new_empty(block.shape)], sums="result")
+    finally:
+        torch.use_deterministic_algorithms(False)
     assert result.output.shape == block.shape
     check_sums(result.row_sums, result.column_sums, result.output)
-    (gradient,) = fused_backward([block], [block.rows.new_empty(block.shape)])
+    check_sums(gradient.row_sums, gradient.column_sums, gradient.rows)
     assert torch.equal(gradient.matrix, torch.zeros(3, 2, dtype=torch.float64, device=DEVICE))
 
 

@@ -90,6 +90,7 @@ def _forward(group: Sequence[Block], relu: bool, sums: bool) -> list[Fused]:
     chunks = max(1, math.ceil(size_j / chunk))
     count = len(group)
     empty = first.rows.new_empty(0, dtype=accumulated)
+    # Every entry is written by a program; without entries none runs, and sums over nothing are zero.
     row_sums = empty.new_empty(count, chunks, batch * outer, size_i, width) if sums else empty
     columns = empty.new_empty(count, strips, size_j, width) if sums else empty
     if outputs[0].numel():
@@ -108,6 +109,9 @@ def _forward(group: Sequence[Block], relu: bool, sums: bool) -> list[Fused]:
             **sizes,
             **common(group, first.shape),
         )
+    else:
+        row_sums.zero_()
+        columns.zero_()
     if not sums:
         return [Fused(output, None, None) for output in outputs]
     shape = (batch, outer, size_i, size_j, width)
@@ -210,6 +214,9 @@ def _backward(group: Sequence[tuple[Block, Tensor]], masked: bool, sums: str) ->
             **{**sizes, "BK": sizes["BN"], "BN": sizes["BK"]},  # of W; the block holds its transpose
             **common([block for block, _ in group], first.shape),
         )
+    else:
+        row_sums.zero_()
+        columns.zero_()
     by_matrix = partials.sum(1)
     if sums == "none":
         return [FusedGradient(output, by_matrix[number], None, None) for number, output in enumerate(outputs)]
