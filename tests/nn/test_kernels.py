@@ -98,12 +98,17 @@ def test_the_backward_kernel_is_both_products_and_the_sums(axes, dtype, sums) ->
 
 
 @needs_triton
-@pytest.mark.parametrize("channels", [(1, 1), (16, 16), (64, 33), (70, 130)])
+@pytest.mark.parametrize("channels", [(0, 2), (1, 1), (16, 16), (64, 33), (70, 130)])
 def test_channels_of_any_number(channels) -> None:
-    """Fewer than a tile, exactly one, and several in both directions."""
+    """None (the terms are left), fewer than a tile, exactly one, and several in both directions."""
     torch.manual_seed(1)
     block = random_block((4, 3), channels, torch.float64)
     check(fused_block(block.rows, block.matrix, block.values).output, written_out(block), torch.float64)
+    if max(channels) <= 64:
+        x = torch.randn(block.shape, dtype=torch.float64, device=DEVICE)
+        (gradient,) = fused_backward([block], [x])
+        check(gradient.rows, written_out(block), torch.float64)
+        check(gradient.matrix, x.flatten(0, -2).t() @ block.rows.flatten(0, -2), torch.float64)
 
 
 @needs_triton

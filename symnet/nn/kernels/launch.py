@@ -111,7 +111,6 @@ def _forward(group: Sequence[Block], relu: bool, sums: bool) -> list[Fused]:
         )
     else:
         row_sums.zero_()
-        columns.zero_()
     if not sums:
         return [Fused(output, None, None) for output in outputs]
     shape = (batch, outer, size_i, size_j, width)
@@ -193,7 +192,7 @@ def _backward(group: Sequence[tuple[Block, Tensor]], masked: bool, sums: str) ->
     row_sums = empty.new_empty(len(group), 1, batch * outer, size_i, emitted) if sums != "none" else empty
     columns = empty.new_empty(len(group), strips, size_j, emitted) if sums != "none" else empty
     partials = empty.new_zeros(len(group), programs, height, width)
-    if x.numel() and width:
+    if x.numel():
         gradients = [five(block.rows, block.rows.shape) for block, _ in group]
         _launch(
             backward_program,
@@ -216,7 +215,6 @@ def _backward(group: Sequence[tuple[Block, Tensor]], masked: bool, sums: str) ->
         )
     else:
         row_sums.zero_()
-        columns.zero_()
     by_matrix = partials.sum(1)
     if sums == "none":
         return [FusedGradient(output, by_matrix[number], None, None) for number, output in enumerate(outputs)]
