@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 import symnet as sn
+from symnet.nn.linear import PARAMETER_LIMIT
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,11 @@ class Workload:
             tensors[f"{k}.weight"] = f"h{k + 1} h{k}{kernel}"
             tensors[f"{k}.bias"] = f"h{k + 1}"
         return sn.NeuronGraph(neurons, tensors)
+
+    def fits(self, io: str) -> bool:
+        """Whether the complete layer has fewer parameters than symnet allows: 784 fixed inputs do not fit."""
+        cost = sn.plan.make_plan(self.graph(io)).cost(self.channels, self.channels)
+        return cost.parameters <= PARAMETER_LIMIT
 
     def features(self, graph: sn.NeuronGraph, requires_grad: bool = True) -> dict[str, Tensor]:
         """Random features ``(batch, *axes, channels)``."""

@@ -1,0 +1,205 @@
+"""Strategies that draw declarations and what acts on them, simplest first, so that a failing example shrinks to a readable one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+from hypothesis import strategies as st
+from torch import Tensor
+
+from symnet.errors import GraphError, NotationError
+from symnet.graph import GroupElement, NeuronGraph, NeuronSet, SpaceLike
+from symnet.graph.space import Space
+from symnet.groups import Cyclic, Dihedral, Fixed, Generated, PermutationGroup, SignedSymmetric, Symmetric
+
+# In the order in which Hypothesis prefers them: what fails for a plain set of neurons is shown for a plain set.
+GROUPS = ("Symmetric", "Fixed", "Cyclic", "Dihedral", "Generated", "SignedSymmetric")
+_SIMPLE = {
+    "Symmetric": Symmetric,
+    "Fixed": Fixed,
+    "Cyclic": Cyclic,
+    "Dihedral": Dihedral,
+    "SignedSymmetric": SignedSymmetric,
+}
+
+
+@st.composite
+def groups(draw: st.DrawFn, max_size: int = 5, kinds: Sequence[str] = GROUPS) -> PermutationGroup:
+    """A permutation group on 1 to ``max_size`` points.
+
+    Args:
+        kinds: names of the classes to draw from, the simplest first. ``Generated`` draws up to two generators, also
+            intransitive ones.
+
+    Shrinks to the first kind on one point.
+
+    Example:
+        >>> from hypothesis import find
+        >>> find(groups(), lambda group: group.order > 2)
+        Symmetric(3)
+    """
+    if unknown := [kind for kind in kinds if kind not in GROUPS]:
+        raise GraphError(f"groups(kinds=...) names {unknown}; choose among {', '.join(GROUPS)}.")
+    size = draw(st.integers(1, max_size))
+    kind = draw(st.sampled_from(list(kinds)))
+    if kind == "Generated":
+        return Generated(size, draw(st.lists(st.permutations(range(size)), max_size=2)))
+    return _SIMPLE[kind](size)
+
+
+@st.composite
+def graphs(
+    draw: st.DrawFn,
+    max_sets: int = 4,
+    max_size: int = 5,
+    max_tensors: int = 3,
+    max_entries: int = 64,
+    kinds: Sequence[str] = GROUPS,
+) -> NeuronGraph:
+    """A neuron-permutation graph: sets with and without parents, tensors with repeated, composite and joined axes.
+
+    Args:
+        max_sets, max_size: neuron sets, and neurons of each.
+        max_tensors, max_entries: tensors, and entries of each: what a dense oracle can bear.
+        kinds: the groups to draw from, as in ``groups``.
+
+    Shrinks to one set of one neuron and one tensor without axes.
+
+    Example:
+        >>> from hypothesis import find
+        >>> print(find(graphs(), lambda graph: any(" + " in axes for axes in graph.tensors.values())))
+        neurons
+          a: Symmetric(1)
+        tensors
+          t0: (a + a)
+    """
+    neurons: dict[str, NeuronSet] = {}
+    for number in range(draw(st.integers(1, max_sets))):
+        parents = draw(st.lists(st.sampled_from(list(neurons)), unique=True, max_size=2)) if neurons else []
+        neurons["abcdefghijkl"[number] if number < 12 else f"n{number}"] = NeuronSet(
+            draw(groups(max_size, kinds)), over=tuple(parents)
+        )
+    tensors = {f"t{k}": draw(_axes(neurons, max_entries)) for k in range(draw(st.integers(1, max_tensors)))}
+    return NeuronGraph(neurons, tensors)
+
+
+@st.composite
+def spaces(draw: st.DrawFn, graph: NeuronGraph, max_tensors: int = 2, max_entries: int = 64) -> dict[str, str]:
+    """Axis notation by name for ``inputs=`` or ``outputs=`` over a graph's neurons; at least one tensor.
+
+    Example:
+        >>> import symnet as sn
+        >>> from hypothesis import find
+        >>> graph = sn.catalogue.mlp([2, 3, 1])
+        >>> find(spaces(graph), lambda space: "h1" in space["s0"])
+        {'s0': 'h1'}
+    """
+    count = draw(st.integers(1, max_tensors))
+    return {f"s{k}": draw(_axes(graph.neurons, max_entries)) for k in range(count)}
+
+
+@st.composite
+def group_elements(draw: st.DrawFn, graph: NeuronGraph) -> GroupElement:
+    """An element of a graph's group: uniform on the neuron sets that it moves.
+
+    Shrinks to the identity, by moving fewer sets.
+
+    Example:
+        >>> import symnet as sn
+        >>> from hypothesis import find
+        >>> find(group_elements(sn.catalogue.mlp([2, 3, 3, 1])), lambda g: g.moves("h2"))
+        GroupElement(moves h2)
+    """
+    element = graph.identity()
+    for name in graph.neurons:  # each with a seed of its own, so that the others stay when one is dropped
+        if draw(st.booleans()):
+            element = graph.random_element(draw(st.integers(0, 2**16)), only=[name]) @ element
+    return element
+
+
+@st.composite
+def features(
+    draw: st.DrawFn,
+    graph: NeuronGraph,
+    channels: int | st.SearchStrategy[int] = 1,
+    batch: int | st.SearchStrategy[int] = 2,
+    dtype: torch.dtype = torch.float64,
+    inputs: SpaceLike = None,
+) -> dict[str, Tensor]:
+    """Features ``{name: (batch, *axes, channels)}``: zeros, all entries different, or normal.
+
+    Args:
+        channels, batch: whole numbers, or strategies for them.
+        inputs: the features' space (default: the graph's tensors).
+
+    Shrinks to zeros.
+
+    Example:
+        >>> import symnet as sn
+        >>> from hypothesis import find
+        >>> x = find(features(sn.catalogue.mlp([2, 3, 1]), channels=4), lambda x: bool(x["0.bias"].any()))
+        >>> x["0.weight"].shape, float(x["0.weight"][0, 0, 0, 0])
+        (torch.Size([2, 3, 2, 4]), 1.0)
+    """
+    widths = [draw(n) if isinstance(n, st.SearchStrategy) else n for n in (batch, channels)]
+    kind = draw(st.sampled_from(["zeros", "all different", "normal"]))
+    generator = torch.Generator().manual_seed(draw(st.integers(0, 2**16)) if kind == "normal" else 0)
+    found, start = {}, 1
+    for name, tensor in graph.space(inputs).items():
+        shape = (widths[0], *tensor.shape, widths[1])
+        if kind == "normal":
+            found[name] = torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype)
+        else:
+            values = (
+                torch.zeros(shape) if kind == "zeros" else torch.arange(start, start + math.prod(shape)).view(shape)
+            )
+            found[name] = values.to(dtype)
+            start += math.prod(shape)
+    return found
+
+
+# ---- axes -----------------------------------------------------------------------------------------------------------
+@st.composite
+def _axes(draw: st.DrawFn, neurons: Mapping[str, NeuronSet], max_entries: int) -> str:
+    """Up to three axes; one that cannot be read beside the others, or is too large, is left out."""
+    kept: list[str] = []
+    for axis in draw(st.lists(_axis(neurons), max_size=3)):
+        if _fits(neurons, [*kept, axis], max_entries):
+            kept.append(axis)
+    return " ".join(kept)
+
+
+def _fits(neurons: Mapping[str, NeuronSet], axes: Sequence[str], max_entries: int) -> bool:
+    try:
+        return Space(neurons, {"t": " ".join(axes)})["t"].size <= max_entries
+    except (GraphError, NotationError):  # a child whose parents cannot be told
+        return False
+
+
+@st.composite
+def _axis(draw: st.DrawFn, neurons: Mapping[str, NeuronSet]) -> str:
+    kind = draw(st.sampled_from(["set", "set", "set", "number", "joined"]))
+    if kind == "number":
+        return str(draw(st.integers(1, 3)))
+    if kind == "joined":
+        return f"({draw(_word(neurons))} + {draw(_word(neurons))})"
+    return draw(_word(neurons))
+
+
+@st.composite
+def _word(draw: st.DrawFn, neurons: Mapping[str, NeuronSet]) -> str:
+    """A set, with its parents beside it in one axis or (to be read from other axes) without them, in any order."""
+    name = draw(st.sampled_from(list(neurons)))
+    names = _with_ancestors(neurons, name)
+    if len(names) == 1 or draw(st.sampled_from([False, False, False, True])):
+        return name
+    return f"({' '.join(draw(st.permutations(names)))})"
+
+
+def _with_ancestors(neurons: Mapping[str, NeuronSet], name: str) -> list[str]:
+    found: dict[str, None] = {}
+    for parent in neurons[name].over:
+        found.update(dict.fromkeys(_with_ancestors(neurons, parent)))
+    return [*found, name]
