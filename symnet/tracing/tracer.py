@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 # The rules register themselves when they are loaded.
 import symnet.tracing.rules_compute
@@ -108,7 +108,8 @@ def trace(
     thorough = check or Check()
     if recording.reads_numbers():  # more inputs, for more of the ways through the code
         thorough = replace(thorough, rounds=max(thorough.rounds, 6))
-    Checker(private, graph, inputs, thorough, input_axes, output_axes, outputs).run_all()
+    given = {name: tensor for name, tensor in model.state_dict().items() if isinstance(tensor, Tensor)}
+    Checker(private, graph, inputs, thorough, input_axes, output_axes, outputs, given).run_all()
     return graph
 
 
