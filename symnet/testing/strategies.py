@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import string
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from hypothesis import strategies as st
@@ -16,7 +17,7 @@ from symnet.groups import Cyclic, Dihedral, Fixed, Generated, PermutationGroup, 
 
 # In the order in which Hypothesis prefers them: what fails for a plain set of neurons is shown for a plain set.
 GROUPS = ("Symmetric", "Fixed", "Cyclic", "Dihedral", "Generated", "SignedSymmetric")
-_SIMPLE = {
+_SIMPLE: dict[str, Callable[[int], PermutationGroup]] = {
     "Symmetric": Symmetric,
     "Fixed": Fixed,
     "Cyclic": Cyclic,
@@ -76,12 +77,14 @@ def graphs(
           t0: (a + a)
     """
     neurons: dict[str, NeuronSet] = {}
-    for number in range(draw(st.integers(1, max_sets))):
+    # Asking "one more?" each time, not "how many?" at first, lets Hypothesis drop a set and keep what follows.
+    while not neurons or (len(neurons) < max_sets and draw(st.booleans())):
         parents = draw(st.lists(st.sampled_from(list(neurons)), unique=True, max_size=2)) if neurons else []
-        neurons["abcdefghijkl"[number] if number < 12 else f"n{number}"] = NeuronSet(
-            draw(groups(max_size, kinds)), over=tuple(parents)
-        )
-    tensors = {f"t{k}": draw(_axes(neurons, max_entries)) for k in range(draw(st.integers(1, max_tensors)))}
+        name = string.ascii_lowercase[len(neurons)] if len(neurons) < 26 else f"n{len(neurons)}"
+        neurons[name] = NeuronSet(draw(groups(max_size, kinds)), over=tuple(parents))
+    tensors: dict[str, str] = {}
+    while not tensors or (len(tensors) < max_tensors and draw(st.booleans())):
+        tensors[f"t{len(tensors)}"] = draw(_axes(neurons, max_entries))
     return NeuronGraph(neurons, tensors)
 
 
@@ -165,7 +168,8 @@ def features(
 def _axes(draw: st.DrawFn, neurons: Mapping[str, NeuronSet], max_entries: int) -> str:
     """Up to three axes; one that cannot be read beside the others, or is too large, is left out."""
     kept: list[str] = []
-    for axis in draw(st.lists(_axis(neurons), max_size=3)):
+    for _ in range(draw(st.integers(0, 3))):
+        axis = draw(_axis(neurons))
         if _fits(neurons, [*kept, axis], max_entries):
             kept.append(axis)
     return " ".join(kept)
@@ -180,9 +184,11 @@ def _fits(neurons: Mapping[str, NeuronSet], axes: Sequence[str], max_entries: in
 
 @st.composite
 def _axis(draw: st.DrawFn, neurons: Mapping[str, NeuronSet]) -> str:
-    kind = draw(st.sampled_from(["set", "set", "set", "number", "joined"]))
+    kind = draw(st.sampled_from(["set", "spread", "number", "joined"]))
     if kind == "number":
         return str(draw(st.integers(1, 3)))
+    if kind == "spread":  # parents as axes of their own
+        return " ".join(_with_ancestors(neurons, draw(st.sampled_from(list(neurons)))))
     if kind == "joined":
         return f"({draw(_word(neurons))} + {draw(_word(neurons))})"
     return draw(_word(neurons))
