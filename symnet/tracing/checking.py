@@ -35,6 +35,8 @@ from symnet.tracing.recording import map_tensors, module_paths, plain_kernels, t
 
 # Entries times elements above which every neuron set is not also moved alone.
 _EACH_ALONE = 200_000_000
+# Entries of the state above which one random state has to do.
+_LARGE_STATE = 20_000_000
 # Entries of the state times entries of the inputs above which inputs of one other size are tried instead of four.
 _LARGE = 1_000_000_000_000
 
@@ -102,12 +104,13 @@ class Checker:
         self.check = check
         self.state, _ = float_state(self.model)
         self.given = given
-        self.loaded: tuple[GroupElement | None, list[int], NeuronGraph] | None = None
         self.original_inputs = inputs
         self.input_axes = dict(input_axes or {})
         self.output_axes = dict(output_axes or {})
         randomise(self.state, check.seed)
-        self.entries = {name: tensor.detach().clone() for name, tensor in self.state.items()}
+        self.loaded: tuple[GroupElement | None, list[int], NeuronGraph] | None = None
+        self.entries: dict[str, Tensor] = {}
+        self.keep()
         self.outputs = outputs
         self.worst = 0.0
 
@@ -136,11 +139,20 @@ class Checker:
                 for described, inputs, reference in list(self.sizes(generator)):
                     self.compare(label + described, element, inputs, reference)
                 continue
+            if number == 1 and self.graph.weights.size < _LARGE_STATE:  # neurons that the first state silences
+                randomise(self.state, self.check.seed + 1)
+                self.keep()
+                self.find_a_state()
             if number < self.check.rounds or number % 8 == self.check.rounds or number == 1:
                 inputs = refreshed(self.original_inputs, generator, torch.float64)
                 reference = self.evaluate(inputs, None)
             self.compare(label, element, inputs, reference)
         return self.worst
+
+    def keep(self) -> None:
+        """Takes the state that the model has now for the one whose images are compared."""
+        self.entries = {name: tensor.detach().clone() for name, tensor in self.state.items()}
+        self.loaded = None
 
     def find_a_state(self) -> None:
         """Leaves the random state if the function is defined there; else a positive one, else one near the given one."""
@@ -153,7 +165,7 @@ class Checker:
                     for name, tensor in self.state.items():
                         if name in self.given:
                             tensor.copy_(self.given[name] + 0.1 * self.given[name].abs().mean() * tensor)
-            self.entries = {name: tensor.detach().clone() for name, tensor in self.state.items()}
+            self.keep()
             if self.is_defined():
                 return
 

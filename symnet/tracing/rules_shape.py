@@ -7,10 +7,11 @@ from collections.abc import Sequence
 
 import torch
 
-from symnet.tracing.axes import member_of, members_at, repartition, take
+from symnet.tracing.axes import member_of, members_at, take
 from symnet.tracing.labels import Label, concatenate, flat, fresh, root, size_of
 from symnet.tracing.reading import Labels, Reading, arguments, axes_argument, rule
 from symnet.tracing.recording import Operation, Value
+from symnet.tracing.views import repartition
 
 # An index of more runs of consecutive positions than this pins its axis.
 _RUNS = 64

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 # The rules register themselves when they are loaded.
 import symnet.tracing.rules_compute
 import symnet.tracing.rules_index
-import symnet.tracing.rules_shape  # noqa: F401
+import symnet.tracing.rules_shape
+import symnet.tracing.rules_windows  # noqa: F401
 from symnet.errors import TraceError
 from symnet.graph import NeuronGraph
 from symnet.tracing.branches import record_every_way
