@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import json
 
 import pytest
 
 from benchmarks import __main__ as suite
-from benchmarks import layers, memory, networks
+from benchmarks import layers, memory, mutation, networks
 from benchmarks.bars import Bar
 from benchmarks.contestants import CONTESTANTS
+from benchmarks.mutants import mutants
 from benchmarks.timing import Rounds, circumstances
 from benchmarks.workloads import WORKLOADS, Workload
 
@@ -63,3 +65,38 @@ def test_peak_memory_is_at_least_the_outputs_and_gradients() -> None:
     if found is None:
         pytest.skip("no /proc/self/clear_refs on this system")
     assert 1.5 < found < 6
+
+
+def test_mutants_are_small_mistakes_that_run() -> None:
+    """Each differs from the source in one place and still compiles; texts, limits and errors are left alone."""
+    source = '''
+LIMIT = 100
+
+def clamp(x: int, low: int = 0) -> int:
+    """Between low and 10."""
+    if x < low and not x == 3:
+        raise ValueError(f"{x} < {low}")
+    items = [k for k in range(x + 1) if k % 2]
+    items.append(5)
+    return min(x, len(items))
+'''
+    found = list(mutants(source))
+    plain = ast.unparse(ast.parse(source))
+    assert len({one.source for one in found}) == len(found) > 8
+    for one in found:
+        compile(one.source, "mutant", "exec")
+        lines = zip(one.source.splitlines(), plain.splitlines(), strict=True)
+        assert sum(a != b for a, b in lines) == 1, one.change
+        assert all(text in one.source for text in ("LIMIT = 100", "Between low and 10.", "raise ValueError"))
+    changes = {one.change for one in found}
+    assert {"Lt to LtE", "Add to Sub", "min to max", "condition negated", "Not dropped"} <= changes
+    assert any(change.startswith("dropped: items.append") for change in changes)
+
+
+def test_a_mutation_run_names_what_noticed_and_what_did_not() -> None:
+    drawn = mutation.sample(("groups",), 3, seed=1)
+    assert drawn == mutation.sample(("groups",), 3, seed=1) and len(drawn) == 3
+    outcomes = [mutation.Outcome(*drawn[0], "FAILED tests/x"), mutation.Outcome(*drawn[1], "")]
+    _, page = mutation.report(outcomes, "command")
+    assert "| groups | 2 | 1 | 50 % |" in page
+    assert f"- {drawn[1][0]}:{drawn[1][1].line}: {drawn[1][1].change}" in page
