@@ -45,6 +45,7 @@ class CompiledTable:
     rows: tuple[CompiledRow, ...]
     height: int
     width: int
+    folded_sizes: tuple[int, ...]  # of its slots, side by side
     is_direct: bool  # its slots are whole outputs with two axes or more: multiplied straight into them
     bias_start: int  # of a table without axes: its first column in the bias vector
 
@@ -56,6 +57,7 @@ class CompiledTable:
 @dataclass(frozen=True, eq=False)
 class CompiledSlot:
     table: int
+    number: int  # among the table's slots
     start: int
     folded_size: int
     permutation: tuple[int, ...] | None  # from the table's axes to the block's
@@ -99,11 +101,13 @@ class CompiledPlan:
                 tuple(_row(plan.statistics[row.statistic], row) for row in table.rows),
                 table.height,
                 table.width,
+                tuple(slot.dims.folded_size for slot in table.slots),
                 len(table.sizes) > 1 and all(slot.is_whole for slot in table.slots),
                 start,
             )
             for table, start in zip(plan.tables, plan.bias_starts, strict=True)
         )
+        self.numbers = {(t, slot.start): n for t, table in enumerate(plan.tables) for n, slot in enumerate(table.slots)}
         self.outputs = tuple(
             CompiledTensor(
                 tensor,
@@ -151,9 +155,23 @@ class CompiledPlan:
         return CompiledBlock(
             dims,
             tuple(dims.dims[k].size for k in dims.sym),
-            tuple(_slot(table, slot) for table, slot in small),
+            tuple(self._slot(table, slot) for table, slot in small),
             tuple(into),
-            tuple(_slot(table, slot) for table, slot in direct),
+            tuple(self._slot(table, slot) for table, slot in direct),
+        )
+
+    def _slot(self, table: int, slot: Slot) -> CompiledSlot:
+        natural = _natural(slot.pattern)
+        kept = [k for k in natural if k in slot.order]
+        full = (0, *(slot.order.index(k) + 1 for k in kept), len(kept) + 1)
+        return CompiledSlot(
+            table,
+            self.numbers[table, slot.start],
+            slot.start,
+            slot.dims.folded_size,
+            None if full == tuple(range(len(full))) else full,
+            tuple(position + 1 for position, k in enumerate(natural) if k not in slot.order),
+            diagonal_steps(slot.dims, slot.pattern),
         )
 
 
@@ -199,14 +217,3 @@ def _row(statistic: Statistic, row: Row) -> CompiledRow:
     permutation = tuple(natural.index(statistic.kept[axis]) + 1 for axis in row.order)
     full = (0, *permutation, len(permutation) + 1)
     return CompiledRow(row.statistic, None if full == tuple(range(len(full))) else full, row.start)
-
-
-def _slot(table: int, slot: Slot) -> CompiledSlot:
-    natural = _natural(slot.pattern)
-    kept = [k for k in natural if k in slot.order]
-    full = (0, *(slot.order.index(k) + 1 for k in kept), len(kept) + 1)
-    missing = tuple(position + 1 for position, k in enumerate(natural) if k not in slot.order)
-    diagonals = diagonal_steps(slot.dims, slot.pattern)
-    return CompiledSlot(
-        table, slot.start, slot.dims.folded_size, None if full == tuple(range(len(full))) else full, missing, diagonals
-    )

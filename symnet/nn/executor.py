@@ -98,10 +98,10 @@ def scatter(
     kernels: Kernels | None = None,
 ) -> list[Tensor]:
     """The outputs from the rows. ``in_place`` and ``kernels`` only where nothing records the operations."""
-    mixed: list[Tensor | None] = []
+    mixed: list[tuple[Tensor, ...]] = []  # a table's slots
     for table, rows, matrix in zip(plan.tables, gathered, matrices, strict=True):
         if table.is_direct:
-            mixed.append(None)
+            mixed.append(())
             continue
         ((_, joined),) = rows
         if table.sizes or bias is None:
@@ -109,9 +109,11 @@ def scatter(
         else:
             start = table.bias_start * (matrix.shape[1] // table.width)
             product = torch.addmm(bias.narrow(0, start, matrix.shape[1]), joined, matrix)
-        mixed.append(product.view(batch, *table.sizes, matrix.shape[1]))
+        channels = matrix.shape[1] // table.width
+        by_position = product.view(batch, *table.sizes, matrix.shape[1])
+        mixed.append(by_position.split([size * channels for size in table.folded_sizes], dim=-1))
     blocks = [block for tensor in plan.outputs for block in tensor.blocks]
-    small = [_small_terms(plan, block, mixed, matrices, in_place) for block in blocks]
+    small = [_small_terms(block, mixed, in_place) for block in blocks]
     written = kernels.run(plan, blocks, [plain for plain, _ in small], gathered, matrices, relu) if kernels else {}
     outputs, number = [], 0
     for tensor in plan.outputs:
@@ -134,20 +136,11 @@ def scatter(
 SmallTerms = tuple[list[Tensor], list[tuple[CompiledSlot, Tensor]]]
 
 
-def _small_terms(
-    plan: CompiledPlan,
-    block: CompiledBlock,
-    mixed: Sequence[Tensor | None],
-    matrices: Sequence[Tensor],
-    in_place: bool,
-) -> SmallTerms:
+def _small_terms(block: CompiledBlock, mixed: Sequence[Sequence[Tensor]], in_place: bool) -> SmallTerms:
     """The terms of a block that tables hold, after small ones were added into larger ones."""
     values = []
     for slot in block.small:
-        table = mixed[slot.table]
-        assert table is not None
-        channels = matrices[slot.table].shape[1] // plan.tables[slot.table].width
-        value = table.narrow(-1, slot.start * channels, slot.folded_size * channels)
+        value = mixed[slot.table][slot.number]
         value = value if slot.permutation is None else value.permute(slot.permutation)
         for position in slot.missing:
             value = value.unsqueeze(position)

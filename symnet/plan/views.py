@@ -22,6 +22,8 @@ def read_block(
 ) -> Array:
     """A block of ``(batch, *axes, channels)`` as ``(batch, *sym dims, F * channels)``."""
     array = apply_views(array, block.views, offset=1)
+    if not dims.folded:  # the usual case: nothing to move
+        return array
     order = (*dims.sym, *dims.folded)
     if order != tuple(range(len(order))):
         array = permute(array, (0, *(k + 1 for k in order), len(order) + 1))
@@ -32,6 +34,8 @@ def read_block(
 
 def restore_block(array: Array, dims: BlockDims, permute: Callable[[Array, tuple[int, ...]], Array]) -> Array:
     """The reverse of ``read_block``, up to the block's views: ``(batch, *dims, channels)``."""
+    if not dims.folded:
+        return array
     order = (*dims.sym, *dims.folded)
     channels = array.shape[-1] // dims.folded_size
     array = array.reshape(array.shape[0], *(dims.dims[k].size for k in order), channels)

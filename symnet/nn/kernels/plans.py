@@ -24,7 +24,8 @@ def products(
     channels_in, channels_out = matrix.shape[0] // table.height, matrix.shape[1] // table.width
     columns = matrix.narrow(1, slot.start * channels_out, slot.folded_size * channels_out)
     for start, row in rows:
-        yield row, columns.narrow(0, start * channels_in, row.shape[1])
+        alone = row.shape[1] == matrix.shape[0]  # the usual case: no part to cut out
+        yield row, columns if alone else columns.narrow(0, start * channels_in, row.shape[1])
 
 
 class Product(NamedTuple):
