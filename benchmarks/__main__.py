@@ -25,6 +25,7 @@ def run(rounds: int, *, quick: bool, cpu_time: bool) -> Results:
     found: Results = {
         "layers": measured,
         "networks": networks.stacks("b", rounds, cpu_time=cpu_time),
+        "reader": networks.reader(rounds, cpu_time=cpu_time),
         "traced": networks.traced(rounds, cpu_time=cpu_time),
         "making": solver.making(),
         "orbits": solver.orbits(100 if quick else 3025),
@@ -62,6 +63,12 @@ def markdown(results: Results, facts: dict[str, object]) -> str:
             ]
             cells = [workload, io, kind, name, f"{1000 * rounds.median(name):.2f}", *ratios]
             lines.append("| " + " | ".join(cells) + f" | {rounds.kept}/{rounds.run} |")
+    own, plain = (1000 * results["reader"].median(name) for name in ("executor", "torch's backward"))
+    ratio = results["reader"].ratio("executor", "torch's backward")
+    lines += ["", "## The demo's reader, forward and backward of a batch of 128", ""]
+    lines.append(
+        f"By the executor {own:.1f} ms, by the same operations with torch's own backward {plain:.1f} ms; ratio {ratio}."
+    )
     lines += ["", "## Traced networks (8 to 8 channels, batch 4)", ""]
     columns = list(results["traced"][0])
     lines += ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,8 @@ import symnet as sn
 from benchmarks.layers import KINDS, timed_calls
 from benchmarks.timing import Rounds, alternate
 from benchmarks.workloads import WORKLOADS
+from symnet.nn.executor import run
+from symnet.tasks.readers import NeuronReader
 
 
 def stacks(workload: str, rounds: int, *, layers: int = 4, cpu_time: bool = False) -> dict[str, Rounds]:
@@ -40,6 +43,23 @@ def stacks(workload: str, rounds: int, *, layers: int = 4, cpu_time: bool = Fals
         kind: alternate({n: k[kind] for n, k in calls.items()}, rounds, f"{layers} layers, {kind}", cpu_time)
         for kind in KINDS
     }
+
+
+def reader(rounds: int, *, batch: int = 128, cpu_time: bool = False) -> Rounds:
+    """Forward and backward of the demo's reader of digits: its layers by the executor, and by torch's own backward."""
+    graph = sn.catalogue.mlp([2, 16, 16, 1])
+    x = {name: torch.randn(batch, *shape, 1) for name, shape in graph.shapes.items()}
+    model = NeuronReader(graph, x)
+    parameters = list(model.parameters())
+
+    def step() -> object:
+        return torch.autograd.grad(model(x).square().sum(), parameters)
+
+    def plain() -> object:
+        with patch("symnet.nn.linear.apply_plan", run):
+            return step()
+
+    return alternate({"executor": step, "torch's backward": plain}, rounds, "the demo's reader", cpu_time)
 
 
 class _Block(nn.Module):

@@ -37,6 +37,7 @@ def test_contestants_compute_outputs_of_the_same_shapes(io) -> None:
 def test_a_bar_says_whether_it_was_met() -> None:
     verdicts = [Bar("x", 2.0, 1.0, measured).verdict for measured in (0.9, 1.5, 2.1, None)]
     assert verdicts == ["aim met", "met", "MISSED", "not measured"]
+    assert Bar("x", 0.5, None, 0.8, floor=0.7).verdict == "MISSED; the products alone: 0.70"
 
 
 def test_a_run_is_written_as_a_page_and_as_numbers(monkeypatch) -> None:
@@ -46,6 +47,7 @@ def test_a_run_is_written_as_a_page_and_as_numbers(monkeypatch) -> None:
             ("a", "permuted", kind): r for kind, r in layers.measure(TINY, "permuted", 3, cpu_time=True).items()
         },
         "networks": networks.stacks("b", 3, cpu_time=True),
+        "reader": networks.reader(3, batch=2, cpu_time=True),
         "traced": [{"network": "one", "maps": 3}],
         "making": dict.fromkeys(suite.solver._MAKING, 0.5),
         "orbits": {"some group": (3, 0.1)},
