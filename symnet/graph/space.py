@@ -38,7 +38,7 @@ class TensorSpace:
 
 
 class Space(Mapping[str, TensorSpace]):
-    """Named tensors over neuron sets, immutable; a direct sum of blocks.
+    """Named tensors over neuron sets, immutable; a direct sum of blocks, whose order belongs to it.
 
     Args:
         neurons: neuron sets by name, already checked.
@@ -98,9 +98,8 @@ class Space(Mapping[str, TensorSpace]):
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Space):
             return NotImplemented
-        return dict(self.neurons) == dict(other.neurons) and {n: t.axes for n, t in self.items()} == {
-            n: t.axes for n, t in other.items()
-        }
+        ours, theirs = ([(name, tensor.axes) for name, tensor in space.items()] for space in (self, other))
+        return dict(self.neurons) == dict(other.neurons) and ours == theirs
 
     def __hash__(self) -> int:
         return hash(tuple(self._tensors))

@@ -95,6 +95,7 @@ class CompiledPlan:
         self.scales_on_device: dict[tuple[Any, ...], tuple[Any, Any]] = {}  # the executor's, see its _scale
         names = {name: number for number, name in enumerate(plan.inputs)}
         self.statistics = tuple(_statistic(plan, statistic, names) for statistic in plan.statistics)
+        self.full_reads = tuple(self._full_reads(tensor) for tensor in range(len(names)))
         self.tables = tuple(
             CompiledTable(
                 table.sizes,
@@ -118,6 +119,16 @@ class CompiledPlan:
             )
             for tensor in plan.outputs.values()
         )
+
+    def _full_reads(self, tensor: int) -> tuple[int, ...]:
+        """The statistics that are means over the whole of an input."""
+        own = [(number, step) for number, step in enumerate(self.statistics) if step.tensor == tensor and step.averaged]
+        return tuple(number for number, step in own if step.source is None or not self.statistics[step.source].averaged)
+
+    def view_of(self, number: int) -> int:
+        """The statistic that shows the entries which a mean over a whole input is taken of."""
+        source = self.statistics[number].source
+        return number if source is None else source
 
     @cached_property
     def direct_statistics(self) -> frozenset[int]:

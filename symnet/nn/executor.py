@@ -8,16 +8,17 @@ as often as one likes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from symnet.nn.compiled_plan import CompiledBlock, CompiledPlan, CompiledSlot
+from symnet.nn.gathering import Gathered, Handover, Known, diagonal, flat, gather, read_ahead
 from symnet.nn.kernels.backend import route
-from symnet.nn.kernels.plans import Gathered, Kernels, products
-from symnet.plan.views import assemble, read_block, restore_block
+from symnet.nn.kernels.plans import Kernels, products
+from symnet.plan.views import assemble, restore_block
 
 
 def run(
@@ -39,53 +40,6 @@ def run(
     return scatter(plan, gather(plan, tensors), matrices, bias, tensors[0].shape[0], in_place=False, relu=relu)
 
 
-def gather(plan: CompiledPlan, tensors: Sequence[Tensor], *, only_direct: bool = False) -> Gathered:
-    """The rows of every table, or of the direct ones only."""
-    statistics: list[Tensor] = []
-    for number, step in enumerate(plan.statistics):
-        if only_direct and number not in plan.direct_statistics:
-            statistics.append(tensors[0])  # not looked at
-            continue
-        if step.source is None:
-            array = read_block(tensors[step.tensor], step.block, step.dims, torch.permute)
-            array = _diagonal(array, step.diagonals)
-        else:
-            array = statistics[step.source]
-        statistics.append(
-            array.mean(dim=step.averaged, dtype=_at_least_single(array.dtype)) if step.averaged else array
-        )
-    gathered: Gathered = []
-    for table in plan.tables:
-        rows: list[tuple[int, Tensor]] = []
-        for row in table.rows if table.is_direct or not only_direct else ():
-            array = statistics[row.statistic]
-            rows.append((row.start, array if row.permutation is None else array.permute(row.permutation)))
-        if not table.rows:  # an output that nothing is adjacent to: its bias is left
-            gathered.append([(0, tensors[0].new_zeros(tensors[0].shape[0] * table.positions, 0))])
-        elif table.is_direct or len(rows) < 2:
-            gathered.append([(start, _flat(array.to(tensors[0].dtype))) for start, array in rows])
-        else:
-            joined = torch.cat([array for _, array in rows], dim=-1)
-            gathered.append([(0, _flat(joined.to(tensors[0].dtype)))])
-    return gathered
-
-
-def _at_least_single(dtype: torch.dtype) -> torch.dtype:
-    """Means of half-precision features are kept in float32 until they meet their matrix: means are taken of means."""
-    return torch.float32 if dtype in (torch.bfloat16, torch.float16) else dtype
-
-
-def _flat(array: Tensor) -> Tensor:
-    return array.reshape(array.shape[:-1].numel(), array.shape[-1])
-
-
-def _diagonal(array: Tensor, steps: Sequence[tuple[int, int]]) -> Tensor:
-    """A view of the diagonals: pairs of axes merged one after another."""
-    for first, second in steps:
-        array = array.diagonal(dim1=first, dim2=second).movedim(-1, first)
-    return array
-
-
 def scatter(
     plan: CompiledPlan,
     gathered: Gathered,
@@ -96,8 +50,9 @@ def scatter(
     in_place: bool,
     relu: bool = False,
     kernels: Kernels | None = None,
+    handover: Handover | None = None,
 ) -> list[Tensor]:
-    """The outputs from the rows. ``in_place`` and ``kernels`` only where nothing records the operations."""
+    """The outputs from the rows. ``in_place``, ``kernels`` and ``handover`` only where nothing records the operations."""
     mixed: list[tuple[Tensor, ...]] = []  # a table's slots
     for table, rows, matrix in zip(plan.tables, gathered, matrices, strict=True):
         if table.is_direct:
@@ -114,8 +69,12 @@ def scatter(
         mixed.append(by_position.split([size * channels for size in table.folded_sizes], dim=-1))
     blocks = [block for tensor in plan.outputs for block in tensor.blocks]
     small = [_small_terms(block, mixed, in_place) for block in blocks]
-    written = kernels.run(plan, blocks, [plain for plain, _ in small], gathered, matrices, relu) if kernels else {}
-    outputs, number = [], 0
+    written: dict[int, Tensor] = {}
+    if kernels:
+        plain = [terms for terms, _ in small]
+        written = kernels.run(plan, blocks, plain, gathered, matrices, relu, handover)
+    outputs: list[Tensor] = []
+    number = 0
     for tensor in plan.outputs:
         arrays = []
         for block in tensor.blocks:
@@ -129,6 +88,8 @@ def scatter(
         single = len(arrays) == 1
         whole = arrays[0].reshape(batch, *tensor.space.shape, arrays[0].shape[-1]) if single else None
         outputs.append(assemble(tensor.space.blocks, arrays, torch.cat) if whole is None else whole.contiguous())
+        if handover is not None:
+            handover.read(len(outputs) - 1, outputs[-1])
     return outputs
 
 
@@ -167,7 +128,7 @@ def _value(
     value = _broadcast_sum(plain, block, matrices, plan, batch)
     for slot, term in on_diagonals:
         value = value if in_place else value.clone()
-        _diagonal(value, slot.diagonals).add_(term)
+        diagonal(value, slot.diagonals).add_(term)
     for slot in block.direct:
         value = _add_products(plan, slot, value, gathered[slot.table], matrices[slot.table], in_place)
     return value
@@ -200,7 +161,7 @@ def _add_products(
     table = plan.tables[slot.table]
     for row, part in products(plan, slot, rows, matrix):
         if in_place and slot.permutation is None:
-            _flat(value).addmm_(row, part)
+            flat(value).addmm_(row, part)
             continue
         product = (row @ part).view(value.shape[0], *table.sizes, part.shape[1])
         product = product if slot.permutation is None else product.permute(slot.permutation)
@@ -216,13 +177,25 @@ def apply_plan(
     bias: Tensor | None,
     *,
     relu: bool = False,
+    known: Mapping[int, Tensor] | None = None,
+    handover: Handover | None = None,
 ) -> list[Tensor]:
-    """``run``, by the fastest route that the present torch transforms allow."""
-    transformed = torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
-    if transformed or torch.is_autocast_enabled(tensors[0].device.type):
+    """``run``, by the fastest route that the present torch transforms allow.
+
+    Args:
+        known: statistics of the inputs that the layer before has taken.
+        handover: filled for the layer after.
+    """
+    if is_recorded(tensors[0].device):
         return run(plan, tensors, matrices, bias, relu=relu)
     kernels = route(tensors[0].device) == "triton"
-    return list(PlanFunction.apply(plan, relu, kernels, bias, *tensors, *matrices))
+    return list(PlanFunction.apply(plan, relu, kernels, bias, known, handover, *tensors, *matrices))
+
+
+def is_recorded(device: torch.device) -> bool:
+    """Whether a torch transform looks into the operations: then they are run one by one, by ``run``."""
+    transformed = torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
+    return transformed or torch.is_autocast_enabled(device.type)
 
 
 class PlanFunction(torch.autograd.Function):
@@ -233,11 +206,18 @@ class PlanFunction(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, plan: CompiledPlan, relu: bool, kernels: bool, bias: Tensor | None, *arguments: Tensor
+        ctx: Any,
+        plan: CompiledPlan,
+        relu: bool,
+        kernels: bool,
+        bias: Tensor | None,
+        known: Mapping[int, Tensor] | None,
+        handover: Handover | None,
+        *arguments: Tensor,
     ) -> tuple[Tensor, ...]:
         count = len(plan.plan.inputs)
         tensors, matrices = arguments[:count], arguments[count:]
-        gathered = gather(plan, tensors)
+        gathered = gather(plan, tensors, known)
         outputs = scatter(
             plan,
             gathered,
@@ -247,6 +227,7 @@ class PlanFunction(torch.autograd.Function):
             in_place=True,
             relu=relu,
             kernels=Kernels() if kernels else None,
+            handover=handover,
         )
         kept = [None if table.is_direct else rows[0][1] for table, rows in zip(plan.tables, gathered, strict=True)]
         ctx.plan, ctx.count, ctx.has_bias, ctx.relu, ctx.kernels = plan, count, bias is not None, relu, kernels
@@ -259,15 +240,14 @@ class PlanFunction(torch.autograd.Function):
         saved = ctx.saved_tensors
         ends = [count, count + len(plan.tables), count + 2 * len(plan.tables)]
         tensors, matrices, kept = saved[: ends[0]], saved[ends[0] : ends[1]], saved[ends[1] : ends[2]]
+        known: Known = {}
         if ctx.relu:
-            gradients = tuple(
-                torch.ops.aten.threshold_backward(gradient, output, 0)
-                for gradient, output in zip(gradients, saved[ends[2] :], strict=True)
-            )
-        needs_tensors = any(ctx.needs_input_grad[4 : 4 + count])
-        needs_matrices = any(ctx.needs_input_grad[4 + count :])
+            gradients = _masked(plan, gradients, saved[ends[2] :], known)
+        first = len(ctx.needs_input_grad) - count - len(matrices)
+        needs_tensors = any(ctx.needs_input_grad[first : first + count])
+        needs_matrices = any(ctx.needs_input_grad[first + count :])
         differentiable = torch.is_grad_enabled()  # a backward that is itself differentiated
-        columns = gather(plan.adjoint, gradients)
+        columns = gather(plan.adjoint, gradients, known)
         rows: Gathered | None = None
         if needs_matrices:
             rows = gather(plan, tensors) if differentiable else _rows_again(plan, tensors, kept)
@@ -285,7 +265,18 @@ class PlanFunction(torch.autograd.Function):
                     _gram(plan, number, rows[number], columns[number], matrix) if found is None else found
                 )
         by_bias = _bias_gradient(plan, columns) if ctx.has_bias and ctx.needs_input_grad[3] else None
-        return None, None, None, by_bias, *by_tensor, *by_matrix
+        return None, None, None, by_bias, None, None, *by_tensor, *by_matrix
+
+
+def _masked(
+    plan: CompiledPlan, gradients: Sequence[Tensor], outputs: Sequence[Tensor], known: Known
+) -> tuple[Tensor, ...]:
+    """Gradients, zero where the ReLU was; what the adjoint takes of them is taken at once."""
+    found = []
+    for number, (gradient, output) in enumerate(zip(gradients, outputs, strict=True)):
+        found.append(torch.ops.aten.threshold_backward(gradient, output, 0))
+        read_ahead(plan.adjoint, number, found[-1], known)
+    return tuple(found)
 
 
 def _rows_again(plan: CompiledPlan, tensors: Sequence[Tensor], kept: Sequence[Tensor | None]) -> Gathered:

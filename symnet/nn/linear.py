@@ -13,6 +13,7 @@ from symnet.graph import NeuronGraph, Space, SpaceLike
 from symnet.nn.compiled_plan import CompiledPlan
 from symnet.nn.executor import apply_plan
 from symnet.nn.features import Features, check_features
+from symnet.nn.gathering import Handover
 from symnet.nn.initialization import draw_matrices
 from symnet.nn.kernels.backend import route
 from symnet.plan import LayerPlan, describe, lower
@@ -99,6 +100,11 @@ class Linear(nn.Module):
         return self._compiled.plan
 
     @property
+    def compiled(self) -> CompiledPlan:
+        """The plan with everything worked out that an executor needs."""
+        return self._compiled
+
+    @property
     def maps(self) -> EquivariantMaps:
         """The derivation that the parameters are coefficients of."""
         return EquivariantMaps(self.inputs, self.outputs, self.interactions)
@@ -163,14 +169,27 @@ class Linear(nn.Module):
             parts.append(own)
         return torch.cat(parts).reshape(-1) if parts else None
 
-    def forward(self, x: Mapping[str, Tensor], *, relu: bool = False) -> Features:
-        """The outputs; with ``relu`` their negative entries set to zero, in the same memory."""
+    def forward(
+        self,
+        x: Mapping[str, Tensor],
+        *,
+        relu: bool = False,
+        known: Mapping[int, Tensor] | None = None,
+        handover: Handover | None = None,
+    ) -> Features:
+        """The outputs; with ``relu`` their negative entries set to zero, in the same memory.
+
+        ``known`` and ``handover`` are for :class:`Network`: statistics of ``x``, by their number in the plan, that were taken when it
+        was written, and a place for those of the outputs. They are believed, not checked.
+        """
         check_features(x, self.inputs, "Linear got", self.in_channels)
         tensors = [x[name] for name in self.inputs]
         if not self.plan.tables:  # nothing is equivariant but zero
             batch = tensors[0].shape[0]
             return {name: tensors[0].new_zeros(batch, *t.shape, self.out_channels) for name, t in self.outputs.items()}
-        outputs = apply_plan(self._compiled, tensors, self.matrices(), self.bias_vector(), relu=relu)
+        outputs = apply_plan(
+            self._compiled, tensors, self.matrices(), self.bias_vector(), relu=relu, known=known, handover=handover
+        )
         return dict(zip(self.outputs, outputs, strict=True))
 
     # ---- details ------------------------------------------------------------------------------------------------

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as recompute
 
+from symnet.nn.executor import is_recorded
+from symnet.nn.gathering import Handover, Known
 from symnet.nn.linear import Linear
 from symnet.nn.pointwise import Pointwise
 from symnet.plan import NetworkPlan, Stage
@@ -18,7 +20,8 @@ class Network(nn.Module):
     """``torch.nn.Sequential`` for features: the same results and the same keys, with less memory traffic.
 
     A ``Pointwise(torch.nn.ReLU())`` after a ``Linear`` runs inside it, on outputs that are still in the layer's memory;
-    only what the next layer saves anyway is saved for its derivative.
+    only what the next layer saves anyway is saved for its derivative. The means that a layer starts from are taken by the
+    layer before it, or by the ``Pointwise`` between them, of every tensor when it has just been written.
 
     Args:
         modules: layers, each called with the result of the one before.
@@ -42,12 +45,38 @@ class Network(nn.Module):
             self.add_module(str(number), module)
 
     def forward(self, x: Any) -> Any:
-        for module, relu in self._steps():
-            if self.checkpoint and torch.is_grad_enabled() and isinstance(x, Mapping):
-                x = _recomputed(module, x, relu)
+        if self.checkpoint and torch.is_grad_enabled() and isinstance(x, Mapping):
+            for module, relu in self._steps():
+                x = _recomputed(module, x, relu) if isinstance(x, Mapping) else _call(module, x, relu)
+            return x
+        known: Known | None = None
+        for (module, relu), handover in zip(*self._handovers(x), strict=True):
+            if type(module) is Linear:
+                x = module(x, relu=relu, known=known, handover=handover)
+            elif handover is not None:
+                x = _pointwise(module, x, handover)
             else:
-                x = _call(module, x, relu)
+                x = module(x)
+            known = None if handover is None else handover.known
         return x
+
+    def _handovers(self, x: Any) -> tuple[list[tuple[nn.Module, bool]], list[Handover | None]]:
+        """The steps, and for each that writes the inputs of a layer which comes next, where to put their statistics."""
+        steps = list(self._steps())
+        found: list[Handover | None] = [None] * len(steps)
+        some = next(iter(x.values()), None) if isinstance(x, Mapping) else None
+        if not isinstance(some, Tensor) or is_recorded(some.device):
+            return steps, found
+        written = None  # the space of what a step writes, as far as it is known
+        for number, (module, _) in enumerate(steps[:-1]):
+            following = steps[number + 1][0]
+            if type(module) is Linear:
+                written = module.outputs
+            elif type(module) is not Pointwise:
+                written = None
+            if type(following) is Linear and written == following.inputs and _unheard(module) and _unheard(following):
+                found[number] = Handover(following.compiled)
+        return steps, found
 
     def _steps(self) -> Iterator[tuple[nn.Module, bool]]:
         """Modules in order, each with whether the ReLU that follows runs inside it."""
@@ -87,11 +116,30 @@ class Network(nn.Module):
 
 
 def _is_relu(module: nn.Module | None) -> bool:
-    """Whether this is a ReLU of every entry that nobody listens to: hooks want the module itself to be called."""
-    if type(module) is not Pointwise or type(module.module) is not nn.ReLU:
-        return False
-    hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-    return not any(getattr(part, name) for part in (module, module.module) for name in hooks)
+    """Whether this is a ReLU of every entry that nobody listens to."""
+    return type(module) is Pointwise and type(module.module) is nn.ReLU and _unheard(module)
+
+
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
+
+def _unheard(module: nn.Module) -> bool:
+    """Whether a module has no hooks: they want it to be called itself, and may change what it is given and gives."""
+    parts = (module, module.module) if isinstance(module, Pointwise) else (module,)
+    everywhere = (getattr(torch.nn.modules.module, f"_global{name}") for name in _HOOKS)
+    return not any(everywhere) and not any(getattr(part, name) for part in parts for name in _HOOKS)
+
+
+def _pointwise(module: nn.Module, x: Mapping[str, Tensor], handover: Handover) -> dict[str, Tensor]:
+    """``Pointwise`` tensor by tensor, the statistics of each taken when it has been written."""
+    assert isinstance(module, Pointwise)
+    found = {}
+    for number, name in enumerate(handover.plan.plan.inputs):
+        found[name] = module.module(x[name])
+        if found[name].shape[:-1] == x[name].shape[:-1]:  # else the layer says what is wrong
+            with torch.no_grad():
+                handover.read(number, found[name])
+    return found
 
 
 def _call(module: nn.Module, x: Any, relu: bool) -> Any:

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from symnet.graph import NeuronGraph, Space, SpaceLike
 from symnet.nn.compiled_plan import CompiledPlan
-from symnet.nn.executor import gather
 from symnet.nn.features import check_features
+from symnet.nn.gathering import gather
 from symnet.nn.linear import compile_plan
 
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 import symnet as sn
+from symnet.nn.kernels import plans
 from symnet.nn.kernels.backend import has_triton, route
 from symnet.nn.kernels.launch import fused_backward, fused_block, fused_blocks
 from symnet.nn.kernels.operands import MOST_GROUPED, Block, in_groups
@@ -253,7 +254,7 @@ def test_both_routes_agree_in_values_and_derivatives(name, relu) -> None:
 
 @needs_triton
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-@pytest.mark.parametrize("name", ["mlp permuted", "cnn", "recurrent"])
+@pytest.mark.parametrize("name", ["mlp permuted", "cnn", "attention"])
 def test_lower_precision_is_close_to_float64(name, dtype) -> None:
     """Outputs and first derivatives of the kernels, against float64 by torch."""
     layer, x = layer_and_features(GRAPHS[name])
@@ -385,3 +386,26 @@ def test_the_gpu_benchmark_says_what_it_needs() -> None:
     assert done.returncode == 2
     assert "CUDA" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@needs_triton
+@pytest.mark.parametrize("name", ["mlp permuted", "cnn", "attention"])
+def test_sums_that_the_kernels_emit_are_what_the_next_layer_starts_from(monkeypatch, name) -> None:
+    """In a network; values and derivatives are those of the other route, and means over one axis are not taken again."""
+    graph = GRAPHS[name]
+    torch.manual_seed(0)
+    modules = [sn.nn.Linear(graph, 1, 4), sn.nn.Pointwise(torch.nn.ReLU()), sn.nn.Linear(graph, 4, 2)]
+    net = sn.nn.Network(*modules).double().to(DEVICE)
+    shapes = graph.shapes.items()
+    x = {n: torch.randn(2, *s, 1, dtype=torch.float64, device=DEVICE, requires_grad=True) for n, s in shapes}
+    results = []
+    emitted: list[int] = []
+    original = plans._mean_of
+    monkeypatch.setattr(plans, "_mean_of", lambda result, axis: emitted.append(axis) or original(result, axis))
+    for route_ in ("torch", "triton"):
+        with sn.nn.backend(route_):
+            y = net(x)
+            gradients = torch.autograd.grad(sum(t.sin().sum() for t in y.values()), [*x.values(), *net.parameters()])
+        results.append({**y, **{f"gradient {k}": g for k, g in enumerate(gradients)}})
+        assert bool(emitted) == (route_ == "triton")
+    assert_close(*results)

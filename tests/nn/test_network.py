@@ -8,7 +8,8 @@ import pytest
 import torch
 
 import symnet as sn
-from symnet.nn.executor import gather
+from symnet.nn import gathering
+from symnet.nn.gathering import gather
 from tests.cases import GRAPHS, mlp
 from tests.tolerances import assert_close
 
@@ -179,3 +180,98 @@ def test_layers_of_signed_graphs_keep_unit_variance() -> None:
     x = {name: torch.randn(400, *shape, 16) for name, shape in SIGNED.shapes.items()}
     for value in sn.nn.Linear(SIGNED, 16, 64)(x).values():
         assert 0.7 < float(value.detach().std()) < 1.4
+
+
+def sequence_of(*modules: torch.nn.Module) -> tuple[sn.nn.Network, torch.nn.Sequential]:
+    return sn.nn.Network(*modules), torch.nn.Sequential(*modules)
+
+
+def assert_same(ours: torch.nn.Module, theirs: torch.nn.Module, x: dict[str, torch.Tensor]) -> None:
+    """Values and gradients by inputs and parameters."""
+    results = []
+    for net in (ours, theirs):
+        y = net(x)
+        wanted = [*x.values(), *theirs.parameters()]
+        gradients = torch.autograd.grad(sum(t.sin().sum() for t in y.values()), wanted, allow_unused=True)
+        results.append({**y, **{f"gradient {k}": g for k, g in enumerate(gradients) if g is not None}})
+    assert_close(results[0], results[1])
+
+
+def count_full_reads(monkeypatch) -> list[int]:
+    """One entry for each statistic that a layer takes over a whole tensor while it gathers; none that were handed over."""
+    seen: list[int] = []
+    original = gathering.gather
+
+    def counting(plan, tensors, known=None, *, only_direct=False):
+        if not only_direct:
+            numbers = {n for reads in plan.full_reads for n in reads}
+            seen.append(len(numbers - set(known or {})))
+        return original(plan, tensors, known, only_direct=only_direct)
+
+    monkeypatch.setattr("symnet.nn.executor.gather", counting)
+    return seen
+
+
+def test_a_layer_starts_from_what_the_one_before_has_taken(monkeypatch) -> None:
+    """Only the first layer reads whole tensors for its means; also behind a nonlinearity that is not a ReLU."""
+    graph = mlp(2, 5, 4, 3)
+    net, plain = sequence_of(*stack(graph))
+    x = random_features(graph)
+    assert_same(net, plain, x)
+    seen = count_full_reads(monkeypatch)
+    with torch.no_grad():
+        net(x)
+    assert seen[0] > 0 and seen[1:] == [0, 0]
+    seen.clear()
+    with torch.no_grad():
+        plain(x)
+    assert len(seen) == 3 and min(seen) > 0
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_layers_of_half_precision_hand_over_in_single(name) -> None:
+    graph = GRAPHS[name]
+    net, plain = sequence_of(*(module.to(torch.bfloat16) for module in stack(graph)))
+    x = {n: t.detach().to(torch.bfloat16) for n, t in random_features(graph).items()}
+    assert_close(net(x), plain(x), torch.bfloat16)
+
+
+def test_a_hook_that_changes_what_a_layer_gave_is_obeyed() -> None:
+    """Then nothing is handed over, whichever of the two modules the hook is on, or all."""
+    graph = mlp(2, 5, 3)
+    x = random_features(graph)
+    double = lambda module, given, result: {n: 2 * t for n, t in result.items()} if isinstance(result, dict) else None  # noqa: E731
+    halve = lambda module, given: ({n: t / 2 for n, t in given[0].items()},)  # noqa: E731
+    linear = torch.nn.modules.module
+    for register in (
+        lambda net: net[0].register_forward_hook(double),
+        lambda net: net[2].register_forward_pre_hook(halve),
+        lambda net: linear.register_module_forward_hook(double),
+    ):
+        net, plain = sequence_of(*stack(graph))
+        handle = register(net)
+        assert_close(net(x), plain(x))
+        handle.remove()
+
+
+def test_nothing_is_handed_to_a_layer_of_another_space() -> None:
+    """Tensors in another order are another space: statistics go by number."""
+    graph = mlp(2, 5, 3)
+    names = list(graph.tensors)
+    weights = {name: graph.tensors[name] for name in names}
+    turned = {name: graph.tensors[name] for name in reversed(names)}
+    assert graph.space(weights) != graph.space(turned)
+    modules = [
+        sn.nn.Linear(graph, 2, 4, outputs=turned).double(),
+        sn.nn.Pointwise(torch.nn.GELU()),
+        sn.nn.Linear(graph, 4, 4, inputs=weights, outputs=turned).double(),
+        sn.nn.Linear(graph, 4, 2, inputs=turned).double(),
+    ]
+    assert_same(*sequence_of(*modules), random_features(graph))
+
+
+def test_a_nonlinearity_that_changes_shapes_is_refused_by_the_layer_after_it() -> None:
+    graph = mlp(2, 5, 3)
+    net = sn.nn.Network(sn.nn.Linear(graph, 1, 4), sn.nn.Pointwise(torch.nn.Flatten()), sn.nn.Linear(graph, 4, 4))
+    with pytest.raises(sn.ShapeError, match="must be"):
+        net({name: torch.randn(2, *shape, 1) for name, shape in graph.shapes.items()})

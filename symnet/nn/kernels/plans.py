@@ -8,12 +8,9 @@ from typing import NamedTuple
 from torch import Tensor
 
 from symnet.nn.compiled_plan import CompiledBlock, CompiledPlan, CompiledSlot
-from symnet.nn.kernels.launch import fused_backward, fused_blocks, is_narrow
+from symnet.nn.gathering import Gathered, Handover
+from symnet.nn.kernels.launch import Fused, fused_backward, fused_blocks, is_narrow
 from symnet.nn.kernels.operands import MOST_AXES, Activation, Block
-
-# For every table its rows as matrices (batch * positions, features), each with the first row of the table's matrix:
-# one matrix if the rows were put side by side, one each if they are too large for that.
-Gathered = list[list[tuple[int, Tensor]]]
 
 
 def products(
@@ -55,10 +52,14 @@ class Kernels:
         gathered: Gathered,
         matrices: Sequence[Tensor],
         relu: bool,
+        handover: Handover | None = None,
     ) -> dict[int, Tensor]:
         """Finished values, by the block's number, of blocks with products, at most three axes and nothing on diagonals.
 
         A block with several products (recurrent weights and their transpose) is written once for each.
+
+        Args:
+            handover: given the means over one axis that the layer after takes, as the kernels emit them.
         """
         covered = {
             number: self._products(plan, block, gathered, matrices)
@@ -75,8 +76,12 @@ class Kernels:
             both = [n for n, own in now.items() if own.inputs is not None and is_narrow(steps[n])]
             last = [n for n in now if n not in both and turn == len(covered[n]) - 1]
             rest = [n for n in now if n not in both and n not in last]
-            found.update(_write({n: steps[n] for n in last}, "relu" if relu else "none"))
+            wanted = _emitted(plan, last, handover.plan) if handover else {}
+            activation: Activation = "relu" if relu else "none"
+            found.update(_write({n: steps[n] for n in last if n not in wanted}, activation))
             found.update(_write({n: steps[n] for n in rest}, "none"))
+            if handover and wanted:
+                found.update(_write_and_emit({n: steps[n] for n in wanted}, activation, wanted, handover))
             inputs = [own.inputs for n in both if (own := now[n]).inputs is not None]
             for n, gradient in zip(both, fused_backward([steps[n] for n in both], inputs), strict=True):
                 found[n] = gradient.rows
@@ -100,6 +105,49 @@ class Kernels:
 def _write(blocks: Mapping[int, Block], activation: Activation) -> dict[int, Tensor]:
     results = fused_blocks(list(blocks.values()), activation=activation)
     return {number: result.output for number, result in zip(blocks, results, strict=True)}
+
+
+def _emitted(plan: CompiledPlan, blocks: Sequence[int], after: CompiledPlan) -> dict[int, list[int]]:
+    """Of blocks that are whole tensors, the means over one of the two last axes that the plan after takes."""
+    tensors, number = {}, 0
+    for tensor, output in enumerate(plan.outputs):
+        if len(output.blocks) == 1:
+            tensors[number] = tensor
+        number += len(output.blocks)
+    found = {}
+    for block in blocks:
+        axes = len(plan.outputs[tensors[block]].blocks[0].sizes) if block in tensors else 0
+        if axes < 2:
+            continue
+        means = [
+            number
+            for number in after.full_reads[tensors[block]]
+            if after.statistics[number].averaged in ((axes,), (axes - 1,))
+            and not after.statistics[after.view_of(number)].diagonals
+        ]
+        if means:
+            found[block] = means
+    return found
+
+
+def _write_and_emit(
+    blocks: Mapping[int, Block],
+    activation: Activation,
+    wanted: Mapping[int, Sequence[int]],
+    handover: Handover,
+) -> dict[int, Tensor]:
+    """Finished values, the wanted means handed over."""
+    results = dict(zip(blocks, fused_blocks(list(blocks.values()), activation=activation, sums=True), strict=True))
+    for block, means in wanted.items():
+        for number in means:
+            handover.known[number] = _mean_of(results[block], handover.plan.statistics[number].averaged[0])
+    return {number: result.output for number, result in results.items()}
+
+
+def _mean_of(result: Fused, axis: int) -> Tensor:
+    sums = result.row_sums if axis == result.output.dim() - 2 else result.column_sums
+    assert sums is not None
+    return sums / result.output.shape[axis]
 
 
 def _on_axes(plan: CompiledPlan, slot: CompiledSlot, rows: Tensor) -> Tensor:

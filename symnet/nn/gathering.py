@@ -1,0 +1,104 @@
+"""The reading half of a plan in torch: statistics once, put side by side as the rows of tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from symnet.nn.compiled_plan import CompiledPlan, CompiledStatistic
+from symnet.plan.views import read_block
+
+# For every table its rows as matrices (batch * positions, features), each with the first row of the table's matrix:
+# one matrix if the rows were put side by side, one each if they are too large for that.
+Gathered = list[list[tuple[int, Tensor]]]
+
+# Statistics by their number in a plan, known before its inputs are read.
+Known = dict[int, Tensor]
+
+
+@dataclass(eq=False)
+class Handover:
+    """What a layer knows of its outputs when it has written them: the statistics that the layer after it starts from."""
+
+    plan: CompiledPlan  # of the layer after
+    known: Known = field(default_factory=dict)
+
+    def read(self, tensor: int, values: Tensor) -> None:
+        """Take the statistics of one of the outputs, which has just been written."""
+        read_ahead(self.plan, tensor, values, self.known)
+
+
+def gather(
+    plan: CompiledPlan,
+    tensors: Sequence[Tensor],
+    known: Mapping[int, Tensor] | None = None,
+    *,
+    only_direct: bool = False,
+) -> Gathered:
+    """The rows of every table, or of the direct ones only."""
+    statistics: list[Tensor] = []
+    for number, step in enumerate(plan.statistics):
+        if only_direct and number not in plan.direct_statistics:
+            statistics.append(tensors[0])  # not looked at
+        elif known is not None and number in known:
+            statistics.append(known[number])
+        elif step.source is None:
+            statistics.append(_mean(_view(step, tensors[step.tensor]), step.averaged))
+        else:
+            statistics.append(_mean(statistics[step.source], step.averaged))
+    gathered: Gathered = []
+    for table in plan.tables:
+        rows: list[tuple[int, Tensor]] = []
+        for row in table.rows if table.is_direct or not only_direct else ():
+            array = statistics[row.statistic]
+            rows.append((row.start, array if row.permutation is None else array.permute(row.permutation)))
+        if not table.rows:  # an output that nothing is adjacent to: its bias is left
+            gathered.append([(0, tensors[0].new_zeros(tensors[0].shape[0] * table.positions, 0))])
+        elif table.is_direct or len(rows) < 2:
+            gathered.append([(start, flat(array.to(tensors[0].dtype))) for start, array in rows])
+        else:
+            joined = torch.cat([array for _, array in rows], dim=-1)
+            gathered.append([(0, flat(joined.to(tensors[0].dtype)))])
+    return gathered
+
+
+def read_ahead(plan: CompiledPlan, tensor: int, values: Tensor, known: Known) -> None:
+    """Add to ``known`` the statistics that ``plan`` takes over a whole input: called when the input has just been written.
+
+    A tensor is then read while it is in cache, not once more when its layer runs.
+    """
+    views: dict[int, Tensor] = {}
+    for number in plan.full_reads[tensor]:
+        if number in known:
+            continue
+        view = plan.view_of(number)
+        if view not in views:
+            views[view] = _view(plan.statistics[view], values)
+        known[number] = _mean(views[view], plan.statistics[number].averaged)
+
+
+def _view(step: CompiledStatistic, values: Tensor) -> Tensor:
+    return diagonal(read_block(values, step.block, step.dims, torch.permute), step.diagonals)
+
+
+def _mean(array: Tensor, axes: tuple[int, ...]) -> Tensor:
+    """Means of half-precision features are kept in float32 until they meet their matrix: means are taken of means."""
+    if not axes:
+        return array
+    half = array.dtype in (torch.bfloat16, torch.float16)
+    return array.mean(dim=axes, dtype=torch.float32 if half else array.dtype)
+
+
+def flat(array: Tensor) -> Tensor:
+    """``(..., channels)`` as a matrix."""
+    return array.reshape(array.shape[:-1].numel(), array.shape[-1])
+
+
+def diagonal(array: Tensor, steps: Sequence[tuple[int, int]]) -> Tensor:
+    """A view of the diagonals: pairs of axes merged one after another."""
+    for first, second in steps:
+        array = array.diagonal(dim1=first, dim2=second).movedim(-1, first)
+    return array
