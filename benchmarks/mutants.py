@@ -37,7 +37,7 @@ _NAMES = {"min": "max", "max": "min", "all": "any", "any": "all"}
 class Mutant:
     """One change: where, what in words, and the whole changed source."""
 
-    line: int
+    place: str  # line:column
     change: str
     source: str
 
@@ -54,7 +54,8 @@ def mutants(source: str) -> Iterator[Mutant]:
             twin = list(_places(changed))[number]
             words = change(twin)
             if words is not None:
-                yield Mutant(getattr(node, "lineno", 0), words, ast.unparse(ast.fix_missing_locations(changed)))
+                place = f"{getattr(node, 'lineno', 0)}:{getattr(node, 'col_offset', 0)}"
+                yield Mutant(place, words, ast.unparse(ast.fix_missing_locations(changed)))
 
 
 def _places(node: ast.AST) -> Iterator[ast.AST]:

@@ -1,20 +1,25 @@
 """The library turned on itself: ``python -m benchmarks.mutation`` breaks one line at a time and counts what the tests notice.
 
 Mutants are drawn by seed from groups, sharing, plan and nn, written into copies of the tree (never the tree itself), and
-held against the tests of these folders with ``pytest -x``. A run that takes too long counts as noticed. Not part of ``make test``.
+held against the tests of these folders with ``pytest -x``. One that needs too much of the CPU's time counts as noticed. Outcomes are
+kept beside the page as they come: an interrupted run goes on where it was, and ``--again`` looks at the survivors once more, after a
+law has been added. Not part of ``make test``.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import random
+import resource
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 from queue import Queue
@@ -27,7 +32,7 @@ from benchmarks.mutants import Mutant, mutants
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("groups", "sharing", "plan", "nn")
-PATIENCE = 240  # seconds for the tests of one mutant
+PATIENCE = 240  # seconds of CPU time for the tests of one mutant (not of the clock: a busy machine notices nothing)
 # The folder's own tests first, then those that rest on it, quick ones before slow ones.
 TESTS = {
     "groups": ("groups", "graph", "sharing", "plan", "nn/test_linear.py"),
@@ -39,19 +44,19 @@ TESTS = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """A mutant, the file it changed, and what noticed it (empty: nothing)."""
+    """A mutant: where, what in words, and the test that noticed it (empty: none did)."""
 
-    file: str
-    mutant: Mutant
+    place: str  # file:line:column
+    change: str
     noticed_by: str
 
     @property
     def folder(self) -> str:
-        return self.file.split("/")[1]
+        return self.place.split("/")[1]
 
 
 def sample(folders: tuple[str, ...], count: int, seed: int) -> list[tuple[str, Mutant]]:
-    """``count`` mutants of every folder, drawn without replacement."""
+    """``count`` mutants of every folder, drawn without replacement; a larger count adds to them."""
     drawn = []
     for folder in folders:
         every = [
@@ -59,7 +64,8 @@ def sample(folders: tuple[str, ...], count: int, seed: int) -> list[tuple[str, M
             for path in sorted((ROOT / "symnet" / folder).glob("*.py"))
             for mutant in mutants(path.read_text(encoding="utf-8"))
         ]
-        drawn += random.Random(f"{seed} {folder}").sample(every, min(count, len(every)))
+        random.Random(f"{seed} {folder}").shuffle(every)
+        drawn += every[:count]
     return drawn
 
 
@@ -75,18 +81,18 @@ def run_one(copy: Path, file: str, mutant: Mutant) -> Outcome:
             cwd=copy,
             capture_output=True,
             text=True,
-            timeout=PATIENCE,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CPU, (PATIENCE, PATIENCE + 5)),
             env={"PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1", "HOME": str(copy)},
             check=False,
         )
-    except subprocess.TimeoutExpired:
-        return Outcome(file, mutant, "time")
     finally:
         (copy / file).write_text(before, encoding="utf-8")
     if ended.returncode == 0:
-        return Outcome(file, mutant, "")
+        return Outcome(f"{file}:{mutant.place}", mutant.change, "")
+    if ended.returncode in (-signal.SIGXCPU, -signal.SIGKILL):
+        return Outcome(f"{file}:{mutant.place}", mutant.change, "time")
     failed = [line for line in ended.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
-    return Outcome(file, mutant, failed[0].split(" - ")[0] if failed else "collection")
+    return Outcome(f"{file}:{mutant.place}", mutant.change, failed[0].split(" - ")[0] if failed else "collection")
 
 
 def run_all(chosen: list[tuple[str, Mutant]], workers: int) -> Iterator[Outcome]:
@@ -133,10 +139,15 @@ def report(outcomes: list[Outcome], command: str) -> tuple[Table, str]:
             table.add_row(*cells)
             lines.append(f"| {' | '.join(cells)} |")
     lines += ["", "Not noticed:", ""]
-    lines += [f"- {one.file}:{one.mutant.line}: {one.mutant.change}" for one in outcomes if not one.noticed_by] or [
-        "- none"
-    ]
+    lines += [f"- {one.place}: {one.change}" for one in outcomes if not one.noticed_by] or ["- none"]
     return table, "\n".join(lines) + "\n"
+
+
+def kept(path: Path, again: bool) -> list[Outcome]:
+    """What an earlier run found; with ``again`` without its survivors."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    found = [Outcome(**json.loads(line)) for line in lines]
+    return [one for one in found if one.noticed_by or not again]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -145,21 +156,27 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--folders", nargs="*", default=list(FOLDERS), choices=FOLDERS)
+    parser.add_argument("--again", action="store_true", help="run the survivors of the run before once more")
     parser.add_argument("-o", "--out", type=Path, default=ROOT / "benchmarks/results/mutation.md")
     given = parser.parse_args(arguments)
-    console, outcomes = Console(), []
     chosen = sample(tuple(given.folders), given.count, given.seed)
+    state = given.out.with_suffix(".jsonl")
+    jobs = {(f"{file}:{mutant.place}", mutant.change): (file, mutant) for file, mutant in chosen}
+    outcomes = [one for one in kept(state, given.again) if jobs.pop((one.place, one.change), None)]
+    given.out.parent.mkdir(parents=True, exist_ok=True)
+    state.write_text("".join(f"{json.dumps(asdict(one))}\n" for one in outcomes), encoding="utf-8")
+    console = Console()
     with Progress(console=console) as progress:
-        task = progress.add_task("mutants", total=len(chosen))
-        for outcome in run_all(chosen, given.workers):
+        task = progress.add_task("mutants", total=len(chosen), completed=len(outcomes))
+        for outcome in run_all(list(jobs.values()), given.workers):
             outcomes.append(outcome)
+            with state.open("a", encoding="utf-8") as file:
+                file.write(f"{json.dumps(asdict(outcome))}\n")
             progress.advance(task)
             if not outcome.noticed_by:
-                console.print(f"not noticed: {outcome.file}:{outcome.mutant.line}: {outcome.mutant.change}")
-    command = f"python -m benchmarks.mutation --count {given.count} --seed {given.seed}"
-    table, page = report(outcomes, command)
+                console.print(f"not noticed: {outcome.place}: {outcome.change}")
+    table, page = report(outcomes, f"python -m benchmarks.mutation --count {given.count} --seed {given.seed}")
     console.print(table)
-    given.out.parent.mkdir(parents=True, exist_ok=True)
     given.out.write_text(page, encoding="utf-8")
     return 0
 

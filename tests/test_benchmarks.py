@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +12,7 @@ from benchmarks import __main__ as suite
 from benchmarks import layers, memory, mutation, networks
 from benchmarks.bars import Bar
 from benchmarks.contestants import CONTESTANTS
-from benchmarks.mutants import mutants
+from benchmarks.mutants import Mutant, mutants
 from benchmarks.timing import Rounds, circumstances
 from benchmarks.workloads import WORKLOADS, Workload
 
@@ -95,10 +96,21 @@ def clamp(x: int, low: int = 0) -> int:
     assert any(change.startswith("dropped: items.append") for change in changes)
 
 
-def test_a_mutation_run_names_what_noticed_and_what_did_not() -> None:
-    drawn = mutation.sample(("groups",), 3, seed=1)
-    assert drawn == mutation.sample(("groups",), 3, seed=1) and len(drawn) == 3
-    outcomes = [mutation.Outcome(*drawn[0], "FAILED tests/x"), mutation.Outcome(*drawn[1], "")]
-    _, page = mutation.report(outcomes, "command")
-    assert "| groups | 2 | 1 | 50 % |" in page
-    assert f"- {drawn[1][0]}:{drawn[1][1].line}: {drawn[1][1].change}" in page
+def test_a_mutation_run_names_what_noticed_and_what_did_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An interrupted run goes on where it was; ``--again`` runs the survivors alone."""
+    run: list[str] = []
+
+    def first_unnoticed(copy: Path, file: str, mutant: Mutant) -> mutation.Outcome:
+        run.append(f"{file}:{mutant.place}")
+        return mutation.Outcome(run[-1], mutant.change, "FAILED tests/x" if len(run) > 1 else "")
+
+    monkeypatch.setattr(mutation, "run_one", first_unnoticed)
+    page = tmp_path / "page.md"
+    arguments = ["--folders", "groups", "--seed", "1", "--workers", "1", "-o", str(page), "--count"]
+    mutation.main([*arguments, "2"])
+    first = list(run)
+    assert "| groups | 2 | 1 | 50 % |" in page.read_text() and f"- {first[0]}: " in page.read_text()
+    mutation.main([*arguments, "2"])
+    assert run == first
+    mutation.main([*arguments, "2", "--again"])
+    assert run == [*first, first[0]] and "- none" in page.read_text()
