@@ -1,0 +1,260 @@
+"""One TOML file says everything about a run: the task, its corpus, its models, its training, its seeds.
+
+The file is typed and checked by pydantic before anything is computed; a mistake is named with its key and its line. What a
+folder of results holds was made by exactly one such file, a copy of which lies in the folder.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+
+from symnet.errors import SymnetError
+
+__all__ = ["SIZES", "TASKS", "Configuration", "ConfigurationError", "TrainingConfiguration", "built_in", "read"]
+
+TASKS = ("accuracy", "classification", "editing", "tickets")
+SIZES = ("default", "quick", "full")
+_FOLDER = Path(__file__).parent / "configurations"
+Count = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0.0, lt=1.0)]
+
+
+class ConfigurationError(SymnetError):
+    """A configuration that cannot be used: names the file, the line and the key."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+
+
+class TrainingConfiguration(_Section):
+    """How every model of the run is trained: the same number of steps on batches of the same size."""
+
+    steps: Count
+    batch: Count = 64  # networks of all processes together
+    learning_rate: Annotated[float, Field(gt=0)] = 0.003
+    learning_rates: dict[str, Annotated[float, Field(gt=0)]] = {}  # of single models, where it is another one
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    warm_up: Share = 0.08  # share of the steps in which the learning rate rises; then half a cosine down to zero
+    clip: Annotated[float, Field(gt=0)] = 1.0  # largest norm of the gradient
+    evaluate_every: Count = 200  # steps between looks at the validation networks; the best look is kept
+    checkpoint_every: Count = 200  # steps between checkpoints
+    precision: Literal["32-true", "64-true", "bf16-mixed", "bf16-true"] = "32-true"
+
+
+class ZooCorpus(_Section):
+    """Classifiers whose test accuracy is known."""
+
+    source: Literal["digits", "small-cnn-zoo"] = "digits"
+    networks: Count = 2000
+    seed: int = 0
+    path: str = ""  # folder of the published files, for source "small-cnn-zoo"
+
+
+class FitCorpus(_Section):
+    """Networks fitted to images."""
+
+    source: Literal["digits", "siren-folders", "dws-folders"] = "digits"
+    images: Annotated[int, Field(ge=100, le=1797)] = 1797
+    fits: Count = 8  # networks of each image
+    widths: tuple[int, ...] = (2, 16, 16, 1)
+    omega: Annotated[float, Field(gt=0)] = 5.0
+    steps: Count = 140
+    weight_decay: Annotated[float, Field(ge=0)] = 0.5
+    motion: Annotated[float, Field(ge=0)] = 1.0  # how far training images are moved, by their weights alone
+    path: str = ""  # folder of the published files
+
+
+class EditCorpus(FitCorpus):
+    """Networks fitted to images, and what the images shall become."""
+
+    edit: Literal["dilate", "contrast"] = "dilate"
+
+
+class TicketCorpus(_Section):
+    """Networks at their random start, and the masks that iterative pruning finds for them."""
+
+    networks: Count = 300
+    hidden: Count = 32
+    sparsity: Annotated[float, Field(gt=0, lt=1)] = 0.95
+    seed: int = 0
+
+
+class Sizes(_Section):
+    """Sizes of the models that have them."""
+
+    channels: Count = 16
+    layers: Count = 3
+    hidden: Count = 128
+    dropout: Share = 0.0
+
+
+class Configuration(_Section):
+    """A run: every model of `models` is trained with every seed of `seeds`, on the same corpus."""
+
+    task: str
+    note: str = ""
+    seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0, 1, 2)
+    models: Annotated[tuple[str, ...], Field(min_length=1)]
+    network: Sizes = Sizes()
+    training: TrainingConfiguration
+
+    @model_validator(mode="after")
+    def _agree(self) -> Configuration:
+        for name, values in (("seeds", self.seeds), ("models", self.models)):
+            if len(set(values)) < len(values):
+                raise ValueError(f"{name} names something twice: {list(values)}")
+        if unknown := set(self.training.learning_rates) - set(self.models):
+            raise ValueError(f"learning_rates names {sorted(unknown)}, but the models are {list(self.models)}")
+        return self
+
+    def learning_rate(self, model: str) -> float:
+        """The learning rate of one model."""
+        return self.training.learning_rates.get(model, self.training.learning_rate)
+
+
+class AccuracyConfiguration(Configuration):
+    """Predicting the accuracy of classifiers."""
+
+    task: Literal["accuracy"]
+    corpus: ZooCorpus = ZooCorpus()
+
+
+class ClassificationConfiguration(Configuration):
+    """Classifying images from networks fitted to them."""
+
+    task: Literal["classification"]
+    corpus: FitCorpus = FitCorpus()
+
+
+class EditingConfiguration(Configuration):
+    """Editing images in the weights of networks fitted to them."""
+
+    task: Literal["editing"]
+    corpus: EditCorpus = EditCorpus()
+
+
+class TicketsConfiguration(Configuration):
+    """Proposing sparse networks that learn as well as dense ones."""
+
+    task: Literal["tickets"]
+    corpus: TicketCorpus = TicketCorpus()
+
+
+_ANY: TypeAdapter[Configuration] = TypeAdapter(
+    Annotated[
+        AccuracyConfiguration | ClassificationConfiguration | EditingConfiguration | TicketsConfiguration,
+        Field(discriminator="task"),
+    ]
+)
+
+
+def built_in(task: str, size: str = "default") -> Path:
+    """The file of a task that comes with symnet, in its default, quick or full size.
+
+    Raises:
+        ConfigurationError: no such task or size.
+
+    Example:
+        >>> built_in("editing", "quick").name
+        'editing-quick.toml'
+    """
+    if task not in TASKS or size not in SIZES:
+        raise ConfigurationError(
+            f"There is no task {task!r} of size {size!r}. Tasks: {', '.join(TASKS)}; sizes: {', '.join(SIZES)}."
+        )
+    return _FOLDER / f"{task}.toml" if size == "default" else _FOLDER / f"{task}-{size}.toml"
+
+
+def read(path: str | Path, changes: Sequence[str] = ()) -> Configuration:
+    """The configuration in a TOML file, with single values changed.
+
+    Args:
+        path: the file.
+        changes: as on the command line, each `section.key=value` with a value in TOML, as in `training.steps=500`.
+
+    Raises:
+        ConfigurationError: no such file, no TOML, an unknown key, or a value of the wrong type; names key and line.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"The configuration {path} cannot be read: {error}. Name a TOML file.") from error
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"{path} is no TOML: {error}.") from error
+    for change in changes:
+        _change(values, change)
+    return _check(values, str(path), text)
+
+
+def _check(values: dict[str, Any], place: str, text: str) -> Configuration:
+    try:
+        return _ANY.validate_python(values)
+    except ValidationError as error:
+        found = []
+        for problem in error.errors(include_url=False):
+            path = tuple(str(part) for part in problem["loc"][1:])  # the first part is the task
+            path = path or (("task",) if problem["type"].startswith("union_tag") else ())
+            line = line_of(text, path)
+            where = f"{place}, line {line}" if line else place
+            key = ".".join(path) or "the file as a whole"
+            found.append(f"{where}: {key}: {problem['msg']} (got {_short(problem['input'])})")
+        raise ConfigurationError("; ".join(found)) from error
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) < 60 else f"{text[:57]}..."
+
+
+def _change(values: dict[str, Any], change: str) -> None:
+    """Puts one `section.key=value` in its place."""
+    key, equals, text = change.partition("=")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(
+            f"{change!r}: {text!r} is no TOML value ({error}); quote text as '\"text\"'."
+        ) from error
+    *sections, last = key.strip().split(".")
+    if not equals or not all((*sections, last)):
+        raise ConfigurationError(f"{change!r} is no change; write section.key=value, as in training.steps=500.")
+    for section in sections:
+        values = values.setdefault(section, {})
+        if not isinstance(values, dict):
+            raise ConfigurationError(f"{change!r}: {section!r} is a value, not a section.")
+    values[last] = value
+
+
+def line_of(text: str, path: Sequence[str]) -> int | None:
+    """The line of a key in a TOML text, or of the nearest key or section above it that stands there.
+
+    Example:
+        >>> line_of("task = 'a'\\n[training]\\nsteps = 5\\n", ("training", "steps"))
+        3
+    """
+    lines: dict[tuple[str, ...], int] = {}
+    section: tuple[str, ...] = ()
+    for number, line in enumerate(text.splitlines(), start=1):
+        if header := re.match(r"\s*\[+\s*([^\]]+?)\s*\]+", line):
+            section = _parts(header[1])
+            lines.setdefault(section, number)
+        elif key := re.match(r"\s*([\w\-.\"' ]+?)\s*=", line):
+            lines.setdefault(section + _parts(key[1]), number)
+    for length in range(len(path), 0, -1):
+        if tuple(path[:length]) in lines:
+            return lines[tuple(path[:length])]
+    return None
+
+
+def _parts(key: str) -> tuple[str, ...]:
+    return tuple(part.strip().strip("\"'") for part in key.split("."))
