@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
 
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from symnet import Cyclic, Dihedral, Fixed, Generated, GroupError, Symmetric
+from symnet import Cyclic, Dihedral, Fixed, Generated, GroupError, SignedSymmetric, Symmetric
 from symnet.groups import elements, is_trivial
 
 SMALL = [kind(n) for kind in (Symmetric, Fixed, Cyclic, Dihedral) for n in range(1, 6)] + [
@@ -53,10 +54,18 @@ def test_large_symmetric_groups_have_exact_orders() -> None:
     assert Generated(30, [cycle, swap]).order == math.factorial(30)
 
 
+def test_signs_are_uniform_and_independent() -> None:
+    """Each of the eight signs of three neurons, about as often."""
+    drawn = Counter(map(tuple, SignedSymmetric(3).random_signs(np.random.default_rng(0), 8000).tolist()))
+    assert set(drawn) == set(itertools.product([1, -1], repeat=3))
+    assert max(abs(count - 1000) for count in drawn.values()) < 6 * math.sqrt(1000)
+
+
+@pytest.mark.parametrize("kind", [Symmetric, SignedSymmetric, Fixed, Cyclic, Dihedral, Generated])
 @pytest.mark.parametrize("bad", [0, -1, 2.5, True, "3"])
-def test_a_degree_that_is_no_number_of_neurons_is_refused(bad) -> None:
+def test_a_degree_that_is_no_number_of_neurons_is_refused(kind, bad) -> None:
     with pytest.raises(GroupError, match="at least 1"):
-        Symmetric(bad)
+        kind(bad, []) if kind is Generated else kind(bad)
 
 
 def test_a_generator_that_is_no_permutation_is_named() -> None:
