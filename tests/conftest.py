@@ -35,5 +35,14 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         terminalreporter.write_sep("-", "executed documentation")
         for title, count in counts.items():
             terminalreporter.write_line(f"{count:5d}  {title}")
-        blocks = [dict(report.user_properties).get("blocks", 0) for report in terminalreporter.stats.get("passed", [])]
-        terminalreporter.write_line(f"{sum(blocks):5d}  code blocks")
+        terminalreporter.write_line(f"{_recorded(terminalreporter, 'blocks'):5d}  code blocks")
+    broken, noticed = (_recorded(terminalreporter, name) for name in ("broken actions", "broken actions noticed"))
+    if broken:
+        terminalreporter.write_sep("-", "mutated graphs of traced networks")
+        terminalreporter.write_line(f"{noticed} of {broken} broken actions noticed by the tracer's check")
+
+
+def _recorded(terminalreporter: Any, name: str) -> int:
+    """The sum of what tests recorded under a name."""
+    reports = [report for kind in ("passed", "failed") for report in terminalreporter.stats.get(kind, [])]
+    return sum(int(dict(report.user_properties).get(name, 0)) for report in reports if report.when == "call")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import copy
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from torch import nn
 import symnet as sn
 from symnet.tracing import Check, trace
 from symnet.tracing.checking import Checker, moving_element, relative_error
-from symnet.tracing.examples import copy_model, detached, double_precision, float_state, randomise, run
+from symnet.tracing.examples import Inputs, copy_model, detached, double_precision, float_state, randomise, run
 from symnet.tracing.recording import tensors_in
 from tests.tracing.hugging_face import HUGGING_FACE
 from tests.tracing.models import CASES, Case, Encoder, Recurrent, TiedAutoencoder, rows, seq
@@ -127,8 +128,19 @@ def dead_entries(model: nn.Module, case: Case) -> set[str]:
     return {n for n, g in zip(parameters, gradients, strict=True) if g is None or float(g.abs().max()) < 1e-12}
 
 
-@pytest.mark.parametrize("case", [c for c in ALL if c.name not in ("resnet50",)], ids=repr)
-def test_the_check_notices_every_broken_action(case: Case) -> None:
+def is_noticed(checker: Checker, broken: sn.NeuronGraph, inputs: Inputs, reference: dict[str, torch.Tensor]) -> bool:
+    """Whether an element of a wrong group changes the outputs."""
+    checker.graph = broken
+    try:
+        element = moving_element(broken, np.random.default_rng(0))
+        outputs = checker.evaluate(checker.doubled(inputs), element)
+    except sn.TraceError:
+        return True
+    return max(relative_error(reference[path], outputs[path]) for path in reference) > 1e-9
+
+
+@pytest.mark.parametrize("case", ALL, ids=repr)
+def test_the_check_notices_every_broken_action(case: Case, record_property: Callable[[str, object], None]) -> None:
     """Mutation: hold one axis of one tensor still; only tensors without any influence may go unnoticed."""
     model, graph = make(case)
     keywords = {k: v for k, v in case.keywords().items() if k != "outputs"}
@@ -136,22 +148,20 @@ def test_the_check_notices_every_broken_action(case: Case) -> None:
     dead = dead_entries(model, case)
     missed = []
     total = 0
-    checker = Checker(
-        copy_model(model), graph, inputs, Check(rounds=1, shapes=False), outputs=case.keywords().get("outputs")
-    )
+    outputs = case.keywords().get("outputs")
+    checkers = [  # two random states, as in the check itself: in a narrow network one may silence a neuron
+        Checker(copy_model(model), graph, inputs, Check(rounds=1, shapes=False, seed=seed), outputs=outputs)
+        for seed in (0, 1)
+    ]
+    references = [checker.evaluate(checker.doubled(inputs), None) for checker in checkers]
     for name, broken in broken_graphs(graph):
-        if name in dead:
-            continue
-        total += 1
-        checker.graph = broken
-        try:
-            element = moving_element(broken, np.random.default_rng(0))
-            reference = checker.evaluate(checker.doubled(inputs), None)
-            outputs = checker.evaluate(checker.doubled(inputs), element)
-            if max(relative_error(reference[p], outputs[p]) for p in reference) <= 1e-9:
+        if name not in dead:
+            total += 1
+            pairs = zip(checkers, references, strict=True)
+            if not any(is_noticed(checker, broken, inputs, reference) for checker, reference in pairs):
                 missed.append(name)
-        except sn.TraceError:
-            continue
+    record_property("broken actions", total)
+    record_property("broken actions noticed", total - len(missed))
     assert missed == [], f"{len(missed)} of {total} broken actions went unnoticed"
 
 
