@@ -18,6 +18,8 @@ from symnet.groups.stabilizer_chain import chain_order, random_elements
 
 Permutation = tuple[int, ...]
 
+ELEMENT_LIMIT = 50_000  # elements that are listed
+
 
 def _check_degree(kind: str, degree: object) -> None:
     if isinstance(degree, bool) or not isinstance(degree, (int, np.integer)) or degree < 1:
@@ -257,7 +259,7 @@ def is_trivial(group: PermutationGroup) -> bool:
 
 
 @lru_cache(maxsize=256)
-def elements(group: PermutationGroup, limit: int = 50_000) -> np.ndarray:
+def elements(group: PermutationGroup, limit: int = ELEMENT_LIMIT) -> np.ndarray:
     """Every permutation in the group, int64 ``(count, degree)``, found by closing the generators; for small groups.
 
     Raises:

@@ -21,9 +21,8 @@ def _transversals(degree: int, generators: tuple[tuple[int, ...], ...]) -> tuple
     from sympy.combinatorics import PermutationGroup as SympyGroup
 
     group = SympyGroup([Permutation(list(g), size=degree) for g in generators])
-    group.schreier_sims()
     levels = []
-    for transversal in group.basic_transversals:
+    for transversal in group.basic_transversals:  # by Schreier-Sims
         representatives = [np.array(p.array_form + list(range(p.size, degree))) for p in transversal.values()]
         levels.append(np.stack(representatives))
     return tuple(levels)

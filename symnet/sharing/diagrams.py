@@ -152,7 +152,7 @@ class Diagram:
             group = self.joint.dims[places[0]].group
             if group is None or self.joint.dims[places[0]].kind == "sym":
                 continue
-            own, total = np.full((1,) * len(grid), -1), 0
+            own, total = np.zeros((1,) * len(grid), dtype=np.int64), 0
             # The dims fall into copies by their parents' neurons, which differs from one folded index to the next.
             for copies in set_partitions(places):
                 here = self._copies_are(copies, grid)

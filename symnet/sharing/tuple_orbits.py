@@ -133,7 +133,7 @@ def _schreier_components(group: PermutationGroup, points: TupleOrbits) -> np.nda
         for generator in generators:
             # u_{g(i)}^-1 g u_i sends u_i^-1(j) to u_{g(i)}^-1(g(j)): an edge for every i and j.
             images = np.take(back[place[generator[orbit]]], generator, axis=1)
-            keys = np.unique(back.reshape(-1) * n + images.reshape(-1)) if n <= 64 else _distinct_edges(back, images, n)
+            keys = _distinct_edges(back, images, n)
             graph = coo_array((np.ones(keys.size, dtype=np.int8), (keys // n, keys % n)), shape=(n, n))
             parent = _merge(parent, connected_components(graph, directed=False)[1])
         _, parent = np.unique(parent, return_inverse=True)

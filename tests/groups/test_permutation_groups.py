@@ -71,3 +71,10 @@ def test_a_degree_that_is_no_number_of_neurons_is_refused(kind, bad) -> None:
 def test_a_generator_that_is_no_permutation_is_named() -> None:
     with pytest.raises(GroupError, match=r"Generator 1 .*not a permutation of 0\.\.2"):
         Generated(3, [[1, 2, 0], [0, 0, 1]])
+
+
+def test_elements_are_listed_up_to_the_limit() -> None:
+    """As many as allowed, and not one more."""
+    assert len(elements(Symmetric(4), limit=24)) == 24
+    with pytest.raises(GroupError, match="more than 23 elements"):
+        elements(Symmetric(4), limit=23)

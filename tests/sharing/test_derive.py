@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import symnet as sn
+from symnet.sharing.diagrams import _numbered_densely
 from symnet.sharing.set_partitions import bell, set_partitions, stirling
 from symnet.sharing.tuple_orbits import tuple_orbits
 from tests.brute_force import count_orbits, orbits_of_pairs, same_partition
@@ -173,6 +174,24 @@ def test_pairs_by_schreier_are_pairs_by_the_graph_on_all_pairs(n) -> None:
         generators = [np.r_[np.roll(first, 1), second], np.r_[first, np.roll(second, 1)], np.r_[first[::-1], second]]
     group = sn.Generated(n, [g.reshape(-1).tolist() for g in generators])
     assert same_partition(tuple_orbits(group, 2).labels, _graph_components(n, 2, group.generators))
+
+
+def test_labels_that_are_kept_cannot_be_written_to() -> None:
+    """They are shared by all who ask."""
+    with pytest.raises(ValueError, match="read-only"):
+        tuple_orbits(sn.Cyclic(3), 2).labels[0, 0] = 1
+
+
+@pytest.mark.parametrize("spread", [1, 10**9], ids=["dense", "sparse"])
+@pytest.mark.parametrize("marked", [False, True])
+def test_codes_are_numbered_densely_in_their_order(spread, marked) -> None:
+    """By a table of marks or by sorting; -1 is no code."""
+    codes = np.random.default_rng(0).integers(0, 40, size=(9, 7)) * spread
+    if marked:
+        codes[::2, 3] = -1
+    present = sorted(set(codes.reshape(-1).tolist()) - {-1})
+    expected = [present.index(code) if code >= 0 else -1 for code in codes.reshape(-1).tolist()]
+    assert _numbered_densely(codes).reshape(-1).tolist() == expected
 
 
 def test_cyclic_tying_is_the_circulant_matrix() -> None:
