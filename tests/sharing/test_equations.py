@@ -183,6 +183,8 @@ def test_words_and_orbits_are_one_to_one(name: str) -> None:
         ("mlp fixed", ("0.weight", "0.bias"), (2, 1), 2, "the input's neuron is the output's row (h1); to h0 1"),
         ("attention", ("q", "k"), (0, 0), (1, 0), "same head, same model, different qk"),
         ("attention", ("q", "k"), (0, 0), (3, 0), "different head, same model"),
+        ("rotations", ("v", "v"), (0, 0), (0, 1), "same row (h), x: orbit 2 of 5 under Cyclic(5)"),
+        ("rotations over heads", ("w", "w"), 0, 4, "different head"),
     ],
 )
 def test_orbits_in_words(graph: str, pair: tuple[str, str], output: object, input: object, words: str) -> None:
