@@ -10,6 +10,7 @@ from symnet.errors import SymnetError, VerificationError
 
 # Modules that come with an extra, and the extra that brings them.
 _EXTRAS = {"typer": "cli", "rich": "cli", "click": "cli", "matplotlib": "show", "jinja2": "show", "sklearn": "data"}
+_EXTRAS |= dict.fromkeys(("lightning_fabric", "pydantic", "tensorboardX"), "train")
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -14,6 +14,7 @@ import symnet
 from symnet.cli.architectures import change_groups, complete_architecture, read_architecture, read_spaces
 from symnet.cli.modules import import_object, make_module
 from symnet.cli.output import describe_graph, describe_maps, print_graph, print_json, print_maps
+from symnet.cli.training import register
 from symnet.errors import SymnetError
 from symnet.graph import NeuronGraph
 
@@ -302,3 +303,6 @@ def bench(
         ) from None
     given = ["--rounds", str(rounds), *(["--quick"] if quick else []), *(["--out", str(out)] if out else [])]
     raise typer.Exit(suite.main(given))
+
+
+register(app)

@@ -6,6 +6,7 @@ folder of results holds was made by exactly one such file, a copy of which lies 
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from collections.abc import Sequence
@@ -16,7 +17,16 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 
 from symnet.errors import SymnetError
 
-__all__ = ["SIZES", "TASKS", "Configuration", "ConfigurationError", "TrainingConfiguration", "built_in", "read"]
+__all__ = [
+    "SIZES",
+    "TASKS",
+    "Configuration",
+    "ConfigurationError",
+    "TrainingConfiguration",
+    "as_toml",
+    "built_in",
+    "read",
+]
 
 TASKS = ("accuracy", "classification", "editing", "tickets")
 SIZES = ("default", "quick", "full")
@@ -40,6 +50,7 @@ class TrainingConfiguration(_Section):
     batch: Count = 64  # networks of all processes together
     learning_rate: Annotated[float, Field(gt=0)] = 0.003
     learning_rates: dict[str, Annotated[float, Field(gt=0)]] = {}  # of single models, where it is another one
+    steps_of: dict[str, Count] = {}  # of single models: those with quicker steps may make more of them
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     warm_up: Share = 0.08  # share of the steps in which the learning rate rises; then half a cosine down to zero
     clip: Annotated[float, Field(gt=0)] = 1.0  # largest norm of the gradient
@@ -83,6 +94,8 @@ class TicketCorpus(_Section):
     networks: Count = 300
     hidden: Count = 32
     sparsity: Annotated[float, Field(gt=0, lt=1)] = 0.95
+    rounds: Count = 5  # of training and pruning
+    steps: Count = 150  # of each training
     seed: int = 0
 
 
@@ -93,12 +106,16 @@ class Sizes(_Section):
     layers: Count = 3
     hidden: Count = 128
     dropout: Share = 0.0
+    encode: tuple[
+        str, ...
+    ] = ()  # neuron sets that stand still, told apart by encodings and not by weights of their own
 
 
 class Configuration(_Section):
     """A run: every model of `models` is trained with every seed of `seeds`, on the same corpus."""
 
     task: str
+    size: Literal["default", "quick", "full", "own"] = "own"
     note: str = ""
     seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0, 1, 2)
     models: Annotated[tuple[str, ...], Field(min_length=1)]
@@ -110,13 +127,18 @@ class Configuration(_Section):
         for name, values in (("seeds", self.seeds), ("models", self.models)):
             if len(set(values)) < len(values):
                 raise ValueError(f"{name} names something twice: {list(values)}")
-        if unknown := set(self.training.learning_rates) - set(self.models):
-            raise ValueError(f"learning_rates names {sorted(unknown)}, but the models are {list(self.models)}")
+        for name, table in (("learning_rates", self.training.learning_rates), ("steps_of", self.training.steps_of)):
+            if unknown := set(table) - set(self.models):
+                raise ValueError(f"training.{name} names {sorted(unknown)}, but the models are {list(self.models)}")
         return self
 
-    def learning_rate(self, model: str) -> float:
-        """The learning rate of one model."""
-        return self.training.learning_rates.get(model, self.training.learning_rate)
+    def training_of(self, model: str) -> TrainingConfiguration:
+        """How one model is trained."""
+        own = {
+            "learning_rate": self.training.learning_rates.get(model, self.training.learning_rate),
+            "steps": self.training.steps_of.get(model, self.training.steps),
+        }
+        return self.training.model_copy(update={**own, "learning_rates": {}, "steps_of": {}})
 
 
 class AccuracyConfiguration(Configuration):
@@ -194,6 +216,29 @@ def read(path: str | Path, changes: Sequence[str] = ()) -> Configuration:
     for change in changes:
         _change(values, change)
     return _check(values, str(path), text)
+
+
+def as_toml(configuration: Configuration) -> str:
+    """The configuration as a file that gives it back, its defaults written out.
+
+    Example:
+        >>> given = read(built_in("classification", "quick"))
+        >>> _check(tomllib.loads(as_toml(given)), "here", "") == given
+        True
+    """
+    values = configuration.model_dump(mode="json")
+    plain = {key: value for key, value in values.items() if not isinstance(value, dict)}
+    lines = [f"{key} = {_toml(value)}" for key, value in plain.items()]
+    for section in (key for key in values if key not in plain):
+        lines += ["", f"[{section}]", *(f"{key} = {_toml(value)}" for key, value in values[section].items())]
+    return "\n".join(lines) + "\n"
+
+
+def _toml(value: Any) -> str:
+    """A plain value in TOML, which is JSON but for tables."""
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{json.dumps(key)} = {_toml(inner)}" for key, inner in value.items()) + " }"
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _check(values: dict[str, Any], place: str, text: str) -> Configuration:

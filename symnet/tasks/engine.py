@@ -27,13 +27,10 @@ from torch import Tensor, distributed, nn
 
 from symnet.tasks.checkpoints import load_checkpoint, save_checkpoint
 from symnet.tasks.configuration import TrainingConfiguration
-from symnet.tasks.problem import Batch, Problem, TrainingError
+from symnet.tasks.problem import Augment, Batch, Problem, TrainingError
 from symnet.tasks.sampling import Sampler, draws
 
 __all__ = ["Engine", "Outcome", "make_fabric"]
-
-Weights = dict[str, Tensor]
-Augment = Callable[[Weights, torch.Generator], Weights]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +98,6 @@ class Engine:
         recipe: steps, batch, optimizer.
         folder: for the checkpoint and TensorBoard's files.
         name, seed: of the training.
-        learning_rate: the largest one.
         key: plain values that tell this training from others, besides recipe and seed.
         augment: other weights of as good a training network, by a generator.
         fabric: made by `make_fabric` (default: one process on the CPU).
@@ -118,7 +114,6 @@ class Engine:
         *,
         name: str = "model",
         seed: int = 0,
-        learning_rate: float | None = None,
         key: Mapping[str, Any] | None = None,
         augment: Augment | None = None,
         fabric: Fabric | None = None,
@@ -128,16 +123,16 @@ class Engine:
         self.problem, self.recipe, self.folder, self.name, self.seed = problem, recipe, Path(folder), name, seed
         self.augment, self.on_progress = augment, on_progress
         self.fabric = fabric or make_fabric(recipe.precision)
-        self.learning_rate = learning_rate or recipe.learning_rate
         self.key = {**(key or {}), "model": name, "seed": seed, "training": recipe.model_dump()}
         rank, world = self.fabric.global_rank, self.fabric.world_size
         self.sampler = Sampler(problem.parts.train, batch=recipe.batch, seed=seed, rank=rank, world=world)
         self.progress, self.best_state = _Progress(), dict[str, Tensor]()
+        self.predictions = torch.empty(0)  # for the test networks, once trained, in the first process
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             raw = build()
         self.optimizer: Any = torch.optim.AdamW(
-            raw.parameters(), lr=self.learning_rate, weight_decay=recipe.weight_decay
+            raw.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
         )
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, self._share_of_rate)
         self.parameters = sum(parameter.numel() for parameter in raw.parameters())
@@ -222,7 +217,7 @@ class Engine:
         where = f"the checkpoint of step {kept} is intact" if kept else "no checkpoint was written before"
         raise TrainingError(
             f"{self.name}, seed {self.seed}: at step {self.progress.step + 1} the loss is {loss:.4g} and the gradient's norm is "
-            f"no number; {where}. Lower training.learning_rate (now {self.learning_rate}) or training.clip, or look for "
+            f"no number; {where}. Lower training.learning_rate (now {self.recipe.learning_rate}) or training.clip, or look for "
             "such numbers in the corpus; then train in a new folder."
         )
 
@@ -306,7 +301,9 @@ class Engine:
         test: dict[str, float] = {}
         if self.fabric.is_global_zero:
             with self.fabric.autocast():
-                test = self.problem.judge(self.best_model, self.problem.parts.test, device=self.fabric.device)
+                rows = self.problem.parts.test
+                self.predictions = self.problem.predictions(self.best_model, rows, device=self.fabric.device)
+            test = self.problem.report(self.predictions, self.problem.known(rows))
         if self.logger is not None:
             self.logger.log_metrics({f"test/{name}": value for name, value in test.items()}, step=progress.step)
             self.logger.finalize("success")

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
 from symnet.errors import ShapeError, SymnetError
 from symnet.graph import NeuronGraph
+from symnet.tasks.permuting import order_neurons
 
-__all__ = ["Batch", "Parts", "Problem", "TrainingError"]
+__all__ = ["Augment", "Batch", "Parts", "Problem", "TrainingError", "Weights", "both"]
 
 Weights = dict[str, Tensor]  # name -> (network, *axes)
+Augment = Callable[[Weights, torch.Generator], Weights]
+
+
+def both(first: Augment | None, second: Augment | None) -> Augment | None:
+    """One after the other, where there are two."""
+    if first is None or second is None:
+        return first or second
+    return lambda weights, generator: second(first(weights, generator), generator)
 
 
 class TrainingError(SymnetError):
@@ -80,6 +90,24 @@ class Problem(ABC):
         """Whether the metric grows with quality."""
         return True
 
+    @property
+    def outputs(self) -> int | None:
+        """How many numbers a model gives for a network; None: one for each of its weights, as features."""
+        return 1
+
+    @property
+    def augment(self) -> Augment | None:
+        """Other weights with the same targets, which all models train on; None: there are none to be had."""
+        return None
+
+    def references(self) -> dict[str, dict[str, float]]:
+        """The measures, on the test networks, of what needs no training: by its name."""
+        return {}
+
+    def report(self, predictions: Tensor, targets: dict[str, Tensor]) -> dict[str, float]:
+        """The measures of a finished model: those of `measure`, and what would take too long while training."""
+        return self.measure(predictions, targets)
+
     @abstractmethod
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """The mean loss of a batch, a scalar: of two halves of a batch it is the mean of their losses."""
@@ -112,9 +140,19 @@ class Problem(ABC):
 
     def judge(self, model: nn.Module, rows: Tensor, *, device: Any = "cpu") -> dict[str, float]:
         """Every measure of a model on these networks."""
-        return self.measure(
-            self.predictions(model, rows, device=device), {name: t[rows] for name, t in self.targets.items()}
+        return self.measure(self.predictions(model, rows, device=device), self.known(rows))
+
+    def ordered(self, rows: Tensor | None = None) -> Self:
+        """The same problem with the neurons of these networks (default: of all) in an order of their own."""
+        rows = torch.arange(len(next(iter(self.weights.values())))) if rows is None else rows
+        found = order_neurons(self.graph, {name: tensor[rows] for name, tensor in self.weights.items()})
+        return replace(
+            self, weights={name: self.weights[name].index_copy(0, rows, tensor) for name, tensor in found.items()}
         )
+
+    def known(self, rows: Tensor) -> dict[str, Tensor]:
+        """The targets of some networks."""
+        return {name: tensor[rows] for name, tensor in self.targets.items()}
 
 
 def _moved(batch: Batch, device: Any) -> Batch:

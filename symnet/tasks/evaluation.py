@@ -1,0 +1,167 @@
+"""Trained models put to the test again, and asked about networks of one's own."""
+
+from __future__ import annotations
+
+import csv
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from torch import Tensor
+
+import symnet as sn
+from symnet.errors import SymnetError
+from symnet.tasks.bundle import Bundle, load_model
+from symnet.tasks.configuration import read
+from symnet.tasks.models import MODELS
+from symnet.tasks.outcome import read_found
+from symnet.tasks.problem import Problem
+from symnet.tasks.recipe import LOADERS
+from symnet.tasks.training import one_thread, write_atomically
+
+__all__ = ["Checked", "measure_again", "predict_folder"]
+
+# Between processors, sums are rounded otherwise, and a prediction on the edge falls the other way.
+TOLERANCE = 5e-3
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """One trained model's measures, as reported and measured anew."""
+
+    model: str
+    seed: int
+    reported: dict[str, float]
+    measured: dict[str, float]
+
+    @property
+    def agrees(self) -> bool:
+        """Whether all measures are as reported, up to rounding."""
+        return self.reported.keys() == self.measured.keys() and all(
+            math.isclose(self.measured[name], value, abs_tol=TOLERANCE) for name, value in self.reported.items()
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return asdict(self) | {"agrees": self.agrees}
+
+    def __str__(self) -> str:
+        pairs = ", ".join(
+            f"{name} {value:.4f} ({self.reported.get(name, math.nan):.4f})" for name, value in self.measured.items()
+        )
+        return f"{self.model}, seed {self.seed}: {pairs}{'' if self.agrees else '  DIFFERS'}"
+
+
+def measure_again(folder: Path, corpora: Path, console: Console | None = None) -> list[Checked]:
+    """Every model of a run's folder on its test networks.
+
+    Raises:
+        SymnetError: the folder holds no finished run, or a model's file is missing or damaged.
+    """
+    found = read_found(folder / "results.json")
+    configuration = read(folder / "configuration.toml")
+    problem_of = LOADERS[configuration.task](configuration, corpora, console)
+    checked = []
+    with one_thread():
+        for row in found.rows:
+            bundle = load_model(folder / "trainings" / f"{row.model}-seed-{row.seed}" / "model.pt")
+            measured = _measure(bundle, problem_of(row.seed))
+            checked.append(Checked(row.model, row.seed, row.test, measured))
+    return checked
+
+
+def _measure(bundle: Bundle, problem: Problem) -> dict[str, float]:
+    rows = problem.parts.test
+    used = problem
+    if MODELS[bundle.name].order:
+        used = problem.ordered(rows)
+    return problem.report(used.predictions(bundle.model, rows), problem.known(rows))
+
+
+def predict_folder(where: Path, networks: Path, out: Path | None, console: Console | None = None) -> dict[str, Any]:
+    """A model's answers about the checkpoints of a folder, by file name.
+
+    Numbers for tasks 1 and 2 (a predicted accuracy; a class and its probability); for tasks 3 and 4 the files that were written
+    to `out`, a state dict each: the changed weights, or the scores.
+
+    Raises:
+        SymnetError: no such model, no networks, or files that do not fit the model's graph; names them.
+    """
+    bundle = load_model(_choose(where))
+    names, weights = read_checkpoints(networks, bundle.graph)
+    answer = bundle(weights)
+    if isinstance(answer, dict):
+        if out is None:
+            raise SymnetError(
+                f"The task {bundle.task!r} gives new tensors for every network: say where to, with -o FOLDER."
+            )
+        return _write_networks(bundle, names, weights, answer, out)
+    answers = {name: _say(bundle.task, row) for name, row in zip(names, answer, strict=True)}
+    if out is not None:
+        write_atomically(out, lambda path: _write_csv(path, answers))
+    return answers
+
+
+def _choose(where: Path) -> Path:
+    """The model's file: the one named, or that of the equivariant model of a run's folder."""
+    if where.is_dir():
+        for pattern in ("trainings/equivariant-seed-*/model.pt", "trainings/*/model.pt"):
+            if found := sorted(where.glob(pattern)):
+                return found[0]
+    return where
+
+
+def _say(task: str, answer: Tensor) -> dict[str, float]:
+    if task == "accuracy":
+        return {"accuracy": round(float(answer.sigmoid()[0]), 4)}
+    chances = answer.softmax(-1)
+    return {"class": int(chances.argmax()), "probability": round(float(chances.max()), 4)}
+
+
+def _write_csv(path: Path, answers: dict[str, dict[str, float]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["network", *next(iter(answers.values()))])
+        writer.writerows([name, *answer.values()] for name, answer in answers.items())
+
+
+def _write_networks(
+    bundle: Bundle, names: list[str], weights: dict[str, Tensor], answer: dict[str, Tensor], out: Path
+) -> dict[str, str]:
+    out.mkdir(parents=True, exist_ok=True)
+    change = bundle.task == "editing"
+    written = {}
+    for k, name in enumerate(names):
+        state = {key: (weights[key][k] if change else 0) + answer[key][k].squeeze(-1) for key in weights}
+        place = out / f"{Path(name).stem}.pt"
+        write_atomically(place, lambda path, state=state: torch.save(state, path))  # type: ignore[misc]
+        written[name] = str(place)
+    return written
+
+
+def read_checkpoints(folder: Path, graph: sn.NeuronGraph) -> tuple[list[str], dict[str, Tensor]]:
+    """File names and weights `{name: (count, *axes)}` of the state dicts in a folder; no code in them is executed.
+
+    Raises:
+        SymnetError: no such files, one that cannot be read, or one of another architecture; says which.
+    """
+    paths = sorted(path for path in folder.rglob("*") if path.suffix in (".pt", ".pth"))
+    if not paths:
+        raise SymnetError(f"{folder} holds no checkpoints (.pt, .pth); save a network's state_dict there.")
+    states = []
+    for path in paths:
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:  # a damaged file can fail in any way; every one ends here, by name
+            raise SymnetError(f"{path} is no checkpoint that can be read safely ({type(error).__name__}).") from error
+        if not isinstance(state, dict):
+            raise SymnetError(f"{path} holds a {type(state).__name__}; save the network's state_dict().")
+        try:
+            states.append({name: tensor[0] for name, tensor in sn.features(state, graph).items()})
+        except SymnetError as error:
+            raise SymnetError(f"{path}: {error}") from error
+    weights = {name: torch.stack([state[name].squeeze(-1).float() for state in states]) for name in graph.shapes}
+    return [str(path.relative_to(folder)) for path in paths], weights
