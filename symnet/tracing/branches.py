@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from symnet.tracing.examples import REFUSALS, Inputs, randomise, refreshed
-from symnet.tracing.recording import Recording, record
+from symnet.tracing.recorder import record
+from symnet.tracing.recording import Recording
 
 # Decisions that are turned round, and further inputs that are tried.
 _DECISIONS, _INPUTS = 16, 3

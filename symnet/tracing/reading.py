@@ -18,7 +18,7 @@ Labels = tuple[Label, ...]
 Rule = Callable[["Reading", Operation], None]
 
 RULES: dict[str, Rule] = {}
-_SLICES = {
+SLICES = {
     "slice",
     "select",
     "unbind",
@@ -56,8 +56,6 @@ class Reading:
         self.recording = recording
         self.labels: dict[int, Labels] = {}
         self.virtual: list[Labels] = []  # blocks that are no value: products before a sum, statistics of a norm
-        self.slices: dict[int, list[Labels]] = {}  # value -> what slices took of it
-        self.whole: set[int] = set()  # values that something other than a slice reads
         self.used: set[int] = {v.number for _, v in recording.outputs}
         self.attention: list[Label] = []  # axes beside a softmax: attention heads are among them
         self.summed: list[tuple[Label, str]] = []  # axes over which two computed tensors were contracted
@@ -71,13 +69,13 @@ class Reading:
         for number, value in enumerate(recording.state.values()):
             kin = frozenset({-1 - number})
             self.labels[value.number] = tuple(fresh(size, kin=kin) for size in value.shape)
-        by_path: dict[str, Labels] = {}
+        by_path: dict[tuple[str, tuple[int, ...]], Labels] = {}
         for path, value in recording.inputs:
             labels = tuple(
                 fresh(size, f"axis {axis} of the input {path} (io='fixed')" if fixed else None)
                 for axis, size in enumerate(value.shape)
             )
-            self.labels[value.number] = by_path.setdefault(path, labels)  # the same in every recording
+            self.labels[value.number] = by_path.setdefault((path, value.shape), labels)  # the same in every recording
 
     # ---- labels -------------------------------------------------------------------------------------------------
     def label(self, value: Value) -> Labels:
@@ -103,7 +101,11 @@ class Reading:
             return fresh(size, wild=not written, kin=frozenset({-1_000_000 - value.number}))
         if not varies and not written and (runs := _equal_runs(tensor.movedim(axis, 0).reshape(size, -1))) is not None:
             return concatenate([(length, fresh(length, wild=True)) for length in runs])
-        reason = "a whole-number or mask buffer has it" if varies else "a constant differs along it"
+        reason = (
+            "a whole-number or mask buffer, or numbers that the code read, have it"
+            if varies
+            else "a constant differs along it"
+        )
         return fresh(size, self.why(reason))
 
     def set(self, value: Value | None, labels: Sequence[Label]) -> None:
@@ -167,23 +169,23 @@ class Reading:
         ):
             return self.read_empty(operation)
         RULES.get(operation.name, fallback)(self, operation)
+        self.join_overwritten(operation)
         for label in self.positions.follow(operation, self.labels):
             self.pin(label, "positions along it become numbers")
         for output in operation.outputs:
             assert output is None or output.number in self.labels, f"{operation} left {output} without labels"
-        for value in operation.inputs():
-            if operation.name not in _SLICES:
-                self.whole.add(value.number)
-            else:
-                self.slices.setdefault(value.number, []).extend(
-                    self.label(o) for o in operation.outputs if o is not None
-                )
+
+    def join_overwritten(self, operation: Operation) -> None:
+        """What was written in place has the axes of what it replaced: earlier views see both."""
+        for old, new in zip(operation.overwritten, operation.outputs, strict=False):
+            if new is not None and old.number in self.labels and old.shape == new.shape:
+                self.set(new, [self.merge(a, b) for a, b in zip(self.labels[new.number], self.label(old), strict=True)])
 
     def read_empty(self, operation: Operation) -> None:
         """Without entries nothing is seen: weights that met an empty tensor only are pinned."""
         full = [v for v in operation.inputs() if 0 not in v.shape and not v.constant]
         outputs = [output for output in operation.outputs if output is not None]
-        picking = operation.name in _SLICES or operation.name in _PICKS
+        picking = operation.name in SLICES or operation.name in _PICKS
         for output in outputs:
             same = next((v for v in full if v.shape == output.shape), None)
             if same is not None:  # nothing was written into it, nothing was joined to it

@@ -242,6 +242,12 @@ def diagonal(reading: Reading, operation: Operation) -> None:
     reading.set(output, [*kept, reading.pinned(output.shape[-1], "a diagonal is taken")])
 
 
+@rule("numpy")
+def leave_torch(reading: Reading, operation: Operation) -> None:
+    for label in reading.label(operation.inputs()[0]):
+        reading.pin(label, "its entries are read as an array or a list")
+
+
 @rule("nonzero", "masked_select", "_unique2", "unique_dim", "bincount", "histc")
 def data_dependent(reading: Reading, operation: Operation) -> None:
     for value in operation.inputs():

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from symnet.tracing.axes import collapse, pin
 from symnet.tracing.copies import Dependence, Dims, dependences, join_mutual, settle
 from symnet.tracing.labels import Family, Label, Node, flat, leaves, root
-from symnet.tracing.reading import Labels, Reading
+from symnet.tracing.reading import SLICES, Labels, Reading
+from symnet.tracing.recording import Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,19 +179,37 @@ def _pin_hidden(reading: Reading) -> None:
 
 # ---- dead slices ----------------------------------------------------------------------------------------------------
 def _pin_dead_slices(reading: Reading) -> None:
-    """Pins symbols of values of which only slices are read, and that are in none of these slices."""
-    outputs = {value.number for _, value in reading.recording.outputs}
-    stacks = {
-        o.number for op in reading.recording.operations if op.name == "stack" for o in op.outputs if o is not None
-    }
-    elsewhere = set(_symbols([(label,) for label, _ in reading.summed]))
-    for number, taken in reading.slices.items():
-        if number in reading.whole or number in outputs:
-            continue
-        seen = set(_symbols(taken)) | (elsewhere if number in stacks else set())
-        for leaf in _symbols([reading.labels[number]] if number in reading.labels else []):
-            if leaf not in seen and leaf.pin is None and not leaf.wild:
+    """Pins symbols of state entries that no output depends on: of such entries only other slices are read."""
+    live = _live_symbols(reading)
+    for value in reading.recording.state.values():
+        for leaf in _symbols([reading.labels[value.number]]):
+            if leaf not in live.get(value.number, ()) and leaf.pin is None and not leaf.wild:
                 pin((leaf,), "no live use: only other slices of the tensor are read")
+
+
+def _live_symbols(reading: Reading) -> dict[int, set[Node]]:
+    """For every value, its symbols that outputs depend on, by going through the operations backwards."""
+    known: dict[Labels, set[Node]] = {}
+
+    def own(value: Value) -> set[Node]:
+        labels = reading.labels.get(value.number, ())
+        if labels not in known:
+            known[labels] = set(_symbols([labels]))
+        return known[labels]
+
+    live = {value.number: set(own(value)) for _, value in reading.recording.outputs}
+    for operation in reversed(reading.recording.operations):
+        outputs = [o for o in operation.outputs if o is not None]
+        if outputs and not any(o.number in live for o in outputs):
+            continue
+        after = set().union(*(live.get(o.number, ()) for o in outputs))
+        # What a slice does not hold is not read; what another result does not hold was summed over.
+        gone = set() if operation.name in SLICES else set().union(*map(own, outputs))
+        for value in operation.inputs():
+            mine = own(value)
+            kept = mine & after if operation.name in SLICES else mine - (gone - after)
+            live.setdefault(value.number, set()).update(kept)
+    return live
 
 
 def _symbols(blocks: Iterable[Labels]) -> list[Node]:

@@ -1,0 +1,283 @@
+"""Recording a module: it is run once, eagerly, under a ``TorchDispatchMode``.
+
+There are no graph breaks, constants keep their values, and writing in place makes a new value of every tensor that
+shares the memory. What the code reads out of computed tensors (truth values, numbers, arrays) can be changed, to see
+where else it would go.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map
+
+from symnet.tracing.recording import SCALAR_READS, Operation, Recording, Value, module_paths, plain_kernels, tensors_in
+
+_FACTORIES = {
+    "new_zeros", "new_ones", "new_full", "new_empty", "zeros_like", "ones_like", "full_like", "empty_like", "rand_like",
+    "randn_like", "new_empty_strided", "empty_strided",
+}  # fmt: skip
+_EMPTY = {"empty", "new_empty", "empty_like", "empty_strided", "new_empty_strided", "empty_permuted"}
+# Change a tensor's shape, not its entries.
+_RESHAPES = {"t", "transpose", "squeeze", "unsqueeze", "swapaxes", "as_strided", "resize", "set", "detach"}
+# Answers other than the number that was read; thresholds lie between them.
+_EXTREMES, _SMALL = (2e6, -2e6, 0.0), (0, 1, 2, 3)
+# Longest tensor whose list is read number by number; operations of a way through the code before it is given up.
+_LISTED, _LONGEST = 256, 200_000
+
+
+class _Recorder(TorchDispatchMode):
+    def __init__(
+        self, state: Mapping[str, Tensor], modules: list[str], known: Mapping[str, Value], flipped: int | None
+    ) -> None:
+        super().__init__()
+        self.flipped = flipped  # which other answer the code is given
+        self.decisions = 0
+        self.exported = False  # whether numbers of computed tensors are in the code's hands
+        self.operations: list[Operation] = []
+        self.modules = modules
+        self.alive: list[Tensor] = []  # keeps ids unique
+        self.current: dict[int, tuple[Value, int, int]] = {}  # tensor id -> value, writes it has seen, storage
+        self.places: dict[tuple[Any, ...], int] = {}  # where entries lie -> id of the tensor that came there last
+        self.writes: dict[int, list[tuple[int, Value]]] = {}  # storage -> (tensor id, value) of every write
+        self.constant_storages: dict[int, list[Value]] = {}
+        self.mutated: set[int] = set()
+        self.state_places: dict[tuple[Any, ...], Value] = {}
+        self.count = 0
+        for name, tensor in state.items():
+            if name in known:
+                self.place(tensor, known[name], 0)
+            value = known.get(name) or self.start(tensor, f"state:{name}")
+            self.state_places[_place(tensor)] = value
+
+    def new_value(self, tensor: Tensor, origin: str | None = None, constant: bool = False) -> Value:
+        self.count += 1
+        value = Value(self.count, tensor, origin, constant)
+        storage = _storage(tensor)
+        if constant:
+            self.constant_storages.setdefault(storage, []).append(value)
+        self.place(tensor, value, len(self.writes.get(storage, ())))
+        return value
+
+    def place(self, tensor: Tensor, value: Value, seen: int) -> None:
+        """Notes the value that a tensor has now."""
+        self.alive.append(tensor)
+        self.current[id(tensor)] = value, seen, _storage(tensor)
+        self.places[_place(tensor)] = id(tensor)
+
+    def start(self, tensor: Tensor, origin: str) -> Value:
+        return self.new_value(tensor, origin)
+
+    def read(self, tensor: Tensor) -> Value:
+        """The value that a tensor has now."""
+        here = self.current.get(id(tensor))
+        if here is not None and here[2] != _storage(tensor):  # its data was replaced: it is what it shares memory with
+            here = self.current.get(self.places.get(_place(tensor), id(tensor)))
+            if here is None or here[2] != _storage(tensor):
+                return self.foreign(tensor, varies=True)
+            self.place(tensor, here[0], here[1])
+        if here is None:
+            known = self.state_places.get(_place(tensor))
+            if known is None:
+                return self.foreign(tensor, varies=self.exported)
+            self.place(tensor, known, 0)
+        value, seen, _ = self.current[id(tensor)]
+        writes = self.writes.get(_storage(tensor), [])
+        if seen < len(writes):
+            news = [written for who, written in writes[seen:] if who != id(tensor)]
+            if news:
+                constant = value.constant and all(new.constant for new in news)
+                updated = self.new_value(tensor, constant=constant)
+                if not constant:
+                    self.operations.append(
+                        Operation("alias_update", None, (value, news), {}, [updated], self.modules[-1])
+                    )
+                value = updated
+            self.place(tensor, value, len(writes))
+        return value
+
+    def foreign(self, tensor: Tensor, varies: bool) -> Value:
+        """A tensor that comes from outside the recorded operations."""
+        value = self.new_value(tensor, constant=True)
+        value.varies = varies
+        return value
+
+    def answer(self, given: Any) -> Any:
+        """What the code is told that it read: the truth, or another answer if it is its turn."""
+        if isinstance(given, bool):
+            others: list[Any] = [not given]
+        elif isinstance(given, int):
+            others = [n for n in (*_SMALL, given + 1) if n != given]
+        elif isinstance(given, float):
+            others = [*_EXTREMES]
+        else:
+            others = [np.full_like(given, number) for number in (_EXTREMES if given.dtype.kind == "f" else (0, 1))]
+        self.exported |= not isinstance(given, bool)
+        first, self.decisions = self.decisions, self.decisions + len(others)
+        turn = (self.flipped or 0) - first - 1
+        return others[turn] if 0 <= turn < len(others) else given
+
+    def taken_out(self, tensor: Tensor, array: Any) -> Any:
+        """The entries of a tensor as a numpy array, or others."""
+        value = self.read(tensor)
+        if value.constant or array.dtype.kind not in "fiub":
+            return array
+        self.operations.append(Operation("numpy", None, (value,), {}, [], self.modules[-1]))
+        return self.answer(array)
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        arguments, keywords = tree_map(lambda x: self.read(x) if isinstance(x, Tensor) else x, (args, kwargs))
+        result = function(*args, **kwargs)
+        name = function._schema.name.split("::")[-1]
+        if name in _EMPTY and isinstance(result, Tensor):
+            result.zero_()  # whatever lay in that memory means nothing
+        if len(self.operations) > _LONGEST and self.flipped:
+            raise RuntimeError("this way through the code does not end")
+        outgoing = [argument.name for argument in function._schema.arguments if argument.is_out]
+        keywords = {key: value for key, value in keywords.items() if key not in outgoing}
+        operation = Operation(name, function, tuple(arguments), keywords, [], self.modules[-1])
+        constant = name in _FACTORIES or all(value.constant for value in operation.inputs())
+        varies = name not in _FACTORIES and any(value.varies for value in operation.inputs())
+        varies |= torch.Tag.nondeterministic_seeded in function.tags
+        if isinstance(result, (bool, int, float)) and name in SCALAR_READS and not constant:
+            result = self.answer(result)
+        written = [
+            (schema.name, args[k] if k < len(args) else kwargs.get(schema.name))
+            for k, schema in enumerate(function._schema.arguments)
+            if schema.alias_info is not None and schema.alias_info.is_write
+        ]
+        for tensor in _tensors([tensor for _, tensor in written]):
+            self.write(tensor, operation, constant)
+        if written:
+            for value in operation.outputs:
+                if value is not None:
+                    value.varies = varies
+            operation.name = name.rstrip("_") if not name.endswith("__") else name
+            if operation.name in _RESHAPES:
+                operation.overwritten.clear()
+            if not constant:
+                self.operations.append(operation)
+            return result
+        outputs = list(result) if isinstance(result, (tuple, list)) else [result]
+        operation.outputs = [self.new_value(x, constant=constant) if isinstance(x, Tensor) else None for x in outputs]
+        for value in operation.outputs:
+            if value is not None:
+                value.varies = varies
+        # Views of constants are kept: something computed may be written into the constant later.
+        if not constant or function.is_view:
+            self.operations.append(operation)
+        return result
+
+    def write(self, tensor: Tensor, operation: Operation, constant: bool) -> None:
+        storage = _storage(tensor)
+        if not constant:
+            for value in self.constant_storages.get(storage, []):
+                self.mutated.add(value.number)
+        operation.overwritten.append(self.current[id(tensor)][0])
+        new = self.new_value(tensor, constant=constant)
+        writes = self.writes.setdefault(storage, [])
+        writes.append((id(tensor), new))
+        self.place(tensor, new, len(writes))
+        operation.outputs.append(new)
+
+
+class _Rewritten(TorchFunctionMode):
+    """``one_hot`` looks at its largest and smallest entries; as a comparison it does not. Lists and arrays are noted."""
+
+    def __init__(self, recorder: _Recorder) -> None:
+        super().__init__()
+        self.recorder = recorder
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if function is torch.nn.functional.one_hot:
+            index = args[0] if args else kwargs["tensor" if "tensor" in kwargs else "input"]
+            classes = args[1] if len(args) > 1 else kwargs.get("num_classes", -1)
+            if classes > 0:
+                return (index.unsqueeze(-1) == torch.arange(classes, device=index.device)).to(torch.int64)
+        if function is Tensor.tolist and args[0].numel() <= _LISTED and not self.recorder.read(args[0]).constant:
+            return _numbers(args[0])
+        result = function(*args, **kwargs)
+        if function in (Tensor.numpy, Tensor.__array__, Tensor.tolist) and isinstance(args[0], Tensor):
+            taken = self.recorder.taken_out(args[0], np.asarray(result))
+            return taken.tolist() if function is Tensor.tolist else taken
+        return result
+
+
+def _numbers(tensor: Tensor) -> Any:
+    """A tensor as nested lists, read number by number."""
+    return tensor.item() if tensor.dim() == 0 else [_numbers(row) for row in tensor.unbind(0)]
+
+
+def _tensors(items: Sequence[Any]) -> Iterator[Tensor]:
+    for item in items:
+        if isinstance(item, Tensor):
+            yield item
+        elif isinstance(item, (list, tuple)):
+            yield from _tensors(item)
+
+
+def _storage(tensor: Tensor) -> int:
+    return tensor.untyped_storage()._cdata
+
+
+def _place(tensor: Tensor) -> tuple[Any, ...]:
+    return (_storage(tensor), tensor.storage_offset(), tuple(tensor.shape), tuple(tensor.stride()))
+
+
+def record(
+    model: nn.Module,
+    state: Mapping[str, Tensor],
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    is_output: Callable[[str], bool] = lambda path: True,
+    after: Recording | None = None,
+    flipped: int | None = None,
+) -> Recording:
+    """The recording of ``model(*args, **kwargs)``.
+
+    Args:
+        model: a module whose hooks may be changed for the duration of the call.
+        state: its floating-point state by name, tied tensors once.
+        is_output: which of the returned tensors count, by path.
+        after: an earlier recording of the same network, whose state this one starts from.
+        flipped: which of the other answers (from 1) the code is given for what it asks of a computed tensor: the opposite of
+            a truth value, extreme or small numbers, to see other branches.
+    """
+    with module_paths(model) as modules, plain_kernels(), torch.enable_grad():
+        recorder = _Recorder(state, modules, after.state if after else {}, flipped)
+        recorder.count = after.last_number() if after else recorder.count
+        for tensor in model.state_dict(keep_vars=True).values():
+            if isinstance(tensor, Tensor) and not tensor.dtype.is_floating_point:
+                recorder.foreign(tensor, varies=True)
+        for tensor in model.buffers():  # those that are not in the state dict
+            recorder.read(tensor)
+        given = [(path, t) for path, t in tensors_in((args, dict(kwargs))) if t is not None]
+        inputs = [(path, recorder.start(tensor, f"input:{path}")) for path, tensor in given]
+        with _Rewritten(recorder), recorder:
+            result = model(*args, **kwargs)
+        found = list(tensors_in(result))
+        outputs = [(path, recorder.read(t)) for path, t in found if t is not None and is_output(path)]
+        skipped = [path for path, t in found if t is None]
+    states = {value.origin.removeprefix("state:"): value for value in recorder.state_places.values() if value.origin}
+    recording = Recording(recorder.operations, states, inputs, outputs, skipped, recorder.mutated, recorder.decisions)
+    return drop_dead_code(recording)
+
+
+def drop_dead_code(recording: Recording) -> Recording:
+    """The recording without operations that no output (and no number read by the code) depends on."""
+    live = {value.number for _, value in recording.outputs}
+    kept = []
+    for operation in reversed(recording.operations):
+        if operation.name in SCALAR_READS or any(o is not None and o.number in live for o in operation.outputs):
+            kept.append(operation)
+            live.update(value.number for value in operation.inputs())
+    return dataclasses.replace(recording, operations=kept[::-1])
