@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import import_module
 from textwrap import indent
 from types import ModuleType
@@ -42,6 +43,17 @@ def run(name: str) -> Result:
     except Disagreement as error:
         facts, problem = (), str(error)
     return Result(name, claim_of(module), facts, time.perf_counter() - start, problem)
+
+
+def run_all(names: Sequence[str]) -> list[Result]:
+    """Runs several, with a bar on the terminal where rich is installed."""
+    try:
+        from rich.console import Console
+        from rich.progress import track
+    except ModuleNotFoundError:
+        return [run(name) for name in names]
+    console = Console(stderr=True)
+    return [run(name) for name in track(names, "derivations", console=console, transient=True)]
 
 
 def show_one(name: str) -> Result:
@@ -85,11 +97,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code: 0 if every claim that was run holds, 1 if not."""
     parser = argparse.ArgumentParser(prog="python -m derivations", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"show these in full: {', '.join(ORDER)}")
-    names = parser.parse_args(arguments).names
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
+    given = parser.parse_args(arguments)
+    names = given.names
     unknown = [name for name in names if name not in ORDER]
     if unknown:
         parser.error(f"there is no derivation {', '.join(unknown)}; they are {', '.join(ORDER)}")
-    results = [show_one(name) for name in names] if names else [run(name) for name in ORDER]
+    if given.json:
+        results = run_all(names or ORDER)
+        print(json.dumps([asdict(result) | {"holds": not result.problem} for result in results], indent=2))
+        return int(any(result.problem for result in results))
+    results = [show_one(name) for name in names] if names else run_all(ORDER)
     if not names:
         show_table(results)
     facts, failed = sum(len(r.facts) for r in results), [r.name for r in results if r.problem]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 import symnet as sn
 from symnet.cli import main
@@ -198,6 +200,69 @@ def test_show_narrows_when_asked_and_says_so_when_needed(folder: Path, capsys: p
     assert run("show", "mlp:2-32-32-1", "-o", "wide.png", "--narrow", "3") == 0
 
 
+# ---- align ----------------------------------------------------------------------------------------------------------
+@pytest.fixture
+def two_networks(folder: Path) -> dict[str, torch.Tensor]:
+    """a.pt, and b.pt: the same with its neurons moved and a little noise."""
+    torch.manual_seed(0)
+    graph = sn.load("small.symnet")
+    first = {name: torch.randn(shape) for name, shape in graph.shapes.items()}
+    noisy = {name: tensor + 0.01 * torch.randn_like(tensor) for name, tensor in first.items()}
+    sn.data.write_state_file("a.pt", first)
+    sn.data.write_state_file("b.pt", graph.act(graph.random_element(seed=2), noisy))
+    return noisy
+
+
+def test_align_undoes_a_planted_element(
+    two_networks: dict[str, torch.Tensor], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is written is B as it was before its neurons were moved."""
+    assert run("align", "a.pt", "b.pt", "--arch", "small.symnet", "-o", "moved.pt", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["moved"] == ["h"] and found["same_function"] is None and found["written"] == "moved.pt"
+    assert found["distance_after"] < 0.1 < found["distance_before"]
+    moved = sn.data.read_state_file("moved.pt")
+    assert all(torch.equal(moved[name], tensor) for name, tensor in two_networks.items())
+
+
+def test_align_traces_verifies_and_mixes(
+    two_networks: dict[str, torch.Tensor], capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("align", "a.pt", "b.pt", "--module", "cli_example_modules:mlp_with_inputs")
+    assert run(*arguments, "-o", "mixed.pt", "--mix", "0.5") == 0
+    output = capsys.readouterr().out
+    assert "PASSED" in output and "No neuron set can be improved alone" in output and "mixed.pt" in output
+    first, mixed = sn.data.read_state_file("a.pt"), sn.data.read_state_file("mixed.pt")
+    for name, tensor in first.items():
+        torch.testing.assert_close(mixed[name], (tensor + two_networks[name]) / 2)
+    assert run(*arguments, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["same_function"] is True
+
+
+# ---- derivations ----------------------------------------------------------------------------------------------------
+def test_derivations_are_run_and_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("derivations", "orbits_are_ties", "--json") == 0
+    (found,) = json.loads(capsys.readouterr().out)
+    assert found["holds"] is True and found["facts"]
+    assert run("derivations", "orbits_are_ties") == 0
+    assert "Held against symnet:" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["derivations", "bench"])
+def test_what_only_a_checkout_has_is_named(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An installed package has neither folder."""
+    for name in ("derivations", "benchmarks", "derivations.__main__", "benchmarks.__main__"):
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.delitem(sys.modules, "derivations", raising=False)
+    monkeypatch.delitem(sys.modules, "benchmarks", raising=False)
+    monkeypatch.setattr(sys, "path", [place for place in sys.path if not (Path(place or ".") / "derivations").is_dir()])
+    sys.path_importer_cache.clear()
+    assert run(command) == 2
+    assert "run this command in a checkout" in capsys.readouterr().err
+
+
 # ---- demo -----------------------------------------------------------------------------------------------------------
 @dataclass
 class MovedRow:
@@ -262,6 +327,12 @@ def test_a_check_that_fails_inside_the_demo_ends_with_one(folder: Path, monkeypa
         (["verify", "small.symnet", "--module", "cli_example_modules:mlp", "--input", "3,x"], "'3,x' is not an input"),
         (["verify", "small.symnet", "--module", "a:b", "--layer", "a:b"], "two checks"),
         (["show", "small.symnet", "-o", "picture.bmp"], "cannot be written as 'bmp'"),
+        (["align", "a.pt", "b.pt"], "Say what the weights belong to"),
+        (["align", "a.pt", "b.pt", "--arch", "small.symnet"], "There is no file a.pt"),
+        (["align", "small.symnet", "b.pt", "--arch", "small.symnet"], "not '.symnet'"),
+        (["align", "a.pt", "b.pt", "--arch", "small.symnet", "--mix", "0.5"], "--mix needs -o"),
+        (["derivations", "nobody"], "no derivation nobody"),
+        (["trace", "cli_example_modules:mlp_with_inputs", "-o", "."], ". cannot be read or written: Is a directory"),
     ],
 )
 def test_errors_are_one_line_and_exit_with_two(
@@ -282,11 +353,33 @@ def test_a_folder_or_binary_file_is_no_architecture(folder: Path, capsys: pytest
     assert capsys.readouterr().err.count("\n") == 2
 
 
-@pytest.mark.parametrize("command", ["derive", "verify", "trace", "show", "demo"])
+@pytest.mark.parametrize("command", ["derive", "verify", "trace", "show", "demo", "align", "derivations"])
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(command, "--help") == 0
     output = capsys.readouterr().out
     assert "--json" in output and "Usage" in output
+
+
+def test_a_pipe_that_is_closed_early_is_no_crash() -> None:
+    """``symnet derive ... | head -1``."""
+    command = f"{sys.executable} -m symnet derive mlp:2-3-1 --json | head -1"
+    result = subprocess.run(command, shell=True, capture_output=True, text=True, cwd=Path(__file__).parents[1])
+    assert result.stdout == "{\n" and "Traceback" not in result.stderr
+
+
+def test_tables_are_plain_text_where_nothing_else_is_understood(folder: Path) -> None:
+    """An ASCII terminal, no colours, forty columns."""
+    settings = {**os.environ, "LC_ALL": "C", "PYTHONIOENCODING": "ascii", "NO_COLOR": "1", "COLUMNS": "40"}
+    command = [sys.executable, "-m", "symnet", "derive", str(folder / "small.symnet")]
+    result = subprocess.run(command, capture_output=True, env=settings, cwd=Path(__file__).parents[1])
+    assert result.returncode == 0 and b"counts 41" in b" ".join(result.stdout.split()) and b"\x1b" not in result.stdout
+
+
+def test_completion_scripts_are_written() -> None:
+    for shell in ("bash", "zsh", "fish"):
+        settings = {**os.environ, "_SYMNET_COMPLETE": f"source_{shell}"}
+        result = subprocess.run([sys.executable, "-m", "symnet"], capture_output=True, text=True, env=settings)
+        assert "symnet" in result.stdout and "complete" in result.stdout, shell
 
 
 def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:

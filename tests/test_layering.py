@@ -31,6 +31,7 @@ LEVELS = (
     {"show", "data"},
     {"tasks"},
     {"cli"},
+    {"__main__"},
 )
 LEVEL = {name: number for number, names in enumerate(LEVELS) for name in names}
 NO_TORCH = {"groups", "sharing", "plan"}

@@ -1,15 +1,17 @@
-"""The command line: ``symnet derive | verify | trace | show | demo``."""
+"""The command line: ``symnet --help`` lists its commands."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 from typing import NoReturn
 
 from symnet.errors import SymnetError, VerificationError
 
 # Modules that come with an extra, and the extra that brings them.
 _EXTRAS = {"typer": "cli", "rich": "cli", "click": "cli", "matplotlib": "show", "jinja2": "show", "sklearn": "data"}
+_EXTRAS["safetensors"] = "data"
 _EXTRAS |= dict.fromkeys(("lightning_fabric", "pydantic", "tensorboardX"), "train")
 
 
@@ -19,6 +21,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     Args:
         arguments: what stands after ``symnet``; default: the command line's.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without some character gets a question mark
     try:
         from symnet.cli.commands import app
 
@@ -27,6 +32,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         stop(str(error), code=1)
     except SymnetError as error:
         stop(str(error))
+    except OSError as error:
+        stop(
+            f"{error.filename or 'a file'} cannot be read or written: {error.strerror or error}. Name another, or make room."
+        )
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
         if missing not in _EXTRAS:

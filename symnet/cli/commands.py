@@ -11,10 +11,10 @@ import typer
 from rich.console import Console
 
 import symnet
+from symnet.cli import alignment, repository, training
 from symnet.cli.architectures import change_groups, complete_architecture, read_architecture, read_spaces
 from symnet.cli.modules import import_object, make_module
 from symnet.cli.output import describe_graph, describe_maps, print_graph, print_json, print_maps
-from symnet.cli.training import register
 from symnet.errors import SymnetError
 from symnet.graph import NeuronGraph
 
@@ -283,26 +283,5 @@ def demo(
     raise typer.Exit(0 if held else 1)
 
 
-@app.command()
-def bench(
-    quick: Annotated[bool, typer.Option("--quick", help="Two workloads, few rounds: does everything run?")] = False,
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="Folder for the figures.")] = None,
-    rounds: Annotated[int, typer.Option(help="Rounds of each comparison.")] = 21,
-) -> None:
-    """Time the layers side by side with floors and installed peers, and hold them against the bars."""
-    import importlib
-
-    try:
-        suite = importlib.import_module("benchmarks.__main__")
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "benchmarks":
-            raise
-        raise SymnetError(
-            "The benchmarks are in symnet's repository, not in the installed package: run `symnet bench` or `make bench` "
-            "in a checkout."
-        ) from None
-    given = ["--rounds", str(rounds), *(["--quick"] if quick else []), *(["--out", str(out)] if out else [])]
-    raise typer.Exit(suite.main(given))
-
-
-register(app)
+for commands in (alignment, repository, training):
+    commands.register(app)

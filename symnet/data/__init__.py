@@ -6,6 +6,7 @@ from symnet.data.digits import Digits, Split, digits, pixel_grid, split_images
 from symnet.data.fitting import FitRecipe, fit_images
 from symnet.data.shards import BrokenShardError, read_shard, write_shard
 from symnet.data.sirens import Sine, evaluate, initial_weights, psnr, siren
+from symnet.data.state_files import StateFileError, read_state_file, write_state_file
 
 __all__ = [
     "Augmented",
@@ -21,6 +22,7 @@ __all__ = [
     "Rescale",
     "Sine",
     "Split",
+    "StateFileError",
     "digits",
     "evaluate",
     "fit_corpus",
@@ -29,7 +31,9 @@ __all__ = [
     "pixel_grid",
     "psnr",
     "read_shard",
+    "read_state_file",
     "siren",
     "split_images",
     "write_shard",
+    "write_state_file",
 ]
