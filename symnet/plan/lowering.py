@@ -200,7 +200,7 @@ def _bias_index(slots: list[Slot], width: int) -> np.ndarray | None:
     diagrams = [Diagram(slot.dims + scalar, len(slot.dims.dims), slot.term, constant) for slot in slots]
     if all(diagram.is_free for diagram in diagrams):
         return None
-    index, offset = np.full(width, -1), 0
+    index, offset = np.empty(width, dtype=np.int64), 0  # the slots fill all of it
     for slot, diagram in zip(slots, diagrams, strict=True):
         labels = diagram.labels[:, 0]
         index[slot.start : slot.start + len(labels)] = np.where(labels >= 0, labels + offset, -1)

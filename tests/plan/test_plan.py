@@ -79,6 +79,43 @@ def test_every_statistic_is_taken_once() -> None:
         assert statistic.source is None or statistic.source < number
 
 
+@pytest.mark.parametrize("name", GRAPHS)
+def test_a_statistic_is_taken_from_the_smallest_one_that_holds_it(name) -> None:
+    """A mean over two axes from the mean over one of them; of that plan's backward pass likewise."""
+    for plan in (make_plan(GRAPHS[name]), adjoint(make_plan(GRAPHS[name]))):
+        for number, statistic in enumerate(plan.statistics):
+            holding = [
+                other.size
+                for other in plan.statistics[:number]
+                if (other.tensor, other.block, other.pattern) == (statistic.tensor, statistic.block, statistic.pattern)
+                and set(other.kept) > set(statistic.kept)
+            ]
+            source = None if statistic.source is None else plan.statistics[statistic.source]
+            assert (source and source.size) == min(holding, default=None)
+
+
+def test_tied_entries_of_a_table_cannot_be_written_to() -> None:
+    """They are shared by every layer of the plan."""
+    plan = make_plan(GRAPHS["rotations over heads"])
+    indices = [index for table in plan.tables for index in (table.index, table.bias_index) if index is not None]
+    assert indices and not any(index.flags.writeable for index in indices)
+
+
+def test_a_table_is_as_large_as_the_limit_and_no_larger(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = mlp(3, 4, 2, io="fixed")
+    most = max(table.height * table.width for table in make_plan(graph).tables)
+    monkeypatch.setattr("symnet.plan.lowering.MATRIX_LIMIT", most)
+    make_plan(graph)
+    monkeypatch.setattr("symnet.plan.lowering.MATRIX_LIMIT", most - 1)
+    with pytest.raises(sn.TooLargeError, match="would have"):
+        make_plan(graph)
+
+
+def test_the_cost_is_that_of_single_channels_unless_told() -> None:
+    plan = make_plan(mlp(2, 3, 2))
+    assert plan.cost() == plan.cost(1, 1)
+
+
 def test_the_cost_counts_every_product() -> None:
     """By hand for W: h2 h1 alone: itself (n2 n1), its two means (n2, n1), its total mean (1)."""
     graph = sn.NeuronGraph({"h1": sn.Symmetric(5), "h2": sn.Symmetric(7)}, {"w": "h2 h1"})
