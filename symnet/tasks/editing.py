@@ -42,8 +42,8 @@ class Editing(Problem):
         return False
 
     @property
-    def outputs(self) -> None:
-        return None
+    def outputs(self) -> str:
+        return "change"
 
     def references(self) -> dict[str, dict[str, float]]:
         test = self.take(self.parts.test)

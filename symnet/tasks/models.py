@@ -5,6 +5,7 @@ A model takes features `{name: (batch, *axes, 1)}` and gives `(batch, outputs)`,
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 import symnet as sn
+from symnet.data import Sine
 from symnet.errors import SymnetError
 from symnet.tasks.configuration import Sizes
 from symnet.tasks.readers import FlatReader, NeuronReader, Standardize
@@ -20,6 +22,9 @@ from symnet.tasks.readers import FlatReader, NeuronReader, Standardize
 __all__ = ["MODELS", "Change", "Model", "build_model", "find_model"]
 
 Features = dict[str, Tensor]  # name -> (batch, *axes, channels)
+
+
+ENCODING = 8  # channels that tell the neurons of a set apart, learned
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +59,14 @@ def find_model(name: str) -> Model:
 
 
 def build_model(
-    name: str, graph: sn.NeuronGraph, outputs: int | None, sizes: Sizes, training: Mapping[str, Tensor]
+    name: str, graph: sn.NeuronGraph, outputs: int | str, sizes: Sizes, training: Mapping[str, Tensor]
 ) -> nn.Module:
     """A new model.
 
     Args:
         name: one of `MODELS`.
         graph: of the networks that it reads.
-        outputs: numbers per network; None for one per weight, as features.
+        outputs: numbers per network; or one per weight, as features: its "change" or its "score".
         sizes: channels, layers, hidden neurons, dropout.
         training: weights `{name: (count, *axes)}` that set the scale of each tensor.
 
@@ -69,8 +74,8 @@ def build_model(
         SymnetError: no such model, or not for this kind of answer.
     """
     find_model(name)
-    if outputs is None:
-        return _changing(name, graph, sizes, training)
+    if isinstance(outputs, str):
+        return _rewriting(name, graph, outputs, sizes, training)
     if name == "equivariant":
         if _is_siren(graph):
             return NeuronReader(
@@ -97,21 +102,53 @@ def _is_siren(graph: sn.NeuronGraph) -> bool:
     return len(widths) == 2 and graph == sn.catalogue.mlp([2, *widths, 1])
 
 
-def _layers(graph: sn.NeuronGraph, c_in: int, sizes: Sizes) -> list[nn.Module]:
-    """NF-Layers from all weights to all weights, each followed by a norm, a nonlinearity and dropout."""
+def _layers(graph: sn.NeuronGraph, c_in: int, sizes: Sizes, sines: bool = False) -> list[nn.Module]:
+    """NF-Layers from all weights to all weights, each followed by a nonlinearity and dropout."""
     found: list[nn.Module] = []
     for number in range(sizes.layers):
         channels = sizes.channels
-        found += [sn.nn.Linear(graph, c_in if number == 0 else channels, channels), sn.nn.Pointwise(nn.GELU())]
+        layer = sn.nn.Linear(graph, c_in if number == 0 else channels, channels, gain=1.5 if sines else 1.0)
+        if sines and layer.bias is not None:
+            # Wide enough to go round the sine, from phases that start anywhere.
+            nn.init.uniform_(layer.bias, -math.pi, math.pi)
+        found += [layer, sn.nn.Pointwise(Sine(1.0) if sines else nn.GELU())]
         if sizes.dropout:
             found.append(sn.nn.Dropout(sizes.dropout))
     return found
 
 
+class Residual(nn.Module):
+    """Features plus what a module makes of them."""
+
+    def __init__(self, *modules: nn.Module) -> None:
+        super().__init__()
+        self.inner = nn.Sequential(*modules)
+
+    def forward(self, x: Mapping[str, Tensor]) -> Features:
+        change = self.inner(x)
+        return {name: tensor + change[name] for name, tensor in x.items()}
+
+
+def _blocks(graph: sn.NeuronGraph, training: Mapping[str, Tensor], c_in: int, sizes: Sizes) -> list[nn.Module]:
+    """An MLP on every weight by itself, then blocks that add what an NF-Layer finds around it.
+
+    A layer's output shares its variance among all its maps, of which "the weight itself" is one of dozens: without the sum, what is
+    learned of single weights is drowned at the start.
+    """
+    channels = sizes.channels
+    found: list[nn.Module] = [EachWeight(training, [c_in, 2 * channels, channels])]
+    for _ in range(sizes.layers):
+        inner = [sn.nn.Linear(graph, channels, channels), sn.nn.Pointwise(nn.GELU())]
+        inner += [sn.nn.Dropout(sizes.dropout)] if sizes.dropout else []
+        found.append(Residual(*inner, EachWeight(training, [channels, channels])))
+    return found
+
+
 def _reading(graph: sn.NeuronGraph, outputs: int, sizes: Sizes, training: Mapping[str, Tensor]) -> nn.Module:
-    pool = sn.nn.Pool(graph)
+    permuted, encoding, c_in = _encoded(graph, sizes)
+    pool = sn.nn.Pool(permuted)
     head = _head(pool.dimension * sizes.channels, sizes.hidden, outputs, sizes.dropout)
-    return nn.Sequential(Standardize(training), sn.nn.Network(*_layers(graph, 1, sizes), pool), head)
+    return nn.Sequential(Standardize(training), *encoding, *_blocks(permuted, training, c_in, sizes), pool, head)
 
 
 def _head(inputs: int, hidden: int, outputs: int, dropout: float) -> nn.Module:
@@ -201,16 +238,38 @@ class FlatChange(nn.Module):
         }
 
 
-def _changing(name: str, graph: sn.NeuronGraph, sizes: Sizes, training: Mapping[str, Tensor]) -> nn.Module:
+def _encoded(graph: sn.NeuronGraph, sizes: Sizes) -> tuple[sn.NeuronGraph, list[nn.Module], int]:
+    """The graph with the sets of `sizes.encode` permuted, an encoding that tells their neurons apart, and its channels.
+
+    What follows has the weights of the paper's NP layers, and is equivariant under the sets that are left. With 64
+    inputs, layers that tell the inputs apart by weights of their own would have 4,096 times as many.
+    """
+    if not sizes.encode:
+        return graph, [], 1
+    if unknown := [name for name in sizes.encode if name not in graph.neurons]:
+        raise SymnetError(f"network.encode names {unknown}, but the neuron sets are {', '.join(graph.neurons)}.")
+    permuted = graph.with_groups({name: sn.Symmetric(graph.neurons[name].size) for name in sizes.encode})
+    encoding = sn.nn.PositionalEncoding(permuted, sizes.encode, ENCODING, kind="learned")
+    return permuted, [encoding], 1 + len(sizes.encode) * ENCODING
+
+
+def _rewriting(name: str, graph: sn.NeuronGraph, kind: str, sizes: Sizes, training: Mapping[str, Tensor]) -> nn.Module:
+    """A model that gives a number for every weight: a change of it, or a score."""
+    permuted, encoding, c_in = _encoded(graph, sizes)
+    channels = sizes.channels
     body: nn.Module
-    if name == "equivariant":
-        body = sn.nn.Network(*_layers(graph, 1, sizes), sn.nn.Linear(graph, sizes.channels, 1))
+    if name == "equivariant" and _is_siren(graph):
+        layers = _layers(permuted, c_in, sizes, sines=True)
+        body = nn.Sequential(*encoding, sn.nn.Network(*layers, sn.nn.Linear(permuted, channels, 1)))
+    elif name == "equivariant":
+        blocks = _blocks(permuted, training, c_in, sizes)
+        body = nn.Sequential(*encoding, *blocks, EachWeight(training, [channels, channels, 1]))
     elif name == "pointwise":
-        body = EachWeight(training, [1, *[4 * sizes.channels] * sizes.layers, 1])
+        body = nn.Sequential(*encoding, EachWeight(training, [c_in, *[2 * channels] * sizes.layers, 1]))
     elif name == "statistics":
         raise SymnetError(
             "The model 'statistics' gives numbers for a network, and this task asks for one for each weight."
         )
     else:
         body = FlatChange(training, sizes.hidden)
-    return Change(training, body)
+    return Change(training, body) if kind == "change" else nn.Sequential(Standardize(training), body)

@@ -91,8 +91,8 @@ class Problem(ABC):
         return True
 
     @property
-    def outputs(self) -> int | None:
-        """How many numbers a model gives for a network; None: one for each of its weights, as features."""
+    def outputs(self) -> int | str:
+        """How many numbers a model gives for a network; or one for each of its weights: its "change" or its "score"."""
         return 1
 
     @property

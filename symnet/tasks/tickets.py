@@ -54,8 +54,8 @@ class Tickets(Problem):
         return "overlap"
 
     @property
-    def outputs(self) -> None:
-        return None
+    def outputs(self) -> str:
+        return "score"
 
     @property
     def matrices(self) -> dict[str, tuple[int, ...]]:
