@@ -40,19 +40,19 @@ def record_every_way(
         return found, []
     count = 1
     for decision in range(1, min(found.decisions, _DECISIONS) + 1):
-        other = _record_after(found, model, state, inputs, is_output, decision)
+        other = record_after(found, model, state, inputs, is_output, decision)
         if other is not None:
             found, count = found.joined(other), count + 1
     generator = torch.Generator().manual_seed(0)
     for seed in range(_INPUTS):
         randomise(state, seed)
-        other = _record_after(found, model, state, refreshed(inputs, generator, None), is_output, None)
+        other = record_after(found, model, state, refreshed(inputs, generator, None), is_output, None)
         if other is not None:
             found, count = found.joined(other), count + 1
     return found, [NOTE.format(count=count)]
 
 
-def _record_after(
+def record_after(
     earlier: Recording,
     model: nn.Module,
     state: Mapping[str, Tensor],

@@ -128,6 +128,37 @@ def other_sizes(inputs: Inputs) -> Iterator[tuple[int, int]]:
     yield from sorted(found)
 
 
+def other_inputs(inputs: Inputs, generator: torch.Generator, few: bool) -> Iterator[list[tuple[str, Inputs]]]:
+    """Fresh inputs of other sizes and with other whole numbers: lists with a description, of which the first that runs will do."""
+
+    def sized(axis: int, size: int, new: int) -> tuple[str, Inputs]:
+        changed = refreshed(resized(inputs, axis, size, new), generator, torch.float64)
+        return f", axis {axis} of the inputs of size {new} instead of {size}", changed
+
+    sizes = list(other_sizes(inputs))
+    yield from ([sized(axis, size, size + 1), sized(axis, size, 2 * size)] for axis, size in sizes[: 1 if few else 4])
+    if not few:
+        yield from ([sized(axis, size, 1)] for axis, size in [pair for pair in sizes if pair[1] > 1][:2])
+        numbers = [t for _, t in tensors_in(inputs) if t is not None and _counts(t) and t.device.type == "cpu"]
+        if numbers:
+            yield [(", other whole numbers in the inputs", _with_numbers(inputs, generator, k)) for k in (2, 1)]
+
+
+def _counts(tensor: Tensor) -> bool:
+    return tensor.numel() > 0 and tensor.dtype in (torch.int64, torch.int32, torch.int16)
+
+
+def _with_numbers(inputs: Inputs, generator: torch.Generator, factor: int) -> Inputs:
+    """Fresh inputs whose whole numbers may be some that did not occur, up to a multiple of the largest."""
+
+    def change(x: Tensor) -> Tensor:
+        if not _counts(x):
+            return x
+        return torch.randint(factor * max(int(x.max()), 0) + factor, x.shape, generator=generator).to(x.dtype)
+
+    return map_tensors(change, refreshed(inputs, generator, torch.float64))
+
+
 def accepts(model: nn.Module, inputs: Inputs) -> bool:
     """Whether the model runs on the inputs."""
     try:
@@ -219,6 +250,7 @@ def is_chosen(path: str, outputs: Sequence[str] | None) -> bool:
 
 def run(model: nn.Module, inputs: Inputs, outputs: Sequence[str] | None = None) -> dict[str, Tensor]:
     """The model's output tensors by path, without gradients, in float64 where it can; random numbers repeat."""
+    inputs = detached(inputs)  # the model may write into them
     with torch.no_grad(), plain_kernels(), double_precision():
         torch.manual_seed(0)
         result = model(*inputs[0], **inputs[1])

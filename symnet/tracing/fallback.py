@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from symnet.tracing.labels import Label
+from symnet.tracing.labels import Label, flat
 from symnet.tracing.reading import Reading
 from symnet.tracing.recording import Operation, Value
 from symnet.tracing.rules_compute import is_pointwise, pointwise
@@ -16,8 +17,9 @@ from symnet.tracing.rules_shape import pin_everything
 
 _REFUSALS = (RuntimeError, ValueError, TypeError, IndexError, NotImplementedError)
 _TOO_LARGE = 10_000_000
+Place = tuple[int, int]  # number of an input, axis
 # Axis of an input -> the output axes that move with it, one per output; -1 where an output does not change.
-Motions = dict[tuple[int, int], list[int]]
+Motions = dict[Place, list[int]]
 
 
 def read_unknown(reading: Reading, operation: Operation) -> None:
@@ -25,21 +27,53 @@ def read_unknown(reading: Reading, operation: Operation) -> None:
     shapes = [o.shape for o in operation.outputs if o is not None]
     if is_pointwise(operation) and all(_broadcasts(operation, shape) for shape in shapes):
         return pointwise(reading, operation)
-    motions = probe(operation, reading.used)
-    if motions is None:
+    probe = Probe.of(operation, reading.used)
+    if probe is None:
         return pin_everything(reading, operation, "an operation that could not be analysed")
-    values = operation.inputs()
+    motions = probe.motions()
+    for places in _together(reading, operation.inputs(), motions):
+        moved = probe.motion(places)
+        if moved is not None:
+            motions |= dict.fromkeys(places, moved)
+            labels = [reading.label(probe.values[number])[axis] for number, axis in places]
+            for label in labels[1:]:
+                reading.merge(labels[0], label)
     outputs = [o for o in operation.outputs if o is not None]
-    unused = [o for o in outputs if o.number not in reading.used]
-    for output in unused:
+    for output in (o for o in outputs if o.number not in reading.used):
         reading.set(output, [reading.pinned(n, "nobody reads it") for n in output.shape])
-    outputs = [o for o in outputs if o.number in reading.used]
+    _label_outputs(reading, probe.values, [o for o in outputs if o.number in reading.used], motions)
+
+
+def _together(reading: Reading, values: list[Value], known: Motions) -> list[list[Place]]:
+    """Axes that may move together though not alone: of one label (a matrix of neurons by neurons), or above each other."""
+    found: dict[tuple[Place, ...], None] = {}
+    missing = [
+        (number, axis)
+        for number, value in enumerate(values)
+        if not value.constant
+        for axis in range(len(value.shape))
+        if (number, axis) not in known and value.shape[axis] > 1
+    ]
+    for number, axis in missing:
+        label, size = flat(reading.label(values[number])[axis]), values[number].shape[axis]
+        if any(n.pin is not None for n in label):
+            continue
+        alike = [(n, a) for n, a in missing if flat(reading.label(values[n])[a]) == label]
+        end = len(values[number].shape) - axis
+        above = [(n, a) for n, a in missing if len(values[n].shape) - a == end and values[n].shape[a] == size]
+        found |= {tuple(places): None for places in (alike, above) if len(places) > 1}
+    return [list(places) for places in found]
+
+
+def _label_outputs(reading: Reading, values: list[Value], outputs: list[Value], motions: Motions) -> None:
+    """Output axes get the labels of the input axes that they move with; the others, and axes that do not move, are pinned."""
+    reason = "an unknown operation tells its positions apart"
     result: list[list[Label | None]] = [[None] * len(o.shape) for o in outputs]
     for number, value in enumerate(values):
         for axis, label in enumerate(reading.label(value)):
             moved = motions.get((number, axis))
             if moved is None:
-                reading.pin(label, "an unknown operation tells its positions apart")
+                reading.pin(label, reason)
                 continue
             # Whether copies are independent is not known: the axis is noted on its own.
             reading.block(label)
@@ -48,14 +82,8 @@ def read_unknown(reading: Reading, operation: Operation) -> None:
                     known = result[which][place]
                     result[which][place] = label if known is None else reading.merge(known, label)
     for output, labels in zip(outputs, result, strict=True):
-        reason = "an unknown operation tells its positions apart"
-        reading.set(
-            output,
-            [
-                reading.pinned(n, reason) if label is None else label
-                for n, label in zip(output.shape, labels, strict=True)
-            ],
-        )
+        places = zip(output.shape, labels, strict=True)
+        reading.set(output, [reading.pinned(n, reason) if label is None else label for n, label in places])
 
 
 def _broadcasts(operation: Operation, shape: tuple[int, ...]) -> bool:
@@ -65,66 +93,63 @@ def _broadcasts(operation: Operation, shape: tuple[int, ...]) -> bool:
         return False
 
 
-def probe(operation: Operation, used: set[int]) -> Motions | None:
-    """How outputs move when one input axis is permuted, found on random entries; ``None`` if it cannot be run.
+@dataclass(frozen=True)
+class Probe:
+    """An operation with random entries, to see how its outputs move when input axes are permuted."""
 
-    An axis is missing where its permutation changes the outputs in another way. Permutations act on one
-    input axis at a time, so axes that only move jointly are missing too.
-    """
-    values = operation.inputs()
-    outputs = [o for o in operation.outputs if o is not None]
-    if any(o.dtype.is_complex for o in (*outputs, *values)) or sum(_size(v) for v in values) > _TOO_LARGE:
-        return None
-    if any(not v.dtype.is_floating_point and not v.constant for v in values):
-        return None
-    generator = torch.Generator().manual_seed(0)
-    entries = [
-        v.kept if v.constant and v.kept is not None else torch.randn(v.shape, generator=generator, dtype=torch.float64)
-        for v in values
-    ]
-    reference = _call(operation, values, entries, used)
-    again = _call(operation, values, entries, used)
-    if reference is None or again is None or not all(map(_close, reference, again)):
-        return None
-    motions: Motions = {}
-    for number, value in enumerate(values):
-        if value.constant:
-            continue
-        for axis, size in enumerate(value.shape):
-            moved = _motion(operation, values, entries, reference, number, axis, size, used)
-            if moved is not None:
-                motions[number, axis] = moved
-    return motions
+    operation: Operation
+    values: list[Value]
+    entries: list[Tensor]
+    reference: list[Tensor]
+    used: set[int]
 
-
-def _motion(
-    operation: Operation,
-    values: list[Value],
-    entries: list[Tensor],
-    reference: list[Tensor],
-    number: int,
-    axis: int,
-    size: int,
-    used: set[int],
-) -> list[int] | None:
-    if size == 1:
-        return [-1] * len(reference)
-    orders = [torch.arange(size).roll(1), torch.arange(size).flip(0) if size > 2 else torch.arange(size).roll(1)]
-    orders.append(torch.tensor([1, 0, *range(2, size)]))
-    possible: list[set[int]] = [{-1, *(k for k, n in enumerate(r.shape) if n == size)} for r in reference]
-    for order in orders:
-        changed = list(entries)
-        changed[number] = entries[number].index_select(axis, order)
-        results = _call(operation, values, changed, used)
-        if results is None:
+    @classmethod
+    def of(cls, operation: Operation, used: set[int]) -> Probe | None:
+        """The probe of an operation; ``None`` if it cannot be run, or not twice alike."""
+        values = operation.inputs()
+        outputs = [o for o in operation.outputs if o is not None]
+        if any(o.dtype.is_complex for o in (*outputs, *values)) or sum(_size(v) for v in values) > _TOO_LARGE:
             return None
-        for output, (before, after) in enumerate(zip(reference, results, strict=True)):
-            possible[output] = {
-                k for k in possible[output] if _close(after, before if k < 0 else before.index_select(k, order))
-            }
-    if not all(possible):
-        return None
-    return [max(options) for options in possible]
+        if any(not v.dtype.is_floating_point and not v.constant for v in values):
+            return None
+        generator = torch.Generator().manual_seed(0)
+        entries = [
+            v.kept
+            if v.constant and v.kept is not None
+            else torch.randn(v.shape, generator=generator, dtype=torch.float64)
+            for v in values
+        ]
+        reference = _call(operation, values, entries, used)
+        again = _call(operation, values, entries, used)
+        if reference is None or again is None or not all(map(_close, reference, again)):
+            return None
+        return cls(operation, values, entries, reference, used)
+
+    def motions(self) -> Motions:
+        """How outputs move when one input axis is permuted; axes that change them in another way are missing."""
+        places = [(k, axis) for k, v in enumerate(self.values) if not v.constant for axis in range(len(v.shape))]
+        found = {place: self.motion([place]) for place in places}
+        return {place: moved for place, moved in found.items() if moved is not None}
+
+    def motion(self, places: list[Place]) -> list[int] | None:
+        """How outputs move when these axes, of one size, are permuted together."""
+        size = self.values[places[0][0]].shape[places[0][1]]
+        if size == 1:
+            return [-1] * len(self.reference)
+        orders = [torch.arange(size).roll(1), torch.arange(size).flip(0), torch.tensor([1, 0, *range(2, size)])]
+        possible: list[set[int]] = [{-1, *(k for k, n in enumerate(r.shape) if n == size)} for r in self.reference]
+        for order in orders:
+            changed = list(self.entries)
+            for number, axis in places:
+                changed[number] = changed[number].index_select(axis, order)
+            results = _call(self.operation, self.values, changed, self.used)
+            if results is None:
+                return None
+            for output, (before, after) in enumerate(zip(self.reference, results, strict=True)):
+                possible[output] = {
+                    k for k in possible[output] if _close(after, before if k < 0 else before.index_select(k, order))
+                }
+        return [max(options) for options in possible] if all(possible) else None
 
 
 def _call(operation: Operation, values: list[Value], entries: list[Tensor], used: set[int]) -> list[Tensor] | None:

@@ -18,7 +18,16 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
-from symnet.tracing.recording import SCALAR_READS, Operation, Recording, Value, module_paths, plain_kernels, tensors_in
+from symnet.tracing.recording import (
+    SCALAR_READS,
+    Operation,
+    Recording,
+    Value,
+    map_tensors,
+    module_paths,
+    plain_kernels,
+    tensors_in,
+)
 
 _FACTORIES = {
     "new_zeros", "new_ones", "new_full", "new_empty", "zeros_like", "ones_like", "full_like", "empty_like", "rand_like",
@@ -252,6 +261,7 @@ def record(
         flipped: which of the other answers (from 1) the code is given for what it asks of a computed tensor: the opposite of
             a truth value, extreme or small numbers, to see other branches.
     """
+    args, kwargs = map_tensors(lambda x: x.detach().clone(), (args, dict(kwargs)))  # the model may write into them
     with module_paths(model) as modules, plain_kernels(), torch.enable_grad():
         recorder = _Recorder(state, modules, after.state if after else {}, flipped)
         recorder.count = after.last_number() if after else recorder.count

@@ -69,6 +69,20 @@ def spatial(reading: Reading, operation: Operation) -> None:
             reading.set(output, [*labels[:-count], *places])
 
 
+@rule("max_unpool2d", "max_unpool3d")
+def unpool(reading: Reading, operation: Operation) -> None:
+    """Entries go back to the places that their pooling noted, each in its own channel."""
+    source, places = operation.inputs()[:2]
+    output = operation.outputs[0]
+    assert output is not None
+    count = int(operation.name[-2])
+    labels = [reading.merge(a, b) for a, b in zip(reading.label(source), reading.label(places), strict=True)]
+    for label in labels[-count:]:
+        reading.pin(label, "entries are put back by position")
+    spread = [reading.pinned(n, "positions after unpooling") for n in output.shape[-count:]]
+    reading.set(output, [*labels[:-count], *spread])
+
+
 @rule("im2col")
 def unfold(reading: Reading, operation: Operation) -> None:
     source, output = operation.inputs()[0], operation.outputs[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -16,8 +16,9 @@ import symnet.tracing.rules_shape
 import symnet.tracing.rules_windows  # noqa: F401
 from symnet.errors import TraceError
 from symnet.graph import NeuronGraph
-from symnet.tracing.branches import record_every_way
-from symnet.tracing.checking import Check, Checker
+from symnet.graph.notation import Axes
+from symnet.tracing.branches import record_after, record_every_way
+from symnet.tracing.checking import Check, Checker, Mismatch
 from symnet.tracing.examples import (
     copy_model,
     detached,
@@ -33,6 +34,13 @@ from symnet.tracing.reading import Reading
 from symnet.tracing.recording import Recording
 from symnet.tracing.solution import solve
 from symnet.tracing.writing import write_graph
+
+# Recordings of inputs on which the check failed, before it is given up.
+_ATTEMPTS = 4
+OTHER_WAY = (
+    "the self-check found inputs (fresh ones, of other sizes, or with other whole numbers) that take another way through the code; "
+    "it was recorded too"
+)
 
 
 def trace(
@@ -80,38 +88,85 @@ def trace(
         )
     refuse_hidden_tensors((example_inputs, keyword_inputs))
     private = copy_model(model)
+    if any(tensor.is_meta for tensor in (*private.parameters(), *private.buffers())):
+        raise TraceError(
+            f"{type(model).__name__} is on the device 'meta', without entries to compute with. Give it memory: "
+            "model.to_empty(device='cpu'); trace randomises the entries of its copy."
+        )
     inputs = detached((example_inputs, dict(keyword_inputs)))
-    with torch.no_grad():
-        initialise(private, inputs)
-        inputs = without_single_sizes(private, inputs)
-    state, aliases = float_state(private)
-    recording, notes = record_every_way(private, state, inputs, lambda path: is_chosen(path, outputs))
+    try:
+        with torch.no_grad():
+            initialise(private, inputs)
+            inputs = without_single_sizes(private, inputs)
+        state, aliases = float_state(private)
+        recording, notes = record_every_way(private, state, inputs, lambda path: is_chosen(path, outputs))
+    except (RuntimeError, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise TraceError(
+            f"{type(model).__name__} could not be run and recorded on the example inputs: {type(error).__name__}: {error}. "
+            "Pass inputs that the model takes, and dense tensors (no sparse or nested ones)."
+        ) from error
+    _require_a_function(model, recording, state, outputs)
+    thorough = check or Check()
+    if recording.reads_numbers():  # more inputs, for more of the ways through the code
+        thorough = replace(thorough, rounds=max(thorough.rounds, 6))
+    given = {name: tensor for name, tensor in model.state_dict().items() if isinstance(tensor, Tensor)}
+    for attempt in range(_ATTEMPTS):
+        graph, input_axes, output_axes = read_graph(recording, aliases, notes, io)
+        checker = Checker(private, graph, inputs, thorough, input_axes, output_axes, outputs, given)
+        try:
+            checker.run_all()
+            return graph
+        except Mismatch as error:
+            # These inputs show a way through the model that the recording did not take.
+            other = record_after(
+                recording, private, checker.state, error.inputs, lambda path: is_chosen(path, outputs), None
+            )
+            if other is None or attempt == _ATTEMPTS - 1:
+                raise
+            recording = recording.joined(other)
+            if attempt == 0:
+                notes.append(OTHER_WAY)
+    raise AssertionError("the last attempt returns or raises")
+
+
+def read_graph(
+    recording: Recording, aliases: Mapping[str, str], notes: Sequence[str], io: str
+) -> tuple[NeuronGraph, dict[str, Axes] | None, dict[str, Axes] | None]:
+    """The graph that a recording shows, and the axes of inputs and outputs where these move."""
+    reading = Reading(recording, fixed=io == "fixed")
+    reading.run(read_unknown)
+    solution = solve(reading, fixed=io == "fixed")
+    attention = {leaf for label in reading.attention for leaf in leaves(label)}
+    unseen = [
+        f"output {path}: an object that is not looked into, so it counts as no output"
+        for path in recording.skipped_outputs
+    ]
+    graph, writer = write_graph(solution, _first_use(recording), attention, aliases, [*notes, *unseen])
+    if io == "fixed":
+        return graph, None, None
+    return (
+        graph,
+        {path: writer.axes(labels) for path, labels in solution.inputs},
+        {path: writer.axes(labels) for path, labels in solution.outputs},
+    )
+
+
+def _require_a_function(
+    model: nn.Module, recording: Recording, state: Mapping[str, Tensor], outputs: Sequence[str] | None
+) -> None:
     if not recording.outputs:
         named = f"named {', '.join(outputs)} " if outputs else ""
         raise TraceError(
             f"{type(model).__name__} returned no tensor {named}in a tuple, list, dict or dataclass, "
             "so there is no function to keep unchanged. Return the tensors that matter."
         )
-    reading = Reading(recording, fixed=io == "fixed")
-    reading.run(read_unknown)
-    solution = solve(reading, fixed=io == "fixed")
-    order = _first_use(recording)
-    attention = {leaf for label in reading.attention for leaf in leaves(label)}
-    notes += [
-        f"output {path}: an object that is not looked into, so it counts as no output"
-        for path in recording.skipped_outputs
-    ]
-    graph, writer = write_graph(solution, order, attention, aliases, notes)
-    input_axes = output_axes = None
-    if io == "permuted":
-        input_axes = {path: writer.axes(labels) for path, labels in solution.inputs}
-        output_axes = {path: writer.axes(labels) for path, labels in solution.outputs}
-    thorough = check or Check()
-    if recording.reads_numbers():  # more inputs, for more of the ways through the code
-        thorough = replace(thorough, rounds=max(thorough.rounds, 6))
-    given = {name: tensor for name, tensor in model.state_dict().items() if isinstance(tensor, Tensor)}
-    Checker(private, graph, inputs, thorough, input_axes, output_axes, outputs, given).run_all()
-    return graph
+    for name, tensor in state.items():
+        if 0 in tensor.shape:
+            axis = tensor.shape.index(0)
+            raise TraceError(
+                f"'{name}' has size 0 on axis {axis} (shape {tuple(tensor.shape)}): a set without neurons cannot be permuted. "
+                "Trace the model with at least one neuron there."
+            )
 
 
 def _first_use(recording: Recording) -> dict[str, int]:

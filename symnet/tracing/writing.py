@@ -45,9 +45,8 @@ class Writer:
         """Parents that are written down: symbols, and fixed axes with something over them; without grandparents."""
         private = {member for members in self.solution.copies.values() for member in members}
         everything = {leaf: {p for p in self.solution.parents.get(leaf, ()) if p not in private} for leaf in self.free}
-        for leaf in sorted(
-            everything, key=lambda n: n.number
-        ):  # of two that lie over each other the first is the parent
+        # Of two that lie over each other the smaller is the parent: that group is the larger one.
+        for leaf in sorted(everything, key=lambda n: (n.size, n.number)):
             for parent in list(everything[leaf]):
                 if leaf in everything.get(parent, ()):
                     everything[parent].discard(leaf)

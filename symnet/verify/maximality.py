@@ -110,8 +110,8 @@ def maximality(
         limit: largest number of state entries; the work grows with entries times neurons.
 
     Raises:
-        VerificationError: the model has more entries than ``limit``, or the graph has signed sets, whose flips are no
-            permutations of entries.
+        VerificationError: the model has more entries than ``limit``, cannot be differentiated, or the graph has signed
+            sets, whose flips are no permutations of entries.
 
     Example:
         >>> import symnet as sn, torch
@@ -132,12 +132,18 @@ def maximality(
             f"{type(model).__name__} has {total} floating-point entries, more than limit={limit}. "
             "Certify the same architecture at a narrow size, or raise the limit."
         )
-    refiner = Refiner(private, detached((inputs, dict(keyword_inputs))), outputs, seed)
-    steps = _individualise(refiner, graph, choices=1)
-    bound = math.prod(step.cell for step in steps)
-    if bound > graph.order:  # another way down the chain may be tighter, and takes longer
-        others = _individualise(refiner, graph, choices=6)
-        bound, steps = min((bound, steps), (math.prod(step.cell for step in others), others), key=lambda pair: pair[0])
+    try:
+        refiner = Refiner(private, detached((inputs, dict(keyword_inputs))), outputs, seed)
+        steps = _individualise(refiner, graph, choices=1)
+        bound = math.prod(step.cell for step in steps)
+        if bound > graph.order:  # another way down the chain may be tighter, and takes longer
+            others = _individualise(refiner, graph, choices=6)
+            bound, steps = min((bound, steps), (math.prod(s.cell for s in others), others), key=lambda pair: pair[0])
+    except RuntimeError as error:
+        raise VerificationError(
+            f"{type(model).__name__} cannot be differentiated by its state: {error}. Entries of the state that the forward pass "
+            "writes into, and out= arguments, have no gradient; compute them as new tensors."
+        ) from error
     names = list(refiner.state)
     counts = np.bincount(refiner.tensor_of[refiner.dead], minlength=len(names))
     gap = () if bound == graph.order else _find_gap(refiner, graph, steps)

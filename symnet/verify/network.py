@@ -109,7 +109,8 @@ class _NetworkCheck:
         check_state(self.model, graph)
         self.input_axes = read_axes(io_axes[0], list(_by_path(arguments)), "input")
         self.output_axes = read_axes(io_axes[1], list(outputs), "output")
-        self.own = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
+        entries = self.model.state_dict().items()  # a module may keep other things there as well
+        self.own = {name: tensor.clone() for name, tensor in entries if isinstance(tensor, Tensor)}
         self.effects = Effects(graph)
         self.checks: list[Check] = []
         self.problems: dict[str, None] = {}

@@ -6,7 +6,6 @@ symmetries, so every floating-point entry of the state is drawn anew.
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 from symnet.errors import ShapeError
 from symnet.graph import NeuronGraph
 from symnet.nn import features
+from symnet.tracing.examples import copy_model
 from symnet.verify.comparison import flatten
 
 _POSITIVE = ("running_var", "var", "variance")  # last words of names whose entries stay positive
@@ -29,7 +29,8 @@ def double_copy(model: nn.Module) -> nn.Module:
             f"verify.network got a {type(model).__name__}; pass a torch.nn.Module. For a function of weights there is "
             "verify.equivariance."
         )
-    result = copy.deepcopy(model).double().eval()
+    with torch.no_grad():  # scripted modules make new parameters
+        result = copy_model(model).double()
     for parameter in result.parameters():
         parameter.requires_grad_(False)
     return result
