@@ -1,10 +1,11 @@
 """Pictures of derived layers (matplotlib, no screen needed). Nothing imports this but the command line and the tasks."""
 
 from symnet.show.colours import distinct_colours
+from symnet.show.explorer_page import explorer_page, write_architecture_page
 from symnet.show.figures import draw, save_picture
 from symnet.show.labels import TyingPattern, label_matrix, narrowed
 from symnet.show.networks import graph_picture
-from symnet.show.page import Section, make_page, write_architecture_page
+from symnet.show.page import Section, make_page
 from symnet.show.plans import plan_picture
 from symnet.show.tying import tying_matrix
 
@@ -13,6 +14,7 @@ __all__ = [
     "TyingPattern",
     "distinct_colours",
     "draw",
+    "explorer_page",
     "graph_picture",
     "label_matrix",
     "make_page",

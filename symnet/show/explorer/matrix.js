@@ -1,0 +1,137 @@
+"use strict";
+// The tying matrix on a canvas: one colour an orbit, blocks labelled by tensor; while an orbit is chosen, the others fade.
+
+const LABEL_SIZE = 12; // pixels of the tensors' names
+const SMALLEST = 3; // pixels of an entry: below, the frame scrolls
+const LARGEST = 30;
+const CHOSEN = "#d55e00"; // the chosen orbit, in the matrix and in the network: vermilion, told apart by colour-blind eyes too
+const NUMBERED = 17; // pixels of an entry from which the orbit's number fits
+
+// A colour for every orbit: within a block of tensors the largest orbit is its pale background, the others take the palette in turn.
+function colourOrbits({ orbits, labels, tensors, weights }, palette, pale) {
+  const colours = Array(orbits.length).fill(null);
+  let [strong, light] = [0, 0];
+  for (const ours of tensors) {
+    for (const theirs of tensors) {
+      const found = new Set();
+      for (let i = ours.start; i < ours.start + ours.size; i++) {
+        for (let j = theirs.start; j < theirs.start + theirs.size; j++) found.add(labels[i * weights.length + j]);
+      }
+      found.delete(-1);
+      const bySize = [...found].sort((a, b) => orbits[b].size - orbits[a].size || a - b);
+      bySize.forEach((label, k) => {
+        colours[label] = k === 0 && bySize.length > 1 ? pale[light++ % pale.length] : palette[strong++ % palette.length];
+      });
+    }
+  }
+  return colours;
+}
+
+const parseColour = (hex) => [1, 3, 5].map((k) => parseInt(hex.slice(k, k + 2), 16));
+
+function readableOn(hex) {
+  const [red, green, blue] = parseColour(hex).map((value) => (value / 255) ** 2.2);
+  return 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.18 ? "#000" : "#fff";
+}
+
+// Sizes of everything, from the room that there is.
+function layOut(solution, room) {
+  const longest = Math.max(...solution.tensors.map(({ name }) => name.length), 1);
+  const edge = Math.min(150, 14 + longest * LABEL_SIZE * 0.58);
+  const count = Math.max(solution.weights.length, 1);
+  const entry = Math.max(SMALLEST, Math.min(LARGEST, Math.floor((room - edge) / count)));
+  return { left: edge, top: edge, entry, count, width: edge + count * entry + 2, height: edge + count * entry + 2 };
+}
+
+function drawMatrix(canvas, solution, colours, chosen) {
+  const room = canvas.parentElement.clientWidth - 8;
+  const at = layOut(solution, room);
+  const ratio = window.devicePixelRatio || 1;
+  canvas.width = Math.round(at.width * ratio);
+  canvas.height = Math.round(at.height * ratio);
+  canvas.style.width = `${at.width}px`;
+  canvas.style.height = `${at.height}px`;
+  const pen = canvas.getContext("2d");
+  const style = getComputedStyle(document.body);
+  const [ink, paper] = [style.color, style.backgroundColor];
+  pen.scale(ratio, ratio);
+  pen.imageSmoothingEnabled = false;
+  pen.drawImage(paintEntries(solution, colours, chosen, paper), at.left, at.top, at.count * at.entry, at.count * at.entry);
+  if (at.entry >= NUMBERED) writeNumbers(pen, solution, colours, at);
+  drawBands(pen, solution, at, ink, paper);
+  if (chosen) frameEntry(pen, at, chosen, ink, paper);
+  return at;
+}
+
+// One pixel an entry, enlarged without smoothing: quick for any number of entries.
+function paintEntries({ weights, labels }, colours, chosen, paper) {
+  const count = Math.max(weights.length, 1);
+  const small = document.createElement("canvas");
+  small.width = small.height = count;
+  const pen = small.getContext("2d");
+  const image = pen.createImageData(count, count);
+  const background = (paper.match(/[\d.]+/g) || [255, 255, 255]).slice(0, 3).map(Number);
+  const parsed = colours.map(parseColour);
+  const orbit = chosen ? labels[chosen.row * weights.length + chosen.column] : null;
+  labels.forEach((label, k) => {
+    const strength = label < 0 ? 0 : orbit === null || label === orbit ? 1 : 0.2;
+    const own = label < 0 ? background : label === orbit ? parseColour(CHOSEN) : parsed[label];
+    for (let c = 0; c < 3; c++) image.data[4 * k + c] = background[c] + strength * (own[c] - background[c]);
+    image.data[4 * k + 3] = 255;
+  });
+  pen.putImageData(image, 0, 0);
+  return small;
+}
+
+function writeNumbers(pen, { weights, labels }, colours, at) {
+  pen.font = `${Math.round(at.entry * 0.45)}px system-ui, sans-serif`;
+  pen.textAlign = "center";
+  pen.textBaseline = "middle";
+  for (let i = 0; i < weights.length; i++) {
+    for (let j = 0; j < weights.length; j++) {
+      const label = labels[i * weights.length + j];
+      if (label < 0) continue;
+      pen.fillStyle = readableOn(colours[label]);
+      pen.globalAlpha = 0.75;
+      pen.fillText(label + 1, at.left + (j + 0.5) * at.entry, at.top + (i + 0.53) * at.entry);
+    }
+  }
+  pen.globalAlpha = 1;
+}
+
+function drawBands(pen, { tensors }, at, ink, paper) {
+  pen.font = `${LABEL_SIZE}px system-ui, sans-serif`;
+  pen.textBaseline = "middle";
+  let [lastRow, lastColumn] = [-Infinity, -Infinity];
+  for (const { name, start, size } of tensors) {
+    const middle = (start + size / 2) * at.entry;
+    pen.fillStyle = ink;
+    const short = name.length > 22 ? `${name.slice(0, 21)}\u2026` : name;
+    const row = Math.max(at.top + middle, lastRow + LABEL_SIZE); // names of thin bands are moved apart
+    pen.textAlign = "right";
+    pen.fillText(short, at.left - 6, row);
+    lastRow = row;
+    const column = Math.max(at.left + middle, lastColumn + LABEL_SIZE);
+    pen.save();
+    pen.translate(column, at.top - 6);
+    pen.rotate(-Math.PI / 2);
+    pen.textAlign = "left";
+    pen.fillText(short, 0, 0);
+    pen.restore();
+    lastColumn = column;
+    pen.fillStyle = paper;
+    if (start > 0) {
+      pen.fillRect(at.left, at.top + start * at.entry - 1, at.count * at.entry, 2);
+      pen.fillRect(at.left + start * at.entry - 1, at.top, 2, at.count * at.entry);
+    }
+  }
+}
+
+function frameEntry(pen, at, { row, column }, ink, paper) {
+  const [x, y] = [at.left + column * at.entry, at.top + row * at.entry];
+  for (const [colour, width, out] of [[paper, 5, 1], [ink, 2.5, 1]]) {
+    pen.strokeStyle = colour;
+    pen.lineWidth = width;
+    pen.strokeRect(x - out, y - out, at.entry + 2 * out, at.entry + 2 * out);
+  }
+}

@@ -1,0 +1,191 @@
+"use strict";
+// The text form of a graph, read into plain values and printed back: the same grammar as symnet/graph/text_form.py and
+// symnet/graph/notation.py. What this page does not take is refused with its line and column, never guessed.
+
+const KINDS = ["Symmetric", "SignedSymmetric", "Fixed", "Cyclic", "Dihedral", "Generated"];
+const SECTIONS = ["neurons", "tensors", "aliases"];
+const NAME = /^[^\s()+:#,"']+$/;
+
+class NotationError extends Error {
+  constructor(line, column, problem) {
+    super(`${line ? `line ${line}, column ${column}: ` : ""}${problem}.`);
+    this.line = line;
+    this.column = column;
+  }
+}
+
+// ---- axes: name | integer | "(" sum ")" ----------------------------------------------------------------------------
+function parseAxes(text, fail) {
+  const tokens = [...text.matchAll(/[()+]|[^\s()+:#,"']+|[:#,"']/g)].map((m) => ({ text: m[0], at: m.index }));
+  let next = 0;
+  const at = () => (next < tokens.length ? tokens[next].at : text.length);
+  const problem = (what, where) => fail(where, `axis notation '${text}': ${what}`);
+
+  function axis() {
+    const { text: token, at: where } = tokens[next];
+    if (token === ")" || token === "+") problem(`'${token}' without an open parenthesis before it`, where);
+    if (!"(".includes(token) && !NAME.test(token)) problem(`'${token}' may not stand in axis notation`, where);
+    next += 1;
+    if (token === "(") return sum(where);
+    if (/^-*\d+$/.test(token)) {
+      if (!(Number(token) >= 1)) problem(`an axis of size ${token}`, where);
+      return { type: "number", size: Number(token) };
+    }
+    return { type: "symbol", name: token };
+  }
+
+  function sum(opened) {
+    const parts = [];
+    let factors = [];
+    for (;;) {
+      if (next >= tokens.length) problem("this parenthesis is never closed", opened);
+      const token = tokens[next].text;
+      if (token !== ")" && token !== "+") {
+        factors.push(axis());
+        continue;
+      }
+      const empty = token === ")" && parts.length === 0; // "()" is a single position
+      if (!factors.length && !empty) problem(`nothing stands before '${token}'`, at());
+      parts.push(product(factors));
+      factors = [];
+      next += 1;
+      if (token === ")") return concatenation(parts);
+    }
+  }
+
+  const found = [];
+  while (next < tokens.length) found.push(axis());
+  return found;
+}
+
+function product(given) {
+  const factors = given.flatMap((axis) => (axis.type === "product" ? axis.factors : [axis]));
+  if (!factors.length) return { type: "number", size: 1 };
+  return factors.length === 1 ? factors[0] : { type: "product", factors };
+}
+
+function concatenation(given) {
+  const parts = given.flatMap((axis) => (axis.type === "sum" ? axis.parts : [axis]));
+  return parts.length === 1 ? parts[0] : { type: "sum", parts };
+}
+
+function printAxis(axis) {
+  if (axis.type === "symbol") return axis.name;
+  if (axis.type === "number") return String(axis.size);
+  return axis.type === "product" ? `(${axis.factors.map(printAxis).join(" ")})` : `(${axis.parts.map(printAxis).join(" + ")})`;
+}
+
+const printAxes = (axes) => axes.map(printAxis).join(" ");
+
+function symbolsIn(axis) {
+  if (axis.type === "symbol") return [axis.name];
+  return (axis.factors || axis.parts || []).flatMap(symbolsIn);
+}
+
+// ---- neuron sets: Kind(n) over parents -----------------------------------------------------------------------------
+function parseNeuronSet(text, fail) {
+  const match = /^(\w+)\s*\(([^]*?)\)\s*(?:over\s+([^()]*))?$/.exec(text);
+  if (!match || !KINDS.includes(match[1])) {
+    fail(0, `'${text}' is not a group; write ${KINDS.join("(n), ")}(n, [[...]]), and 'over parent' after it`);
+  }
+  const [, kind, inside, over] = match;
+  const numbers = inside.replace(/\(/g, "[").replace(/\)/g, "]").replace(/,\s*(?=\]|$)/g, "");
+  let given = null;
+  try {
+    given = /^[\d\s,[\]]*$/.test(numbers) ? JSON.parse(`[${numbers}]`) : null;
+  } catch {
+    given = null;
+  }
+  const most = kind === "Generated" ? 2 : 1;
+  if (!given || given.length < 1 || given.length > most || !Number.isInteger(given[0]) || given[0] < 1) {
+    fail(0, `the arguments of ${kind} in '${text}' cannot be read; expected the number of neurons, at least 1`);
+  }
+  const [size, generators = []] = given;
+  const parents = (over || "").split(",").map((name) => name.trim()).filter(Boolean);
+  return { kind, size, generators: checkGenerators(size, generators, fail), over: parents };
+}
+
+function checkGenerators(size, generators, fail) {
+  const kept = new Map();
+  for (const one of Array.isArray(generators) ? generators : [null]) {
+    const sorted = Array.isArray(one) ? [...one].sort((a, b) => a - b) : [];
+    if (sorted.length !== size || sorted.some((value, k) => value !== k)) {
+      fail(0, `${JSON.stringify(one)} is not a permutation of 0..${size - 1}`);
+    }
+    if (one.some((value, k) => value !== k)) kept.set(one.join(), one);
+  }
+  return [...kept.values()];
+}
+
+function printGroup({ kind, size, generators }) {
+  if (kind !== "Generated") return `${kind}(${size})`;
+  return `Generated(${size}, [${generators.map((one) => `[${one.join(", ")}]`).join(", ")}])`;
+}
+
+// ---- whole graphs --------------------------------------------------------------------------------------------------
+function parseGraph(text) {
+  const graph = { neurons: new Map(), tensors: new Map(), aliases: new Map() };
+  let section = null;
+  text.split(/\r\n|[\n\r]/).forEach((raw, index) => {
+    const line = raw.split("#")[0].trimEnd();
+    if (!line) return;
+    if (!/^\s/.test(line)) {
+      section = line.replace(/:+$/, "");
+      if (!SECTIONS.includes(section)) {
+        throw new NotationError(index + 1, 1, `'${section}' is not a section; the sections are ${SECTIONS.join(", ")}, their lines indented`);
+      }
+      return;
+    }
+    readLine(graph, section, line, index + 1);
+  });
+  checkGraph(graph);
+  return graph;
+}
+
+function readLine(graph, section, line, number) {
+  const column = line.length - line.trimStart().length + 1;
+  const cut = line.lastIndexOf(":");
+  if (section === null) throw new NotationError(number, column, "this line stands before any section; begin with a line 'neurons'");
+  if (cut < 0) throw new NotationError(number, column, "expected 'name: ...'");
+  const name = line.slice(0, cut).trim();
+  const value = line.slice(cut + 1).trim();
+  if (graph[section].has(name)) throw new NotationError(number, column, `'${name}' is declared twice`);
+  const wrong = section === "neurons" ? !NAME.test(name) || /^-*\d+$/.test(name) : !name || name.includes(":");
+  if (wrong) throw new NotationError(number, column, `'${name}' cannot be a name here`);
+  const start = line.length - value.length + 1;
+  const fail = (at, problem) => {
+    throw new NotationError(number, start + at, problem);
+  };
+  const read = { neurons: parseNeuronSet, tensors: parseAxes, aliases: (kept) => kept }[section];
+  graph[section].set(name, read(value, fail));
+}
+
+function checkGraph(graph) {
+  const fail = (problem) => {
+    throw new NotationError(0, 0, problem);
+  };
+  const names = [...graph.neurons.keys()].join(", ") || "none";
+  for (const [name, { over }] of graph.neurons) {
+    const unknown = over.find((parent) => !graph.neurons.has(parent));
+    if (unknown !== undefined) fail(`Neuron set '${name}' is over '${unknown}', which is not declared; the neuron sets are ${names}`);
+    if (new Set(over).size !== over.length) fail(`Neuron set '${name}' names a parent twice`);
+  }
+  for (const [name, axes] of graph.tensors) {
+    const unknown = axes.flatMap(symbolsIn).find((symbol) => !graph.neurons.has(symbol));
+    if (unknown !== undefined) fail(`Tensor '${name}' names '${unknown}', which is not declared; the neuron sets are ${names}`);
+  }
+  for (const [name, kept] of graph.aliases) {
+    if (!graph.tensors.has(kept) || graph.tensors.has(name)) fail(`Alias '${name}' of '${kept}': the second must be a declared tensor, the first not`);
+  }
+}
+
+// The same text as Python's str(graph), so that a graph can be found among those that symnet solved beforehand.
+function printGraph(graph) {
+  const lines = ["neurons"];
+  for (const [name, set] of graph.neurons) lines.push(`  ${name}: ${printGroup(set)}${set.over.length ? ` over ${set.over.join(", ")}` : ""}`);
+  lines.push("tensors");
+  for (const [name, axes] of graph.tensors) lines.push(`  ${name}: ${printAxes(axes)}`.trimEnd());
+  if (graph.aliases.size) lines.push("aliases");
+  for (const [name, kept] of graph.aliases) lines.push(`  ${name}: ${kept}`);
+  return lines.join("\n");
+}

@@ -1,0 +1,292 @@
+"use strict";
+// Orbits of index pairs under a graph's group, from its generators alone: every generator is a permutation (with signs) of the
+// weights, and union-find joins each pair of weights with its images (Ravanbakhsh et al. 2017; with parity for signs).
+// This is slow and plain on purpose: it shares no idea with symnet's closed form, against which the tests hold it.
+
+const MOST_WEIGHTS = 400; // rows and columns of a matrix that can be seen, and solved while one types
+const MOST_COPIES = 400; // images of the weights under one generator each
+const MOST_ELEMENTS = 2500; // of a group that is counted element by element
+
+class TooLarge extends Error {}
+
+// ---- groups --------------------------------------------------------------------------------------------------------
+const isSigned = (set) => set.kind === "SignedSymmetric";
+const isTrivial = (set) => !generatorsOf(set).length && !isSigned(set);
+
+function generatorsOf({ kind, size, generators }) {
+  const points = [...Array(size).keys()];
+  const rotation = points.map((i) => (i + 1) % size);
+  const swap = points.map((i) => (i < 2 ? 1 - i : i));
+  if (kind === "Generated") return generators;
+  if (kind === "Fixed" || size === 1) return [];
+  if (size === 2) return [swap];
+  if (kind === "Cyclic") return [rotation];
+  return [kind === "Dihedral" ? [...points].reverse() : swap, rotation];
+}
+
+// All products of some generators, as arrays of numbers; null if there are more than `most`.
+function closeGroup(generators, degree, multiply, most) {
+  const identity = [...Array(degree).keys()];
+  const seen = new Map([[identity.join(), identity]]);
+  for (const element of seen.values()) {
+    for (const generator of generators) {
+      const next = multiply(generator, element);
+      const key = next.join();
+      if (!seen.has(key)) seen.set(key, next);
+    }
+    if (seen.size > most) return null;
+  }
+  return [...seen.values()];
+}
+
+function groupOrder(set) {
+  const factorial = (n) => (n < 2 ? 1n : BigInt(n) * factorial(n - 1));
+  if (set.kind === "Symmetric") return factorial(set.size);
+  if (isSigned(set)) return factorial(set.size) << BigInt(set.size);
+  const all = closeGroup(generatorsOf(set), set.size, (g, h) => h.map((i) => g[i]), MOST_ELEMENTS);
+  return all && BigInt(all.length);
+}
+
+// ---- neuron sets ---------------------------------------------------------------------------------------------------
+function ancestorsOf(graph, name, path = []) {
+  if (path.includes(name)) throw new NotationError(0, 0, `Neuron sets are over one another in a circle: ${[...path, name].join(" over ")}`);
+  const found = graph.neurons.get(name).over.flatMap((parent) => [...ancestorsOf(graph, parent, [...path, name]), parent]);
+  return [...new Set(found)];
+}
+
+const copiesOf = (graph, name) => ancestorsOf(graph, name).reduce((count, one) => count * graph.neurons.get(one).size, 1);
+
+function orderOf(graph) {
+  let order = 1n;
+  for (const [name, set] of graph.neurons) {
+    const own = groupOrder(set);
+    if (own === null) return null;
+    order *= own ** BigInt(copiesOf(graph, name));
+  }
+  return order;
+}
+
+// ---- blocks: a tensor as a sum of plain products, position = offset + sum of stride * value -------------------------
+function termsOf(axis, graph) {
+  if (axis.type === "number") return { size: axis.size, terms: [{ offset: 0, dims: [{ symbol: null, size: axis.size, stride: 1 }] }] };
+  if (axis.type === "symbol") {
+    const { size } = graph.neurons.get(axis.name);
+    return { size, terms: [{ offset: 0, dims: [{ symbol: axis.name, size, stride: 1 }] }] };
+  }
+  if (axis.type === "product") return multiplyTerms(axis.factors.map((factor) => termsOf(factor, graph)));
+  let size = 0;
+  const terms = [];
+  for (const part of axis.parts.map((one) => termsOf(one, graph))) {
+    for (const term of part.terms) terms.push({ ...term, offset: term.offset + size });
+    size += part.size;
+  }
+  return { size, terms };
+}
+
+// Row-major: the last factor varies fastest. Terms of the first factor are listed first.
+function multiplyTerms(factors) {
+  let result = { size: 1, terms: [{ offset: 0, dims: [] }] };
+  for (const { size, terms } of factors) {
+    const scaled = result.terms.map((term) => ({
+      offset: term.offset * size,
+      dims: term.dims.map((dim) => ({ ...dim, stride: dim.stride * size })),
+    }));
+    const joined = scaled.flatMap((a) => terms.map((b) => ({ offset: a.offset + b.offset, dims: [...a.dims, ...b.dims] })));
+    result = { size: result.size * size, terms: joined };
+  }
+  return result;
+}
+
+function blocksOf(graph, name, axes) {
+  const factors = axes.map((axis, origin) => {
+    const found = termsOf(axis, graph);
+    found.terms.forEach((term) => term.dims.forEach((dim) => Object.assign(dim, { origin })));
+    return found;
+  });
+  const { size, terms } = multiplyTerms(factors);
+  if (size > MOST_WEIGHTS) throw new TooLarge(`Tensor '${name}' has ${size} weights; this page shows up to ${MOST_WEIGHTS} in all. Use smaller sets.`);
+  return { size, shape: factors.map((factor) => factor.size), blocks: terms.map((term) => ({ ...term, dims: readParents(graph, name, term.dims) })) };
+}
+
+// A child reads its ancestors' values from the same axis; failing that, from their only other occurrence.
+function readParents(graph, name, dims) {
+  const fail = (problem) => {
+    throw new NotationError(0, 0, `Tensor '${name}': ${problem}`);
+  };
+  const read = dims.map((dim) => {
+    const parents = new Map();
+    for (const ancestor of dim.symbol === null ? [] : ancestorsOf(graph, dim.symbol)) {
+      const all = [...dims.keys()].filter((k) => dims[k].symbol === ancestor);
+      const same = all.filter((k) => dims[k].origin === dim.origin);
+      const chosen = same.length ? same : all;
+      if (chosen.length !== 1) {
+        fail(`'${dim.symbol}' is over '${ancestor}', which occurs ${chosen.length} times where its value could be read; write '(${ancestor} ${dim.symbol})'`);
+      }
+      parents.set(ancestor, chosen[0]);
+    }
+    return { ...dim, parents };
+  });
+  for (const { symbol, parents } of read) {
+    for (const [ancestor, k] of parents) {
+      for (const [further, place] of read[k].parents) {
+        if (parents.get(further) !== place) fail(`'${symbol}' reads its '${further}' from another axis than its parent '${ancestor}' does`);
+      }
+    }
+  }
+  return read;
+}
+
+// ---- weights: every entry of every tensor, in reading order ---------------------------------------------------------
+function listWeights(graph) {
+  const tensors = [];
+  const weights = [];
+  for (const [name, axes] of graph.tensors) {
+    const { size, shape, blocks } = blocksOf(graph, name, axes);
+    const start = weights.length;
+    tensors.push({ name, start, size, shape, blocks });
+    if (start + size > MOST_WEIGHTS) {
+      throw new TooLarge(`The matrix would have more than ${MOST_WEIGHTS} rows; this page shows up to ${MOST_WEIGHTS}. Use smaller sets or fewer tensors.`);
+    }
+    weights.push(...Array(size));
+    blocks.forEach(({ offset, dims }, block) => {
+      const count = dims.reduce((total, dim) => total * dim.size, 1);
+      for (let number = 0; number < count; number++) {
+        const values = unravel(number, dims.map((dim) => dim.size));
+        const position = dims.reduce((sum, dim, k) => sum + dim.stride * values[k], start + offset);
+        weights[position] = { tensor: tensors.length - 1, block, values, index: unravel(position - start, shape) };
+      }
+    });
+  }
+  return { tensors, weights };
+}
+
+function unravel(number, sizes) {
+  const values = Array(sizes.length);
+  for (let k = sizes.length - 1; k >= 0; k--) {
+    values[k] = number % sizes[k];
+    number = Math.floor(number / sizes[k]);
+  }
+  return values;
+}
+
+// ---- the group on the weights: one signed permutation for every generator of every copy -----------------------------
+function actionsOf(graph, { tensors, weights }) {
+  const found = [];
+  for (const [name, set] of graph.neurons) {
+    const ancestors = ancestorsOf(graph, name);
+    const sizes = ancestors.map((one) => graph.neurons.get(one).size);
+    const moves = generatorsOf(set).map((generator) => ({ generator, flips: false }));
+    if (isSigned(set)) moves.push({ generator: [...Array(set.size).keys()], flips: true });
+    const copies = copiesOf(graph, name);
+    if (found.length + copies * moves.length > MOST_COPIES) throw new TooLarge(`'${name}' has ${copies} copies; use smaller sets.`);
+    for (const move of moves) {
+      for (let copy = 0; copy < copies; copy++) found.push(moveWeights(tensors, weights, name, ancestors, unravel(copy, sizes), move));
+    }
+  }
+  return found;
+}
+
+function moveWeights(tensors, weights, name, ancestors, copy, { generator, flips }) {
+  const images = new Int32Array(weights.length);
+  const signs = new Int8Array(weights.length).fill(1);
+  weights.forEach(({ tensor, block, values }, position) => {
+    images[position] = position;
+    tensors[tensor].blocks[block].dims.forEach((dim, k) => {
+      if (dim.symbol !== name || ancestors.some((one, a) => values[dim.parents.get(one)] !== copy[a])) return;
+      images[position] += dim.stride * (generator[values[k]] - values[k]);
+      if (flips && values[k] === 0) signs[position] *= -1;
+    });
+  });
+  return { images, signs };
+}
+
+// ---- orbits --------------------------------------------------------------------------------------------------------
+// Union-find in which every node knows its sign against its root; a node that meets its own negative makes its orbit vanish.
+function joinPairs(count, actions) {
+  const parent = Int32Array.from({ length: count * count }, (_, k) => k);
+  const sign = new Int8Array(count * count).fill(1);
+  const zero = new Uint8Array(count * count);
+  function find(k) {
+    let root = k;
+    let total = 1;
+    while (parent[root] !== root) {
+      total *= sign[root];
+      root = parent[root];
+    }
+    while (parent[k] !== root) {
+      const [next, own] = [parent[k], sign[k]];
+      parent[k] = root;
+      sign[k] = total;
+      total *= own;
+      k = next;
+    }
+    return root;
+  }
+  for (const { images, signs } of actions) {
+    for (let i = 0; i < count; i++) {
+      for (let j = 0; j < count; j++) {
+        const [here, there] = [i * count + j, images[i] * count + images[j]];
+        const [a, b] = [find(here), find(there)];
+        const relative = (here === a ? 1 : sign[here]) * (there === b ? 1 : sign[there]) * signs[i] * signs[j];
+        if (a === b) zero[a] |= relative < 0;
+        else {
+          parent[b] = a;
+          sign[b] = relative;
+          zero[a] |= zero[b];
+        }
+      }
+    }
+  }
+  return { find, sign, zero };
+}
+
+// Labels in reading order, block after block; -1 where a weight must vanish; signs against the orbit's first entry.
+function labelPairs(tensors, count, { find, sign, zero }) {
+  const labels = new Int32Array(count * count).fill(-1);
+  const signs = new Int8Array(count * count).fill(1);
+  const orbits = [];
+  const number = new Map();
+  for (const ours of tensors) {
+    for (const theirs of tensors) {
+      for (let i = ours.start; i < ours.start + ours.size; i++) {
+        for (let j = theirs.start; j < theirs.start + theirs.size; j++) {
+          const root = find(i * count + j);
+          if (zero[root]) continue;
+          const own = root === i * count + j ? 1 : sign[i * count + j];
+          if (!number.has(root)) {
+            number.set(root, orbits.length);
+            orbits.push({ row: i, column: j, size: 0, sign: own });
+          }
+          const label = number.get(root);
+          labels[i * count + j] = label;
+          signs[i * count + j] = own * orbits[label].sign;
+          orbits[label].size += 1;
+        }
+      }
+    }
+  }
+  return { labels, signs, orbits };
+}
+
+// Burnside's lemma, element by element: the mean of (trace on outputs) * (trace on inputs); null for large groups.
+function countByBurnside(actions, count) {
+  const codes = actions.map(({ images, signs }) => Array.from(images, (image, k) => image + (signs[k] < 0 ? count : 0)));
+  const multiply = (g, h) => h.map((i) => (i < count ? g[i] : (g[i - count] + count) % (2 * count)));
+  const all = closeGroup(codes, count, multiply, MOST_ELEMENTS);
+  if (!all) return null;
+  let sum = 0;
+  for (const element of all) {
+    let trace = 0;
+    for (let k = 0; k < count; k++) trace += (element[k] === k) - (element[k] === k + count);
+    sum += trace * trace;
+  }
+  return sum / all.length;
+}
+
+function solve(graph) {
+  for (const name of graph.neurons.keys()) ancestorsOf(graph, name);
+  const { tensors, weights } = listWeights(graph);
+  const actions = actionsOf(graph, { tensors, weights });
+  const pairs = labelPairs(tensors, weights.length, joinPairs(weights.length, actions));
+  return { graph, tensors, weights, actions, ...pairs, dimension: pairs.orbits.length };
+}

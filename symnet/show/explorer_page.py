@@ -1,0 +1,161 @@
+"""The explorer: one self-contained page on which an architecture is solved, pointed at, and changed. No network access is needed.
+
+What is drawn of the tying is computed in the page, by `explorer/solver.js`: from generators alone, by union-find. It shares no idea with
+the closed form of `symnet.sharing`; tests hold one against the other. Equations and Burnside's count of large groups are
+written into the page by symnet, for the architectures that can be chosen from its list.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+from jinja2 import Environment
+from matplotlib.colors import to_hex
+
+from symnet.errors import TooLargeError
+from symnet.graph import catalogue
+from symnet.graph.neuron_graph import NeuronGraph
+from symnet.groups import Cyclic, Symmetric
+from symnet.plan import make_plan
+from symnet.sharing import EquivariantMaps, derive
+from symnet.show.colours import distinct_colours
+from symnet.show.labels import SIZE_LIMIT, label_matrix, narrowed
+from symnet.show.networks import graph_picture
+from symnet.show.page import Section, encode
+from symnet.show.plans import plan_picture
+
+SCRIPTS = ("notation.js", "solver.js", "words.js", "matrix.js", "network.js", "explorer.js")
+_PALETTE = 240  # colours that orbits take in turn
+_PALE = 0.72  # share of white in the colours of a block's largest orbit
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """An architecture of the page's list."""
+
+    title: str
+    graph: NeuronGraph
+
+
+def read_asset(name: str) -> str:
+    """One of the page's own files."""
+    return (files("symnet.show") / "explorer" / name).read_text(encoding="utf-8")
+
+
+def examples() -> list[Example]:
+    """Small architectures to start from: each has a kind of axis or group that the others lack."""
+    hidden = {"h": Symmetric(4)}
+    return [
+        Example("MLP 2-3-2", catalogue.mlp([2, 3, 2])),
+        Example("MLP 2-3-3-1, inputs and outputs permuted", catalogue.mlp([2, 3, 3, 1], io="permuted")),
+        Example("a set of four (DeepSets)", NeuronGraph(hidden, {"x": "h"})),
+        Example("a graph of four nodes: 15 maps", NeuronGraph(hidden, {"edges": "h h"})),
+        Example("CNN 1-2-2, kernels of 2 by 2", catalogue.cnn([1, 2, 2], kernel_size=2, classes=2)),
+        Example("RNN 2-3", catalogue.rnn(2, 3)),
+        Example("attention, two heads", catalogue.attention(2, 2, head_size=2)),
+        Example("stacked experts", catalogue.experts(2, 3, 2)),
+        Example("rotations: circulant matrices", NeuronGraph({"x": Cyclic(6)}, {"signal": "x"})),
+    ]
+
+
+def explorer_page(title: str, given: NeuronGraph | None = None, sections: list[Section] | None = None) -> str:
+    """The HTML text of the page.
+
+    Args:
+        given: an architecture that stands first in the list.
+        sections: what follows below the explorer.
+
+    Raises:
+        TooLargeError: the given architecture's matrix cannot be seen; says what to do.
+    """
+    chosen = [*([Example(title, given)] if given is not None else []), *examples()]
+    if given is not None and given.weights.size > SIZE_LIMIT:
+        label_matrix(derive(given))  # refuses with the remedy
+    data = {
+        "architectures": [_describe(example) for example in chosen],
+        "palette": _hexadecimal(distinct_colours(_PALETTE)),
+        "pale": _hexadecimal(_PALE + (1 - _PALE) * distinct_colours(40)),
+    }
+    template = Environment(trim_blocks=True, lstrip_blocks=True).from_string(read_asset("template.html"))
+    return template.render(
+        title=html.escape(title),
+        sections=[_escaped(section) for section in sections or []],
+        encode=encode,
+        style=read_asset("style.css"),
+        script="\n".join(map(read_asset, SCRIPTS)),
+        data=json.dumps(data).replace("<", "\\u003c"),  # so that no text in it can end the script
+    )
+
+
+def write_architecture_page(path: str | Path, graph: NeuronGraph, *, title: str, most: int | None = None) -> Path:
+    """The path of a page that explores a graph, and shows the counts, the plan and the equations of its layer.
+
+    Args:
+        most: draw neuron sets with at most this many neurons; the counts below the explorer stay those of the given graph.
+
+    Raises:
+        TooLargeError: the tying matrix cannot be seen at this size; says to pass ``most``.
+    """
+    maps = derive(graph)
+    shown = graph if most is None else narrowed(graph, most)
+    counts = (
+        f"{maps.dimension:,} free parameters for each pair of channels, and {maps.bias_dimension:,} biases, where a dense layer "
+        f"would have {graph.weights.size**2:,}. Burnside's lemma counts {maps.dimension_by_burnside:,}."
+    )
+    if shown != graph:
+        counts += f" Above, each set is drawn with at most {most} neurons."
+    plan = make_plan(graph)
+    sections = [
+        Section("The neuron-permutation graph", "Signals run from left to right.", graph_picture(graph), str(graph)),
+        Section("The layer of this network, at its full size", counts, text=maps.summary()),
+        Section("The plan", "What the layer computes.", plan_picture(plan), str(plan)),
+        Section("The equations in LaTeX", text=_latex(maps)),
+    ]
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(explorer_page(title, shown, sections), encoding="utf-8")
+    return target
+
+
+def _describe(example: Example) -> dict[str, object]:
+    maps = derive(example.graph)
+    return {
+        "title": example.title,
+        "text": str(example.graph),
+        "dimension": maps.dimension,
+        "burnside": maps.dimension_by_burnside,
+        "equations": _equations(_latex(maps)),
+    }
+
+
+def _latex(maps: EquivariantMaps) -> str:
+    try:
+        return maps.latex()
+    except TooLargeError as error:
+        return str(error)
+
+
+def _equations(latex: str) -> str:
+    """MathML where a converter is installed, the LaTeX text where none is."""
+    if not latex.startswith("\\begin"):
+        return f"<p>{html.escape(latex)}</p>"
+    try:
+        from latex2mathml.converter import convert
+    except ModuleNotFoundError:
+        return f"<pre>{html.escape(latex)}</pre>"
+    plain = latex.replace(r"\_", "_")  # the converter takes underscores in texts as they are
+    return "".join(convert(part, display="block") for part in re.split(r"\n(?=\\begin)", plain))
+
+
+def _hexadecimal(colours: np.ndarray) -> list[str]:
+    return [to_hex(colour) for colour in colours]
+
+
+def _escaped(section: Section) -> Section:
+    return Section(html.escape(section.heading), html.escape(section.words), section.picture, html.escape(section.text))
