@@ -18,8 +18,9 @@ from symnet.tracing.rules_shape import pin_everything
 _REFUSALS = (RuntimeError, ValueError, TypeError, IndexError, NotImplementedError)
 _TOO_LARGE = 10_000_000
 Place = tuple[int, int]  # number of an input, axis
-# Axis of an input -> the output axes that move with it, one per output; -1 where an output does not change.
-Motions = dict[Place, list[int]]
+# Axis of an input -> for every output the axes that move with it; none where the output does not change.
+Moved = list[tuple[int, ...]]
+Motions = dict[Place, Moved]
 
 
 def read_unknown(reading: Reading, operation: Operation) -> None:
@@ -77,13 +78,13 @@ def _label_outputs(reading: Reading, values: list[Value], outputs: list[Value], 
                 continue
             # Whether copies are independent is not known: the axis is noted on its own.
             reading.block(label)
-            for which, place in enumerate(moved):
-                if place >= 0:
+            for which, places in enumerate(moved):
+                for place in places:
                     known = result[which][place]
                     result[which][place] = label if known is None else reading.merge(known, label)
     for output, labels in zip(outputs, result, strict=True):
-        places = zip(output.shape, labels, strict=True)
-        reading.set(output, [reading.pinned(n, reason) if label is None else label for n, label in places])
+        sized = zip(output.shape, labels, strict=True)
+        reading.set(output, [reading.pinned(n, reason) if label is None else label for n, label in sized])
 
 
 def _broadcasts(operation: Operation, shape: tuple[int, ...]) -> bool:
@@ -131,13 +132,16 @@ class Probe:
         found = {place: self.motion([place]) for place in places}
         return {place: moved for place, moved in found.items() if moved is not None}
 
-    def motion(self, places: list[Place]) -> list[int] | None:
+    def motion(self, places: list[Place]) -> Moved | None:
         """How outputs move when these axes, of one size, are permuted together."""
         size = self.values[places[0][0]].shape[places[0][1]]
         if size == 1:
-            return [-1] * len(self.reference)
+            return [()] * len(self.reference)
         orders = [torch.arange(size).roll(1), torch.arange(size).flip(0), torch.tensor([1, 0, *range(2, size)])]
-        possible: list[set[int]] = [{-1, *(k for k, n in enumerate(r.shape) if n == size)} for r in self.reference]
+        possible: list[set[tuple[int, ...]]] = []
+        for result in self.reference:
+            fitting = [k for k, n in enumerate(result.shape) if n == size]
+            possible.append({(), *((k,) for k in fitting), tuple(fitting)})
         for order in orders:
             changed = list(self.entries)
             for number, axis in places:
@@ -146,10 +150,14 @@ class Probe:
             if results is None:
                 return None
             for output, (before, after) in enumerate(zip(self.reference, results, strict=True)):
-                possible[output] = {
-                    k for k in possible[output] if _close(after, before if k < 0 else before.index_select(k, order))
-                }
+                possible[output] = {axes for axes in possible[output] if _close(after, _permuted(before, axes, order))}
         return [max(options) for options in possible] if all(possible) else None
+
+
+def _permuted(tensor: Tensor, axes: tuple[int, ...], order: Tensor) -> Tensor:
+    for axis in axes:
+        tensor = tensor.index_select(axis, order)
+    return tensor
 
 
 def _call(operation: Operation, values: list[Value], entries: list[Tensor], used: set[int]) -> list[Tensor] | None:

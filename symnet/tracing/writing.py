@@ -45,8 +45,8 @@ class Writer:
         """Parents that are written down: symbols, and fixed axes with something over them; without grandparents."""
         private = {member for members in self.solution.copies.values() for member in members}
         everything = {leaf: {p for p in self.solution.parents.get(leaf, ()) if p not in private} for leaf in self.free}
-        # Of two that lie over each other the smaller is the parent: that group is the larger one.
-        for leaf in sorted(everything, key=lambda n: (n.size, n.number)):
+        # Of two that lie over each other the larger is the child: that group is the larger one.
+        for leaf in sorted(everything, key=lambda n: (-n.size, n.number)):
             for parent in list(everything[leaf]):
                 if leaf in everything.get(parent, ()):
                     everything[parent].discard(leaf)
