@@ -29,7 +29,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 LEAST = {"python": 12, "pycon": 100, "console": 13}
 SHOWN_ONLY = {"text", "latex"}
 # Commands in console blocks that a reader runs and this test does not: they install, or take minutes.
-NOT_RUN = ("make ", "pip ", "symnet demo", "symnet --install-completion")
+NOT_RUN = ("make ", "pip ", "symnet demo", "symnet --install-completion", "chromium ")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)#]+)(?:#[^)]*)?\)|(?:src|srcset)=\"([^\"]+)\"")
 FIGURE = re.compile(r"^\$ (symnet show .*-o (docs/images/\S+).*)$", re.MULTILINE)

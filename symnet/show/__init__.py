@@ -1,7 +1,7 @@
 """Pictures of derived layers (matplotlib, no screen needed). Nothing imports this but the command line and the tasks."""
 
+from symnet.show.architecture_page import explorer_page, write_architecture_page
 from symnet.show.colours import distinct_colours
-from symnet.show.explorer_page import explorer_page, write_architecture_page
 from symnet.show.figures import draw, save_picture
 from symnet.show.labels import TyingPattern, label_matrix, narrowed
 from symnet.show.networks import graph_picture

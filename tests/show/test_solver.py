@@ -14,7 +14,7 @@ import pytest
 
 import symnet as sn
 from symnet.show import label_matrix
-from symnet.show.explorer_page import read_asset
+from symnet.show.architecture_page import read_asset
 from tests.cases import GRAPHS
 from tests.random_graphs import random_graph
 
