@@ -36,6 +36,11 @@ def record_every_way(
         is_output: which of the returned tensors count, by path.
     """
     found = record(model, state, *inputs, is_output)
+    if found.chose_nothing:
+        other = record_after(found, model, state, inputs, is_output, None, filled=True)
+        if other is not None:
+            found.excused.update(id(operation) for operation in found.operations)
+            found = found.joined(other)
     if not found.reads_numbers():
         return found, []
     count = 1
@@ -59,9 +64,10 @@ def record_after(
     inputs: Inputs,
     is_output: Callable[[str], bool],
     flipped: int | None,
+    filled: bool = False,
 ) -> Recording | None:
     """One more recording; ``None`` where that way ends in an error, as a refused input does."""
     try:
-        return record(model, state, *inputs, is_output, after=earlier, flipped=flipped)
+        return record(model, state, *inputs, is_output, after=earlier, flipped=flipped, filled=filled)
     except REFUSALS:
         return None

@@ -12,7 +12,7 @@ from torch import Tensor
 from symnet.tracing.axes import merge, pin
 from symnet.tracing.labels import Label, concatenate, flat, fresh
 from symnet.tracing.positions import Positions
-from symnet.tracing.recording import Operation, Recording, Value
+from symnet.tracing.recording import SCALAR_READS, Operation, Recording, Value
 
 Labels = tuple[Label, ...]
 Rule = Callable[["Reading", Operation], None]
@@ -156,7 +156,7 @@ class Reading:
         """Reads every operation."""
         for operation in self.recording.operations:
             known = [o is None or (o.constant and o.number not in self.recording.mutated) for o in operation.outputs]
-            if known and all(known):
+            if known and all(known) and operation.name not in SCALAR_READS:
                 continue
             self.operation = operation
             self.read(operation, fallback)
@@ -194,7 +194,7 @@ class Reading:
                 self.set(output, [() if size <= 1 else fresh(size, wild=True) for size in output.shape])
             else:
                 self.set(output, [self.pinned(size, "made from an empty tensor") for size in output.shape])
-            if same is None and not (picking and 0 in output.shape):
+            if same is None and not (picking and 0 in output.shape) and id(operation) not in self.recording.excused:
                 for label in (label for value in full for label in self.label(value)):
                     self.pin(label, "it met an empty tensor, so the example hides what it does")
 

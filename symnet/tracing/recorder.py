@@ -27,6 +27,7 @@ from symnet.tracing.recording import (
     module_paths,
     plain_kernels,
     tensors_in,
+    values_in,
 )
 
 _FACTORIES = {
@@ -34,6 +35,8 @@ _FACTORIES = {
     "randn_like", "new_empty_strided", "empty_strided",
 }  # fmt: skip
 _EMPTY = {"empty", "new_empty", "empty_like", "empty_strided", "new_empty_strided", "empty_permuted"}
+# Their results may be empty, depending on entries.
+_CHOICES = {"nonzero", "index", "masked_select", "_unique2"}
 # Change a tensor's shape, not its entries.
 _RESHAPES = {"t", "transpose", "squeeze", "unsqueeze", "swapaxes", "as_strided", "resize", "set", "detach"}
 # Answers other than the number that was read; thresholds lie between them.
@@ -44,11 +47,18 @@ _LISTED, _LONGEST = 256, 200_000
 
 class _Recorder(TorchDispatchMode):
     def __init__(
-        self, state: Mapping[str, Tensor], modules: list[str], known: Mapping[str, Value], flipped: int | None
+        self,
+        state: Mapping[str, Tensor],
+        modules: list[str],
+        known: Mapping[str, Value],
+        flipped: int | None,
+        filled: bool = False,
     ) -> None:
         super().__init__()
+        self.filled = filled  # whether masks that hold nowhere are made to hold everywhere
         self.flipped = flipped  # which other answer the code is given
         self.decisions = 0
+        self.chose_nothing = False
         self.exported = False  # whether numbers of computed tensors are in the code's hands
         self.operations: list[Operation] = []
         self.modules = modules
@@ -150,6 +160,8 @@ class _Recorder(TorchDispatchMode):
             result.zero_()  # whatever lay in that memory means nothing
         if len(self.operations) > _LONGEST and self.flipped:
             raise RuntimeError("this way through the code does not end")
+        if self.filled and isinstance(result, Tensor) and result.dtype == torch.bool and not bool(result.any()):
+            result.fill_(not constant_inputs(arguments, keywords))
         outgoing = [argument.name for argument in function._schema.arguments if argument.is_out]
         keywords = {key: value for key, value in keywords.items() if key not in outgoing}
         operation = Operation(name, function, tuple(arguments), keywords, [], self.modules[-1])
@@ -175,6 +187,7 @@ class _Recorder(TorchDispatchMode):
             if not constant:
                 self.operations.append(operation)
             return result
+        self.chose_nothing |= name in _CHOICES and not constant and isinstance(result, Tensor) and 0 in result.shape
         outputs = list(result) if isinstance(result, (tuple, list)) else [result]
         operation.outputs = [self.new_value(x, constant=constant) if isinstance(x, Tensor) else None for x in outputs]
         for value in operation.outputs:
@@ -221,6 +234,11 @@ class _Rewritten(TorchFunctionMode):
         return result
 
 
+def constant_inputs(*structure: Any) -> bool:
+    """Whether no value in nested arguments is computed."""
+    return all(value.constant for value in values_in(structure))
+
+
 def _numbers(tensor: Tensor) -> Any:
     """A tensor as nested lists, read number by number."""
     return tensor.item() if tensor.dim() == 0 else [_numbers(row) for row in tensor.unbind(0)]
@@ -250,6 +268,7 @@ def record(
     is_output: Callable[[str], bool] = lambda path: True,
     after: Recording | None = None,
     flipped: int | None = None,
+    filled: bool = False,
 ) -> Recording:
     """The recording of ``model(*args, **kwargs)``.
 
@@ -260,10 +279,11 @@ def record(
         after: an earlier recording of the same network, whose state this one starts from.
         flipped: which of the other answers (from 1) the code is given for what it asks of a computed tensor: the opposite of
             a truth value, extreme or small numbers, to see other branches.
+        filled: makes masks that hold nowhere hold everywhere, to see what is done with what they choose.
     """
     args, kwargs = map_tensors(lambda x: x.detach().clone(), (args, dict(kwargs)))  # the model may write into them
     with module_paths(model) as modules, plain_kernels(), torch.enable_grad():
-        recorder = _Recorder(state, modules, after.state if after else {}, flipped)
+        recorder = _Recorder(state, modules, after.state if after else {}, flipped, filled)
         recorder.count = after.last_number() if after else recorder.count
         for tensor in model.state_dict(keep_vars=True).values():
             if isinstance(tensor, Tensor) and not tensor.dtype.is_floating_point:
@@ -278,7 +298,16 @@ def record(
         outputs = [(path, recorder.read(t)) for path, t in found if t is not None and is_output(path)]
         skipped = [path for path, t in found if t is None]
     states = {value.origin.removeprefix("state:"): value for value in recorder.state_places.values() if value.origin}
-    recording = Recording(recorder.operations, states, inputs, outputs, skipped, recorder.mutated, recorder.decisions)
+    recording = Recording(
+        recorder.operations,
+        states,
+        inputs,
+        outputs,
+        skipped,
+        recorder.mutated,
+        chose_nothing=recorder.chose_nothing,
+        decisions=recorder.decisions,
+    )
     return drop_dead_code(recording)
 
 

@@ -66,6 +66,10 @@ class Recording:
     outputs: list[tuple[str, Value]]
     skipped_outputs: list[str]
     mutated: set[int]  # numbers of constants that later received computed entries
+    excused: set[int] = dataclasses.field(
+        default_factory=set
+    )  # ids of operations that another recording shows with entries
+    chose_nothing: bool = False  # whether a choice by entries, of rows or positions, came out empty
     decisions: int = 0  # how many other answers there are to what the code asked of computed tensors
 
     def last_number(self) -> int:
@@ -86,6 +90,7 @@ class Recording:
             inputs=[*self.inputs, *other.inputs],
             outputs=[*self.outputs, *other.outputs],
             mutated=self.mutated | other.mutated,
+            excused=self.excused | other.excused,
         )
 
 

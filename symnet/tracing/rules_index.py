@@ -242,6 +242,20 @@ def diagonal(reading: Reading, operation: Operation) -> None:
     reading.set(output, [*kept, reading.pinned(output.shape[-1], "a diagonal is taken")])
 
 
+@rule("_local_scalar_dense", "is_nonzero")
+def read_number(reading: Reading, operation: Operation) -> None:
+    """A single entry has no axes; if it is a position, what it is a position of is pinned by those who follow positions."""
+
+
+@rule("equal")
+def compare_whole(reading: Reading, operation: Operation) -> None:
+    """Whether two tensors are the same, entry by entry."""
+    left, right = operation.inputs()
+    if left.shape == right.shape:
+        for a, b in zip(reading.label(left), reading.label(right), strict=True):
+            reading.merge(a, b)
+
+
 @rule("numpy")
 def leave_torch(reading: Reading, operation: Operation) -> None:
     for label in reading.label(operation.inputs()[0]):

@@ -116,11 +116,14 @@ def _settle_families(state: Mapping[str, Labels], blocks: list[Labels]) -> dict[
         settle(blocks)
         copies: dict[Node, tuple[Node, ...]] = {}
         for labels in state.values():
-            for leaf, beside in _families_of(labels):
+            families = _families_of(labels)
+            written_out = {root(leaf.family.axis) for leaf, beside in families if beside and leaf.family is not None}
+            for leaf, beside in families:
                 if beside:
                     continue
                 members = _private_members(leaf, state)
-                if members is None:
+                # An axis is written as a join or as the parent of copies, not as both.
+                if members is None or (leaf.family is not None and root(leaf.family.axis) in written_out):
                     collapse(leaf)
                     break
                 copies[leaf] = members

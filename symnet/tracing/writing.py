@@ -194,8 +194,11 @@ SINGLE = "single positions are used on their own (slices, stacks, picks by index
 
 
 def _concatenations(label: Label) -> Iterable[Node]:
-    for node in flat(label):
-        if node.parts is not None:
+    """The concatenations in a label, but for those along which something stands for different symbols."""
+    nodes = flat(label)
+    carrying = {root(node.family.axis) for node in nodes if node.family is not None}
+    for node in nodes:
+        if node.parts is not None and node not in carrying:
             yield node
             for part in node.parts:
                 yield from _concatenations(part)

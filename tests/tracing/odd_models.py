@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils import prune
 
 from tests.tracing.models import seq
 
@@ -116,6 +117,9 @@ between(
     6,
 )
 between("a random mask", lambda h: F.dropout(h, 0.5, True), 1)
+between("determinant", lambda h: h * torch.linalg.det(h.T @ h + torch.eye(4)), S4)
+between("linear system", lambda h: torch.linalg.solve(h.T @ h + torch.eye(4), h.T).T, S4)
+between("matrix exponential", lambda h: h @ torch.matrix_exp((h.T @ h).tanh()), S4)
 
 
 def _add_in_place(h: Tensor) -> Tensor:
@@ -156,6 +160,22 @@ odd("two group norms that do not align", lambda: seq(
 odd("joins that do not align", lambda: Net(
     lambda n, x: n.o(torch.cat([n.a(x), n.b(x)], -1) + torch.cat([n.c(x), n.d(x)], -1)),
     a=nn.Linear(2, 2), b=nn.Linear(2, 5), c=nn.Linear(2, 4), d=nn.Linear(2, 3), o=nn.Linear(7, 1)), (rand(3, 2),), 2 * 2 * 6)  # fmt: skip
+odd("groups of four, then groups of six", lambda: seq(
+    nn.Conv1d(1, 12, 1), nn.ReLU(), nn.Conv1d(12, 12, 1, groups=3), nn.ReLU(), nn.Conv1d(12, 12, 1, groups=2), nn.ReLU(), nn.Conv1d(12, 1, 1)),
+    (rand(2, 1, 5),), S4 * 2**3 * S6**2, "copies over an axis that is also written as a join become one set")  # fmt: skip
+odd("channels shifted in time", lambda: Net(
+    lambda n, x: (lambda h: n.b(torch.cat([F.pad(h[:, 1:, :1], (0, 0, 0, 1)), F.pad(h[:, :-1, 1:2], (0, 0, 1, 0)), h[:, :, 2:]], -1)))(n.a(x).relu()),
+    a=nn.Linear(2, 6), b=nn.Linear(6, 1)), (rand(3, 5, 2),), S4)  # fmt: skip
+odd("squared distance of two layers", lambda: Net(lambda n, x: F.mse_loss(n.a(x).relu(), n.b(x)), a=nn.Linear(2, 4), b=nn.Linear(2, 4)),
+    (rand(3, 2),), S4)  # fmt: skip
+odd("pooled and put back", lambda: Net(
+    lambda n, x: n.b(F.max_unpool2d(*F.max_pool2d(n.a(x).relu(), 2, return_indices=True), 2)), a=nn.Conv2d(1, 4, 1), b=nn.Conv2d(4, 1, 1)),
+    (rand(2, 1, 4, 4),), S4, WINNERS)  # fmt: skip
+odd("members of an ensemble side by side", lambda: Net(
+    lambda n, x: (torch.einsum("bi,eoi->beo", x, n.w) + n.c).relu().flatten(1) @ n.v, w=weight(3, 4, 2), c=weight(3, 4), v=weight(12, 1)),
+    (rand(5, 2),), 6 * S4**3, "all twelve neurons can be exchanged, but they lie on two axes")  # fmt: skip
+odd("pruned", lambda: seq(prune.random_unstructured(nn.Linear(2, 4), "weight", 0.5), nn.ReLU(), nn.Linear(4, 1)),
+    (rand(3, 2),), S4)  # fmt: skip
 odd("padded channels", lambda: Net(
     lambda n, x: n.b(F.pad(n.a(x), (0, 3)) + n.c(x)), a=nn.Linear(2, 4), c=nn.Linear(2, 7), b=nn.Linear(7, 1)), (rand(3, 2),), S4 * 6)  # fmt: skip
 odd("stacked, then side by side", lambda: Net(

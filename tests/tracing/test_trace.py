@@ -244,7 +244,10 @@ def test_a_parameter_without_live_use_is_pinned() -> None:
     assert any("unused.weight" in note and "no live use" in note for note in graph.notes)
 
 
-def test_experts_that_are_not_routed_to_are_pinned() -> None:
+@pytest.mark.parametrize(("chosen", "expected"), [(True, "experts.1.0 3"), (False, "4 3")])
+def test_an_expert_without_rows_is_seen_if_a_mask_chooses_and_pinned_otherwise(chosen: bool, expected: str) -> None:
+    """A mask that holds nowhere can be made to hold everywhere; rows that the code leaves out cannot be had."""
+
     class Experts(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -253,13 +256,15 @@ def test_experts_that_are_not_routed_to_are_pinned() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             result = torch.zeros_like(x)
             for number, expert in enumerate(self.experts):
-                rows = (x[:, 0] > number * 1000 - 500).nonzero()[:, 0] if number else torch.arange(len(x))
+                rows = torch.arange(0 if number else len(x))
+                if chosen and number:
+                    rows = (x[:, 0] > 500).nonzero()[:, 0]
                 result = result.index_add(0, rows, expert(x[rows]))
             return result
 
     graph = trace(Experts(), torch.randn(5, 3))
     assert graph.tensors["experts.0.0.weight"] == "experts.0.0 3"
-    assert graph.tensors["experts.1.0.weight"] == "4 3"
+    assert graph.tensors["experts.1.0.weight"] == expected
 
 
 def test_a_check_cannot_be_skipped() -> None:
