@@ -64,6 +64,7 @@ class ZooCorpus(_Section):
 
     source: Literal["digits", "small-cnn-zoo"] = "digits"
     networks: Count = 2000
+    steps: Annotated[int, Field(ge=30)] = 240  # of the longest training
     seed: int = 0
     path: str = ""  # folder of the published files, for source "small-cnn-zoo"
 
@@ -127,9 +128,6 @@ class Configuration(_Section):
         for name, values in (("seeds", self.seeds), ("models", self.models)):
             if len(set(values)) < len(values):
                 raise ValueError(f"{name} names something twice: {list(values)}")
-        for name, table in (("learning_rates", self.training.learning_rates), ("steps_of", self.training.steps_of)):
-            if unknown := set(table) - set(self.models):
-                raise ValueError(f"training.{name} names {sorted(unknown)}, but the models are {list(self.models)}")
         return self
 
     def training_of(self, model: str) -> TrainingConfiguration:

@@ -18,7 +18,6 @@ from symnet.tasks.editing import Editing
 from symnet.tasks.outcome import Found, heading
 from symnet.tasks.problem import Problem
 from symnet.tasks.tickets import Tickets
-from symnet.tasks.tickets_training import kept_largest
 
 __all__ = ["write_pictures"]
 
@@ -77,7 +76,7 @@ def _accuracy_picture(problem: Accuracy, predictions: Mapping[str, Tensor]) -> F
     for number, (name, predicted) in enumerate(predictions.items()):
         axes = figure.add_subplot(1, len(predictions), number + 1)
         axes.plot([0, 1], [0, 1], color="#bbbbbb", linewidth=1)
-        axes.scatter(truth, predicted, s=3, color=COLOURS[number % len(COLOURS)])
+        axes.scatter(truth.numpy(), predicted.numpy(), s=3, color=COLOURS[number % len(COLOURS)])
         axes.set_title(name, fontsize=SMALL)
         axes.set_xlabel("test accuracy", fontsize=SMALL)
         if number == 0:
@@ -97,7 +96,7 @@ def _confusion_picture(problem: Classification, predictions: Mapping[str, Tensor
             (truth, logits.argmax(-1)), torch.ones(len(truth)), accumulate=True
         )
         axes = figure.add_subplot(1, len(predictions), number + 1)
-        axes.imshow(counts / counts.sum(1, keepdim=True).clamp_min(1), cmap="Blues", vmin=0, vmax=1)
+        axes.imshow((counts / counts.sum(1, keepdim=True).clamp_min(1)).numpy(), cmap="Blues", vmin=0, vmax=1)
         axes.set_title(name, fontsize=SMALL)
         axes.set_xlabel("predicted", fontsize=SMALL)
         if number == 0:
@@ -120,7 +119,7 @@ def _editing_picture(problem: Editing, predictions: Mapping[str, Tensor]) -> Fig
         side = round(row.shape[1] ** 0.5)
         for column, image in enumerate(row):
             axes = figure.add_subplot(len(images), SHOWN, number * SHOWN + column + 1)
-            axes.imshow(image.view(side, side), cmap="gray", vmin=-1, vmax=1)
+            axes.imshow(image.view(side, side).numpy(), cmap="gray", vmin=-1, vmax=1)
             axes.set_xticks([])
             axes.set_yticks([])
             if column == 0:
@@ -136,7 +135,7 @@ def _mask_picture(problem: Tickets, predictions: Mapping[str, Tensor]) -> Figure
     first = next(iter(problem.matrices.values()))
     figure = new_figure(1.9 * len(scores), 2.2)
     for number, (name, score) in enumerate(scores.items()):
-        kept = kept_largest({"all": score}, problem.sparsity)["all"][:, : first[0] * first[1]]
+        kept = problem.keep(score)[:, : first[0] * first[1]]
         share = kept.view(-1, *first).mean((0, 1)).numpy()
         side = round(len(share) ** 0.5)
         axes = figure.add_subplot(1, len(scores), number + 1)

@@ -76,7 +76,8 @@ class Run:
             TrainingError: a training had to stop; says where and what to do.
             SymnetError: a model that there is not, or not for this task.
         """
-        for name in self.configuration.models:
+        training = self.configuration.training
+        for name in (*self.configuration.models, *training.learning_rates, *training.steps_of):
             find_model(name)
         started = time.perf_counter()
         fabric = make_fabric(self.configuration.training.precision, self.accelerator)

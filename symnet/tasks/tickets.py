@@ -47,7 +47,6 @@ class Tickets(Problem):
     """Targets: `mask` and `start` of all matrices, `(entries,)`, one matrix after another."""
 
     images: Images = field(kw_only=True)
-    sparsity: float = field(kw_only=True)
 
     @property
     def metric(self) -> str:
@@ -65,13 +64,27 @@ class Tickets(Problem):
     def references(self) -> dict[str, dict[str, float]]:
         known = self.known(self.parts.test)
         chance = torch.rand(known["start"].shape, generator=torch.Generator().manual_seed(1))
-        scores = {
-            "iterative pruning": known["mask"],
-            "magnitude at the start": known["start"].abs(),
-            "random": chance,
+        pruned = {"accuracy": self._accuracy(known, known["mask"]), "overlap": 1.0}
+        scores = {"magnitude at the start": known["start"].abs(), "random": chance}
+        return {
+            "dense": {"accuracy": self._accuracy(known, None)},
+            "iterative pruning": pruned,
+            **{name: self.report(score, known) for name, score in scores.items()},
         }
-        dense = {"accuracy": self._accuracy(known, None)}
-        return {"dense": dense, **{name: self.report(score, known) for name, score in scores.items()}}
+
+    def keep(self, scores: Tensor) -> Tensor:
+        """The masks (1: kept) of the largest scores of each matrix, `(network, entries)` to the same.
+
+        Each matrix keeps as large a share as in the training masks. Over both matrices together, small differences between
+        their scores would decide how the kept weights are shared out: paths need weights in both.
+        """
+        masks = self.targets["mask"][self.parts.train].split(self._sizes, dim=1)
+        parts = zip(scores.split(self._sizes, dim=1), masks, strict=True)
+        return torch.cat([kept_largest({"": part}, 1 - float(mask.mean()))[""] for part, mask in parts], 1)
+
+    @property
+    def _sizes(self) -> list[int]:
+        return [rows * columns for rows, columns in self.matrices.values()]
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         mask = batch.targets["mask"]
@@ -84,13 +97,12 @@ class Tickets(Problem):
     def measure(self, predictions: Tensor, targets: dict[str, Tensor]) -> dict[str, float]:
         """`overlap`: the share of what iterative pruning keeps that is among the largest scores."""
         mask = targets["mask"]
-        kept = kept_largest({"all": predictions}, self.sparsity)["all"]
+        kept = self.keep(predictions)
         return {"overlap": float((kept * mask).sum() / mask.sum())}
 
     def report(self, predictions: Tensor, targets: dict[str, Tensor]) -> dict[str, float]:
         """`accuracy` of the masked networks after training, on digits that they were not trained on; and the overlap."""
-        kept = kept_largest({"all": predictions}, self.sparsity)["all"]
-        return {"accuracy": self._accuracy(targets, kept), **self.measure(predictions, targets)}
+        return {"accuracy": self._accuracy(targets, self.keep(predictions)), **self.measure(predictions, targets)}
 
     def _accuracy(self, targets: dict[str, Tensor], kept: Tensor | None) -> float:
         start = self._unflatten(targets["start"])
@@ -116,8 +128,7 @@ class Tickets(Problem):
         return torch.cat([found[name].flatten(1) for name in self.matrices], 1)
 
     def _unflatten(self, flat: Tensor) -> Weights:
-        sizes = [shape[0] * shape[1] for shape in self.matrices.values()]
-        parts = flat.split(sizes, dim=1)
+        parts = flat.split(self._sizes, dim=1)
         return {
             name: part.unflatten(1, shape) for (name, shape), part in zip(self.matrices.items(), parts, strict=True)
         }
@@ -142,7 +153,7 @@ def load_tickets(
     }
 
     def problem(seed: int) -> Tickets:
-        return Tickets(graph, weights, targets, _parts(corpus.networks, seed), images=images, sparsity=corpus.sparsity)
+        return Tickets(graph, weights, targets, _parts(corpus.networks, seed), images=images)
 
     return problem
 

@@ -34,7 +34,7 @@ CHANNELS = (1, 16, 16, 16)
 CLASSES = 10
 CHUNK = 100  # networks trained together: their activations stay in the cache
 BATCH = 64
-MOST_STEPS = 240
+LEAST_STEPS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class _Ways:
     steps: Tensor
 
 
-def _draw_ways(count: int, number: int, generator: torch.Generator) -> _Ways:
+def _draw_ways(count: int, number: int, most_steps: int, generator: torch.Generator) -> _Ways:
     def between(low: float, high: float, logarithmic: bool = False) -> Tensor:
         place = torch.rand(count, generator=generator)
         if logarithmic:
@@ -84,7 +84,7 @@ def _draw_ways(count: int, number: int, generator: torch.Generator) -> _Ways:
         dropout=between(0.0, 0.5),
         share=between(0.05, 1.0),
         noise=between(0.0, 0.5).square() * 2,
-        steps=between(20, MOST_STEPS, True),
+        steps=between(LEAST_STEPS, most_steps, True),
     )
 
 
@@ -170,7 +170,7 @@ def load_zoo(corpus: ZooCorpus, folder: Path, console: Console | None = None) ->
     count = -(-corpus.networks // CHUNK)
     # A thread a core, each with one thread of torch: the tensors are too small to be shared out.
     with one_thread(), ThreadPoolExecutor(max(1, os.cpu_count() or 1), initializer=_one_thread) as pool:
-        made = pool.map(lambda number: _chunk(where / f"{number:04d}.npz", corpus.seed, number), range(count))
+        made = pool.map(lambda number: _chunk(where / f"{number:04d}.npz", corpus, number), range(count))
         found = list(track(made, "training CNNs", total=count, console=console, disable=console is None))
     every = {name: torch.cat([chunk[name] for chunk in found])[: corpus.networks] for name in found[0]}
     accuracy = every.pop("accuracy")
@@ -184,14 +184,14 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def _chunk(path: Path, seed: int, number: int) -> Weights:
+def _chunk(path: Path, corpus: ZooCorpus, number: int) -> Weights:
     if not path.exists():
         data = digits()
-        order = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))
+        order = torch.randperm(len(data), generator=torch.Generator().manual_seed(corpus.seed))
         train, test = order[:1200], order[1200:]
         images = data.images.view(-1, 1, 8, 8)
-        generator = torch.Generator().manual_seed(seed * 1_000_003 + number)
-        ways = _draw_ways(CHUNK, number, generator)
+        generator = torch.Generator().manual_seed(corpus.seed * 1_000_003 + number)
+        ways = _draw_ways(CHUNK, number, corpus.steps, generator)
         weights = _train(ways, _start(ways, generator), images[train], data.classes[train], generator)
         with torch.no_grad():
             found = classify(weights, images[test].unsqueeze(0), ways.activation).argmax(-1)
