@@ -7,16 +7,15 @@ import copy
 import math
 from collections.abc import Callable
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
 
 import symnet as sn
 from symnet.tracing import Check, trace
-from symnet.tracing.checking import Checker, moving_element, relative_error
-from symnet.tracing.examples import Inputs, copy_model, detached, double_precision, float_state, randomise, run
-from symnet.tracing.recording import tensors_in
+from symnet.tracing.checking import Checker, relative_error
+from symnet.tracing.examples import copy_model, float_state, randomise, run
+from tests.tracing.broken import broken_actions
 from tests.tracing.hugging_face import HUGGING_FACE
 from tests.tracing.models import CASES, Case, Encoder, Recurrent, TiedAutoencoder, rows, seq
 
@@ -86,80 +85,10 @@ def test_random_elements_leave_the_function_unchanged(case: Case) -> None:
         assert max(relative_error(before[p], after[p]) for p in before) < 1e-9
 
 
-def broken_graphs(graph: sn.NeuronGraph):
-    """Every graph that differs in one axis of one tensor, which no longer moves."""
-    for name, tensor in graph.weights.items():
-        words = _top_level(graph.tensors[name])
-        for axis, word in enumerate(words):
-            still = str(tensor.shape[axis])
-            if word != still and any(graph.neurons[s].group.generators for s in tensor.symbols if s in word):
-                changed = " ".join([*words[:axis], still, *words[axis + 1 :]])
-                try:
-                    yield name, sn.NeuronGraph(graph.neurons, {**graph.tensors, name: changed})
-                except sn.GraphError:
-                    continue  # the other axis read its parent from this one
-
-
-def _top_level(notation: str) -> list[str]:
-    words, depth = [""], 0
-    for character in notation:
-        depth += {"(": 1, ")": -1}.get(character, 0)
-        if character == " " and depth == 0:
-            words.append("")
-        else:
-            words[-1] += character
-    return [word for word in words if word]
-
-
-def dead_entries(model: nn.Module, case: Case) -> set[str]:
-    """Tensors that the outputs do not depend on at a random state (a key's bias under a softmax), by autograd."""
-    private = copy_model(model).double()
-    state, _ = float_state(private)
-    randomise(state, seed=3)
-    parameters = {name: tensor for name, tensor in state.items() if isinstance(tensor, nn.Parameter)}
-    keywords = {k: v for k, v in case.keywords().items() if k != "outputs"}
-    inputs = tuple(x.double() if x.is_floating_point() else x for x in case.inputs())
-    with double_precision():
-        result = private(*inputs, **keywords)
-    total = sum(
-        (t * torch.randn_like(t)).sum() for _, t in tensors_in(result) if t is not None and t.is_floating_point()
-    )
-    gradients = torch.autograd.grad(total, list(parameters.values()), allow_unused=True)
-    return {n for n, g in zip(parameters, gradients, strict=True) if g is None or float(g.abs().max()) < 1e-12}
-
-
-def is_noticed(checker: Checker, broken: sn.NeuronGraph, inputs: Inputs, reference: dict[str, torch.Tensor]) -> bool:
-    """Whether an element of a wrong group changes the outputs."""
-    checker.graph = broken
-    try:
-        element = moving_element(broken, np.random.default_rng(0))
-        outputs = checker.evaluate(checker.doubled(inputs), element)
-    except sn.TraceError:
-        return True
-    return max(relative_error(reference[path], outputs[path]) for path in reference) > 1e-9
-
-
 @pytest.mark.parametrize("case", ALL, ids=repr)
 def test_the_check_notices_every_broken_action(case: Case, record_property: Callable[[str, object], None]) -> None:
     """Mutation: hold one axis of one tensor still; only tensors without any influence may go unnoticed."""
-    model, graph = make(case)
-    keywords = {k: v for k, v in case.keywords().items() if k != "outputs"}
-    inputs = detached((case.inputs(), keywords))
-    dead = dead_entries(model, case)
-    missed = []
-    total = 0
-    outputs = case.keywords().get("outputs")
-    checkers = [  # two random states, as in the check itself: in a narrow network one may silence a neuron
-        Checker(copy_model(model), graph, inputs, Check(rounds=1, shapes=False, seed=seed), outputs=outputs)
-        for seed in (0, 1)
-    ]
-    references = [checker.evaluate(checker.doubled(inputs), None) for checker in checkers]
-    for name, broken in broken_graphs(graph):
-        if name not in dead:
-            total += 1
-            pairs = zip(checkers, references, strict=True)
-            if not any(is_noticed(checker, broken, inputs, reference) for checker, reference in pairs):
-                missed.append(name)
+    total, missed = broken_actions(*make(case), case)
     record_property("broken actions", total)
     record_property("broken actions noticed", total - len(missed))
     assert missed == [], f"{len(missed)} of {total} broken actions went unnoticed"
