@@ -183,10 +183,18 @@ def test_trace_finds_and_verifies(folder: Path, capsys: pytest.CaptureFixture[st
 
 
 # ---- show -----------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("what", ["tying", "graph", "plan"])
+@pytest.mark.parametrize("what", ["tying", "graph", "plan", "orbit", "square"])
 def test_show_writes_pictures(folder: Path, what: str) -> None:
     assert run("show", "small.symnet", "-o", f"{what}.png", "--what", what) == 0
     assert Path(f"{what}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_show_draws_a_named_orbit_and_a_moving_square(folder: Path) -> None:
+    assert run("show", "small.symnet", "-o", "o.svg", "--what", "orbit", "--entry", "0.bias[1] 0.weight[1, 0]") == 0
+    assert b"<svg" in Path("o.svg").read_bytes()
+    Path("tiny.symnet").write_text("neurons\n  h: Symmetric(2)\ntensors\n  b: h\n")
+    assert run("show", "tiny.symnet", "-o", "s.gif", "--what", "square") == 0
+    assert Path("s.gif").read_bytes().startswith(b"GIF89a")
 
 
 def test_show_writes_a_page(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -327,6 +335,9 @@ def test_a_check_that_fails_inside_the_demo_ends_with_one(folder: Path, monkeypa
         (["verify", "small.symnet", "--module", "cli_example_modules:mlp", "--input", "3,x"], "'3,x' is not an input"),
         (["verify", "small.symnet", "--module", "a:b", "--layer", "a:b"], "two checks"),
         (["show", "small.symnet", "-o", "picture.bmp"], "cannot be written as 'bmp'"),
+        (["show", "small.symnet", "-o", "s.gif"], "add --what square"),
+        (["show", "small.symnet", "-o", "o.png", "--what", "orbit", "--entry", "b"], "does not name two weights"),
+        (["show", "small.symnet", "-o", "o.png", "--what", "orbit", "--entry", "b c[1]"], "There is no tensor 'b'"),
         (["align", "a.pt", "b.pt"], "Say what the weights belong to"),
         (["align", "a.pt", "b.pt", "--arch", "small.symnet"], "There is no file a.pt"),
         (["align", "small.symnet", "b.pt", "--arch", "small.symnet"], "not '.symnet'"),

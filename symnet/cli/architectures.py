@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -123,3 +124,27 @@ def read_spaces(entries: Iterable[str]) -> Mapping[str, str] | None:
             )
         found[name.strip()] = axes.strip()
     return found or None
+
+
+def read_entries(
+    graph: NeuronGraph, text: str | None
+) -> tuple[tuple[str, tuple[int, ...]], tuple[str, tuple[int, ...]]]:
+    """An output weight and an input weight from ``'0.bias[1] 0.weight[1,0]'``; the first weight twice if nothing is said.
+
+    Example:
+        >>> read_entries(catalogue.mlp([2, 3, 1]), "0.bias[1] 0.weight[1, 0]")
+        (('0.bias', (1,)), ('0.weight', (1, 0)))
+    """
+    if text is None:
+        name = next(iter(graph.shapes))
+        first = (name, (0,) * len(graph.shapes[name]))
+        return first, first
+    found = [
+        (match[1], tuple(int(part) for part in (match[2] or "").split(",") if part.strip()))
+        for match in re.finditer(r"([^\s\[]+)(?:\[([\d,\s]*)\])?", text)
+    ]
+    if len(found) != 2:
+        raise NotationError(
+            f"{text!r} does not name two weights. Write an output and an input, as in '0.bias[1] 0.weight[1,0]'."
+        )
+    return found[0], found[1]

@@ -12,7 +12,13 @@ from rich.console import Console
 
 import symnet
 from symnet.cli import alignment, repository, training
-from symnet.cli.architectures import change_groups, complete_architecture, read_architecture, read_spaces
+from symnet.cli.architectures import (
+    change_groups,
+    complete_architecture,
+    read_architecture,
+    read_entries,
+    read_spaces,
+)
 from symnet.cli.modules import import_object, make_module
 from symnet.cli.output import describe_graph, describe_maps, print_graph, print_json, print_maps
 from symnet.errors import SymnetError
@@ -59,6 +65,8 @@ class Picture(StrEnum):
     tying = "tying"
     graph = "graph"
     plan = "plan"
+    orbit = "orbit"
+    square = "square"
 
 
 def _print_version(wanted: bool) -> None:
@@ -225,36 +233,62 @@ def trace(
 @app.command()
 def show(
     arch: Architecture,
-    out: Annotated[Path, typer.Option("-o", "--out", help="An .html page, or a .png, .svg or .pdf picture.")] = Path(
-        "symnet.html"
-    ),
+    out: Annotated[
+        Path,
+        typer.Option(
+            "-o", "--out", help="An .html page to explore, a .png, .svg or .pdf picture, or a .gif of --what square."
+        ),
+    ] = Path("symnet.html"),
     what: Annotated[Picture, typer.Option(help="What an image file shows; a page shows everything.")] = Picture.tying,
+    entry: Annotated[
+        str | None,
+        typer.Option(metavar="'A[i,j] B[k]'", help="For --what orbit: an output weight and an input weight."),
+    ] = None,
     narrow: Annotated[int | None, typer.Option(help="Draw every neuron set with at most this many neurons.")] = None,
+    seed: Seed = 0,
     fixed: FixedSets = None,
     permuted: PermutedSets = None,
     as_json: Json = False,
 ) -> None:
-    """Draw an architecture: its tying matrix, its neuron-permutation graph, its layer's plan."""
-    from symnet.show import graph_picture, narrowed, plan_picture, save_picture, tying_matrix, write_architecture_page
+    """Draw an architecture: a page to explore, its tying matrix, graph, plan, one orbit, or the commuting square."""
+    from symnet.show import STEPS, commuting_frames, narrowed, save_animation, save_picture, write_architecture_page
 
     graph = change_groups(read_architecture(arch), fixed or (), permuted or ())
+    shown = graph if narrow is None else narrowed(graph, narrow)
     if out.suffix.lower() in (".html", ".htm"):
         write_architecture_page(out, graph, title=arch, most=narrow)
-    else:
-        shown = graph if narrow is None else narrowed(graph, narrow)
-        if what is Picture.tying:
-            figure = tying_matrix(symnet.derive(shown))
-        elif what is Picture.graph:
-            figure = graph_picture(shown)
-        else:
-            from symnet.plan import make_plan
+    elif out.suffix.lower() == ".gif":
+        if what is not Picture.square:
+            raise SymnetError(f"{out}: the commuting square is what moves; add --what square, or write a .png.")
+        from rich.progress import track
 
-            figure = plan_picture(make_plan(shown))
-        save_picture(figure, out)
+        frames = commuting_frames(shown, seed=seed)
+        bar = Console(stderr=True)
+        save_animation(track(frames, "drawing", total=STEPS + 1, console=bar, transient=True), out)
+    else:
+        save_picture(_draw(shown, what, entry, seed), out)
     if as_json:
         print_json({"written": str(out), "bytes": out.stat().st_size})
     else:
         console.print(f"Written to {out}.", highlight=False)
+
+
+def _draw(graph: NeuronGraph, what: Picture, entry: str | None, seed: int) -> Any:
+    from symnet.show import commuting_square, graph_picture, orbit_picture, plan_picture, tying_matrix
+
+    match what:
+        case Picture.tying:
+            return tying_matrix(symnet.derive(graph))
+        case Picture.graph:
+            return graph_picture(graph)
+        case Picture.orbit:
+            return orbit_picture(graph, *read_entries(graph, entry))
+        case Picture.square:
+            return commuting_square(graph, seed=seed)
+        case Picture.plan:
+            from symnet.plan import make_plan
+
+            return plan_picture(make_plan(graph))
 
 
 @app.command()

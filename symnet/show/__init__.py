@@ -5,13 +5,18 @@ from symnet.show.colours import distinct_colours
 from symnet.show.figures import draw, save_picture
 from symnet.show.labels import TyingPattern, label_matrix, narrowed
 from symnet.show.networks import graph_picture
+from symnet.show.orbits import orbit_picture
 from symnet.show.page import Section, make_page
 from symnet.show.plans import plan_picture
+from symnet.show.squares import STEPS, commuting_frames, commuting_square, save_animation
 from symnet.show.tying import tying_matrix
 
 __all__ = [
+    "STEPS",
     "Section",
     "TyingPattern",
+    "commuting_frames",
+    "commuting_square",
     "distinct_colours",
     "draw",
     "explorer_page",
@@ -19,7 +24,9 @@ __all__ = [
     "label_matrix",
     "make_page",
     "narrowed",
+    "orbit_picture",
     "plan_picture",
+    "save_animation",
     "save_picture",
     "tying_matrix",
     "write_architecture_page",
