@@ -126,11 +126,14 @@ function printGroup({ kind, size, generators }) {
 function parseGraph(text) {
   const graph = { neurons: new Map(), tensors: new Map(), aliases: new Map() };
   let section = null;
-  text.split(/\r\n|[\n\r]/).forEach((raw, index) => {
+  const seen = new Set();
+  const lines = text.split(/\r\n|[\n\r]/);
+  lines.forEach((raw, index) => {
     const line = raw.split("#")[0].trimEnd();
     if (!line) return;
     if (!/^\s/.test(line)) {
       section = line.replace(/:+$/, "");
+      seen.add(section);
       if (!SECTIONS.includes(section)) {
         throw new NotationError(index + 1, 1, `'${section}' is not a section; the sections are ${SECTIONS.join(", ")}, their lines indented`);
       }
@@ -138,6 +141,11 @@ function parseGraph(text) {
     }
     readLine(graph, section, line, index + 1);
   });
+  const missing = ["neurons", "tensors"].find((name) => !seen.has(name));
+  if (missing) {
+    const last = lines.length + (lines[lines.length - 1] === "" ? 0 : 1);
+    throw new NotationError(last, 1, `the text ends without a section '${missing}' (an empty section will do): has it been cut off?`);
+  }
   checkGraph(graph);
   return graph;
 }
