@@ -217,10 +217,16 @@ class Checker:
         if self.loaded is not None and self.loaded[0] is element and self.loaded[1:] == place[1:]:
             return
         known = {name: tensor for name, tensor in self.entries.items() if name in self.graph.weights}
-        moved = known if element is None else self.graph.act(element, known)
+        if element is not None:
+            on_processor = all(tensor.device.type == "cpu" for tensor in known.values())
+            if on_processor:  # numpy takes columns of large matrices nearly three times as fast as torch does
+                arrays = self.graph.act(element, {name: tensor.numpy() for name, tensor in known.items()})
+                known = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
+            else:
+                known = dict(self.graph.act(element, known))
         with torch.no_grad():
             for name, tensor in self.state.items():
-                tensor.copy_(moved.get(name, self.entries[name]))
+                tensor.copy_(known.get(name, self.entries[name]))
         self.loaded = element, self.versions(), self.graph
 
     def versions(self) -> list[tuple[int, int]]:

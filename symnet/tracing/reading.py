@@ -69,13 +69,14 @@ class Reading:
         for number, value in enumerate(recording.state.values()):
             kin = frozenset({-1 - number})
             self.labels[value.number] = tuple(fresh(size, kin=kin) for size in value.shape)
-        by_path: dict[tuple[str, tuple[int, ...]], Labels] = {}
+        known: dict[tuple[str, int, int], Label] = {}  # path, axis, size: the same in every recording
         for path, value in recording.inputs:
-            labels = tuple(
-                fresh(size, f"axis {axis} of the input {path} (io='fixed')" if fixed else None)
-                for axis, size in enumerate(value.shape)
-            )
-            self.labels[value.number] = by_path.setdefault((path, value.shape), labels)  # the same in every recording
+            for axis, size in enumerate(value.shape):
+                if (path, axis, size) not in known:
+                    known[path, axis, size] = fresh(
+                        size, f"axis {axis} of the input {path} (io='fixed')" if fixed else None
+                    )
+            self.labels[value.number] = tuple(known[path, axis, size] for axis, size in enumerate(value.shape))
 
     # ---- labels -------------------------------------------------------------------------------------------------
     def label(self, value: Value) -> Labels:

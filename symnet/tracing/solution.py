@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from symnet.tracing.axes import collapse, pin
 from symnet.tracing.copies import Dependence, Dims, dependences, join_mutual, settle
-from symnet.tracing.labels import Family, Label, Node, flat, leaves, root
+from symnet.tracing.labels import Family, Label, Node, flat, leaves, root, size_of
 from symnet.tracing.reading import SLICES, Labels, Reading
 from symnet.tracing.recording import Value
 
@@ -38,8 +38,11 @@ def solve(reading: Reading, fixed: bool) -> Solution:
     outputs: dict[str, Labels] = {}
     for path, value in recording.outputs:
         known = outputs.setdefault(path, reading.label(value))
-        if not fixed and len(known) == len(value.shape):  # another recording of the same output
-            outputs[path] = tuple(reading.merge(a, b) for a, b in zip(known, reading.label(value), strict=True))
+        if not fixed and len(known) == len(
+            value.shape
+        ):  # another recording of the same output, perhaps of another size
+            pairs = zip(known, reading.label(value), strict=True)
+            outputs[path] = tuple(reading.merge(a, b) if size_of(a) == size_of(b) else a for a, b in pairs)
     state = {name: reading.labels[value.number] for name, value in recording.state.items()}
     for name, value in recording.state.items():
         if value.number not in reading.used:

@@ -17,6 +17,7 @@ import symnet.tracing.rules_windows  # noqa: F401
 from symnet.errors import TraceError
 from symnet.graph import NeuronGraph
 from symnet.graph.notation import Axes
+from symnet.groups import Fixed
 from symnet.tracing.branches import record_after, record_every_way
 from symnet.tracing.checking import Check, Checker, Mismatch
 from symnet.tracing.examples import (
@@ -115,6 +116,9 @@ def trace(
         checker = Checker(private, graph, inputs, thorough, input_axes, output_axes, outputs, given)
         try:
             checker.run_all()
+            if input_axes or output_axes:  # inputs that move keep their sizes; what is inside is also checked at others
+                inside = with_fixed_io(graph, {**(input_axes or {}), **(output_axes or {})})
+                Checker(private, inside, inputs, thorough, outputs=outputs, given=given).run_all()
             return graph
         except Mismatch as error:
             # These inputs show a way through the model that the recording did not take.
@@ -146,9 +150,15 @@ def read_graph(
         return graph, None, None
     return (
         graph,
-        {path: writer.axes(labels) for path, labels in solution.inputs},
+        {path: writer.axes(labels) for path, labels in reversed(solution.inputs)},  # sizes as in the first recording
         {path: writer.axes(labels) for path, labels in solution.outputs},
     )
+
+
+def with_fixed_io(graph: NeuronGraph, axes: Mapping[str, Axes]) -> NeuronGraph:
+    """The same network with the neurons of its inputs and outputs held still."""
+    outside = {name for tensor in graph.space(axes).values() for name in tensor.symbols}
+    return graph.with_groups({name: Fixed(graph.neurons[name].size) for name in outside})
 
 
 def _require_a_function(

@@ -115,6 +115,12 @@ def test_a_way_of_its_own_for_one_token_counts() -> None:
     assert any("another way" in note for note in graph.notes)
 
 
+def test_what_is_inside_a_network_with_permuted_inputs_is_checked_at_other_sizes_too() -> None:
+    torch.manual_seed(0)
+    net = Net(lambda n, x: n.b(n.a(x).cumsum(-1) if len(x) == 1 else n.a(x)), a=nn.Linear(2, 4), b=nn.Linear(4, 3))
+    assert sn.trace(net, rand(5, 2), io="permuted").order == 2 * 6
+
+
 # ---- memory -------------------------------------------------------------------------------------------------------------------------
 def _out_under_a_view(net: Any, x: Tensor, h: Tensor) -> Tensor:
     with torch.no_grad():
