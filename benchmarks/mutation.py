@@ -38,7 +38,7 @@ TESTS = {
     "groups": ("groups", "graph", "sharing", "plan", "nn/test_linear.py"),
     "sharing": ("sharing", "plan", "nn/test_linear.py"),
     "plan": ("plan", "nn/test_linear.py", "nn/test_network.py"),
-    "nn": ("nn/test_modules.py", "nn/test_linear.py", "nn/test_network.py"),
+    "nn": ("nn/test_shares.py", "nn/test_modules.py", "nn/test_linear.py", "nn/test_network.py"),
 }
 
 
