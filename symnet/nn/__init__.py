@@ -1,8 +1,13 @@
 """Equivariant torch layers over the weights of networks."""
 
+from symnet.nn.attention import Attention
+from symnet.nn.baselines import FlatNetwork, PointwiseNetwork, Statistics, StatisticsNetwork
+from symnet.nn.builders import EquivariantNetwork, InvariantNetwork
+from symnet.nn.bundle import load, save
 from symnet.nn.coefficients import bias_coefficients, coefficients
 from symnet.nn.encodings import PositionalEncoding
 from symnet.nn.features import features, state_dicts
+from symnet.nn.fourier import ValueEncoding
 from symnet.nn.kernels.backend import backend
 from symnet.nn.linear import Linear
 from symnet.nn.low_rank import LowRankLinear
@@ -11,20 +16,32 @@ from symnet.nn.pointwise import Pointwise
 from symnet.nn.pool import Pool
 from symnet.nn.reference import DenseLinear
 from symnet.nn.regularization import Dropout, LayerNorm
+from symnet.nn.residual import Residual
 
 __all__ = [
+    "Attention",
     "DenseLinear",
     "Dropout",
+    "EquivariantNetwork",
+    "FlatNetwork",
+    "InvariantNetwork",
     "LayerNorm",
     "Linear",
     "LowRankLinear",
     "Network",
     "Pointwise",
+    "PointwiseNetwork",
     "Pool",
     "PositionalEncoding",
+    "Residual",
+    "Statistics",
+    "StatisticsNetwork",
+    "ValueEncoding",
     "backend",
     "bias_coefficients",
     "coefficients",
     "features",
+    "load",
+    "save",
     "state_dicts",
 ]
