@@ -136,8 +136,10 @@ def other_inputs(inputs: Inputs, generator: torch.Generator, few: bool) -> Itera
         return f", axis {axis} of the inputs of size {new} instead of {size}", changed
 
     sizes = list(other_sizes(inputs))
-    yield from ([sized(axis, size, size + 1), sized(axis, size, 2 * size)] for axis, size in sizes[: 1 if few else 4])
-    if not few:
+    if few:  # the batch alone, and a smaller one if it can be: a large model takes seconds for every sample
+        yield from ([sized(axis, size, 1 if size > 1 else 2)] for axis, size in sizes[:1])
+    else:
+        yield from ([sized(axis, size, size + 1), sized(axis, size, 2 * size)] for axis, size in sizes[:4])
         yield from ([sized(axis, size, 1)] for axis, size in [pair for pair in sizes if pair[1] > 1][:2])
         numbers = [t for _, t in tensors_in(inputs) if t is not None and _counts(t) and t.device.type == "cpu"]
         if numbers:
