@@ -39,6 +39,7 @@ def mlp(sizes: Sequence[int], io: str = "fixed", bias: bool = True) -> NeuronGra
           2.weight: out h1
           2.bias: out
     """
+    _check_sizes("mlp", sizes)
     if len(sizes) < 2:
         raise GraphError(
             f"mlp({list(sizes)}) names {len(sizes)} widths; give at least two, the inputs and the outputs."
@@ -85,6 +86,7 @@ def cnn(
         >>> cnn([1, 8], head="flatten", positions=(4, 4)).tensors["3.weight"]
         'out (c1 16)'
     """
+    _check_sizes("cnn", channels)
     kernel = _kernel(kernel_size, dims)
     flat = _flat_positions(head, positions)
     if len(channels) < 2:
@@ -382,10 +384,19 @@ def _divide(what: str, name: str, total: int, parts_name: str, parts: int) -> in
     return total // parts
 
 
+def _check_sizes(what: str, sizes: object) -> None:
+    if not isinstance(sizes, Sequence) or isinstance(sizes, str):
+        raise GraphError(f"{what} got {sizes!r}; give a list of whole numbers.")
+    for size in sizes:
+        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+            raise GraphError(f"{what} got {list(sizes)!r:.60}; give whole numbers of at least 1.")
+
+
 def _kernel(kernel_size: int | Sequence[int], dims: int) -> str:
     if dims not in (1, 2, 3):
         raise GraphError(f"cnn(dims={dims}): 1, 2 or 3 are possible (Conv1d, Conv2d, Conv3d).")
-    sizes = [kernel_size] * dims if isinstance(kernel_size, int) else list(kernel_size)
+    sizes = list(kernel_size) if isinstance(kernel_size, Sequence) else [kernel_size] * dims
+    _check_sizes("cnn(kernel_size=...)", sizes)
     if len(sizes) != dims:
         raise GraphError(
             f"cnn(kernel_size={sizes}, dims={dims}): give one kernel size, or one for each of the {dims} dims."
@@ -404,7 +415,9 @@ def _flat_positions(head: str, positions: int | Sequence[int] | None) -> int:
         )
     if positions is None:
         return 0
-    return positions if isinstance(positions, int) else math.prod(positions)
+    sizes = [positions] if isinstance(positions, int) else list(positions)
+    _check_sizes("cnn(positions=...)", sizes)
+    return math.prod(sizes)
 
 
 __all__ = [

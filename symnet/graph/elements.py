@@ -7,9 +7,11 @@ from collections.abc import Collection, Iterator, Mapping
 
 import numpy as np
 
-from symnet.errors import GroupError
+from symnet.errors import GroupError, TooLargeError
 from symnet.graph.neuron_sets import NeuronSet, ancestors_of
 from symnet.groups import SignedSymmetric, is_signed
+
+ELEMENT_LIMIT = 2**28  # images of one element, 8 bytes each
 
 
 def in_order(neurons: Mapping[str, NeuronSet]) -> tuple[str, ...]:
@@ -159,9 +161,26 @@ def image_shapes(neurons: Mapping[str, NeuronSet]) -> dict[str, tuple[int, ...]]
     return {name: (*(neurons[a].size for a in ancestors[name]), neurons[name].size) for name in in_order(neurons)}
 
 
+def check_size(shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Raise unless an element fits.
+
+    Raises:
+        TooLargeError: with the largest set and the size it would take.
+    """
+    entries = sum(math.prod(shape) for shape in shapes.values())
+    if entries > ELEMENT_LIMIT:
+        name = max(shapes, key=lambda name: math.prod(shapes[name]))
+        raise TooLargeError(
+            f"An element of this group is {entries} numbers, {8 * entries / 2**30:.3g} GiB; the limit is "
+            f"{8 * ELEMENT_LIMIT / 2**30:.3g} GiB. Most belong to the neuron set '{name}' of {math.prod(shapes[name])}; look at "
+            "the same architecture with narrower sets."
+        )
+
+
 def identity_element(neurons: Mapping[str, NeuronSet]) -> GroupElement:
     """The element that moves nothing."""
     shapes = image_shapes(neurons)
+    check_size(shapes)
     return GroupElement(neurons, {name: np.broadcast_to(np.arange(s[-1]), s) for name, s in shapes.items()})
 
 
@@ -170,7 +189,9 @@ def random_element(
 ) -> GroupElement:
     """A uniform element of the group; with ``only``, of the subgroup that moves these sets alone."""
     images, signs = {}, {}
-    for name, shape in image_shapes(neurons).items():
+    shapes = image_shapes(neurons)
+    check_size(shapes)
+    for name, shape in shapes.items():
         group, copies = neurons[name].group, math.prod(shape[:-1])
         if only is not None and name not in only:
             images[name] = np.broadcast_to(np.arange(shape[-1]), shape)

@@ -27,6 +27,20 @@ if TYPE_CHECKING:
 SpaceLike = Mapping[str, str] | Iterable[str] | Space | None
 
 
+def require_graph(value: object, who: str) -> NeuronGraph:
+    """The value, if it is a graph.
+
+    Raises:
+        GraphError: it is something else.
+    """
+    if not isinstance(value, NeuronGraph):
+        raise GraphError(
+            f"{who} got {value!r:.60} where a graph is expected. Declare sn.NeuronGraph(...), take one of sn.catalogue, or "
+            "trace a module: sn.trace(model, inputs)."
+        )
+    return value
+
+
 class NeuronGraph:
     """The symmetry of an architecture (immutable).
 
@@ -57,6 +71,11 @@ class NeuronGraph:
         aliases: Mapping[str, str] | None = None,
         notes: Iterable[str] = (),
     ) -> None:
+        for what, given in (("neurons", neurons), ("tensors", tensors), ("aliases", aliases or {})):
+            if not isinstance(given, Mapping):
+                raise GraphError(f"{what}={given!r:.60}: give a dict by name, for instance {_EXAMPLES[what]}.")
+        if not isinstance(notes, Iterable) or isinstance(notes, str):
+            raise GraphError(f"notes={notes!r:.60}: give a list of texts.")
         self.neurons: Mapping[str, NeuronSet] = MappingProxyType(check_neurons(neurons))
         for name in (*tensors, *(aliases or {})):
             if not isinstance(name, str) or not name.strip() or name != name.strip() or set(name) & set("#\n:"):
@@ -85,6 +104,8 @@ class NeuronGraph:
 
     def ancestors(self, name: str) -> tuple[str, ...]:
         """All sets over which this one has independent copies, parents before children."""
+        if name not in self.neurons:
+            raise GraphError(f"There is no neuron set {name!r}; they are {', '.join(self.neurons)}.")
         return ancestors_of(self.neurons)[name]
 
     @cached_property
@@ -112,6 +133,10 @@ class NeuronGraph:
             return tensors
         if isinstance(tensors, Mapping):
             return Space(self.neurons, cast(Mapping[str, str], tensors))
+        if not isinstance(tensors, Iterable):
+            raise GraphError(
+                f"{tensors!r:.60} is no space: give names of the graph's tensors, or a dict from names to axis notation."
+            )
         names = [tensors] if isinstance(tensors, str) else list(tensors)
         if unknown := [name for name in names if name not in self.weights]:
             raise GraphError(
@@ -129,9 +154,13 @@ class NeuronGraph:
         self, seed: int | np.random.Generator | None = None, *, only: Collection[str] | None = None
     ) -> GroupElement:
         """A uniform element; with ``only``, of the subgroup that moves these neuron sets alone."""
+        if isinstance(only, str):
+            only = (only,)
+        if only is not None and not isinstance(only, Collection):
+            raise GraphError(f"only={only!r:.60}: give names of neuron sets; they are {', '.join(self.neurons)}.")
         if only is not None and (unknown := set(only) - set(self.neurons)):
             raise GraphError(f"only={sorted(unknown)} names no neuron set; they are {', '.join(self.neurons)}.")
-        return random_element(self.neurons, np.random.default_rng(seed), only)
+        return random_element(self.neurons, _generator(seed), only)
 
     def generators(self) -> Iterator[tuple[str, GroupElement]]:
         """Generators of the whole group with their names: every generator of every copy of every set."""
@@ -156,6 +185,12 @@ class NeuronGraph:
         Raises:
             ShapeError: an unknown name, or a shape that does not fit.
         """
+        if not isinstance(element, GroupElement):
+            raise GraphError(f"act got {element!r:.60}; draw an element of the group: graph.random_element().")
+        if not isinstance(tensors, Mapping):
+            raise ShapeError(f"act got a {type(tensors).__name__}; expected a dict of arrays or tensors by name.")
+        if isinstance(batch_dims, bool) or not isinstance(batch_dims, int) or batch_dims < 0:
+            raise ShapeError(f"batch_dims={batch_dims!r}: give the number of dims before the axes, at least 0.")
         if element.neurons != dict(self.neurons):
             raise GraphError("The element belongs to another graph's group. Draw it from this graph.")
         where = self.space(space)
@@ -164,6 +199,10 @@ class NeuronGraph:
             key = self.aliases.get(name, name)
             if key not in where:
                 raise ShapeError(f"There is no tensor '{name}' to act on; the graph's are {', '.join(where)}.")
+            if not hasattr(array, "shape"):
+                raise ShapeError(
+                    f"Tensor '{name}' is a {type(array).__name__}; expected a numpy array or a torch tensor."
+                )
             tensor = where[key]
             stop = batch_dims + len(tensor.shape)
             if tuple(array.shape[batch_dims:stop]) != tensor.shape:
@@ -177,6 +216,8 @@ class NeuronGraph:
     # ---- new graphs, text, files --------------------------------------------------------------------------------
     def with_groups(self, groups: Mapping[str, PermutationGroup | NeuronSet]) -> NeuronGraph:
         """The same network under other assumptions: a new graph with some sets' groups replaced."""
+        if not isinstance(groups, Mapping):
+            raise GraphError(f"with_groups got {groups!r:.60}; give a dict, for instance {{'in': sn.Symmetric(2)}}.")
         changed: dict[str, PermutationGroup | NeuronSet] = dict(self.neurons)
         for name, group in groups.items():
             if name not in self.neurons:
@@ -227,6 +268,22 @@ class NeuronGraph:
         return print_graph(self.neurons, {name: t.axes for name, t in self.weights.items()}, self.aliases)
 
 
+_EXAMPLES = {
+    "neurons": "{'h': sn.Symmetric(8)}",
+    "tensors": "{'0.bias': 'h'}",
+    "aliases": "{'tied.weight': '0.weight'}",
+}
+
+
+def _generator(seed: int | np.random.Generator | None) -> np.random.Generator:
+    try:
+        return np.random.default_rng(seed)
+    except (TypeError, ValueError):
+        raise GraphError(
+            f"seed={seed!r:.60}: give a whole number of at least 0, a numpy Generator, or None for a new element each time."
+        ) from None
+
+
 def parse(text: str) -> NeuronGraph:
     """The graph that a text form declares; ``parse(str(graph)) == graph``.
 
@@ -234,13 +291,25 @@ def parse(text: str) -> NeuronGraph:
         NotationError: malformed text; names the line and column.
         GraphError: well-formed text that declares no graph.
     """
+    if not isinstance(text, str):
+        raise NotationError(
+            f"parse got a {type(text).__name__}; it reads the text of a graph. Files are read by sn.load."
+        )
     return _rebuild(text, ())
 
 
 def load(path: str | Path) -> NeuronGraph:
-    """The graph in a file written by ``graph.save`` or by hand."""
+    """The graph in a file written by ``graph.save`` or by hand.
+
+    Raises:
+        NotationError: the file is no UTF-8 text, or malformed; names the file, the line and the column.
+        GraphError: a well-formed text that declares no graph.
+        OSError: the file cannot be read.
+    """
     try:
         return parse(Path(path).read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise NotationError(f"{path} is no UTF-8 text ({error}), so no graph that graph.save wrote.") from None
     except NotationError as error:
         raise NotationError(f"{path}, {error}") from None
 

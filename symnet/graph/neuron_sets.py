@@ -6,8 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from symnet.errors import GraphError
-from symnet.graph.notation import NAME
+from symnet.graph.notation import NAME, is_number
 from symnet.groups import PermutationGroup
+
+DEPTH_LIMIT = 100  # sets over sets over sets ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,8 @@ class NeuronSet:
                 f"NeuronSet got {group!r} as its group; pass a permutation group such as "
                 "sn.Symmetric(32), sn.Fixed(2), sn.Cyclic(8), sn.Dihedral(8) or sn.Generated(3, [[1, 2, 0]])."
             )
+        if not isinstance(over, Iterable) or not all(isinstance(parent, str) for parent in over):
+            raise GraphError(f"NeuronSet(..., over={over!r:.60}): give the name of a neuron set, or a list of names.")
         parents = (over,) if isinstance(over, str) else tuple(over)
         if len(set(parents)) != len(parents):
             raise GraphError(f"NeuronSet(..., over={parents}) names a parent twice.")
@@ -56,7 +60,7 @@ def check_neurons(neurons: Mapping[str, NeuronSet | PermutationGroup]) -> dict[s
     """Neuron sets by name, plain groups wrapped, names and parents checked."""
     checked: dict[str, NeuronSet] = {}
     for name, value in neurons.items():
-        if not isinstance(name, str) or not NAME.fullmatch(name) or name.lstrip("-").isdigit():
+        if not isinstance(name, str) or not NAME.fullmatch(name) or is_number(name):
             raise GraphError(
                 f"{name!r} cannot name a neuron set: use a word without spaces, quotes or any of ()+:#, that is no number."
             )
@@ -75,13 +79,17 @@ def ancestors_of(neurons: Mapping[str, NeuronSet]) -> dict[str, tuple[str, ...]]
     """All sets that each set has copies over, parents before children.
 
     Raises:
-        GraphError: a set is, through others, over itself.
+        GraphError: a set is, through others, over itself, or over too long a chain.
     """
     done: dict[str, tuple[str, ...]] = {}
 
     def visit(name: str, path: tuple[str, ...]) -> tuple[str, ...]:
         if name in path:
             raise GraphError(f"Neuron sets are over one another in a circle: {' over '.join((*path, name))}.")
+        if len(path) > DEPTH_LIMIT:
+            raise GraphError(
+                f"Neuron set '{path[0]}' is over others that are over others, more than {DEPTH_LIMIT} deep; that many are not read."
+            )
         if name not in done:
             found: dict[str, None] = {}
             for parent in neurons[name].over:

@@ -20,6 +20,7 @@ from typing import assert_never
 
 from symnet.errors import NotationError
 
+DEPTH_LIMIT = 100  # parentheses inside one another
 NAME = re.compile(r"[^\s()+:#,\"']+")
 
 
@@ -73,6 +74,11 @@ def concatenation(parts: list[Axis]) -> Axis:
     return flat[0] if len(flat) == 1 else Concatenation(tuple(flat))
 
 
+def is_number(word: str) -> bool:
+    """Whether a word is a whole number, in the digits 0 to 9 (other scripts' digits may stand in names)."""
+    return word.isascii() and word.removeprefix("-").isdigit()
+
+
 class _Reader:
     """A recursive-descent reader over the tokens of one piece of notation."""
 
@@ -93,10 +99,11 @@ class _Reader:
             else:
                 self.fail(f"'{character}' may not stand in axis notation", position)
         self.next = 0
+        self.depth = 0
 
     def fail(self, problem: str, position: int) -> None:
         raise NotationError(
-            f"Axis notation {self.text!r}, column {position + 1}: {problem}. "
+            f"Axis notation {self.text!r:.200}, column {position + 1}: {problem}. "
             "Write names, whole numbers, '(a b)' for a flattened product and '(a + b)' for a concatenation."
         )
 
@@ -119,13 +126,18 @@ class _Reader:
         self.next += 1
         if token == "(":
             return self.sum(position)
-        if token.lstrip("-").isdigit():
+        if is_number(token):
+            if len(token) > 18:
+                self.fail(f"an axis whose size has {len(token)} digits", position)
             if int(token) < 1:
                 self.fail(f"an axis of size {token}", position)
             return Anonymous(int(token))
         return Symbol(token)
 
     def sum(self, opened: int) -> Axis:
+        self.depth += 1
+        if self.depth > DEPTH_LIMIT:
+            self.fail(f"more than {DEPTH_LIMIT} parentheses inside one another", opened)
         parts: list[Axis] = []
         factors: list[Axis] = []
         empty_allowed = True
@@ -139,6 +151,7 @@ class _Reader:
                 parts.append(product(factors))
                 self.next += 1
                 if token == ")":
+                    self.depth -= 1
                     return concatenation(parts)
                 factors, empty_allowed = [], False
             else:

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from symnet.errors import GraphError
 from symnet.graph.blocks import Block, axis_size, split_blocks
 from symnet.graph.neuron_sets import NeuronSet, ancestors_of
-from symnet.graph.notation import Axes, parse_axes, print_axes, symbols_in
+from symnet.graph.notation import Axes, Axis, parse_axes, print_axes, symbols_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,21 @@ class TensorSpace:
 
     def __repr__(self) -> str:
         return f"{self.name}: {print_axes(self.axes)}"
+
+
+def _read(name: object, notation: object) -> Axes:
+    """Axes of a tensor from their notation; axes that were read before stay as they are.
+
+    Raises:
+        GraphError: the name is no text, or the notation neither text nor axes.
+    """
+    if not isinstance(name, str):
+        raise GraphError(f"{name!r:.60} cannot name a tensor: use a text.")
+    if isinstance(notation, str):
+        return parse_axes(notation)
+    if isinstance(notation, tuple) and all(isinstance(axis, Axis) for axis in notation):
+        return notation
+    raise GraphError(f"Tensor '{name}' has the axes {notation!r:.60}; write them as a text, for instance 'h2 h1 3 3'.")
 
 
 class Space(Mapping[str, TensorSpace]):
@@ -62,7 +77,7 @@ class Space(Mapping[str, TensorSpace]):
         known: dict[Axes, tuple[tuple[int, ...], tuple[Block, ...]]] = {}
         found: dict[str, TensorSpace] = {}
         for name, notation in tensors.items():
-            axes = parse_axes(notation) if isinstance(notation, str) else notation
+            axes = _read(name, notation)
             if axes not in known:
                 self._check_symbols(name, axes)
                 shape = tuple(axis_size(axis, sizes) for axis in axes)

@@ -63,12 +63,14 @@ def read_graph(text: str) -> Declaration:
     """
     declaration = Declaration({}, {}, {})
     section: str | None = None
+    seen: set[str] = set()
     for number, raw in enumerate(text.splitlines(), start=1):
         line = raw.split("#", 1)[0].rstrip()
         if not line.strip():
             continue
         if not line[0].isspace():
             section = line.rstrip(":")
+            seen.add(section)
             if section not in SECTIONS:
                 _fail(
                     number,
@@ -87,6 +89,12 @@ def read_graph(text: str) -> Declaration:
             _fail(number, column, f"'{name}' is declared twice")
         start = len(line) - len(value) + 1
         entries[name] = _read_value(section, value, number, start)
+    if missing := [name for name in ("neurons", "tensors") if name not in seen]:
+        _fail(
+            len(text.splitlines()) + 1,
+            1,
+            f"the text ends without a section '{missing[0]}' (an empty section will do): has it been cut off?",
+        )
     return declaration
 
 

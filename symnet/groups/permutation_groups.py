@@ -7,18 +7,32 @@ elements. Permutations are arrays ``p`` with ``i -> p[i]``.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
-from symnet.errors import GroupError
+from symnet.errors import GroupError, TooLargeError
 from symnet.groups.stabilizer_chain import chain_order, random_elements
 
 Permutation = tuple[int, ...]
 
 ELEMENT_LIMIT = 50_000  # elements that are listed
+
+
+ORDER_LIMIT = 1_000_000  # neurons whose factorial is multiplied out, in seconds; it has 5.6 million digits
+
+
+def _factorial(degree: int) -> int:
+    if degree > ORDER_LIMIT:
+        digits = degree * (math.log10(degree) - math.log10(math.e))
+        raise TooLargeError(
+            f"The order of a group on {degree} neurons has about {digits:.3g} digits; orders are multiplied out up to "
+            f"{ORDER_LIMIT} neurons."
+        )
+    return math.factorial(degree)
 
 
 def _check_degree(kind: str, degree: object) -> None:
@@ -42,7 +56,7 @@ class Symmetric:
 
     @property
     def order(self) -> int:
-        return math.factorial(self.degree)
+        return _factorial(self.degree)
 
     @property
     def generators(self) -> tuple[Permutation, ...]:
@@ -80,7 +94,7 @@ class SignedSymmetric:
 
     @property
     def order(self) -> int:
-        return math.factorial(self.degree) << self.degree
+        return _factorial(self.degree) << self.degree
 
     @property
     def generators(self) -> tuple[Permutation, ...]:
@@ -219,11 +233,11 @@ class Generated:
         _check_degree("Generated", degree)
         identity = tuple(range(degree))
         kept: dict[Permutation, None] = {}
-        for number, generator in enumerate(generators):
-            permutation = tuple(int(i) for i in generator)
-            if tuple(sorted(permutation)) != identity:
+        for number, generator in enumerate(_listed(degree, generators)):
+            permutation = _whole_numbers(generator)
+            if permutation is None or tuple(sorted(permutation)) != identity:
                 raise GroupError(
-                    f"Generator {number} of Generated({degree}, ...) is {list(permutation)[:12]}, "
+                    f"Generator {number} of Generated({degree}, ...) is {generator!r:.60}, "
                     f"which is not a permutation of 0..{degree - 1}. List every index once: i -> perm[i]."
                 )
             if permutation != identity:
@@ -244,6 +258,22 @@ class Generated:
         return f"Generated({self.degree}, {[list(g) for g in self.generators]})"
 
 
+def _listed(degree: int, generators: object) -> Iterable[object]:
+    if isinstance(generators, str) or not isinstance(generators, Iterable):
+        raise GroupError(
+            f"Generated({degree}, {generators!r:.60}): give a list of permutations, for instance [[1, 2, 0]]."
+        )
+    return generators
+
+
+def _whole_numbers(values: object) -> Permutation | None:
+    """The values as a tuple of int; None if they are no sequence of whole numbers (0.5 is not rounded)."""
+    try:
+        return tuple(operator.index(value) for value in values)  # type: ignore[attr-defined]
+    except TypeError:
+        return None
+
+
 PermutationGroup = Symmetric | SignedSymmetric | Fixed | Cyclic | Dihedral | Generated
 
 
@@ -255,7 +285,11 @@ def is_signed(group: PermutationGroup | None) -> bool:
 @lru_cache(maxsize=4096)
 def is_trivial(group: PermutationGroup) -> bool:
     """Whether the group holds only the identity (every group on one neuron does, unless it has signs)."""
-    return not group.generators and not is_signed(group)
+    if is_signed(group):
+        return False
+    if isinstance(group, Generated):
+        return not group.generators
+    return isinstance(group, Fixed) or group.degree == 1  # without listing generators, which are as long as the set
 
 
 @lru_cache(maxsize=256)

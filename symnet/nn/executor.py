@@ -127,11 +127,22 @@ def _value(
     plain, on_diagonals = small
     value = _broadcast_sum(plain, block, matrices, plan, batch)
     for slot, term in on_diagonals:
-        value = value if in_place else value.clone()
-        diagonal(value, slot.diagonals).add_(term)
+        if in_place:
+            diagonal(value, slot.diagonals).add_(term)
+        else:
+            value = _added_on_diagonal(value, slot.diagonals, term)
     for slot in block.direct:
         value = _add_products(plan, slot, value, gathered[slot.table], matrices[slot.table], in_place)
     return value
+
+
+def _added_on_diagonal(value: Tensor, steps: Sequence[tuple[int, int]], term: Tensor) -> Tensor:
+    """A new tensor: the value, with a term added on diagonals (see ``diagonal``). vmap may batch the term alone."""
+    if not steps:
+        return value + term
+    (first, second), rest = steps[0], steps[1:]
+    changed = _added_on_diagonal(diagonal(value, steps[:1]), rest, term)
+    return torch.diagonal_scatter(value, changed.movedim(first, -1), dim1=first, dim2=second)
 
 
 def _broadcast_sum(
@@ -194,8 +205,10 @@ def apply_plan(
 
 def is_recorded(device: torch.device) -> bool:
     """Whether a torch transform looks into the operations: then they are run one by one, by ``run``."""
-    transformed = torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
-    return transformed or torch.is_autocast_enabled(device.type)
+    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active() or torch.jit.is_tracing():
+        return True
+    dual = torch.autograd.forward_ad._current_level >= 0  # forward derivatives are torch's own
+    return dual or (device.type != "meta" and torch.is_autocast_enabled(device.type))
 
 
 class PlanFunction(torch.autograd.Function):
@@ -229,6 +242,8 @@ class PlanFunction(torch.autograd.Function):
             kernels=Kernels() if kernels else None,
             handover=handover,
         )
+        # Views may not be changed in place when there are several outputs (Pointwise(ReLU(inplace=True))): these are none.
+        outputs = [output.data for output in outputs]
         kept = [None if table.is_direct else rows[0][1] for table, rows in zip(plan.tables, gathered, strict=True)]
         ctx.plan, ctx.count, ctx.has_bias, ctx.relu, ctx.kernels = plan, count, bias is not None, relu, kernels
         ctx.save_for_backward(*tensors, *matrices, *kept, *(outputs if relu else ()))
@@ -246,7 +261,8 @@ class PlanFunction(torch.autograd.Function):
         first = len(ctx.needs_input_grad) - count - len(matrices)
         needs_tensors = any(ctx.needs_input_grad[first : first + count])
         needs_matrices = any(ctx.needs_input_grad[first + count :])
-        differentiable = torch.is_grad_enabled()  # a backward that is itself differentiated
+        # A backward that is itself differentiated, or runs for many gradients at once (is_grads_batched).
+        differentiable = torch.is_grad_enabled() or any(map(_is_batched, gradients))
         columns = gather(plan.adjoint, gradients, known)
         rows: Gathered | None = None
         if needs_matrices:
@@ -266,6 +282,12 @@ class PlanFunction(torch.autograd.Function):
                 )
         by_bias = _bias_gradient(plan, columns) if ctx.has_bias and ctx.needs_input_grad[3] else None
         return None, None, None, by_bias, None, None, *by_tensor, *by_matrix
+
+
+def _is_batched(tensor: Tensor) -> bool:
+    """Whether vmap runs over this tensor: then nothing may be added to others in place."""
+    functorch = torch._C._functorch
+    return functorch.is_batchedtensor(tensor) or functorch.is_legacy_batchedtensor(tensor)
 
 
 def _masked(
@@ -290,13 +312,15 @@ def _rows_again(plan: CompiledPlan, tensors: Sequence[Tensor], kept: Sequence[Te
 def _scale(plan: CompiledPlan, table: int, like: Tensor, channels: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Kept on the device after the first call: CUDA graphs cannot hold a copy from the host."""
     key = table, like.dtype, like.device, channels
-    if key not in plan.scales_on_device:
-        averaged, broadcast = (
-            torch.as_tensor(sizes, dtype=like.dtype, device=like.device).repeat_interleave(count)
-            for sizes, count in zip(plan.scales[table], channels, strict=True)
-        )
+    if (found := plan.scales_on_device.get(key)) is not None:
+        return found
+    averaged, broadcast = (
+        torch.as_tensor(sizes, dtype=like.dtype, device=like.device).repeat_interleave(count)
+        for sizes, count in zip(plan.scales[table], channels, strict=True)
+    )
+    if type(averaged) is Tensor:  # layers share the plan: a fake tensor of one would reach the others
         plan.scales_on_device[key] = averaged, broadcast
-    return plan.scales_on_device[key]
+    return averaged, broadcast
 
 
 def _channels(plan: CompiledPlan, table: int, matrix: Tensor) -> tuple[int, int]:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from symnet.errors import GraphError, ShapeError
 from symnet.graph import NeuronGraph, Space
+from symnet.graph.neuron_graph import require_graph
 from symnet.groups import is_signed
 
 Features = dict[str, Tensor]
@@ -25,6 +26,9 @@ def features(sources: Source | Iterable[Source], graph: NeuronGraph) -> Features
     Raises:
         ShapeError: entries are missing, not in the graph, or misshapen; all are named in one message.
     """
+    require_graph(graph, "features")
+    if not isinstance(sources, nn.Module | Mapping | Iterable):
+        raise ShapeError(f"features got {sources!r:.60}; it takes modules or state dicts, one or any number of them.")
     single = isinstance(sources, nn.Module | Mapping)
     many = [sources] if single else list(sources)  # type: ignore[arg-type]
     states = [_state(source, number) for number, source in enumerate(many)]
@@ -32,6 +36,9 @@ def features(sources: Source | Iterable[Source], graph: NeuronGraph) -> Features
         _check_state(state, graph, f"network {number} of {len(states)}" if len(states) > 1 else "the network")
     if not states:
         return {name: torch.zeros(0, *shape, 1) for name, shape in graph.shapes.items()}
+    devices = {str(state[name].device): None for state in states for name in graph.shapes}
+    if len(devices) > 1:
+        raise ShapeError(f"The networks lie on different devices, {', '.join(devices)}. Move them to one.")
     return {name: torch.stack([state[name] for state in states]).unsqueeze(-1) for name in graph.shapes}
 
 
@@ -41,7 +48,7 @@ def state_dicts(batch: Mapping[str, Tensor], graph: NeuronGraph) -> list[Feature
     Raises:
         ShapeError: a tensor is missing or misshapen, or there is more than one channel.
     """
-    check_features(batch, graph.weights, "state_dicts got", channels=1)
+    check_features(batch, require_graph(graph, "state_dicts").weights, "state_dicts got", channels=1)
     size = next(iter(batch.values())).shape[0] if batch else 0
     kept = [{name: batch[name][number, ..., 0] for name in graph.shapes} for number in range(size)]
     return [state | {alias: state[name] for alias, name in graph.aliases.items()} for state in kept]
@@ -60,6 +67,8 @@ def _check_state(state: Mapping[str, Tensor], graph: NeuronGraph, which: str) ->
     for name, shape in graph.shapes.items():
         if name not in state:
             problems.append(f"'{name}' {shape} is missing")
+        elif not isinstance(state[name], Tensor) or not state[name].is_floating_point():
+            problems.append(f"'{name}' is no floating-point tensor but {_kind_of(state[name])}")
         elif tuple(state[name].shape) != shape:
             problems.append(
                 f"'{name}' has axes '{graph.tensors[name]}' of sizes {shape}, but is {tuple(state[name].shape)}"
@@ -75,21 +84,52 @@ def _check_state(state: Mapping[str, Tensor], graph: NeuronGraph, which: str) ->
         )
 
 
-def check_features(batch: Mapping[str, Tensor], space: Space, who: str, channels: int | None = None) -> None:
+def _kind_of(value: object) -> str:
+    """What was given, in a word: a tensor's dtype, or a type."""
+    return str(value.dtype) if isinstance(value, Tensor) else f"a {type(value).__name__}"
+
+
+def check_mapping(x: object, who: str) -> None:
+    """Raise unless features are a mapping.
+
+    Raises:
+        ShapeError: with the type they have.
+    """
+    if not isinstance(x, Mapping):
+        raise ShapeError(f"{who} a {type(x).__name__}; expected a dict of tensors by name.")
+
+
+def check_features(
+    batch: Mapping[str, Tensor],
+    space: Space,
+    who: str,
+    channels: int | None = None,
+    *,
+    alike: bool = False,
+    like: Tensor | None = None,
+) -> None:
     """Check features ``(batch, *axes, channels)`` against a space.
+
+    Args:
+        channels: how many every tensor must have.
+        alike: whether all must have the channels, device and dtype of the first.
+        like: a parameter, whose device and dtype all must have. Under autocast dtypes may differ.
 
     Raises:
         ShapeError: with every tensor that is missing, unknown or misshapen.
     """
-    if not isinstance(batch, Mapping):
-        raise ShapeError(f"{who} a {type(batch).__name__}; expected a dict of tensors named {', '.join(space)}.")
+    check_mapping(batch, who)
     problems = [f"'{name}' is not among them" for name in batch if name not in space]
     size: int | None = None
     for name, tensor in space.items():
         if name not in batch:
             problems.append(f"'{name}' is missing")
             continue
-        shape = tuple(batch[name].shape)
+        given = batch[name]
+        if not isinstance(given, Tensor):
+            problems.append(f"'{name}' is no tensor but a {type(given).__name__}")
+            continue
+        shape = tuple(given.shape)
         if len(shape) != len(tensor.shape) + 2 or shape[1:-1] != tensor.shape:
             problems.append(
                 f"'{name}' must be (batch, {', '.join(map(str, (*tensor.shape, 'channels')))}), but is {shape}"
@@ -97,6 +137,12 @@ def check_features(batch: Mapping[str, Tensor], space: Space, who: str, channels
             continue
         if channels is not None and shape[-1] != channels:
             problems.append(f"'{name}' has {shape[-1]} channels instead of {channels}")
+        if alike:
+            channels, like, alike = shape[-1], given, False
+        if like is not None and (
+            given.dtype != like.dtype or given.device != like.device or not given.is_floating_point()
+        ):
+            problems += _unlike(name, given, like)
         if size is not None and shape[0] != size:
             problems.append(f"'{name}' has a batch of {shape[0]}, others of {size}")
         size = shape[0] if size is None else size
@@ -104,6 +150,17 @@ def check_features(batch: Mapping[str, Tensor], space: Space, who: str, channels
         raise ShapeError(
             f"{who} features that do not fit the space of {len(space)} tensors: {'; '.join(problems[:8])}."
         )
+
+
+def _unlike(name: str, given: Tensor, like: Tensor) -> list[str]:
+    """How a tensor's device or dtype differs from what it is used with."""
+    if given.device != like.device:
+        return [f"'{name}' lies on '{given.device}' instead of '{like.device}': move it with .to('{like.device}')"]
+    if not given.is_floating_point():
+        return [f"'{name}' is {given.dtype}: features are real numbers, so convert it with .to({like.dtype})"]
+    if torch.is_autocast_enabled(given.device.type):
+        return []
+    return [f"'{name}' is {given.dtype} instead of {like.dtype}: convert it with .to({like.dtype}), or the module"]
 
 
 def refuse_signs(space: Space, what: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -94,7 +95,8 @@ def _mean(array: Tensor, axes: tuple[int, ...]) -> Tensor:
 
 def flat(array: Tensor) -> Tensor:
     """``(..., channels)`` as a matrix."""
-    return array.reshape(array.shape[:-1].numel(), array.shape[-1])
+    # Not Size.numel(), which would fix the batch of an exported program; flatten has no rule under vmap.
+    return array.reshape(math.prod(array.shape[:-1]), array.shape[-1])
 
 
 def diagonal(array: Tensor, steps: Sequence[tuple[int, int]]) -> Tensor:

@@ -33,8 +33,14 @@ from symnet.sharing.patterns import Pattern, terms
 def draw_matrices(plan: LayerPlan, in_channels: int, out_channels: int, gain: float = 1.0) -> list[Tensor]:
     """Parameters for every table: ``(height, c_in, width, c_out)``, or ``(parameters, c_in, c_out)`` where entries are tied.
 
-    Drawn with torch's default generator, in float32 on the CPU.
+    Drawn with torch's default generator, in float32 on the CPU, whatever the default device is.
     """
+    with torch.device("cpu"):
+        return _from_centred(plan, _draw_centred(plan, in_channels, out_channels, gain))
+
+
+def _draw_centred(plan: LayerPlan, in_channels: int, out_channels: int, gain: float) -> list[Tensor]:
+    """Coefficients of the centred diagrams."""
     columns, rows = _column_shares(plan), _row_shares(plan)
     drawn = []
     for number, table in enumerate(plan.tables):
@@ -49,7 +55,7 @@ def draw_matrices(plan: LayerPlan, in_channels: int, out_channels: int, gain: fl
         _, places = np.nonzero(table.index >= 0)
         np.maximum.at(per_parameter, table.index[table.index >= 0], deviation[places])
         drawn.append(noise * torch.from_numpy(per_parameter).float()[:, None, None])
-    return _from_centred(plan, drawn)
+    return drawn
 
 
 def _stored_shape(table: Table, in_channels: int, out_channels: int) -> tuple[int, ...]:
@@ -199,31 +205,32 @@ def _accumulate(
     from_columns, to_columns = _ranges([(a.start, b.start, a.dims.folded_size) for a, b in slot_pairs])
     from_table, to_table = plan.tables[source[0]], plan.tables[target[0]]
     if from_table.index is None and to_table.index is None:
-        values = source[1][from_rows][:, :, from_columns].permute(0, 2, 1, 3)
-        target[1].permute(0, 2, 1, 3).index_put_(
-            (to_rows[:, None], to_columns[None, :]), sign * values, accumulate=True
-        )
+        values = source[1][torch.from_numpy(from_rows)][:, :, torch.from_numpy(from_columns)].permute(0, 2, 1, 3)
+        places = torch.from_numpy(to_rows)[:, None], torch.from_numpy(to_columns)[None, :]
+        target[1].permute(0, 2, 1, 3).index_put_(places, sign * values, accumulate=True)
         return
     ours = _numbers(from_table)[from_rows[:, None], from_columns[None, :]]
     theirs = _numbers(to_table)[to_rows[:, None], to_columns[None, :]]
-    pairs = torch.stack([ours, theirs], dim=-1)[(ours >= 0) & (theirs >= 0)].unique(dim=0)
+    # In numpy: fake tensors, which tools put in place of real ones, have no entries to choose by.
+    pairs = np.unique(np.stack([ours, theirs], axis=-1)[(ours >= 0) & (theirs >= 0)], axis=0)
+    from_numbers, to_numbers = (torch.from_numpy(numbers.copy()) for numbers in pairs.T)
     _flat(to_table, target[1]).index_add_(
-        0, pairs[:, 1], sign * _flat(from_table, source[1]).index_select(0, pairs[:, 0])
+        0, to_numbers, sign * _flat(from_table, source[1]).index_select(0, from_numbers)
     )
 
 
-def _ranges(starts: list[tuple[int, int, int]]) -> tuple[Tensor, Tensor]:
-    first = [torch.arange(a, a + size) for a, _, size in starts]
-    second = [torch.arange(b, b + size) for _, b, size in starts]
-    empty = torch.zeros(0, dtype=torch.long)
-    return torch.cat([*first, empty]), torch.cat([*second, empty])
+def _ranges(starts: list[tuple[int, int, int]]) -> tuple[np.ndarray, np.ndarray]:
+    first = [np.arange(a, a + size) for a, _, size in starts]
+    second = [np.arange(b, b + size) for _, b, size in starts]
+    empty = np.zeros(0, dtype=np.int64)
+    return np.concatenate([*first, empty]), np.concatenate([*second, empty])
 
 
-def _numbers(table: Table) -> Tensor:
+def _numbers(table: Table) -> np.ndarray:
     """Parameter of every entry of a table's matrix, -1 for none."""
     if table.index is not None:
-        return torch.tensor(table.index)
-    return torch.arange(table.height * table.width).view(table.height, table.width)
+        return table.index
+    return np.arange(table.height * table.width).reshape(table.height, table.width)
 
 
 def _flat(table: Table, values: Tensor) -> Tensor:

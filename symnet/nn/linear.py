@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import keyword
+from collections.abc import Callable, Mapping
 from functools import lru_cache
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 
-from symnet.errors import ShapeError, TooLargeError
+from symnet.errors import TooLargeError
 from symnet.graph import NeuronGraph, Space, SpaceLike
+from symnet.nn.arguments import check_interactions, check_layer, check_spaces
 from symnet.nn.compiled_plan import CompiledPlan
+from symnet.nn.constants import Constants
 from symnet.nn.executor import apply_plan
 from symnet.nn.features import Features, check_features
 from symnet.nn.gathering import Handover
@@ -73,12 +77,11 @@ class Linear(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        for name, channels in (("in_channels", in_channels), ("out_channels", out_channels)):
-            if not isinstance(channels, int) or channels < 1:
-                raise ShapeError(f"{name}={channels!r}: a layer needs a whole number of channels, at least 1.")
+        check_layer(graph, in_channels, out_channels, gain, dtype)
+        check_interactions(interactions)
         self.graph = graph
         self.in_channels, self.out_channels, self.gain = in_channels, out_channels, gain
-        self._spaces = graph.space(inputs), graph.space(outputs)
+        self._spaces = check_spaces("Linear", graph.space(inputs), graph.space(outputs))
         self.interactions = interactions
         self._compiled = compile_plan(*self._spaces, interactions)
         self._names = _names(self.plan)
@@ -92,6 +95,7 @@ class Linear(nn.Module):
         count = self.plan.bias_dimension
         self.bias = nn.Parameter(torch.empty(count, out_channels, device=device, dtype=dtype)) if bias else None
         self.reset_parameters()
+        self._make_constants()
 
     # ---- what it is ---------------------------------------------------------------------------------------------
     @property
@@ -124,6 +128,8 @@ class Linear(nn.Module):
 
     def reset_parameters(self) -> None:
         """Draw new parameters: outputs of variance ``gain**2`` for inputs of variance 1; biases zero."""
+        if self._like().is_meta:
+            return
         with torch.no_grad():
             drawn = draw_matrices(self.plan, self.in_channels, self.out_channels, self.gain)
             for name, values in zip(self._names, drawn, strict=True):
@@ -141,7 +147,7 @@ class Linear(nn.Module):
             if table.index is None:
                 found.append(self.tables[name].view(shape) if table.parameters else self._like().new_zeros(shape))
                 continue
-            index = self._index(number, "index", table.index)
+            index = self._constants.get(f"index {number}", table.index, self._like().device)
             like = (
                 self.tables[name]
                 if name in self.tables
@@ -165,7 +171,7 @@ class Linear(nn.Module):
             start += table.bias_parameters
             if table.bias_index is not None:
                 padded = torch.cat([own, own.new_zeros(1, self.out_channels)])
-                own = padded[self._index(number, "bias", table.bias_index)]
+                own = padded[self._constants.get(f"bias {number}", table.bias_index, own.device)]
             parts.append(own)
         return torch.cat(parts).reshape(-1) if parts else None
 
@@ -182,7 +188,7 @@ class Linear(nn.Module):
         ``known`` and ``handover`` are for :class:`Network`: statistics of ``x``, by their number in the plan, that were taken when it
         was written, and a place for those of the outputs. They are believed, not checked.
         """
-        check_features(x, self.inputs, "Linear got", self.in_channels)
+        check_features(x, self.inputs, "Linear got", self.in_channels, like=self._like())
         tensors = [x[name] for name in self.inputs]
         if not self.plan.tables:  # nothing is equivariant but zero
             batch = tensors[0].shape[0]
@@ -196,13 +202,19 @@ class Linear(nn.Module):
     def _like(self) -> Tensor:
         return next(self.parameters(), torch.empty(0))
 
-    def _index(self, table: int, kind: str, values: object) -> Tensor:
-        """An index on the parameters' device, made once; never part of the state dict."""
-        cache: dict[tuple[int, str, str], Tensor] = self.__dict__.setdefault("_indices", {})
-        key = table, kind, str(self._like().device)
-        if key not in cache:
-            cache[key] = torch.tensor(values, device=self._like().device)
-        return cache[key]
+    def _make_constants(self) -> None:
+        """Indices on the parameters' device, before anything is run or recorded; never part of the state dict."""
+        self._constants = Constants()
+        for number, table in enumerate(self.plan.tables):
+            if table.index is not None:
+                self._constants.get(f"index {number}", table.index, self._like().device)
+            if self.bias is not None and not table.sizes and table.bias_index is not None:
+                self._constants.get(f"bias {number}", table.bias_index, self.bias.device)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        super()._apply(fn, recurse)
+        self._make_constants()
+        return self
 
     def _check_size(self) -> None:
         count = self.plan.cost(self.in_channels, self.out_channels).parameters
@@ -222,12 +234,13 @@ class Linear(nn.Module):
     def __getstate__(self) -> dict[str, object]:
         state = self.__dict__.copy()
         state.pop("_compiled")  # shared, and made again from the spaces
-        state.pop("_indices", None)
+        state.pop("_constants")
         return state
 
     def __setstate__(self, state: dict[str, object]) -> None:
         super().__setstate__(state)
         self._compiled = compile_plan(*self._spaces, self.interactions)
+        self._make_constants()
 
     def extra_repr(self) -> str:
         return (
@@ -248,10 +261,14 @@ def _shape(table: Table, in_channels: int, out_channels: int) -> tuple[int, ...]
 
 
 def _names(plan: LayerPlan) -> tuple[str, ...]:
-    """A state-dict key for every table: its axes; dots would nest, so they become slashes."""
+    """A state-dict key for every table: its axes; dots would nest, so they become slashes.
+
+    Words of Python stand in brackets: torch.export writes code with these names.
+    """
     found: dict[str, None] = {}
     for table in plan.tables:
         base = table.name.replace(".", "/")
+        base = f"[{base}]" if keyword.iskeyword(base) else base
         name, number = base, 2
         while name in found:
             name, number = f"{base} ({number})", number + 1

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from symnet.errors import ShapeError
 from symnet.graph import Space
 from symnet.nn.coefficients import bias_coefficients, coefficients
 from symnet.nn.features import Features, check_features
@@ -43,6 +44,8 @@ class DenseLinear(nn.Module):
         if biases is not None:
             self.biases = nn.ParameterList([nn.Parameter(biases[s].detach().clone()) for s in self.outputs])
         constant = EquivariantMaps(Space(self.outputs.neurons, {"constant": ""}), self.outputs)
+        every = [*self.weights, *(self.biases or ())]
+        self._channels = (self.weights[0].shape[1] if self.pairs else None), (every[0].shape[2] if every else 1)
         self._lookup = [_labels_and_change(maps.between(s, t)) for s, t in self.pairs]
         self._bias_lookup = [_labels_and_change(constant.between(s, "constant")) for s in self.outputs]
 
@@ -51,8 +54,11 @@ class DenseLinear(nn.Module):
         """The twin of a layer, with a copy of its parameters.
 
         Raises:
+            ShapeError: this is no ``Linear``.
             TooLargeError: the matrices would not fit.
         """
+        if not isinstance(layer, Linear):
+            raise ShapeError(f"DenseLinear.from_layer got a {type(layer).__name__}; it takes a sn.nn.Linear.")
         return cls(layer.maps, coefficients(layer), bias_coefficients(layer))
 
     def matrix(self, output: str, input: str) -> Tensor:
@@ -61,12 +67,12 @@ class DenseLinear(nn.Module):
         return _dense(self.weights[number], *self._lookup[number])
 
     def forward(self, x: Mapping[str, Tensor]) -> Features:
-        check_features(x, self.inputs, "DenseLinear got")
+        check_features(x, self.inputs, "DenseLinear got", self._channels[0], like=next(self.parameters(), None))
         batch = next(iter(x.values())).shape[0]
         result: Features = {}
         for number, (s, tensor) in enumerate(self.outputs.items()):
             some = next(iter(x.values()))
-            total = some.new_zeros(batch, tensor.size, self.weights[0].shape[-1])
+            total = some.new_zeros(batch, tensor.size, self._channels[1])
             for t in self.inputs:
                 if (s, t) not in self._number:
                     continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -9,7 +10,9 @@ from torch import Tensor, nn
 
 from symnet.errors import ShapeError
 from symnet.graph import NeuronGraph, SpaceLike
-from symnet.nn.features import Features, check_features, refuse_signs
+from symnet.graph.neuron_graph import require_graph
+from symnet.nn.arguments import check_count
+from symnet.nn.features import Features, check_features, check_mapping, refuse_signs
 
 
 class LayerNorm(nn.Module):
@@ -25,6 +28,7 @@ class LayerNorm(nn.Module):
         eps: added to the variance.
 
     Raises:
+        ShapeError: wrong channels or eps, or features that do not fit.
         GraphError: a tensor's sign may change (``SignedSymmetric``): its mean and a shift would not change with it.
 
     Shapes:
@@ -33,19 +37,21 @@ class LayerNorm(nn.Module):
 
     def __init__(self, graph: NeuronGraph, channels: int, *, inputs: SpaceLike = None, eps: float = 1e-5) -> None:
         super().__init__()
-        self.inputs, self.channels, self.eps = graph.space(inputs), channels, eps
+        check_count("channels", channels)
+        if not isinstance(eps, float | int) or not 0 <= eps < math.inf:
+            raise ShapeError(f"eps={eps!r}: what is added to the variance must be a finite number of at least 0.")
+        self.inputs, self.channels, self.eps = require_graph(graph, "LayerNorm").space(inputs), channels, eps
         refuse_signs(self.inputs, "LayerNorm subtracts a mean and adds a shift")
         self.scale = nn.Parameter(torch.ones(len(self.inputs), channels))
         self.shift = nn.Parameter(torch.zeros(len(self.inputs), channels))
 
     def forward(self, x: Mapping[str, Tensor]) -> Features:
-        check_features(x, self.inputs, "LayerNorm got", self.channels)
+        check_features(x, self.inputs, "LayerNorm got", self.channels, like=self.scale)
         found = {}
         for number, name in enumerate(self.inputs):
             tensor = x[name]
-            every = tuple(range(1, tensor.dim()))
-            variance, mean = torch.var_mean(tensor, dim=every, correction=0, keepdim=True)
-            found[name] = (tensor - mean) * torch.rsqrt(variance + self.eps) * self.scale[number] + self.shift[number]
+            normalized = torch.nn.functional.layer_norm(tensor, tensor.shape[1:], eps=self.eps)
+            found[name] = normalized * self.scale[number] + self.shift[number]
         return found
 
     def extra_repr(self) -> str:
@@ -64,11 +70,12 @@ class Dropout(nn.Module):
 
     def __init__(self, p: float = 0.5) -> None:
         super().__init__()
-        if not 0 <= p < 1:
-            raise ShapeError(f"Dropout(p={p}): the probability must be at least 0 and below 1.")
+        if not isinstance(p, float | int) or not 0 <= p < 1:
+            raise ShapeError(f"Dropout(p={p!r}): the probability must be at least 0 and below 1.")
         self.p = p
 
     def forward(self, x: Mapping[str, Tensor]) -> Features:
+        check_mapping(x, "Dropout got")
         if not self.training or self.p == 0:
             return dict(x)
         found = {}

@@ -7,7 +7,7 @@ a row of it, every output term that is broadcast from them is a slot, and one ma
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -81,6 +81,11 @@ class Slot:
         return self.pattern.is_finest and len(self.order) == len(self.pattern.parts)
 
 
+def _count(index: np.ndarray | None, entries: int) -> int:
+    """Number of parameters that an index names; without one, every entry has its own."""
+    return entries if index is None else int(index.max(initial=-1)) + 1
+
+
 @dataclass(frozen=True, eq=False)
 class Table:
     """Rows mixed into slots along the same axes.
@@ -89,6 +94,8 @@ class Table:
         sizes: the table's axes.
         index: parameter of every entry, int64 ``(rows, columns)``, -1 for none; None when every entry has its own.
         bias_index: for the table without axes: parameter of every column's bias, int64 ``(columns,)``, or None as above.
+
+    Counted once, when made: ``torch.compile`` cannot look into numpy's maxima.
     """
 
     signature: Signature
@@ -99,18 +106,13 @@ class Table:
     width: int
     index: np.ndarray | None
     bias_index: np.ndarray | None = None
+    parameters: int = field(init=False)  # per channel pair
+    bias_parameters: int = field(init=False)  # per output channel; only the table without axes has any
 
-    @property
-    def parameters(self) -> int:
-        """Parameters per channel pair."""
-        return self.height * self.width if self.index is None else int(self.index.max(initial=-1)) + 1
-
-    @property
-    def bias_parameters(self) -> int:
-        """Bias parameters per output channel (only the table without axes has any)."""
-        if self.sizes:
-            return 0
-        return self.width if self.bias_index is None else int(self.bias_index.max(initial=-1)) + 1
+    def __post_init__(self) -> None:
+        biases = 0 if self.sizes else _count(self.bias_index, self.width)
+        object.__setattr__(self, "parameters", _count(self.index, self.height * self.width))
+        object.__setattr__(self, "bias_parameters", biases)
 
     @property
     def positions(self) -> int:

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Literal
 
 from symnet.errors import GraphError
-from symnet.graph.neuron_graph import NeuronGraph, SpaceLike
+from symnet.graph.neuron_graph import NeuronGraph, SpaceLike, require_graph
 from symnet.graph.notation import Axes
 from symnet.graph.space import Space
 from symnet.sharing.counting import count_burnside, count_orbits
@@ -177,4 +177,5 @@ def derive(
         >>> sn.derive(graph).dimension, sn.derive(graph, outputs={"score": "h"}).dimension
         (15, 5)
     """
+    require_graph(graph, "derive")
     return EquivariantMaps(graph.space(inputs), graph.space(outputs), interactions)

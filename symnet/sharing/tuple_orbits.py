@@ -183,6 +183,9 @@ def distinct_tuple_orbits(group: PermutationGroup, blocks: int) -> int:
         return math.perm(n, blocks)
     if isinstance(group, Cyclic):  # acts freely: every orbit is as large as the group
         return math.perm(n, blocks) // n if blocks else 1
+    if isinstance(group, Dihedral) and n > 2:
+        # Pairs are told apart by their distance on the circle; three points are fixed together by the identity alone.
+        return (1, 1, n // 2)[blocks] if blocks < 3 else math.perm(n, blocks) // (2 * n)
     orbits = tuple_orbits(group, blocks).representatives
     if blocks < 2:
         return len(orbits)

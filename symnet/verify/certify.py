@@ -10,7 +10,8 @@ import numpy as np
 
 from symnet.errors import VerificationError
 from symnet.graph import NeuronGraph, Space, SpaceLike
-from symnet.verify.comparison import double_precision, make_seed
+from symnet.graph.neuron_graph import require_graph
+from symnet.verify.comparison import check_tolerance, check_whole, double_precision, make_seed
 from symnet.verify.equivariance import Features, copy_function, equivariance, name_of
 from symnet.verify.linear_family import Coordinates, Family, LinearLayer, express, without_parameters
 from symnet.verify.map_words import describe_map
@@ -136,8 +137,10 @@ def certify(
         >>> certificate.dimension, certificate.parameters, certificate.rank, bool(certificate)
         (74, 74, 74, True)
     """
+    check_whole(in_channels=in_channels)
+    check_tolerance(tolerance)
     seed = make_seed(seed)
-    space = graph.space(inputs)
+    space = require_graph(graph, "certify").space(inputs)
     with double_precision(seed):
         copied, module = copy_function(fn)
         layer = LinearLayer(copied, module, space, in_channels)

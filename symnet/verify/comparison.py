@@ -33,8 +33,37 @@ def double_precision(seed: int) -> Iterator[np.random.Generator]:
 
 
 def make_seed(seed: int | None) -> int:
-    """The given seed, or a new one to report."""
-    return int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
+    """The given seed, or a new one to report.
+
+    Raises:
+        VerificationError: it is no whole number of at least 0.
+    """
+    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0):
+        raise VerificationError(f"seed={seed!r}: give a whole number of at least 0, or None for a new one.")
+    return int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else int(seed)
+
+
+def check_tolerance(tolerance: float) -> None:
+    """Raise unless errors can be compared with it: nothing is larger than NaN.
+
+    Raises:
+        VerificationError: it is no finite number of at least 0.
+    """
+    if not isinstance(tolerance, float | int) or not 0 <= tolerance < math.inf:
+        raise VerificationError(
+            f"tolerance={tolerance!r}: give the largest relative error that passes, a finite number of at least 0."
+        )
+
+
+def check_whole(**counts: object) -> None:
+    """Raise unless every count is a whole number of at least 1.
+
+    Raises:
+        VerificationError: with all of them.
+    """
+    if any(isinstance(count, bool) or not isinstance(count, int) or count < 1 for count in counts.values()):
+        shown = ", ".join(f"{name}={count!r}" for name, count in counts.items())
+        raise VerificationError(f"{shown}: each must be a whole number of at least 1.")
 
 
 def flatten(value: object, path: str = "") -> dict[str, Tensor]:

@@ -14,7 +14,16 @@ from torch import Tensor, nn
 
 from symnet.errors import ShapeError, VerificationError
 from symnet.graph import GroupElement, NeuronGraph, Space, SpaceLike
-from symnet.verify.comparison import double_precision, elements_of_set, errors_between, make_seed, moving_sets
+from symnet.graph.neuron_graph import require_graph
+from symnet.verify.comparison import (
+    check_tolerance,
+    check_whole,
+    double_precision,
+    elements_of_set,
+    errors_between,
+    make_seed,
+    moving_sets,
+)
 from symnet.verify.report import Check, Report
 
 Features = dict[str, Tensor]
@@ -65,10 +74,10 @@ def equivariance(
         >>> print(equivariance(lambda x: x["0.bias"][:, 0], graph, seed=0).failures[0].neurons)
         h1
     """
-    if trials < 1 or batch < 1 or in_channels < 1:
-        raise VerificationError(f"trials={trials}, batch={batch}, in_channels={in_channels}: each must be at least 1.")
+    check_whole(trials=trials, batch=batch, in_channels=in_channels)
+    check_tolerance(tolerance)
     seed = make_seed(seed)
-    spaces = graph.space(inputs), graph.space(outputs)
+    spaces = require_graph(graph, "equivariance").space(inputs), graph.space(outputs)
     with double_precision(seed) as rng:
         trial = _Trials(fn, graph, spaces, in_channels, rng, perturb)
         for number in range(trials):
@@ -253,6 +262,8 @@ def name_of(fn: object) -> str:
 
 def copy_function(fn: Callable[[Features], Any]) -> tuple[Callable[[Features], Any], nn.Module | None]:
     """A module, or a module's method, on a copy in float64 and eval mode; any other function as it is."""
+    if not callable(fn):
+        raise VerificationError(f"{fn!r:.60} cannot be called; give a module or a function from features to features.")
     if isinstance(fn, nn.Module):
         module = copy.deepcopy(fn).double().eval()
         return module, module

@@ -36,6 +36,8 @@ def read_axes(given: AxesLike, paths: Sequence[str], what: str) -> dict[str, str
                 "order, or a dict by these names. Use '' where nothing is permuted."
             )
         return {paths[0]: given}
+    if not isinstance(given, Mapping | Sequence):
+        raise NotationError(f"{what}_axes={given!r:.60}: give a text, a list of texts, or a dict by name.")
     if not isinstance(given, Mapping):
         texts = list(given)
         if len(texts) > len(paths):

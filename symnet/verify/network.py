@@ -11,7 +11,10 @@ from torch import Tensor, nn
 
 from symnet.errors import VerificationError
 from symnet.graph import GroupElement, NeuronGraph
+from symnet.graph.neuron_graph import require_graph
 from symnet.verify.comparison import (
+    check_tolerance,
+    check_whole,
     double_precision,
     elements_of_set,
     errors_between,
@@ -77,8 +80,9 @@ def network(
         >>> sn.verify.network(model, sn.catalogue.mlp([2, 8, 1]), torch.randn(5, 2)).passed
         True
     """
-    if trials < 1:
-        raise VerificationError(f"trials={trials}: at least 1 is needed.")
+    check_whole(trials=trials)
+    check_tolerance(tolerance)
+    require_graph(graph, "network")
     seed = make_seed(seed)
     with double_precision(seed) as rng:
         arguments = to_double((inputs, dict(kwargs or {})))
@@ -102,6 +106,10 @@ class _NetworkCheck:
         positive: Collection[str],
     ) -> None:
         self.name, self.graph, self.rng, self.positive = type(model).__name__, graph, rng, positive
+        if any(parameter.is_meta for parameter in model.parameters()):
+            raise VerificationError(
+                f"{self.name} has parameters on the device 'meta', which hold no values. Load it first."
+            )
         self.model, self.arguments = double_copy(model), arguments
         self.generator = torch.Generator().manual_seed(seed)
         self.output_axes: dict[str, str | None] = {}

@@ -151,7 +151,8 @@ def test_too_large_requests_are_refused_with_their_size() -> None:
     with pytest.raises(sn.TooLargeError, match="'h' 10 times among its axes has up to 115975 diagrams"):
         sn.derive(many).between("w", "w").diagrams  # noqa: B018
     with pytest.raises(sn.TooLargeError, match="tuples"):
-        sn.derive(sn.NeuronGraph({"x": sn.Dihedral(3000)}, {"w": "x x x"})).between("w", "w").dimension  # noqa: B018
+        turned = sn.Generated(3000, sn.Dihedral(3000).generators)
+        sn.derive(sn.NeuronGraph({"x": turned}, {"w": "x x x"})).between("w", "w").dimension  # noqa: B018
 
 
 def test_partitions_are_as_many_as_stirling_counts() -> None:
