@@ -63,6 +63,7 @@ class ZooCorpus(_Section):
     """Classifiers whose test accuracy is known."""
 
     source: Literal["digits", "small-cnn-zoo"] = "digits"
+    architecture: Literal["cnn", "residual", "transformer"] = "cnn"  # the last two are traced modules
     networks: Count = 2000
     steps: Annotated[int, Field(ge=30)] = 240  # of the longest training
     seed: int = 0

@@ -62,15 +62,25 @@ class _Progress:
 
 
 def make_fabric(precision: str = "32-true", accelerator: str = "cpu") -> Fabric:
-    """Fabric for this process, alone or as one of those that `torchrun` started (gloo on CPUs, NCCL on GPUs)."""
+    """Fabric for this process, alone or as one of those that `torchrun` started (gloo on CPUs, NCCL on GPUs).
+
+    Raises:
+        TrainingError: there is no such accelerator here.
+    """
     world, local = (int(os.environ.get(name, 1)) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
-    fabric = Fabric(
-        accelerator=accelerator,
-        devices=local,
-        num_nodes=max(1, world // local),
-        strategy="ddp" if world > 1 else "auto",
-        precision=precision,  # type: ignore[arg-type]
-    )
+    try:
+        fabric = Fabric(
+            accelerator=accelerator,
+            devices=local,
+            num_nodes=max(1, world // local),
+            strategy="ddp" if world > 1 else "auto",
+            precision=precision,  # type: ignore[arg-type]
+        )
+    except (RuntimeError, ValueError) as error:
+        raise TrainingError(
+            f"Training on accelerator={accelerator!r} with precision={precision!r} cannot start here: {error} "
+            "Choose cpu, gpu or auto."
+        ) from error
     fabric.launch()
     if world > 1:
         atexit.register(_leave)

@@ -6,7 +6,6 @@ mean over the positions, one linear layer. The images are the 8 x 8 digits.
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +17,7 @@ import torch
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor
-from torch.nn.functional import cross_entropy, unfold
+from torch.nn.functional import unfold
 
 import symnet as sn
 from symnet.data import digits
@@ -27,14 +26,14 @@ from symnet.tasks.configuration import ZooCorpus
 from symnet.tasks.fitted import corpus_folder
 from symnet.tasks.problem import Parts, Weights
 from symnet.tasks.training import one_thread, write_atomically
+from symnet.tasks.ways import Ways, draw_ways, train_in_ways
+from symnet.tasks.zoo_modules import ManyModules, traced_graph
 
 __all__ = ["Zoo", "classify", "load_zoo"]
 
 CHANNELS = (1, 16, 16, 16)
 CLASSES = 10
 CHUNK = 100  # networks trained together: their activations stay in the cache
-BATCH = 64
-LEAST_STEPS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,43 +51,7 @@ class Zoo:
         return Parts(order[2 * fifth :], order[:fifth], order[fifth : 2 * fifth])
 
 
-@dataclass(frozen=True, slots=True)
-class _Ways:
-    """How every network of a chunk is trained; tensors are `(networks,)`."""
-
-    activation: Callable[[Tensor], Tensor]
-    adam: bool
-    learning_rate: Tensor
-    weight_decay: Tensor
-    scale: Tensor  # of the start
-    dropout: Tensor
-    share: Tensor  # of the training images that it sees
-    noise: Tensor  # share of wrong labels
-    steps: Tensor
-
-
-def _draw_ways(count: int, number: int, most_steps: int, generator: torch.Generator) -> _Ways:
-    def between(low: float, high: float, logarithmic: bool = False) -> Tensor:
-        place = torch.rand(count, generator=generator)
-        if logarithmic:
-            return torch.exp(math.log(low) + place * (math.log(high) - math.log(low)))
-        return low + place * (high - low)
-
-    adam = number % 2 == 0
-    return _Ways(
-        activation=torch.relu if number % 4 < 2 else torch.tanh,
-        adam=adam,
-        learning_rate=between(5e-4, 3e-2, True) * (1 if adam else 30),
-        weight_decay=between(1e-4, 0.3, True),
-        scale=between(0.3, 1.6, True),
-        dropout=between(0.0, 0.5),
-        share=between(0.05, 1.0),
-        noise=between(0.0, 0.5).square() * 2,
-        steps=between(LEAST_STEPS, most_steps, True),
-    )
-
-
-def _start(ways: _Ways, generator: torch.Generator) -> Weights:
+def _start(ways: Ways, generator: torch.Generator) -> Weights:
     found = {}
     names = [f"{2 * layer}" for layer in range(len(CHANNELS) - 1)]
     for name, fan_in, fan_out in zip(names, CHANNELS, CHANNELS[1:], strict=False):
@@ -122,40 +85,33 @@ def classify(
     return torch.baddbmm(weights["head.bias"].unsqueeze(1), features, weights["head.weight"].mT)
 
 
-def _train(ways: _Ways, weights: Weights, images: Tensor, classes: Tensor, generator: torch.Generator) -> Weights:
-    """The networks trained; each stops at its own step. AdamW, or momentum with as decoupled a weight decay."""
-    count, names = len(ways.steps), list(weights)
-    first = {name: torch.zeros_like(tensor) for name, tensor in weights.items()}
-    second = {name: torch.zeros_like(tensor) for name, tensor in weights.items()}
-    wrong = torch.rand(count, len(images), generator=generator) < ways.noise[:, None]
-    labels = torch.where(wrong, torch.randint(CLASSES, (count, len(images)), generator=generator), classes)
-    for step in range(int(ways.steps.max())):
-        rows = (torch.rand(count, BATCH, generator=generator) * ways.share[:, None] * len(images)).long()
-        kept = torch.rand(count, 1, CHANNELS[-1], generator=generator) >= ways.dropout[:, None, None]
-        leaves = {name: tensor.requires_grad_() for name, tensor in weights.items()}
-        logits = classify(leaves, images[rows], ways.activation, kept / (1 - ways.dropout[:, None, None]))
-        loss = cross_entropy(logits.flatten(0, 1), labels.gather(1, rows).flatten(), reduction="sum") / BATCH
-        gradients = dict(zip(names, torch.autograd.grad(loss, list(leaves.values())), strict=True))
-        rate = torch.where(step < ways.steps, ways.learning_rate, 0.0)
-        weights = {
-            name: _updated(tensor.detach(), gradients[name], first[name], second[name], rate, ways, step)
-            for name, tensor in weights.items()
-        }
-    return weights
+def _train_cnns(
+    ways: Ways, images: Tensor, classes: Tensor, test: Tensor, generator: torch.Generator
+) -> tuple[Weights, Tensor]:
+    """Trained CNNs, and their logits for the test images."""
+
+    def logits_of(weights: Weights, images: Tensor) -> Tensor:
+        kept = torch.rand(CHUNK, 1, CHANNELS[-1], generator=generator) >= ways.dropout[:, None, None]
+        return classify(weights, images, ways.activation, kept / (1 - ways.dropout[:, None, None]))
+
+    weights = train_in_ways(ways, _start(ways, generator), logits_of, images, classes, generator)
+    with torch.no_grad():
+        return weights, classify(weights, test.unsqueeze(0), ways.activation)
 
 
-def _updated(
-    weight: Tensor, gradient: Tensor, first: Tensor, second: Tensor, rate: Tensor, ways: _Ways, step: int
-) -> Tensor:
-    shape = (-1, *(1 for _ in weight.shape[1:]))
-    first.mul_(0.9).add_(gradient, alpha=0.1)
-    if ways.adam:
-        second.mul_(0.99).addcmul_(gradient, gradient, value=0.01)
-        change = first / (1 - 0.9 ** (step + 1)) / ((second / (1 - 0.99 ** (step + 1))).sqrt() + 1e-8)
-    else:
-        change = first
-    rate = rate.view(shape)
-    return weight * (1 - rate * ways.weight_decay.view(shape)) - rate * change
+def _train_modules(name: str) -> Callable[..., tuple[Weights, Tensor]]:
+    """The same for networks of a module; these have no dropout, and activations of their own."""
+
+    def train(
+        ways: Ways, images: Tensor, classes: Tensor, test: Tensor, generator: torch.Generator
+    ) -> tuple[Weights, Tensor]:
+        many = ManyModules(name, CHUNK)
+        start = many.start(ways.scale, generator)
+        weights = train_in_ways(ways, start, many.logits, images, classes, generator)
+        with torch.no_grad():
+            return many.complete(weights), many.judge(weights, test)
+
+    return train
 
 
 def load_zoo(corpus: ZooCorpus, folder: Path, console: Console | None = None) -> Zoo:
@@ -175,9 +131,15 @@ def load_zoo(corpus: ZooCorpus, folder: Path, console: Console | None = None) ->
     every = {name: torch.cat([chunk[name] for chunk in found])[: corpus.networks] for name in found[0]}
     accuracy = every.pop("accuracy")
     finite = torch.stack([tensor.flatten(1).isfinite().all(1) for tensor in every.values()]).all(0)
-    graph = sn.catalogue.cnn(list(CHANNELS), kernel_size=3, classes=CLASSES, io="fixed")
+    graph = _graph_of(corpus.architecture)
     names = dict(zip(every, graph.shapes, strict=True))
     return Zoo(graph, {names[name]: tensor[finite] for name, tensor in every.items()}, accuracy[finite])
+
+
+def _graph_of(architecture: str) -> sn.NeuronGraph:
+    if architecture == "cnn":
+        return sn.catalogue.cnn(list(CHANNELS), kernel_size=3, classes=CLASSES, io="fixed")
+    return traced_graph(architecture)
 
 
 def _one_thread() -> None:
@@ -191,11 +153,10 @@ def _chunk(path: Path, corpus: ZooCorpus, number: int) -> Weights:
         train, test = order[:1200], order[1200:]
         images = data.images.view(-1, 1, 8, 8)
         generator = torch.Generator().manual_seed(corpus.seed * 1_000_003 + number)
-        ways = _draw_ways(CHUNK, number, corpus.steps, generator)
-        weights = _train(ways, _start(ways, generator), images[train], data.classes[train], generator)
-        with torch.no_grad():
-            found = classify(weights, images[test].unsqueeze(0), ways.activation).argmax(-1)
-        accuracy = (found == data.classes[test]).float().mean(-1)
+        ways = draw_ways(CHUNK, number, corpus.steps, generator)
+        make = _train_cnns if corpus.architecture == "cnn" else _train_modules(corpus.architecture)
+        weights, found = make(ways, images[train], data.classes[train], images[test], generator)
+        accuracy = (found.argmax(-1) == data.classes[test]).float().mean(-1)
         arrays = {name: tensor.numpy() for name, tensor in {**weights, "accuracy": accuracy}.items()}
         write_atomically(path, lambda scratch: _write(scratch, arrays))
     with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 import symnet as sn
 from symnet.cli import main
 from symnet.data import siren
+from symnet.tasks.bundle import load_model
 from symnet.tasks.models import MODELS
 from symnet.tasks.outcome import Found, read_found
 
@@ -179,8 +181,6 @@ def test_a_checkpoint_that_does_not_fit_is_named(
     path = own_networks / "bad.pt"
     path.write_bytes(content) if isinstance(content, bytes) else torch.save(content, path)
     assert command("evaluate", str(runs / "classification"), "--networks", str(own_networks)) == 2
-    import re
-
     assert re.search(said, capsys.readouterr().err)
 
 
@@ -205,6 +205,7 @@ def test_code_in_a_checkpoint_is_not_executed(runs: Path, own_networks: Path, tm
         (("train", "editing", "--quick", "--set", "training.stepz=3"), "training.stepz"),
         (("evaluate", "nowhere"), "Run `symnet train`"),
         (("train", "missing.toml"), "missing.toml cannot be read"),
+        (("train", "editing", "--quick", "--accelerator", "abacus"), "'abacus'"),
     ],
 )
 def test_mistakes_are_told_in_one_line(
@@ -222,8 +223,6 @@ def test_mistakes_are_told_in_one_line(
 
 
 def test_the_graph_of_a_bundle_is_that_of_the_networks(runs: Path) -> None:
-    from symnet.tasks.bundle import load_model
-
     bundle = load_model(runs / "accuracy" / "trainings" / "equivariant-seed-0" / "model.pt")
     assert bundle.graph == sn.catalogue.cnn([1, 16, 16, 16], kernel_size=3, classes=10, io="fixed")
     assert bundle.task == "accuracy" and not bundle.model.training
