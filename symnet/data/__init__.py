@@ -4,9 +4,13 @@ from symnet.data.augmentation import Augmented, Compose, Dropout, Mixed, Noise, 
 from symnet.data.corpus import Corpus, fit_corpus
 from symnet.data.digits import Digits, Split, digits, pixel_grid, split_images
 from symnet.data.fitting import FitRecipe, fit_images
+from symnet.data.inr_folders import read_dws_folders, read_siren_folders
+from symnet.data.network_set import NetworkSet, read_folder
 from symnet.data.shards import BrokenShardError, read_shard, write_shard
 from symnet.data.sirens import Sine, evaluate, initial_weights, psnr, siren
+from symnet.data.small_cnn_zoo import read_small_cnn_zoo, read_zoo_split
 from symnet.data.state_files import StateFileError, read_state_file, write_state_file
+from symnet.data.wild_park import read_wild_park
 
 __all__ = [
     "Augmented",
@@ -17,6 +21,7 @@ __all__ = [
     "Dropout",
     "FitRecipe",
     "Mixed",
+    "NetworkSet",
     "Noise",
     "Permute",
     "Rescale",
@@ -30,8 +35,14 @@ __all__ = [
     "initial_weights",
     "pixel_grid",
     "psnr",
+    "read_dws_folders",
+    "read_folder",
     "read_shard",
+    "read_siren_folders",
+    "read_small_cnn_zoo",
     "read_state_file",
+    "read_wild_park",
+    "read_zoo_split",
     "siren",
     "split_images",
     "write_shard",

@@ -40,23 +40,28 @@ def read_state_file(path: str | Path) -> dict[str, Tensor]:
         ...     read_state_file(Path(folder) / "net.pt")["0.weight"].shape
         torch.Size([2, 3])
     """
+    content = load_content(path)
+    state = _unwrap(content)
+    if not state:
+        found = ", ".join(map(str, list(content)[:6])) if isinstance(content, Mapping) else type(content).__name__
+        raise StateFileError(f"{path} holds no state dict but {found or 'nothing'}. Save the network's state_dict().")
+    return state
+
+
+def load_content(path: str | Path) -> Any:
+    """All that a file of weights holds, on the CPU; errors as for ``read_state_file``."""
     path = Path(path)
     _check_suffix(path)
     if not path.is_file():
         raise StateFileError(f"There is no file {path}.")
     try:
-        content = _load(path)
+        return _load(path)
     except (OSError, EOFError, RuntimeError, ValueError, KeyError, IndexError, UnpicklingError) as error:
         why = "it needs code to be read" if "weights_only" in str(error) else str(error).partition("\n")[0]
         raise StateFileError(
             f"{path} cannot be read as a state dict ({type(error).__name__}: {why}). "
             "Save it with torch.save(model.state_dict(), path), or as safetensors."
         ) from error
-    state = _unwrap(content)
-    if not state:
-        found = ", ".join(map(str, list(content)[:6])) if isinstance(content, Mapping) else type(content).__name__
-        raise StateFileError(f"{path} holds no state dict but {found or 'nothing'}. Save the network's state_dict().")
-    return state
 
 
 def _check_suffix(path: Path) -> None:
