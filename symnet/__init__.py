@@ -9,6 +9,7 @@ from symnet.errors import (
     BackendError,
     GraphError,
     GroupError,
+    MissingExtraError,
     NotationError,
     ShapeError,
     SymnetError,
@@ -31,6 +32,7 @@ _LAZY = {
     "canonicalize": "symnet.matching",
 }
 _MODULES = ("catalogue", "data", "matching", "nn", "plan", "sharing", "show", "tasks", "testing", "tracing", "verify")
+_EXTRAS = {"data": "data", "show": "show", "tasks": "train", "testing": "test"}  # what brings a module's packages
 
 if TYPE_CHECKING:
     from symnet import data, matching, nn, plan, sharing, tasks, tracing, verify
@@ -47,8 +49,19 @@ def __getattr__(name: str) -> Any:
     if name in _LAZY:
         return getattr(import_module(_LAZY[name]), name)
     if name in _MODULES:
-        return import_module(f"symnet.{name}")
+        return _import(name)
     raise AttributeError(f"module 'symnet' has no attribute {name!r}")
+
+
+def _import(name: str) -> Any:
+    try:
+        return import_module(f"symnet.{name}")
+    except ModuleNotFoundError as error:
+        if name not in _EXTRAS or (error.name or "").startswith("symnet"):
+            raise
+        raise MissingExtraError(
+            f"symnet.{name} needs '{error.name}', which is not installed. Run: pip install 'symnet[{_EXTRAS[name]}]'"
+        ) from error
 
 
 def __dir__() -> list[str]:
@@ -64,6 +77,7 @@ __all__ = [
     "GraphError",
     "GroupElement",
     "GroupError",
+    "MissingExtraError",
     "NeuronGraph",
     "NeuronSet",
     "NotationError",

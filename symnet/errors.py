@@ -35,5 +35,9 @@ class VerificationError(SymnetError):
     """A check that did not hold, raised by ``report.raise_if_failed()``."""
 
 
+class MissingExtraError(SymnetError, ModuleNotFoundError):
+    """A part of symnet whose packages are not installed; names the extra that brings them."""
+
+
 class BackendError(SymnetError):
     """A route of computation that this machine or these tensors do not have."""

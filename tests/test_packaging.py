@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.metadata
 import re
+import sys
 import tomllib
 from pathlib import Path
 
@@ -99,3 +101,46 @@ def test_make_has_its_targets(target: str) -> None:
     match = re.search(rf"^{target}:(.*)$", makefile, re.MULTILINE)
     assert match
     assert target == "clean" or {"$(READY)", "lint"} & set(match[1].split())
+
+
+# The folders that may import more than the core does, and the extra that says what.
+EXTRA_OF = {"cli": "cli", "show": "show", "data": "data", "tasks": "train", "testing": "test"}
+
+
+def imported_at_once(path: Path) -> set[str]:
+    """Packages that a file imports when it is imported: not inside functions, not for types alone."""
+    names: set[str] = set()
+    todo: list[ast.stmt] = list(ast.parse(path.read_text(encoding="utf-8")).body)
+    while todo:
+        match todo.pop():
+            case ast.Import(names=aliases):
+                names |= {alias.name.split(".")[0] for alias in aliases}
+            case ast.ImportFrom(module=str(module), level=0):
+                names.add(module.split(".")[0])
+            case ast.If(test=ast.Name(id="TYPE_CHECKING"), orelse=rest):
+                todo += rest
+            case ast.If(body=body, orelse=rest) | ast.Try(body=body, orelse=rest):
+                todo += [*body, *rest]
+    return names - set(sys.stdlib_module_names) - {"symnet"}
+
+
+@pytest.mark.parametrize("folder", sorted(path.parent.name for path in (ROOT / "symnet").glob("*/__init__.py")))
+def test_a_folder_imports_what_its_extra_brings(folder: str) -> None:
+    """After ``pip install symnet[data]``, ``import symnet.data`` works; all other folders do with the core."""
+    extra = EXTRAS[EXTRA_OF[folder]] if folder in EXTRA_OF else []
+    brought = {canonicalize_name(Requirement(text).name) for text in [*PROJECT["dependencies"], *extra]}
+    distributions = importlib.metadata.packages_distributions()
+    for path in (ROOT / "symnet" / folder).rglob("*.py"):
+        for name in imported_at_once(path):
+            if not (folder == "nn" and name == "triton"):  # nn.kernels is imported once triton is known to be there
+                assert {canonicalize_name(found) for found in distributions[name]} & brought, f"{path}: {name}"
+
+
+def test_a_module_without_its_packages_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in [name for name in sys.modules if name.startswith("symnet.testing")]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.delattr(symnet, "testing", raising=False)
+    for module in ["hypothesis", *(name for name in sys.modules if name.startswith("hypothesis."))]:
+        monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(symnet.MissingExtraError, match=r"needs 'hypothesis'.*pip install 'symnet\[test\]'"):
+        _ = symnet.testing
