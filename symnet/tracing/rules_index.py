@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from symnet.tracing.labels import Label
+from symnet.tracing.positions import Points
 from symnet.tracing.reading import Reading, arguments, rule
 from symnet.tracing.recording import Operation, Value
+from symnet.tracing.rules_compute import pointwise
 from symnet.tracing.rules_shape import taken_by_index
 
 BY_INDEX = "its positions are picked by index"
@@ -24,6 +26,17 @@ def picked(reading: Reading, output: Value | None, index: Value) -> None:
     points = reading.positions.of.get(index.number)
     if points is not None and output is not None and index.number in reading.positions.understood:
         reading.positions.picked[output.number] = (points,)
+
+
+@rule("remainder", "fmod")
+def remainder(reading: Reading, operation: Operation) -> None:
+    """A position modulo the number of positions is the position (``take_along_dim`` does this)."""
+    value, *others = operation.inputs()
+    output, divisor = operation.outputs[0], operation.arguments[1]
+    points = reading.positions.use(value, divisor) if isinstance(divisor, int) and not others else None
+    pointwise(reading, operation)
+    if points is not None and output is not None:
+        reading.positions.of[output.number] = Points(points.along, reading.label(output), points.key)
 
 
 @rule("embedding")
@@ -104,6 +117,20 @@ def _merge_index_axes(reading: Reading, indices: list[Value], places: list[Label
         ):
             if size > 1:
                 reading.merge(label, target)
+
+
+@rule("index_select")
+def index_select(reading: Reading, operation: Operation) -> None:
+    given = arguments(operation)
+    source, where, output = given["self"], given["index"], operation.outputs[0]
+    axis = given["dim"] % max(len(source.shape), 1)
+    labels = list(reading.label(source))
+    if not where.constant and merge_positions(reading, labels[axis], where, source.shape[axis]):
+        picked(reading, output, where)
+        labels[axis] = reading.label(where)[0]
+    else:
+        labels[axis] = taken_by_index(reading, labels[axis], where)
+    reading.set(output, labels)
 
 
 @rule("index_put", "_index_put_impl", "_unsafe_index_put")

@@ -222,16 +222,6 @@ def pad(reading: Reading, operation: Operation) -> None:
     reading.set(output, labels)
 
 
-@rule("index_select")
-def index_select(reading: Reading, operation: Operation) -> None:
-    given = arguments(operation)
-    source, index, output = given["self"], given["index"], operation.outputs[0]
-    axis = given["dim"] % max(len(source.shape), 1)
-    labels = list(reading.label(source))
-    labels[axis] = taken_by_index(reading, labels[axis], index)
-    reading.set(output, labels)
-
-
 def taken_by_index(reading: Reading, label: Label, index: Value) -> Label:
     """The label of an axis read at given positions; repeats and ranges are understood, anything else pins."""
     size, count = size_of(label), math.prod(index.shape)

@@ -116,6 +116,14 @@ between(
     BY_INDEX,
     6,
 )
+between("largest taken along", lambda h: torch.take_along_dim(h, h.argmax(-1, keepdim=True), -1) * h, S4, BY_INDEX)
+between(
+    "neurons that are largest for the first sample",
+    lambda h: h.index_select(-1, h[0].topk(3).indices),
+    S4,
+    BY_INDEX,
+    after=3,
+)
 between("a random mask", lambda h: F.dropout(h, 0.5, True), 1)
 between("determinant", lambda h: h * torch.linalg.det(h.T @ h + torch.eye(4)), S4)
 between("linear system", lambda h: torch.linalg.solve(h.T @ h + torch.eye(4), h.T).T, S4)
