@@ -121,7 +121,7 @@ def _check_header(path: Path, described: Any) -> tuple[str, NeuronGraph]:
     """The kind of network and its graph."""
     keys = {"format": int, "kind": str, "graph": str, "config": dict}
     if not isinstance(described, dict):
-        raise SymnetError(f"{path}: its description is a {type(described).__name__} instead of a dict.")
+        raise SymnetError(f"{path}: its description is {described!r:.40} instead of a dict.")
     if wrong := [key for key, kind in keys.items() if not isinstance(described.get(key), kind)]:
         raise SymnetError(f"{path}: {', '.join(wrong)} of its description is missing or of a wrong type.")
     if described["format"] > FORMAT:
