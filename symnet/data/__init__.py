@@ -8,7 +8,7 @@ from symnet.data.inr_folders import read_dws_folders, read_siren_folders
 from symnet.data.network_set import NetworkSet, read_folder
 from symnet.data.shards import BrokenShardError, read_shard, write_shard
 from symnet.data.sirens import Sine, evaluate, initial_weights, psnr, siren
-from symnet.data.small_cnn_zoo import read_small_cnn_zoo, read_zoo_split
+from symnet.data.small_cnn_zoo import read_small_cnn_zoo, read_zoo_split, zoo_parts
 from symnet.data.state_files import StateFileError, read_state_file, write_state_file
 from symnet.data.wild_park import read_wild_park
 
@@ -47,4 +47,5 @@ __all__ = [
     "split_images",
     "write_shard",
     "write_state_file",
+    "zoo_parts",
 ]

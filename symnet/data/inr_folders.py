@@ -24,7 +24,8 @@ __all__ = ["read_dws_folders", "read_siren_folders"]
 
 OMEGA = 30.0
 _LAYER = re.compile(r"(?:net|seq)\.(\d+)\.(?:linear\.)?(weight|bias)")
-_SIREN_FOLDER = re.compile(r"randinit_smaller_(\d+)s")
+_SIREN_FOLDER = re.compile(r"randinit_smaller_(?:(aug\d+)_)?(\d+)s")
+_SIREN_PARTS = (45_000, 50_000)  # images from which validation and test networks are
 _SIREN_FILE = re.compile(r"net(\d+)\.pth")
 _DWS_FOLDER = re.compile(r"mnist_png_(\w+?)_(\d+)_(\d+)")
 
@@ -37,7 +38,9 @@ def read_siren_folders(folder: str | Path, *, on_error: OnError = "raise") -> Ne
         on_error: what to do with files that are damaged, of other widths, or not finite.
 
     Returns:
-        a set with the columns `label`, `image` (the number in the file's name) and `path`; keys as in `symnet.catalogue.mlp`.
+        a set with the columns `label`, `image` (the number in the file's name), `fit` ("", or "aug0" and so on for further fits of
+        the same image) and `path`; keys as in `symnet.catalogue.mlp`. Parts are those of the published experiments, by image:
+        `train` below 45,000, `val` below 50,000, `test` from there on.
 
     Raises:
         SymnetError: no such files, or one that cannot be used.
@@ -47,8 +50,12 @@ def read_siren_folders(folder: str | Path, *, on_error: OnError = "raise") -> Ne
     for path in sorted(root.rglob("net*.pth")):
         place, file = _SIREN_FOLDER.match(path.parent.name), _SIREN_FILE.fullmatch(path.name)
         if place and file:
-            found[path] = {"label": int(place[1]), "image": int(file[1]), "path": str(path.relative_to(root))}
-    return _read_all(root, found, "randinit_smaller_{label}s*/net{number}.pth", on_error, "SIREN, omega 30")
+            row = {"label": int(place[2]), "image": int(file[1]), "fit": place[1] or ""}
+            found[path] = row | {"path": str(path.relative_to(root))}
+    networks = _read_all(root, found, "randinit_smaller_{label}s*/net{number}.pth", on_error, "SIREN, omega 30")
+    part = np.searchsorted(_SIREN_PARTS, networks.columns["image"], side="right")
+    parts = {name: np.flatnonzero(part == number) for number, name in enumerate(("train", "val", "test"))}
+    return NetworkSet(networks.graph, networks.weights, networks.columns, parts, networks.forward, networks.skipped)
 
 
 def read_dws_folders(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import gzip
 import math
+import random
 import re
 import zlib
 from collections.abc import Iterable
@@ -24,7 +25,7 @@ from symnet.data.network_set import NetworkSet, OnError
 from symnet.errors import SymnetError
 from symnet.graph import NeuronGraph, catalogue
 
-__all__ = ["read_small_cnn_zoo", "read_zoo_split"]
+__all__ = ["read_small_cnn_zoo", "read_zoo_split", "zoo_parts"]
 
 LAST_STEP = 86  # the step of the published runs' last checkpoint
 _SHAPE = re.compile(r"\s*\(\s*(\d+(?:\s*,\s*\d+)*)\s*,?\s*\)\s*")
@@ -117,6 +118,30 @@ def read_zoo_split(path: str | Path, *, header: Literal["skip", "index"] = "skip
     if bad := [line for line in numbers if not line.isdigit()]:
         raise SymnetError(f"{path}: {bad[0]!r} is no number of a network; header={header!r} was asked for.")
     return np.array(numbers, dtype=np.int64)
+
+
+def zoo_parts(networks: NetworkSet, numbers: np.ndarray, *, seed: int = 0) -> NetworkSet:
+    """The networks with `parts` made as in published experiments from the numbers of a split file.
+
+    The second half of the numbers is for testing; the first half is shuffled by Python's generator and cut into 80 % for
+    training and 20 % for validation. Numbers are rows of weights.npy; those that were not kept (other steps) are passed over, and one that
+    is named twice counts where it stands first, so that no network is in two parts.
+
+    Args:
+        networks: from `read_small_cnn_zoo`.
+        numbers: from `read_zoo_split`.
+        seed: of the shuffle.
+    """
+    place = {int(row): k for k, row in enumerate(networks.columns["row"])}
+    order = [place[number] for number in dict.fromkeys(map(int, numbers)) if number in place]
+    first, test = order[: len(order) // 2], order[len(order) // 2 :]
+    random.Random(seed).shuffle(first)
+    cut = int(0.8 * len(first))
+    parts = {
+        name: np.array(rows, dtype=np.int64)
+        for name, rows in (("train", first[:cut]), ("val", first[cut:]), ("test", test))
+    }
+    return NetworkSet(networks.graph, networks.weights, networks.columns, parts, networks.forward, networks.skipped)
 
 
 def _read_layout(path: Path) -> list[Variable]:

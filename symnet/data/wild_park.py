@@ -37,7 +37,7 @@ def read_wild_park(folder: str | Path, build: Build, *, on_error: OnError = "rai
 
     Returns:
         sets in order of their first file, with the column `path` and one for every number that all files of the set have in
-        their configuration or beside it (accuracies, say).
+        their configuration or beside it (an accuracy, say; `last_result.acc` where it stands in a mapping `last_result`).
 
     Raises:
         SymnetError: a file that cannot be used, or no file at all.
@@ -69,17 +69,24 @@ def _read(path: Path) -> tuple[dict[str, Tensor], Mapping[str, Any], dict[str, f
     if not isinstance(content, Mapping) or not all(isinstance(content.get(k), Mapping) for k in ("model", "config")):
         raise StateFileError(f"{path} is no checkpoint with 'model' and 'config'; it holds {_outline(content)}.")
     state = {name: tensor for name, tensor in content["model"].items() if isinstance(tensor, Tensor)}
-    return state, content["config"], dict(_numbers({**content["config"], **content}))
+    return (
+        state,
+        content["config"],
+        dict(_numbers({**content["config"], **{name: value for name, value in content.items() if name != "model"}})),
+    )
 
 
 def _outline(content: Any) -> str:
     return ", ".join(map(str, list(content)[:6])) if isinstance(content, Mapping) else type(content).__name__
 
 
-def _numbers(values: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+def _numbers(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, float]]:
+    """Numbers by name, those of mappings inside by `outer.inner`."""
     for name, value in values.items():
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            yield name, float(value)
+        if isinstance(value, Mapping):
+            yield from _numbers(value, f"{above}{name}.")
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            yield f"{above}{name}", float(value)
 
 
 def _traced(build: Build, config: Mapping[str, Any], path: Path) -> NeuronGraph:

@@ -23,6 +23,7 @@ from symnet.data import (
     read_small_cnn_zoo,
     read_wild_park,
     read_zoo_split,
+    zoo_parts,
 )
 
 # ---- the Small CNN Zoo ----------------------------------------------------------------------------------------------
@@ -113,6 +114,17 @@ def test_a_splits_header_is_read_in_both_ways(tmp_path: Path, header: str) -> No
             read_zoo_split(path, header="index")
 
 
+def test_parts_of_the_zoo_share_no_network(tmp_path: Path) -> None:
+    """Half for testing, a fifth of the rest for validation; a number that stands twice, or of another step, is no second network."""
+    write_zoo(tmp_path)
+    networks = read_small_cnn_zoo(tmp_path, step=None)
+    found = zoo_parts(networks, np.array([0, 3, 0, 5, 1, 2, 4]))
+    assert sorted(np.concatenate(list(found.parts.values())).tolist()) == [0, 1, 2, 3, 4, 5]
+    assert found.part("test").columns["row"].tolist() == [1, 2, 4] and len(found.parts["train"]) == 2
+    last = zoo_parts(read_small_cnn_zoo(tmp_path), np.arange(6))
+    assert sorted(np.concatenate(list(last.parts.values())).tolist()) == [0, 1, 2]
+
+
 def test_damaged_zoos_are_named(tmp_path: Path) -> None:
     write_zoo(tmp_path, columns=("step", "test_accuracy"))
     with pytest.raises(sn.SymnetError, match=r"metrics.csv.gz has no column 'config.activation'"):
@@ -177,6 +189,21 @@ def test_siren_folders_are_read(tmp_path: Path) -> None:
     assert found.graph == sn.catalogue.mlp([2, 32, 32, 1]) and "omega 30" in found.forward
     assert found.columns["label"].tolist() == [3, 3, 7, 7] and found.columns["image"].tolist() == [30, 31, 70, 71]
     torch.testing.assert_close(found.weights["2.weight"][2], torch.load(paths[2])["net.1.linear.weight"])
+
+
+def test_further_fits_are_told_apart_and_parts_go_by_image(tmp_path: Path) -> None:
+    """Every fit of an image is in the image's part: below 45,000, below 50,000, or from there on."""
+    for folder in ("randinit_smaller_3s", "randinit_smaller_aug1_3s"):
+        (tmp_path / folder).mkdir()
+        for image in (44_999, 45_000, 50_000):
+            torch.save(siren_state(image, "net", wrapped=True), tmp_path / folder / f"net{image}.pth")
+    found = read_siren_folders(tmp_path)
+    assert set(zip(found.columns["fit"].tolist(), found.columns["label"].tolist(), strict=True)) == {
+        ("", 3),
+        ("aug1", 3),
+    }
+    parts = {name: found.part(name).columns["image"].tolist() for name in found.parts}
+    assert parts == {"train": [44_999] * 2, "val": [45_000] * 2, "test": [50_000] * 2}
 
 
 class Bomb:
@@ -265,7 +292,10 @@ def test_a_wild_park_is_grouped_by_architecture(tmp_path: Path) -> None:
     for number, channels in enumerate([(4,), (4, 3), (4,)]):
         config = {"channels": list(channels), "lr": 0.1 * number}
         model, _ = build(config)
-        torch.save({"model": model.state_dict(), "config": config, "test_acc": number / 10}, tmp_path / f"{number}.pt")
+        torch.save(
+            {"model": model.state_dict(), "config": config, "test_acc": number / 10, "last": {"acc": 1}},
+            tmp_path / f"{number}.pt",
+        )
     torch.save({"model": {}}, tmp_path / "bad.pt")
     with pytest.raises(sn.SymnetError, match=r"bad\.pt is no checkpoint with 'model' and 'config'; it holds model"):
         read_wild_park(tmp_path, build)
@@ -273,6 +303,7 @@ def test_a_wild_park_is_grouped_by_architecture(tmp_path: Path) -> None:
     assert [len(group) for group in groups] == [2, 1]
     assert groups[0].columns["path"].tolist() == ["0.pt", "2.pt"]
     np.testing.assert_allclose(groups[0].columns["test_acc"], [0.0, 0.2])
+    assert groups[0].columns["last.acc"].tolist() == [1.0, 1.0]
     for group, channels in zip(groups, [[4], [4, 3]], strict=True):
         model, inputs = build({"channels": channels})
         model.load_state_dict(group[0][0])
