@@ -96,10 +96,16 @@ def _measure(name: str, sender: Any) -> None:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     entries = {n: t.detach() for n, t in float_state(model)[0].items() if n in graph.weights}
     element = graph.random_element(seed=0)
-    _, apply, _ = timed(lambda: graph.act(element, entries))
+    _, apply, applying = timed(lambda: graph.act(element, entries))
     moved = sum(bool(s.group.generators) for s in graph.neurons.values())
     count = sum(t.numel() for t in entries.values())
-    cells = [name, f"{count / 1e6:.0f} M", f"{wall:.1f} ({processor:.1f})", f"{apply:.2f}", f"{peak / 2**20:.1f} GiB"]
+    cells = [
+        name,
+        f"{count / 1e6:.0f} M",
+        f"{wall:.1f} ({processor:.1f})",
+        f"{apply:.2f} ({applying:.2f})",
+        f"{peak / 2**20:.1f} GiB",
+    ]
     sender.send("| " + " | ".join([*cells, f"{before / 2**20:.1f} GiB", str(moved), str(len(graph.notes))]) + " |")
 
 
@@ -128,7 +134,9 @@ def main() -> None:
     assert example_graph.order > 1
     print(f"{datetime.now(UTC):%Y-%m-%d}, one thread, torch {torch.__version__}.\n")
     if arguments.real:
-        print("| network | entries | trace, s (CPU) | apply, s | memory at most | before | sets that move | notes |")
+        print(
+            "| network | entries | trace, s (CPU) | apply, s (CPU) | memory at most | before | sets that move | notes |"
+        )
         print(f"|{'---|' * 8}")
         for name in real_networks():
             if not arguments.names or name in arguments.names:

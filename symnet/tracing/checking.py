@@ -121,6 +121,9 @@ class Checker:
         self.keep()
         self.outputs = outputs
         self.worst = 0.0
+        self.tried: dict[str, Tensor] | None = (
+            None  # outputs at the state and the first fresh inputs, once they are known
+        )
 
     def elements(self, rng: np.random.Generator) -> Iterator[tuple[str, GroupElement]]:
         """The elements to try: of the whole group, then of each neuron set alone where that is affordable."""
@@ -181,16 +184,18 @@ class Checker:
     def is_defined(self) -> bool:
         """Whether the outputs are numbers at this state."""
         generator = torch.Generator().manual_seed(self.check.seed + 1)
+        self.tried = None
         try:
             outputs = self.evaluate(refreshed(self.original_inputs, generator, torch.float64), None)
         except torch.linalg.LinAlgError:
             return False
+        self.tried = outputs
         return not any(bool(t.isnan().any()) for t in outputs.values() if t.dtype.is_floating_point)
 
     def sizes(self, generator: torch.Generator) -> Iterator[tuple[str, Inputs, dict[str, Tensor]]]:
         """Fresh inputs with their outputs: of the example's sizes, then of others and other numbers that the model takes."""
-        inputs = refreshed(self.original_inputs, generator, torch.float64)
-        reference = self.evaluate(inputs, None)
+        inputs = refreshed(self.original_inputs, generator, torch.float64)  # those of is_defined: one seed
+        reference = self.tried if self.tried is not None else self.evaluate(inputs, None)
         self.require_finite(reference)
         yield "", inputs, reference
         if not self.check.shapes or self.input_axes:  # permuted inputs keep the sizes of their neuron sets
