@@ -52,6 +52,7 @@ class _Body(nn.Module):
         interactions: Interactions = "full",
         encode: str | Iterable[str] = "auto",
         position_channels: int = 8,
+        position_kind: str = "learned",
         value_waves: int = 0,
         value_kind: str = "gaussian",
         value_scale: float = 1.0,
@@ -74,6 +75,7 @@ class _Body(nn.Module):
         self.config = {
             "channels": channels, "in_channels": in_channels, "layers": layers, "mixing": mixing, "heads": heads,
             "interactions": interactions, "encode": list(self.encoded), "position_channels": position_channels,
+            "position_kind": position_kind,
             "value_waves": value_waves, "value_kind": value_kind, "value_scale": value_scale,
             "norm": norm, "dropout": dropout, "inputs": None if inputs is None else _notation(self.inputs),
         }  # fmt: skip
@@ -108,7 +110,8 @@ class _Body(nn.Module):
         if self.encoded:
             each = config["position_channels"]
             check_count("position_channels", each)
-            modules.append(PositionalEncoding(self.permuted, self.encoded, each, kind="learned", inputs=self._space))
+            kind = config["position_kind"]
+            modules.append(PositionalEncoding(self.permuted, self.encoded, each, kind=kind, inputs=self._space))
             width += each * len(self.encoded)
         return modules, width
 
@@ -146,9 +149,9 @@ class InvariantNetwork(_Body):
         mixing: how weights hear of each other in a block: ``"linear"`` (derived layers) or ``"attention"``.
         heads: of attention.
         interactions: as in ``Linear``; ``"adjacent"`` for networks of many tensors.
-        encode: Fixed sets that are permuted, and whose neurons are told apart by learned encodings instead of parameters of their own:
+        encode: Fixed sets that are permuted, and whose neurons are told apart by encodings instead of parameters of their own:
             names; ``"none"`` (the paper's HNP); ``"fixed"``, all of them (NP); or ``"auto"``, those with more than 16 neurons.
-        position_channels: channels of the encoding of each such set.
+        position_channels, position_kind: the ``PositionalEncoding`` of each such set, ``"learned"`` or ``"sinusoidal"``.
         value_waves, value_kind, value_scale: a ``ValueEncoding`` of the weights; 0 waves for none.
         norm: ``LayerNorm`` at the start of every block and before the head.
         dropout: probability in blocks and head.

@@ -36,7 +36,7 @@ ARCHITECTURES = {
 }
 OPTIONS = {
     "HNP": {"encode": "none"},
-    "NP": {"encode": "fixed", "dropout": 0.1, "value_waves": 2},
+    "NP": {"encode": "fixed", "position_kind": "sinusoidal", "dropout": 0.1, "value_waves": 2},
     "adjacent": {"encode": "none", "interactions": "adjacent", "norm": False},
     "attention": {"encode": "fixed", "mixing": "attention", "heads": 2, "value_waves": 2, "value_kind": "sinusoidal"},
 }
@@ -129,10 +129,12 @@ def test_networks_run_in_single_and_half_precision_and_compiled(mixing) -> None:
 def test_every_parameter_of_a_network_learns() -> None:
     """No part is cut off from the answer, whatever the options."""
     for options in OPTIONS.values():
-        net = sn.nn.InvariantNetwork(RESIDUAL, 4, 2, layers=1, **options).double()
-        net(random_features(RESIDUAL)).square().sum().backward()
-        dead = [name for name, p in net.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
-        assert not dead
+        for kind in (sn.nn.InvariantNetwork, sn.nn.EquivariantNetwork):
+            net = kind(RESIDUAL, 4, 2, layers=1, **options).double()
+            y = net(random_features(RESIDUAL))
+            sum(tensor.square().sum() for tensor in (y.values() if isinstance(y, dict) else [y])).backward()
+            dead = [name for name, p in net.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
+            assert not dead
 
 
 def test_configurations_are_json_and_make_the_same_network() -> None:
