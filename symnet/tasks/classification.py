@@ -15,10 +15,9 @@ from rich.console import Console
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-import symnet as sn
 from symnet.tasks.augmentation import move_images
 from symnet.tasks.configuration import ClassificationConfiguration, Configuration
-from symnet.tasks.fitted import FittedImages, fitted_digits
+from symnet.tasks.fitted import fitted_images
 from symnet.tasks.problem import Augment, Batch, Problem, Weights
 
 __all__ = ["Classification", "load_classification"]
@@ -87,12 +86,7 @@ def load_classification(
         console: for progress bars.
     """
     assert isinstance(configuration, ClassificationConfiguration)
-    fitted = fitted_digits(configuration.corpus, folder, console)
-    graph = sn.catalogue.mlp(list(configuration.corpus.widths))
-    return lambda seed: _problem(fitted, graph, seed, configuration.corpus.motion)
-
-
-def _problem(fitted: FittedImages, graph: sn.NeuronGraph, seed: int, motion: float) -> Classification:
-    image = fitted.image
-    targets = {"class": fitted.data.classes[image], "image": image}
-    return Classification(graph, fitted.weights, targets, fitted.parts(seed), motion)
+    fitted = fitted_images(configuration.corpus, folder, console)
+    targets = {"class": fitted.classes, "image": fitted.image}
+    motion = configuration.corpus.motion
+    return lambda seed: Classification(fitted.graph, fitted.weights, targets, fitted.parts(seed), motion)

@@ -16,10 +16,8 @@ from scipy.ndimage import grey_dilation
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-import symnet as sn
-from symnet.data import evaluate
 from symnet.tasks.configuration import Configuration, EditingConfiguration
-from symnet.tasks.fitted import fitted_digits
+from symnet.tasks.fitted import fitted_images
 from symnet.tasks.problem import Batch, Problem, Weights
 
 __all__ = ["Editing", "contrasted", "dilated", "load_editing", "shown_by"]
@@ -98,18 +96,9 @@ def load_editing(
 ) -> Callable[[int], Editing]:
     """The problem of every seed, on one corpus; arguments as for the other tasks."""
     assert isinstance(configuration, EditingConfiguration)
-    corpus = configuration.corpus
-    fitted = fitted_digits(corpus, folder, console)
-    graph = sn.catalogue.mlp(list(corpus.widths))
-    side = round(fitted.data.grid.shape[0] ** 0.5)
-    images = fitted.data.images
-    edited = dilated(images, side) if corpus.edit == "dilate" else contrasted(images)
-    targets = {"edited": edited[fitted.image]}
-    grid = fitted.data.grid
-
-    def show(weights: Weights) -> Tensor:
-        # As shown_by(siren(...), grid), in batched matrix products: twice as fast.
-        some = next(iter(weights.values()))
-        return evaluate(weights, grid.to(some), corpus.omega)
-
-    return lambda seed: Editing(graph, fitted.weights, targets, fitted.parts(seed), show=show)
+    fitted = fitted_images(configuration.corpus, folder, console)
+    images = fitted.images()
+    side = round(images.shape[1] ** 0.5)
+    targets = {"edited": dilated(images, side) if configuration.corpus.edit == "dilate" else contrasted(images)}
+    # The batched form of shown_by(siren(...), grid), twice as fast.
+    return lambda seed: Editing(fitted.graph, fitted.weights, targets, fitted.parts(seed), show=fitted.show)

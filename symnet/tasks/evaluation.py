@@ -12,7 +12,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-import symnet as sn
+from symnet.data import read_folder
 from symnet.errors import SymnetError
 from symnet.tasks.bundle import Bundle, load_model
 from symnet.tasks.configuration import read
@@ -91,7 +91,8 @@ def predict_folder(where: Path, networks: Path, out: Path | None, console: Conso
         SymnetError: no such model, no networks, or files that do not fit the model's graph; names them.
     """
     bundle = load_model(_choose(where))
-    names, weights = read_checkpoints(networks, bundle.graph)
+    own = read_folder(networks, bundle.graph)
+    names, weights = [str(path) for path in own.columns["path"]], dict(own.weights)
     answer = bundle(weights)
     if isinstance(answer, dict):
         if out is None:
@@ -140,28 +141,3 @@ def _write_networks(
         write_atomically(place, lambda path, state=state: torch.save(state, path))  # type: ignore[misc]
         written[name] = str(place)
     return written
-
-
-def read_checkpoints(folder: Path, graph: sn.NeuronGraph) -> tuple[list[str], dict[str, Tensor]]:
-    """File names and weights `{name: (count, *axes)}` of the state dicts in a folder; no code in them is executed.
-
-    Raises:
-        SymnetError: no such files, one that cannot be read, or one of another architecture; says which.
-    """
-    paths = sorted(path for path in folder.rglob("*") if path.suffix in (".pt", ".pth"))
-    if not paths:
-        raise SymnetError(f"{folder} holds no checkpoints (.pt, .pth); save a network's state_dict there.")
-    states = []
-    for path in paths:
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:  # a damaged file can fail in any way; every one ends here, by name
-            raise SymnetError(f"{path} is no checkpoint that can be read safely ({type(error).__name__}).") from error
-        if not isinstance(state, dict):
-            raise SymnetError(f"{path} holds a {type(state).__name__}; save the network's state_dict().")
-        try:
-            states.append({name: tensor[0] for name, tensor in sn.features(state, graph).items()})
-        except SymnetError as error:
-            raise SymnetError(f"{path}: {error}") from error
-    weights = {name: torch.stack([state[name].squeeze(-1).float() for state in states]) for name in graph.shapes}
-    return [str(path.relative_to(folder)) for path in paths], weights

@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 import symnet as sn
 from symnet.data import Sine
 from symnet.errors import SymnetError
+from symnet.nn.baselines import Statistics
 from symnet.tasks.configuration import Sizes
 from symnet.tasks.readers import FlatReader, NeuronReader, Standardize
 
@@ -39,6 +41,7 @@ class Model:
 
 MODELS = {
     "equivariant": Model("derived NF-Layers", True),
+    "attention": Model("neural functional attention (Zhou et al. 2023b)", True),
     "statistics": Model("MLP on means, variances and quantiles of each tensor (Unterthiner et al. 2020)", True),
     "pointwise": Model("one MLP on every weight by itself", True),
     "flat": Model("MLP on the flattened weights", False),
@@ -87,9 +90,12 @@ def build_model(
                 classes=outputs,
             )
         return _reading(graph, outputs, sizes, training)
+    if name == "attention":
+        network = sn.nn.InvariantNetwork(graph, outputs=outputs, hidden=sizes.hidden, **_attention(sizes))
+        return nn.Sequential(Standardize(training), network)
     if name == "statistics":
         return nn.Sequential(
-            Standardize(training), Statistics(), _head(7 * len(training), sizes.hidden, outputs, sizes.dropout)
+            Standardize(training), Statistics(graph), _head(7 * len(training), sizes.hidden, outputs, sizes.dropout)
         )
     if name == "pointwise":
         return _pointwise_reading(graph, outputs, sizes, training)
@@ -117,18 +123,6 @@ def _layers(graph: sn.NeuronGraph, c_in: int, sizes: Sizes, sines: bool = False)
     return found
 
 
-class Residual(nn.Module):
-    """Features plus what a module makes of them."""
-
-    def __init__(self, *modules: nn.Module) -> None:
-        super().__init__()
-        self.inner = nn.Sequential(*modules)
-
-    def forward(self, x: Mapping[str, Tensor]) -> Features:
-        change = self.inner(x)
-        return {name: tensor + change[name] for name, tensor in x.items()}
-
-
 def _blocks(graph: sn.NeuronGraph, training: Mapping[str, Tensor], c_in: int, sizes: Sizes) -> list[nn.Module]:
     """An MLP on every weight by itself, then blocks that add what an NF-Layer finds around it.
 
@@ -140,7 +134,7 @@ def _blocks(graph: sn.NeuronGraph, training: Mapping[str, Tensor], c_in: int, si
     for _ in range(sizes.layers):
         inner = [sn.nn.Linear(graph, channels, channels), sn.nn.Pointwise(nn.GELU())]
         inner += [sn.nn.Dropout(sizes.dropout)] if sizes.dropout else []
-        found.append(Residual(*inner, EachWeight(training, [channels, channels])))
+        found.append(sn.nn.Residual(*inner, EachWeight(training, [channels, channels])))
     return found
 
 
@@ -162,19 +156,6 @@ def _head(inputs: int, hidden: int, outputs: int, dropout: float) -> nn.Module:
         nn.Dropout(dropout),
         nn.Linear(hidden, outputs),
     )
-
-
-class Statistics(nn.Module):
-    """Mean, variance and five quantiles of each tensor: `{name: (batch, *axes, 1)}` to `(batch, 7 * tensors)`."""
-
-    def forward(self, x: Mapping[str, Tensor]) -> Tensor:
-        found = []
-        for tensor in x.values():
-            flat = tensor.flatten(1)
-            shares = torch.linspace(0, 1, 5, dtype=flat.dtype, device=flat.device)
-            variance, mean = torch.var_mean(flat, dim=1, correction=0)
-            found += [mean[:, None], variance[:, None], torch.quantile(flat, shares, dim=1).T]
-        return torch.cat(found, 1)
 
 
 class EachWeight(nn.Module):
@@ -238,6 +219,15 @@ class FlatChange(nn.Module):
         }
 
 
+def _attention(sizes: Sizes) -> dict[str, Any]:
+    """The options of symnet.nn's networks for attention in these sizes."""
+    heads = next(count for count in (4, 2, 1) if sizes.channels % count == 0)
+    return {
+        "channels": sizes.channels, "layers": sizes.layers, "mixing": "attention", "heads": heads,
+        "dropout": sizes.dropout, "encode": sizes.encode or "none",
+    }  # fmt: skip
+
+
 def _encoded(graph: sn.NeuronGraph, sizes: Sizes) -> tuple[sn.NeuronGraph, list[nn.Module], int]:
     """The graph with the sets of `sizes.encode` permuted, an encoding that tells their neurons apart, and its channels.
 
@@ -264,6 +254,8 @@ def _rewriting(name: str, graph: sn.NeuronGraph, kind: str, sizes: Sizes, traini
     elif name == "equivariant":
         blocks = _blocks(permuted, training, c_in, sizes)
         body = nn.Sequential(*encoding, *blocks, EachWeight(training, [channels, channels, 1]))
+    elif name == "attention":
+        body = sn.nn.EquivariantNetwork(graph, **_attention(sizes))
     elif name == "pointwise":
         body = nn.Sequential(*encoding, EachWeight(training, [c_in, *[2 * channels] * sizes.layers, 1]))
     elif name == "statistics":

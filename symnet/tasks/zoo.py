@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn.functional import unfold
 
 import symnet as sn
-from symnet.data import digits
+from symnet.data import digits, read_small_cnn_zoo
 from symnet.errors import SymnetError
 from symnet.tasks.configuration import ZooCorpus
 from symnet.tasks.fitted import corpus_folder
@@ -118,10 +118,10 @@ def load_zoo(corpus: ZooCorpus, folder: Path, console: Console | None = None) ->
     """The zoo, trained or read.
 
     Raises:
-        SymnetError: a source that is not there.
+        SymnetError: a published zoo that is not at `corpus.path`.
     """
-    if corpus.source != "digits":
-        raise SymnetError(f"corpus.source={corpus.source!r} is read by symnet.data; see docs/how-to/corpora.md.")
+    if corpus.source == "small-cnn-zoo":
+        return _published(corpus)
     where = corpus_folder(folder, "zoo", corpus.model_dump(mode="json", exclude={"networks", "path"}))
     count = -(-corpus.networks // CHUNK)
     # A thread a core, each with one thread of torch: the tensors are too small to be shared out.
@@ -134,6 +134,15 @@ def load_zoo(corpus: ZooCorpus, folder: Path, console: Console | None = None) ->
     graph = _graph_of(corpus.architecture)
     names = dict(zip(every, graph.shapes, strict=True))
     return Zoo(graph, {names[name]: tensor[finite] for name, tensor in every.items()}, accuracy[finite])
+
+
+def _published(corpus: ZooCorpus) -> Zoo:
+    """The Small CNN Zoo's networks with ReLUs, whose weights are finite: of other activations they are other functions."""
+    if not corpus.path:
+        raise SymnetError("corpus.source='small-cnn-zoo' is read from a folder: --set 'corpus.path=\"FOLDER\"'.")
+    networks = read_small_cnn_zoo(corpus.path, activation="relu", on_error="skip")
+    accuracy = torch.from_numpy(networks.columns["accuracy"].astype(np.float32))
+    return Zoo(networks.graph, dict(networks.weights), accuracy)
 
 
 def _graph_of(architecture: str) -> sn.NeuronGraph:

@@ -38,7 +38,7 @@ def random_weights(graph: sn.NeuronGraph, count: int = 10, seed: int = 0) -> dic
     return {n: torch.randn(count, *s, generator=generator, dtype=torch.float64) for n, s in graph.shapes.items()}
 
 
-@pytest.mark.parametrize("name", ["equivariant", "pointwise"])
+@pytest.mark.parametrize("name", ["equivariant", "attention", "pointwise"])
 @pytest.mark.parametrize(
     ("graph", "outputs", "encode"),
     [(SIREN, 3, ()), (CNN, 1, ()), (SIREN, "change", ()), (MLP, "score", ("in", "out")), (WREATH, 2, ())],

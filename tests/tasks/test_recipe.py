@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 from pathlib import Path
@@ -170,9 +171,9 @@ def test_networks_of_ones_own_are_edited(runs: Path, own_networks: Path, tmp_pat
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"no checkpoint", r"bad\.pt is no checkpoint"),
+        (b"no checkpoint", r"bad\.pt cannot be read"),
         ({"0.weight": torch.ones(3, 3)}, r"bad\.pt: .*0\.weight"),
-        ([1, 2], r"bad\.pt holds a list"),
+        ([1, 2], r"bad\.pt holds no state dict but list"),
     ],
 )
 def test_a_checkpoint_that_does_not_fit_is_named(
@@ -205,6 +206,7 @@ def test_code_in_a_checkpoint_is_not_executed(runs: Path, own_networks: Path, tm
         (("train", "editing", "--quick", "--set", "training.stepz=3"), "training.stepz"),
         (("evaluate", "nowhere"), "Run `symnet train`"),
         (("train", "missing.toml"), "missing.toml cannot be read"),
+        (("train", "accuracy", "--full", "--set", 'training.precision="32-true"'), "corpus.path"),
         (("train", "editing", "--quick", "--accelerator", "abacus"), "'abacus'"),
     ],
 )
@@ -226,3 +228,67 @@ def test_the_graph_of_a_bundle_is_that_of_the_networks(runs: Path) -> None:
     bundle = load_model(runs / "accuracy" / "trainings" / "equivariant-seed-0" / "model.pt")
     assert bundle.graph == sn.catalogue.cnn([1, 16, 16, 16], kernel_size=3, classes=10, io="fixed")
     assert bundle.task == "accuracy" and not bundle.model.training
+
+
+LESS = (
+    "training.steps=3",
+    'training.precision="32-true"',
+    "network.channels=4",
+    "network.hidden=8",
+    "training.steps_of={}",
+)
+
+
+def write_sirens(folder: Path) -> None:
+    """As Zhou et al. 2023 published them: 30 images, in three parts by their numbers, two fits of each."""
+    generator = torch.Generator().manual_seed(0)
+    for number in [*range(20), *range(45_000, 45_005), *range(50_000, 50_005)]:
+        for fit in ("", "aug0_"):
+            path = folder / f"randinit_smaller_{fit}{number % 10}s_x" / f"net{number}.pth"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            widths = [2, 32, 32, 1]
+            state = {}
+            for layer in range(3):
+                shape = (widths[layer + 1], widths[layer])
+                state[f"net.{layer}.linear.weight"] = 0.1 * torch.randn(shape, generator=generator)
+                state[f"net.{layer}.linear.bias"] = 0.1 * torch.randn(shape[0], generator=generator)
+            torch.save(state, path)
+
+
+@pytest.mark.parametrize("task", ["classification", "editing"])
+def test_published_networks_of_images_train_in_the_full_configuration(task: str, tmp_path: Path) -> None:
+    """The layout of the paper's folders, its parts by image, 28 x 28 pixels: only sizes are changed here."""
+    write_sirens(tmp_path / "siren_mnist_wts")
+    changes = [*LESS, f'corpus.path="{tmp_path / "siren_mnist_wts"}"', 'models=["equivariant", "flat"]', "seeds=[0]"]
+    given = [part for change in changes for part in ("--set", change)]
+    assert command("train", task, "--full", "-o", str(tmp_path), *given) == 0
+    found = found_of(tmp_path, task)
+    assert found.networks == (40, 10, 10) and {row.steps for row in found.rows} == {3}
+
+
+def write_zoo(folder: Path) -> None:
+    """As Unterthiner et al. 2020 published it, 30 networks at two steps each."""
+    folder.mkdir()
+    shapes = {"conv2d": (3, 3, 1, 16), "conv2d_1": (3, 3, 16, 16), "conv2d_2": (3, 3, 16, 16), "dense": (16, 10)}
+    layout, start = ["varname,shape,start_idx,end_idx"], 0
+    for name, shape in shapes.items():
+        for kind, part in (("bias", shape[-1:]), ("kernel", shape)):
+            size = int(np.prod(part))
+            text = f"({', '.join(map(str, part))}{',' if len(part) == 1 else ''})"
+            layout.append(f'sequential/{name}/{kind}:0,"{text}",{start},{start + size}')
+            start += size
+    (folder / "layout.csv").write_text("\n".join(layout) + "\n")
+    rng = np.random.default_rng(0)
+    np.save(folder / "weights.npy", rng.normal(size=(60, start)).astype(np.float32))
+    lines = [f"{step},{accuracy:.3f},relu" for accuracy in rng.random(30) for step in (40, 86)]
+    with gzip.open(folder / "metrics.csv.gz", "wt") as file:
+        file.write("\n".join(["step,test_accuracy,config.activation", *lines]) + "\n")
+
+
+def test_the_small_cnn_zoo_trains_in_the_full_configuration(tmp_path: Path) -> None:
+    """The published layout; the last checkpoint of every network is used."""
+    write_zoo(tmp_path / "cifar10")
+    changes = [*LESS, f'corpus.path="{tmp_path / "cifar10"}"', 'models=["equivariant", "statistics"]', "seeds=[0]"]
+    given = [part for change in changes for part in ("--set", change)]
+    assert command("train", "accuracy", "--full", "-o", str(tmp_path), *given) == 0
+    assert found_of(tmp_path, "accuracy").networks == (18, 6, 6)
