@@ -137,9 +137,9 @@ def test_a_folder_imports_what_its_extra_brings(folder: str) -> None:
 
 
 def test_a_module_without_its_packages_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(symnet, "testing", raising=False)  # looking for it imports it, so this comes first
     for module in [name for name in sys.modules if name.startswith("symnet.testing")]:
         monkeypatch.delitem(sys.modules, module)
-    monkeypatch.delattr(symnet, "testing", raising=False)
     for module in ["hypothesis", *(name for name in sys.modules if name.startswith("hypothesis."))]:
         monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(symnet.MissingExtraError, match=r"needs 'hypothesis'.*pip install 'symnet\[test\]'"):
