@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from symnet.errors import SymnetError
+from symnet.errors import MissingExtraError, SymnetError
 from symnet.graph import NeuronGraph, parse
 from symnet.nn.baselines import FlatNetwork, PointwiseNetwork, StatisticsNetwork
 from symnet.nn.builders import EquivariantNetwork, InvariantNetwork
@@ -96,7 +96,9 @@ def _library() -> ModuleType:
     try:
         import safetensors.torch
     except ImportError as error:
-        raise SymnetError("Saving networks needs safetensors: pip install 'symnet[data]'.") from error
+        raise MissingExtraError(
+            "Saving and loading networks needs 'safetensors', which is not installed. Run: pip install 'symnet[data]'"
+        ) from error
     return safetensors
 
 

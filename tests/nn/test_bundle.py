@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import sys
 
 import pytest
 import torch
@@ -75,6 +76,12 @@ def test_files_may_be_replaced_and_no_scraps_are_left(tmp_path) -> None:
     assert sorted(file.name for file in tmp_path.iterdir()) == ["folder", "net"]
     with pytest.raises(sn.SymnetError, match="this is a Linear"):
         sn.nn.save(torch.nn.Linear(2, 2), path)
+
+
+def test_without_the_library_the_extra_is_named(tmp_path, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "safetensors.torch", None)
+    with pytest.raises(sn.MissingExtraError, match=r"pip install 'symnet\[data\]'"):
+        sn.nn.save(KINDS["flat"](GRAPH), tmp_path / "net")
 
 
 class Bomb:
