@@ -106,7 +106,7 @@ class _NetworkCheck:
         positive: Collection[str],
     ) -> None:
         self.name, self.graph, self.rng, self.positive = type(model).__name__, graph, rng, positive
-        if any(parameter.is_meta for parameter in model.parameters()):
+        if isinstance(model, nn.Module) and any(parameter.is_meta for parameter in model.parameters()):
             raise VerificationError(
                 f"{self.name} has parameters on the device 'meta', which hold no values. Load it first."
             )
