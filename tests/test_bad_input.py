@@ -173,6 +173,42 @@ def test_features_of_a_network_of_two_dtypes_go_there_and_back() -> None:
     assert {name: value.dtype for name, value in again.items()} == {n: v.dtype for n, v in model.state_dict().items()}
 
 
+def test_tied_tensors_that_differ_are_not_read_as_one() -> None:
+    """A network whose tied tensors have come apart is none of this architecture; equal copies are."""
+    graph = sn.NeuronGraph({"h": sn.Symmetric(3)}, {"encoder": "h h"}, aliases={"decoder": "encoder"})
+    weight = torch.full((3, 3), math.nan)
+    assert list(sn.features({"encoder": weight, "decoder": weight.clone()}, graph)) == ["encoder"]
+    for other in (torch.zeros(3, 3), weight[:2], weight.double()):
+        with pytest.raises(sn.ShapeError, match="'decoder' is tied to 'encoder', but holds other values"):
+            sn.features({"encoder": weight, "decoder": other}, graph)
+
+
+@pytest.mark.parametrize("name", ["a\u2028b", "a\x0bb", "a\rb", " a", ""])
+def test_tensor_names_keep_to_their_line(name) -> None:
+    """The text form has a line for every tensor; what breaks lines may not stand in a name."""
+    with pytest.raises(sn.GraphError, match="cannot name a tensor"):
+        sn.NeuronGraph({"h": H}, {name: "h"})
+
+
+@pytest.mark.parametrize("name", ["values", "keys", "copy", "training", "forward", "class", "in"])
+def test_neuron_sets_may_be_called_anything(name) -> None:
+    """Also what torch's dicts of parameters call their methods, and what is a word of Python."""
+    graph = sn.NeuronGraph({name: sn.Symmetric(2)}, {"weight": name})
+    first, second = sn.nn.Linear(graph, 1, 1), sn.nn.Linear(graph, 1, 1)
+    second.load_state_dict(first.state_dict())
+    x = {"weight": torch.randn(3, 2, 1)}
+    assert torch.equal(first(x)["weight"], second(x)["weight"])
+
+
+def test_sizes_from_numpy_do_not_overflow() -> None:
+    """They become Python's integers: dimensions and orders are exact."""
+    fixed = sn.NeuronGraph({"h": sn.Fixed(np.int64(5 * 10**9))}, {"w": "h"})
+    assert sn.derive(fixed).dimension == 25 * 10**18
+    copies = {"u": sn.Symmetric(100), "h": sn.NeuronSet(sn.Cyclic(np.int64(1000)), over="u")}
+    assert sn.NeuronGraph(copies, {"w": "(u h)"}).order == math.factorial(100) * 1000**100
+    assert sn.catalogue.mlp(np.array([2, 3, 1])) == sn.catalogue.mlp([2, 3, 1])
+
+
 def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
     path = tmp_path / "graph.symnet"
     path.write_bytes(b"\xff\xfe\x00")

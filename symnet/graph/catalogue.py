@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from numbers import Integral
 
 from symnet.errors import GraphError
 from symnet.graph.neuron_graph import NeuronGraph
@@ -39,7 +40,7 @@ def mlp(sizes: Sequence[int], io: str = "fixed", bias: bool = True) -> NeuronGra
           2.weight: out h1
           2.bias: out
     """
-    _check_sizes("mlp", sizes)
+    sizes = _whole("mlp", sizes)
     if len(sizes) < 2:
         raise GraphError(
             f"mlp({list(sizes)}) names {len(sizes)} widths; give at least two, the inputs and the outputs."
@@ -86,7 +87,7 @@ def cnn(
         >>> cnn([1, 8], head="flatten", positions=(4, 4)).tensors["3.weight"]
         'out (c1 16)'
     """
-    _check_sizes("cnn", channels)
+    channels = _whole("cnn", channels)
     kernel = _kernel(kernel_size, dims)
     flat = _flat_positions(head, positions)
     if len(channels) < 2:
@@ -384,19 +385,20 @@ def _divide(what: str, name: str, total: int, parts_name: str, parts: int) -> in
     return total // parts
 
 
-def _check_sizes(what: str, sizes: object) -> None:
-    if not isinstance(sizes, Sequence) or isinstance(sizes, str):
-        raise GraphError(f"{what} got {sizes!r}; give a list of whole numbers.")
-    for size in sizes:
-        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-            raise GraphError(f"{what} got {list(sizes)!r:.60}; give whole numbers of at least 1.")
+def _whole(what: str, sizes: object) -> list[int]:
+    """The sizes as a list, if they are whole numbers of at least 1 (also numpy's, which overflow when multiplied)."""
+    if isinstance(sizes, str) or not isinstance(sizes, Iterable):
+        raise GraphError(f"{what} got {sizes!r:.60}; give a list of whole numbers.")
+    kept = list(sizes)
+    if any(isinstance(size, bool) or not isinstance(size, Integral) or size < 1 for size in kept):
+        raise GraphError(f"{what} got {kept!r:.60}; give whole numbers of at least 1.")
+    return [int(size) for size in kept]
 
 
 def _kernel(kernel_size: int | Sequence[int], dims: int) -> str:
     if dims not in (1, 2, 3):
         raise GraphError(f"cnn(dims={dims}): 1, 2 or 3 are possible (Conv1d, Conv2d, Conv3d).")
-    sizes = list(kernel_size) if isinstance(kernel_size, Sequence) else [kernel_size] * dims
-    _check_sizes("cnn(kernel_size=...)", sizes)
+    sizes = _whole("cnn(kernel_size=...)", kernel_size if isinstance(kernel_size, Iterable) else [kernel_size] * dims)
     if len(sizes) != dims:
         raise GraphError(
             f"cnn(kernel_size={sizes}, dims={dims}): give one kernel size, or one for each of the {dims} dims."
@@ -415,9 +417,7 @@ def _flat_positions(head: str, positions: int | Sequence[int] | None) -> int:
         )
     if positions is None:
         return 0
-    sizes = [positions] if isinstance(positions, int) else list(positions)
-    _check_sizes("cnn(positions=...)", sizes)
-    return math.prod(sizes)
+    return math.prod(_whole("cnn(positions=...)", positions if isinstance(positions, Iterable) else [positions]))
 
 
 __all__ = [

@@ -78,7 +78,7 @@ class NeuronGraph:
             raise GraphError(f"notes={notes!r:.60}: give a list of texts.")
         self.neurons: Mapping[str, NeuronSet] = MappingProxyType(check_neurons(neurons))
         for name in (*tensors, *(aliases or {})):
-            if not isinstance(name, str) or not name.strip() or name != name.strip() or set(name) & set("#\n:"):
+            if not isinstance(name, str) or name.splitlines() != [name.strip()] or set(name) & set("#:"):
                 raise GraphError(
                     f"{name!r} cannot name a tensor: use a non-empty text without ':', '#' and line breaks."
                 )

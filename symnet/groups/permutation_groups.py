@@ -35,9 +35,14 @@ def _factorial(degree: int) -> int:
     return math.factorial(degree)
 
 
-def _check_degree(kind: str, degree: object) -> None:
+def _check_degree(group: PermutationGroup) -> None:
+    """Raise unless the degree is a whole number of at least 1; numpy's become Python's, which do not overflow."""
+    degree: object = group.degree
     if isinstance(degree, bool) or not isinstance(degree, (int, np.integer)) or degree < 1:
-        raise GroupError(f"{kind}({degree!r}): the degree must be a whole number of at least 1, the number of neurons.")
+        raise GroupError(
+            f"{type(group).__name__}({degree!r}): the degree must be a whole number of at least 1, the number of neurons."
+        )
+    object.__setattr__(group, "degree", int(degree))
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +57,7 @@ class Symmetric:
     degree: int
 
     def __post_init__(self) -> None:
-        _check_degree("Symmetric", self.degree)
+        _check_degree(self)
 
     @property
     def order(self) -> int:
@@ -90,7 +95,7 @@ class SignedSymmetric:
     degree: int
 
     def __post_init__(self) -> None:
-        _check_degree("SignedSymmetric", self.degree)
+        _check_degree(self)
 
     @property
     def order(self) -> int:
@@ -125,7 +130,7 @@ class Fixed:
     degree: int
 
     def __post_init__(self) -> None:
-        _check_degree("Fixed", self.degree)
+        _check_degree(self)
 
     @property
     def order(self) -> int:
@@ -155,7 +160,7 @@ class Cyclic:
     degree: int
 
     def __post_init__(self) -> None:
-        _check_degree("Cyclic", self.degree)
+        _check_degree(self)
 
     @property
     def order(self) -> int:
@@ -189,7 +194,7 @@ class Dihedral:
     degree: int
 
     def __post_init__(self) -> None:
-        _check_degree("Dihedral", self.degree)
+        _check_degree(self)
 
     @property
     def order(self) -> int:
@@ -230,7 +235,8 @@ class Generated:
     generators: tuple[Permutation, ...]
 
     def __init__(self, degree: int, generators: Iterable[Sequence[int]] = ()) -> None:
-        _check_degree("Generated", degree)
+        object.__setattr__(self, "degree", degree)
+        _check_degree(self)
         identity = tuple(range(degree))
         kept: dict[Permutation, None] = {}
         for number, generator in enumerate(_listed(degree, generators)):
@@ -242,7 +248,6 @@ class Generated:
                 )
             if permutation != identity:
                 kept[permutation] = None
-        object.__setattr__(self, "degree", degree)
         object.__setattr__(self, "generators", tuple(kept))
 
     @property

@@ -24,7 +24,8 @@ def features(sources: Source | Iterable[Source], graph: NeuronGraph) -> Features
         graph: the architecture; entries that are no floating-point numbers (step counters) are ignored.
 
     Raises:
-        ShapeError: entries are missing, not in the graph, or misshapen; all are named in one message.
+        ShapeError: entries are missing, not in the graph, misshapen, or tied in the graph but not equal; all are named in
+            one message.
     """
     require_graph(graph, "features")
     if not isinstance(sources, nn.Module | Mapping | Iterable):
@@ -77,11 +78,27 @@ def _check_state(state: Mapping[str, Tensor], graph: NeuronGraph, which: str) ->
         known = name in graph.shapes or name in graph.aliases
         if not known and isinstance(tensor, Tensor) and tensor.is_floating_point():
             problems.append(f"'{name}' {tuple(tensor.shape)} is not in the graph")
+    problems += [
+        f"'{alias}' is tied to '{kept}', but holds other values"
+        for alias, kept in graph.aliases.items()
+        if alias in state and kept in state and not _same(state[alias], state[kept])
+    ]
     if problems:
         raise ShapeError(
             f"The state of {which} does not fit the graph: {'; '.join(problems)}. "
             "Pass networks of this architecture, or trace or declare the graph of theirs."
         )
+
+
+def _same(first: object, second: object) -> bool:
+    """Whether two entries of a state dict are one tensor, or hold the same values (NaN included)."""
+    if first is second or not (isinstance(first, Tensor) and isinstance(second, Tensor)):
+        return first is second
+    if first.shape != second.shape or first.dtype != second.dtype or first.device != second.device:
+        return False
+    if first.is_meta or first.data_ptr() == second.data_ptr():
+        return True
+    return torch.allclose(first, second, rtol=0, atol=0, equal_nan=True)
 
 
 def _kind_of(value: object) -> str:

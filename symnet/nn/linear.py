@@ -263,12 +263,14 @@ def _shape(table: Table, in_channels: int, out_channels: int) -> tuple[int, ...]
 def _names(plan: LayerPlan) -> tuple[str, ...]:
     """A state-dict key for every table: its axes; dots would nest, so they become slashes.
 
-    Words of Python stand in brackets: torch.export writes code with these names.
+    Words of Python stand in brackets, since torch.export writes code with these names, and so do names that every
+    ``ParameterDict`` has for something else (``values``, ``copy``).
     """
+    taken = nn.ParameterDict()
     found: dict[str, None] = {}
     for table in plan.tables:
         base = table.name.replace(".", "/")
-        base = f"[{base}]" if keyword.iskeyword(base) else base
+        base = f"[{base}]" if keyword.iskeyword(base) or hasattr(taken, base) else base
         name, number = base, 2
         while name in found:
             name, number = f"{base} ({number})", number + 1
