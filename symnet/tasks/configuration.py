@@ -108,6 +108,7 @@ class Sizes(_Section):
     layers: Count = 3
     hidden: Count = 128
     dropout: Share = 0.0
+    compress: bool = False  # task 1: asinh of every weight, for corpora with far outliers
     encode: tuple[
         str, ...
     ] = ()  # neuron sets that stand still, told apart by encodings and not by weights of their own

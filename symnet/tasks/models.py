@@ -142,7 +142,19 @@ def _reading(graph: sn.NeuronGraph, outputs: int, sizes: Sizes, training: Mappin
     permuted, encoding, c_in = _encoded(graph, sizes)
     pool = sn.nn.Pool(permuted)
     head = _head(pool.dimension * sizes.channels, sizes.hidden, outputs, sizes.dropout)
-    return nn.Sequential(Standardize(training), *encoding, *_blocks(permuted, training, c_in, sizes), pool, head)
+    blocks = _blocks(permuted, training, c_in, sizes)
+    return nn.Sequential(Standardize(training), *_compressed(sizes), *encoding, *blocks, pool, head)
+
+
+class Compress(nn.Module):
+    """The inverse hyperbolic sine of every entry: as it is where small, a logarithm where large, odd."""
+
+    def forward(self, x: Mapping[str, Tensor]) -> Features:
+        return {name: tensor.asinh() for name, tensor in x.items()}
+
+
+def _compressed(sizes: Sizes) -> list[nn.Module]:
+    return [Compress()] if sizes.compress else []
 
 
 def _head(inputs: int, hidden: int, outputs: int, dropout: float) -> nn.Module:
@@ -181,7 +193,7 @@ def _pointwise_reading(graph: sn.NeuronGraph, outputs: int, sizes: Sizes, traini
     pool = sn.nn.Pool(graph)
     each = EachWeight(training, [1, *[sizes.channels] * sizes.layers])
     head = _head(pool.dimension * sizes.channels, sizes.hidden, outputs, sizes.dropout)
-    return nn.Sequential(Standardize(training), each, pool, head)
+    return nn.Sequential(Standardize(training), *_compressed(sizes), each, pool, head)
 
 
 class Change(nn.Module):

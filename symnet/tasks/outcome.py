@@ -48,6 +48,9 @@ class Found(_Value):
     networks: tuple[int, int, int]  # to train, to choose, to test
     corpus_seconds: float
     seconds: float
+    processor_seconds: float = (
+        0.0  # of all threads of the first process: what does not depend on a machine's other work
+    )
     machine: str
 
     @property

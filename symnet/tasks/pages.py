@@ -42,8 +42,8 @@ def _results(found: Found) -> str:
     return (
         f"On {test:,} test networks, after learning from {train:,}, with {validation:,} more to choose the best step by; mean ± standard "
         f"deviation of {seeds} seeds, each with a split of its own. "
-        f"The run took {found.seconds / 60:.0f} minutes, {found.corpus_seconds / 60:.0f} of them for the corpus, "
-        f"with one thread on {found.machine}.\n\n"
+        f"The run took {found.processor_seconds / 60:.0f} minutes of processor time, its corpus included, on {found.machine} "
+        f"({found.seconds / 60:.0f} minutes by the clock, beside other work).\n\n"
         f"{table(found, DESCRIPTIONS)}\n{_verdict(found)}\n"
     )
 
@@ -68,7 +68,7 @@ def _listed(names: list[str]) -> str:
 
 def _summary(every: dict[str, Found]) -> str:
     lines = [
-        "| task | measure | equivariant | best that ignores symmetry | minutes |",
+        "| task | measure | equivariant | best that ignores symmetry | processor minutes |",
         "| --- | --- | ---: | ---: | ---: |",
     ]
     for task, found in every.items():
@@ -79,7 +79,7 @@ def _summary(every: dict[str, Found]) -> str:
             best = name if found.is_better(name, best, measure) else best
         own, other = (shares(found.values(name, measure), measure) for name in ("equivariant", best))
         lines.append(
-            f"| [{task}]({task}.md) | {heading(measure)} | {own} | {other} ({best}) | {found.seconds / 60:.0f} |"
+            f"| [{task}]({task}.md) | {heading(measure)} | {own} | {other} ({best}) | {found.processor_seconds / 60:.0f} |"
         )
     return "\n".join(lines) + "\n"
 

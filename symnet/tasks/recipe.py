@@ -79,7 +79,7 @@ class Run:
         training = self.configuration.training
         for name in (*self.configuration.models, *training.learning_rates, *training.steps_of):
             find_model(name)
-        started = time.perf_counter()
+        started, worked = time.perf_counter(), time.process_time()
         fabric = make_fabric(self.configuration.training.precision, self.accelerator)
         corpora = self.corpora or self.folder.parent / "corpora"
         self.is_first = fabric.is_global_zero
@@ -100,6 +100,7 @@ class Run:
             networks=(len(problem.parts.train), len(problem.parts.validation), len(problem.parts.test)),
             corpus_seconds=corpus_seconds,
             seconds=time.perf_counter() - started,
+            processor_seconds=time.process_time() - worked,
             machine=f"{platform.machine()}, {fabric.world_size} process(es) on {fabric.device.type}, torch {torch.__version__}",
         )
         if fabric.is_global_zero:
