@@ -6,6 +6,7 @@ the network is recorded again; the symmetry must hold on all recordings.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
 
 import torch
@@ -15,8 +16,8 @@ from symnet.tracing.examples import REFUSALS, Inputs, randomise, refreshed
 from symnet.tracing.recorder import record
 from symnet.tracing.recording import Recording
 
-# Decisions that are turned round, and further inputs that are tried.
-_DECISIONS, _INPUTS = 16, 3
+# Recordings with other answers, and on further inputs.
+_WAYS, _INPUTS = 40, 3
 
 NOTE = (
     "control flow may depend on values that the code reads out of tensors: {count} ways through it were recorded; a way that "
@@ -37,24 +38,44 @@ def record_every_way(
     """
     found = record(model, state, *inputs, is_output)
     if found.chose_nothing:
-        other = record_after(found, model, state, inputs, is_output, None, filled=True)
+        other = record_after(found, model, state, inputs, is_output, filled=True)
         if other is not None:
             found.excused.update(id(operation) for operation in found.operations)
             found = found.joined(other)
     if not found.reads_numbers():
         return found, []
-    count = 1
-    for decision in range(1, min(found.decisions, _DECISIONS) + 1):
-        other = record_after(found, model, state, inputs, is_output, decision)
-        if other is not None:
-            found, count = found.joined(other), count + 1
+    found, count = _with_other_answers(found, model, state, inputs, is_output)
     generator = torch.Generator().manual_seed(0)
     for seed in range(_INPUTS):
         randomise(state, seed)
-        other = record_after(found, model, state, refreshed(inputs, generator, None), is_output, None)
+        other = record_after(found, model, state, refreshed(inputs, generator, None), is_output)
         if other is not None:
             found, count = found.joined(other), count + 1
     return found, [NOTE.format(count=count)]
+
+
+def _with_other_answers(
+    found: Recording,
+    model: nn.Module,
+    state: Mapping[str, Tensor],
+    inputs: Inputs,
+    is_output: Callable[[str], bool],
+) -> tuple[Recording, int]:
+    """The recording with those of other answers, one changed first, then two and more, and how many ways these are."""
+    count = 1
+    left = _WAYS
+    waiting: deque[tuple[tuple[int, ...], int]] = deque([((), found.decisions)])
+    while waiting:
+        given, decisions = waiting.popleft()
+        for answer in range(max(given, default=0) + 1, decisions + 1):
+            if left == 0:
+                return found, count
+            left -= 1
+            other = record_after(found, model, state, inputs, is_output, (*given, answer))
+            if other is not None:
+                waiting.append(((*given, answer), other.decisions))
+                found, count = found.joined(other), count + 1
+    return found, count
 
 
 def record_after(
@@ -63,7 +84,7 @@ def record_after(
     state: Mapping[str, Tensor],
     inputs: Inputs,
     is_output: Callable[[str], bool],
-    flipped: int | None,
+    flipped: tuple[int, ...] = (),
     filled: bool = False,
 ) -> Recording | None:
     """One more recording; ``None`` where that way ends in an error, as a refused input does."""

@@ -51,12 +51,12 @@ class _Recorder(TorchDispatchMode):
         state: Mapping[str, Tensor],
         modules: list[str],
         known: Mapping[str, Value],
-        flipped: int | None,
+        flipped: tuple[int, ...],
         filled: bool = False,
     ) -> None:
         super().__init__()
         self.filled = filled  # whether masks that hold nowhere are made to hold everywhere
-        self.flipped = flipped  # which other answer the code is given
+        self.flipped = flipped  # which other answers the code is given
         self.decisions = 0
         self.chose_nothing = False
         self.exported = False  # whether numbers of computed tensors are in the code's hands
@@ -140,8 +140,8 @@ class _Recorder(TorchDispatchMode):
             others = [np.full_like(given, number) for number in (_EXTREMES if given.dtype.kind == "f" else (0, 1))]
         self.exported |= not isinstance(given, bool)
         first, self.decisions = self.decisions, self.decisions + len(others)
-        turn = (self.flipped or 0) - first - 1
-        return others[turn] if 0 <= turn < len(others) else given
+        turns = [answer - first - 1 for answer in self.flipped if first < answer <= self.decisions]
+        return others[turns[0]] if turns else given
 
     def taken_out(self, tensor: Tensor, array: Any) -> Any:
         """The entries of a tensor as a numpy array, or others."""
@@ -267,7 +267,7 @@ def record(
     kwargs: Mapping[str, Any],
     is_output: Callable[[str], bool] = lambda path: True,
     after: Recording | None = None,
-    flipped: int | None = None,
+    flipped: tuple[int, ...] = (),
     filled: bool = False,
 ) -> Recording:
     """The recording of ``model(*args, **kwargs)``.

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 # Reading numbers out of a tensor: control flow may depend on them.
-SCALAR_READS = {"_local_scalar_dense", "equal", "is_nonzero", "numpy"}
+SCALAR_READS = {"_local_scalar_dense", "equal", "allclose", "is_nonzero", "numpy"}
 
 
 class Value:

@@ -274,7 +274,7 @@ def read_number(reading: Reading, operation: Operation) -> None:
     """A single entry has no axes; if it is a position, what it is a position of is pinned by those who follow positions."""
 
 
-@rule("equal")
+@rule("equal", "allclose")
 def compare_whole(reading: Reading, operation: Operation) -> None:
     """Whether two tensors are the same, entry by entry."""
     left, right = operation.inputs()

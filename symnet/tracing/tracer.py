@@ -122,9 +122,7 @@ def trace(
             return graph
         except Mismatch as error:
             # These inputs show a way through the model that the recording did not take.
-            other = record_after(
-                recording, private, checker.state, error.inputs, lambda path: is_chosen(path, outputs), None
-            )
+            other = record_after(recording, private, checker.state, error.inputs, lambda path: is_chosen(path, outputs))
             if other is None or attempt == _ATTEMPTS - 1:
                 raise
             recording = recording.joined(other)

@@ -44,6 +44,27 @@ def test_a_threshold_on_a_number_that_the_code_read_is_seen_from_both_sides(
     assert order(lambda net, x, h: net.b(h.cumsum(-1) if read(x if of_input else h) > 50 else h)) == 1
 
 
+def _asked_inside(net: Any, x: Tensor, h: Tensor) -> Tensor:
+    return net.b(h if x.sum() < 1e6 or x[0, 0].item() > -1e3 else h.cumsum(-1))
+
+
+def _asked_late(net: Any, x: Tensor, h: Tensor) -> Tensor:
+    for number in range(20):
+        h = h * 2 if h.sum() > 1e9 + number else h
+    return net.b(h.cumsum(-1) if h.sum() > 1e9 else h)
+
+
+def _asked_of_all(net: Any, x: Tensor, h: Tensor) -> Tensor:
+    return net.b(h.cumsum(-1) if torch.allclose(x, torch.zeros_like(x)) else h)
+
+
+@pytest.mark.parametrize("between", [_asked_inside, _asked_late, _asked_of_all])
+def test_questions_inside_other_branches_are_answered_both_ways(
+    between: Callable[[Any, Tensor, Tensor], Tensor],
+) -> None:
+    assert order(between) == 1
+
+
 def test_numbers_that_decide_nothing_pin_nothing() -> None:
     assert order(lambda net, x, h: net.b(h) * x.mean().item()) == 24
     assert order(lambda net, x, h: net.b(h) * len(set(x[:, 0].tolist()))) == 24
