@@ -44,7 +44,7 @@ def _of_pair(pattern: SharingPattern, entries: list[Tensor], slots: dict, rows: 
         row = rows[table, pattern.input.name, placed.input_block, placed.diagram.input]
         f_out, f_in = _representatives(placed.diagram.labels, placed.count)
         parts.append(entries[table][row + f_in, :, column + f_out, :])
-    none = next(layer.parameters()).new_zeros(0, layer.in_channels, layer.out_channels)
+    none = next(layer.parameters(), torch.empty(0)).new_zeros(0, layer.in_channels, layer.out_channels)
     return torch.cat([none, *parts])
 
 

@@ -188,9 +188,10 @@ class Linear(nn.Module):
         ``known`` and ``handover`` are for :class:`Network`: statistics of ``x``, by their number in the plan, that were taken when it
         was written, and a place for those of the outputs. They are believed, not checked.
         """
-        check_features(x, self.inputs, "Linear got", self.in_channels, like=self._like())
+        some = next(self.parameters(), None)
+        check_features(x, self.inputs, "Linear got", self.in_channels, like=some)
         tensors = [x[name] for name in self.inputs]
-        if not self.plan.tables:  # nothing is equivariant but zero
+        if some is None or not self.plan.tables:  # nothing is equivariant but zero
             batch = tensors[0].shape[0]
             return {name: tensors[0].new_zeros(batch, *t.shape, self.out_channels) for name, t in self.outputs.items()}
         outputs = apply_plan(

@@ -255,3 +255,15 @@ def test_an_empty_batch_is_normalised_without_a_warning() -> None:
     graph = GRAPHS["mlp"]
     y = sn.nn.LayerNorm(graph, 2).double()(draw(graph, batch=0))
     assert {name: value.shape for name, value in y.items()} == {n: (0, *s, 2) for n, s in graph.shapes.items()}
+
+
+def test_a_layer_without_parameters_gives_zeros_of_its_inputs_dtype() -> None:
+    """Between one sign and none nothing is equivariant but zero."""
+    graph = sn.NeuronGraph({"s": sn.SignedSymmetric(2), "h": sn.Symmetric(3)}, {"odd": "s", "even": "h"})
+    layer = sn.nn.Linear(graph, 1, 2, inputs=["odd"], outputs=["even"], bias=False)
+    assert layer.dimension == 0 and not list(layer.parameters())
+    for dtype in (torch.float32, torch.float64):
+        y = layer({"odd": torch.ones(4, 2, 1, dtype=dtype)})
+        assert_close(y, {"even": torch.zeros(4, 3, 2)})
+        assert_close(sn.nn.DenseLinear.from_layer(layer.to(dtype))({"odd": torch.ones(4, 2, 1)}), y)
+        assert y["even"].dtype == dtype
