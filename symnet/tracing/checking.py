@@ -226,7 +226,7 @@ class Checker:
             on_processor = all(tensor.device.type == "cpu" for tensor in known.values())
             if on_processor:  # numpy takes columns of large matrices nearly three times as fast as torch does
                 arrays = self.graph.act(element, {name: tensor.numpy() for name, tensor in known.items()})
-                known = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
+                known = {name: torch.from_numpy(np.asarray(array, order="C")) for name, array in arrays.items()}
             else:
                 known = dict(self.graph.act(element, known))
         with torch.no_grad():

@@ -185,6 +185,17 @@ def test_a_model_that_writes_into_its_inputs_is_traced_on_copies() -> None:
     assert torch.equal(x, before)
 
 
+def test_a_state_entry_without_axes_that_the_model_counts_up_is_kept() -> None:
+    torch.manual_seed(0)
+    net = Net(
+        lambda n, x: (n.steps.add_(1), n.b(n.a(x).relu() / n.steps))[1],
+        a=nn.Linear(2, 4),
+        b=nn.Linear(4, 1),
+        steps=torch.zeros(()),
+    )
+    assert sn.trace(net, rand(3, 2)).order == 24
+
+
 # ---- refusals -----------------------------------------------------------------------------------------------------------------------
 def _remembers(net: Any, x: Tensor, h: Tensor) -> Tensor:
     net.last = getattr(net, "last", 0) * 0.5 + h.detach().mean(0)
