@@ -15,7 +15,7 @@ EXAMPLE = re.compile(r"^( *)Example:$", re.MULTILINE)
 INLINE = re.compile(r'<span class="arithmatex">\\\((.*?)\\\)</span>', re.DOTALL)
 DISPLAY = re.compile(r'<div class="arithmatex">\s*\\\[(.*?)\\\]\s*</div>', re.DOTALL)
 EQUATIONS = re.compile(r"<!-- equations: (?P<arch>\S+) from (?P<inputs>.+?) to (?P<outputs>.+?) -->")
-FILLED = {"How-to": "how-to", "Reference": "api"}  # sections that list every page of a folder
+FILLED = {"How-to": "how-to", "Tasks": "tasks", "Reference": "api"}  # sections that list every page of a folder
 
 
 class Examples(griffe.Extension):

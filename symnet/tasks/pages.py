@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from symnet.errors import SymnetError
@@ -16,24 +17,30 @@ from symnet.tasks.configuration import TASKS
 from symnet.tasks.models import MODELS
 from symnet.tasks.outcome import Found, heading, read_found, shares, table
 
-__all__ = ["fill", "take_over"]
+__all__ = ["fill", "saved_results", "take_over", "write_pages"]
 
-MARK = re.compile(r"(<!-- results -->\n).*?(<!-- end of results -->)", re.DOTALL)
-SUMMARY = re.compile(r"(<!-- summary -->\n).*?(<!-- end of summary -->)", re.DOTALL)
+MARK = re.compile(r"(<!-- results of (?P<name>[\w-]+) -->\n).*?(<!-- end of results -->)", re.DOTALL)
 DESCRIPTIONS = {name: model.description for name, model in MODELS.items()}
 
 
-def fill(text: str, every: dict[str, Found], task: str | None) -> str:
-    """A page with the results of its task, or (task None) the summary of all, between the marks.
+def fill(text: str, every: Mapping[str, Found]) -> str:
+    """A page with results between its marks: of a run by its name, or of "all" tasks in one table.
 
     Raises:
-        SymnetError: the page has no marks.
+        SymnetError: the page has no marks, or one with a name that there are no results of.
     """
-    mark, block = (MARK, _results(every[task])) if task else (SUMMARY, _summary(every))
-    found, count = mark.subn(lambda match: f"{match[1]}{block}{match[2]}", text)
-    if count != 1:
-        raise SymnetError(f"The page of {task or 'all tasks'} has {count} places for results; it needs exactly one.")
-    return found
+
+    def block(mark: re.Match[str]) -> str:
+        name = mark["name"]
+        if name != "all" and name not in every:
+            raise SymnetError(f"A page asks for the results of {name!r}; there are those of {', '.join(every)}.")
+        found = _summary(every) if name == "all" else _results(every[name])
+        return f"{mark[1]}{found}{mark[3]}"
+
+    filled, count = MARK.subn(block, text)
+    if not count:
+        raise SymnetError("The page has no place for results: <!-- results of NAME --> and <!-- end of results -->.")
+    return filled
 
 
 def _results(found: Found) -> str:
@@ -42,10 +49,18 @@ def _results(found: Found) -> str:
     return (
         f"On {test:,} test networks, after learning from {train:,}, with {validation:,} more to choose the best step by; mean ± standard "
         f"deviation of {seeds} seeds, each with a split of its own. "
-        f"The run took {found.processor_seconds / 60:.0f} minutes of processor time, its corpus included, on {found.machine} "
-        f"({found.seconds / 60:.0f} minutes by the clock, beside other work).\n\n"
+        f"The run took {_took(found)}, its corpus included, on {found.machine}.\n\n"
         f"{table(found, DESCRIPTIONS)}\n{_verdict(found)}\n"
     )
+
+
+def _took(found: Found) -> str:
+    """Processor time where it is known; the clock also runs for what else the machine did."""
+    clock = f"{found.seconds / 60:.0f} minutes by the clock beside other work"
+    worked = found.processor_seconds
+    if not worked:
+        return clock
+    return f"{worked / 60:.0f} minutes of processor time ({clock})"
 
 
 def _verdict(found: Found) -> str:
@@ -66,12 +81,12 @@ def _listed(names: list[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
-def _summary(every: dict[str, Found]) -> str:
+def _summary(every: Mapping[str, Found]) -> str:
     lines = [
         "| task | measure | equivariant | best that ignores symmetry | processor minutes |",
         "| --- | --- | ---: | ---: | ---: |",
     ]
-    for task, found in every.items():
+    for task, found in ((task, every[task]) for task in TASKS):
         measure = "accuracy" if task == "tickets" else found.metric
         blind = [name for name in found.models if not MODELS[name].uses_symmetry]
         best = blind[0]
@@ -99,12 +114,17 @@ def take_over(folder: Path, docs: Path) -> None:
             shutil.copyfile(folder / task / "pictures" / f"{picture}.png", docs / "pictures" / f"{task}-{picture}.png")
 
 
+def saved_results(docs: Path) -> dict[str, Found]:
+    """What lies in the folder `results`, by name."""
+    return {path.stem: read_found(path) for path in sorted((docs / "results").glob("*.json"))}
+
+
 def write_pages(docs: Path) -> None:
     """Fills every page from the saved results."""
-    every = {task: read_found(docs / "results" / f"{task}.json") for task in TASKS}
-    for name, task in {"index": None, **{task: task for task in TASKS}}.items():
+    every = saved_results(docs)
+    for name in ("index", *TASKS):
         path = docs / f"{name}.md"
-        path.write_text(fill(path.read_text(encoding="utf-8"), every, task), encoding="utf-8")
+        path.write_text(fill(path.read_text(encoding="utf-8"), every), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -119,3 +119,9 @@ def test_there_is_no_base_configuration() -> None:
     """A task is what its file names; the base is for types only."""
     with pytest.raises(ValueError, match="models"):
         Configuration.model_validate({"task": "editing", "training": {"steps": 1}})
+
+
+@pytest.mark.parametrize("architecture", ["residual", "transformer"])
+def test_the_configurations_of_the_documentation_are_valid(architecture: str) -> None:
+    found = read(Path(__file__).parents[2] / "docs" / "tasks" / f"accuracy-{architecture}.toml")
+    assert found.model_dump()["corpus"]["architecture"] == architecture
