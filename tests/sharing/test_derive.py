@@ -208,3 +208,13 @@ def test_equations_and_tables_are_written() -> None:
     assert latex.count("a_{") == maps.dimension and latex.count("{") == latex.count("}")
     summary = maps.summary()
     assert str(maps.dimension) in summary and "0.weight" in summary
+
+
+def test_scalars_are_next_to_everything() -> None:
+    """Adjacent interactions keep the maps from and to tensors without axes; others need a set in common."""
+    graph = sn.NeuronGraph({"a": sn.Symmetric(3), "b": sn.Symmetric(4)}, {"v": "a", "w": "b", "scale": "", "m": "b a"})
+    maps = sn.derive(graph, interactions="adjacent")
+    near = {(s, t) for s, t in maps.pairs()}
+    assert {("v", "scale"), ("w", "scale"), ("scale", "v"), ("scale", "w"), ("scale", "scale"), ("v", "m")} <= near
+    assert ("v", "w") not in near and ("w", "v") not in near
+    assert maps.adjacent_inputs("v") == {"v", "m", "scale"} and maps.adjacent_inputs("scale") == set(graph.weights)
