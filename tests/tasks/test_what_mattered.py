@@ -29,6 +29,14 @@ def test_every_variant_was_measured() -> None:
     assert sorted(line.split("dB  ")[1] for line in MEASURED.splitlines()[1:]) == sorted(v.name for v in variants(BASE))
 
 
+def test_the_page_of_the_task_has_the_same_figures() -> None:
+    page = (Path(__file__).parents[2] / "docs/tasks/classification.md").read_text(encoding="utf-8")
+    for line in MEASURED.splitlines()[1:]:
+        accuracy, rest = line.split(" %  ")
+        psnr, name = rest.split(" dB  ")
+        assert f"| {accuracy.strip()} | {psnr.strip()} | {name} |" in page
+
+
 def test_a_variant_is_measured(tmp_path: Path) -> None:
     for build in (next(variants(BASE)).build, plain_reader):
         accuracy, psnr = measure(Variant("any", BASE, build), tmp_path, Console(file=io.StringIO()))
