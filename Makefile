@@ -51,7 +51,7 @@ derivations: $(READY)
 # Runs every command of README.md and docs/ that writes a picture of theirs.
 pictures: $(READY)
 	@grep -rh --include='*.md' '^$$ symnet show .*docs/images/' README.md docs | sed 's/^$$ //' | sort -u | while read -r command; do \
-		echo "$$command"; $(BIN)/$$command || exit 1; done
+		echo "$$command"; eval "$(BIN)/$$command" || exit 1; done
 
 # The variable silences Material's note on its own future.
 docs: pictures
