@@ -8,6 +8,7 @@ from __future__ import annotations
 import doctest
 import importlib
 import inspect
+import json
 import os
 import re
 import shlex
@@ -166,6 +167,19 @@ def test_every_figure_has_one_command() -> None:
     """A figure that is made twice is made the same way."""
     found = [(path, command) for block in ALL for command, path in FIGURE.findall(block.text)]
     assert len(set(found)) == len(FIGURES)
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_make_runs_the_figures_commands_as_they_stand(tmp_path: Path) -> None:
+    """Quotes and spaces included: a stand-in for ``symnet`` writes down what it was given."""
+    stub = tmp_path / "symnet"
+    stub.write_text(
+        f"#!{sys.executable}\nimport json, sys\nopen({str(tmp_path / 'calls')!r}, 'a').write(json.dumps(sys.argv[1:]) + '\\n')\n"
+    )
+    stub.chmod(0o755)
+    subprocess.run(["make", "pictures", f"BIN={tmp_path}", "READY="], cwd=ROOT, check=True, capture_output=True)
+    calls = [json.loads(line) for line in (tmp_path / "calls").read_text().splitlines()]
+    assert sorted(calls) == sorted(shlex.split(command, comments=True)[1:] for command in FIGURES.values())
 
 
 def test_every_derivation_is_cited_and_every_citation_exists() -> None:
