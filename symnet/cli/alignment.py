@@ -53,13 +53,15 @@ def align(
     mix: Annotated[
         float | None, typer.Option(help="Write the mixture of A (0) and moved B (1) instead, such as 0.5.")
     ] = None,
-    starts: Annotated[int, typer.Option(help="Descents, of which the best is taken.")] = 3,
-    seed: Annotated[int, typer.Option(help="Seed of the random starts.")] = 0,
+    starts: Annotated[int, typer.Option(min=1, help="Descents, of which the best is taken.")] = 3,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the random starts.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
 ) -> None:
     """Find the order of B's neurons that brings its weights closest to A's; 0 if B's function is the same."""
     if mix is not None and out is None:
         raise SymnetError("--mix needs -o FILE, to which the mixture is written.")
+    if mix is not None and not 0 <= mix <= 1:  # also refuses what is no number
+        raise SymnetError(f"--mix {mix} lies outside of 0 (A alone) to 1 (moved B alone); give a number between them.")
     if arch is None and module is None:
         raise SymnetError("Say what the weights belong to: --arch mlp:2-32-1 (or a file), or --module module:factory.")
     console = Console(stderr=as_json)
@@ -94,7 +96,7 @@ def _describe(found: Alignment, report: Any, out: Path | None) -> dict[str, Any]
 
 def _print(console: Console, found: Alignment, report: Any, out: Path | None) -> None:
     table = Table(title="Distance of B from A", title_justify="left")
-    table.add_column("tensor")
+    table.add_column("tensor", overflow="fold")
     for title in ("before", "after"):
         table.add_column(title, justify="right")
     furthest = sorted(found.distances.items(), key=lambda item: -item[1][1])

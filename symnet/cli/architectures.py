@@ -35,7 +35,9 @@ def read_architecture(text: str) -> NeuronGraph:
     functions = catalogue_functions()
     if name not in functions:
         if Path(text).is_file():
-            return _load_text(text)
+            return load(text)
+        if Path(text).is_dir():
+            raise NotationError(f"{text} is a folder. Name a file in it that holds a graph's text form.")
         raise NotationError(
             f"{text!r} is neither a file nor a call of the catalogue. Give the path of a graph's text form, or one of "
             f"{', '.join(functions)} with its sizes, such as mlp:2-32-32-1."
@@ -55,15 +57,6 @@ def read_architecture(text: str) -> NeuronGraph:
             f"Write widths as {name}:2-32-1 and options as {name}:2-32-1:option=value."
         ) from None
     return function(*arguments, **options)
-
-
-def _load_text(path: str) -> NeuronGraph:
-    try:
-        return load(path)
-    except UnicodeDecodeError as error:
-        raise NotationError(
-            f"{path} is not a text file (byte {error.start} is not UTF-8). Give a graph's text form."
-        ) from None
 
 
 def _read_arguments(text: str, rest: str) -> tuple[list[int], dict[str, Any]]:

@@ -3,7 +3,9 @@
 # torch, matplotlib and the tasks are imported inside the commands, so that help and completion stay quick.
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,8 +21,8 @@ from symnet.cli.architectures import (
     read_entries,
     read_spaces,
 )
-from symnet.cli.modules import import_object, make_module
-from symnet.cli.output import describe_graph, describe_maps, print_graph, print_json, print_maps
+from symnet.cli.modules import import_object, make_module, run_users_code
+from symnet.cli.output import describe_graph, describe_maps, print_graph, print_json, print_maps, working
 from symnet.errors import SymnetError
 from symnet.graph import NeuronGraph
 
@@ -55,7 +57,7 @@ Shapes = Annotated[
         help="An example input: 8,2 (normal), 8,16:int10 (whole numbers below 10). Repeatable.",
     ),
 ]
-Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
 
 
@@ -101,8 +103,9 @@ def derive(
 ) -> None:
     """Count the equivariant maps of an architecture in two independent ways; 0 if they agree."""
     graph = change_groups(read_architecture(arch), fixed or (), permuted or ())
-    maps = symnet.derive(graph, inputs=read_spaces(source or ()), outputs=read_spaces(target or ()))
-    agree = maps.dimension == maps.dimension_by_burnside
+    with working("counting maps"):
+        maps = symnet.derive(graph, inputs=read_spaces(source or ()), outputs=read_spaces(target or ()))
+        agree = maps.dimension == maps.dimension_by_burnside
     if as_json:
         extra = {"latex": maps.latex()} if latex else {}
         print_json({"graph": describe_graph(graph), **describe_maps(maps), "counts_agree": agree, **extra})
@@ -145,22 +148,24 @@ def verify(
     graph = change_groups(read_architecture(arch), fixed or (), permuted or ())
     if module and (layer or certify):
         raise SymnetError("--module and --layer (or --certify) are two checks; run the command once for each.")
+    check: Callable[[], Any]  # a Report, or a Certificate
     if module:
         model, inputs = make_module(module, shapes or (), seed)
-        report = symnet.verify.network(model, graph, *inputs, seed=seed)
-    elif certify:
-        _certify(graph, _layer_of(graph, layer, channels, seed), channels, seed, as_json)
-        return
+        check = partial(symnet.verify.network, model, graph, *inputs, seed=seed)
     else:
-        report = symnet.verify.equivariance(
-            _layer_of(graph, layer, channels, seed), graph, in_channels=channels, seed=seed
-        )
+        how = symnet.verify.certify if certify else symnet.verify.equivariance
+        check = partial(how, _layer_of(graph, layer, channels, seed), graph, in_channels=channels, seed=seed)
+    named = module or layer
+    with working("checking"):
+        report: Any = run_users_code(named, check) if named else check()
+    if certify:
+        _print_certificate(report, as_json)
+        raise typer.Exit(0 if report.equivariant and report.complete and report.minimal else 1)
     _print_report(report, as_json)
     raise typer.Exit(0 if report.passed else 1)
 
 
-def _certify(graph: NeuronGraph, layer: Any, channels: int, seed: int, as_json: bool) -> None:
-    found = symnet.verify.certify(layer, graph, in_channels=channels, seed=seed)
+def _print_certificate(found: Any, as_json: bool) -> None:
     if as_json:
         print_json(
             {
@@ -175,7 +180,6 @@ def _certify(graph: NeuronGraph, layer: Any, channels: int, seed: int, as_json: 
         )
     else:
         print(found)
-    raise typer.Exit(0 if found.equivariant and found.complete and found.minimal else 1)
 
 
 def _layer_of(graph: NeuronGraph, layer: str | None, channels: int, seed: int) -> Any:
@@ -187,7 +191,10 @@ def _layer_of(graph: NeuronGraph, layer: str | None, channels: int, seed: int) -
         return symnet.nn.Linear(graph, channels, 2).double()
     made = import_object(layer)
     # A module is what is checked; any other function is a factory, so that it can say its own sizes.
-    return made if isinstance(made, torch.nn.Module) else made()
+    made = made if isinstance(made, torch.nn.Module) or not callable(made) else run_users_code(layer, made)
+    if not callable(made):
+        raise SymnetError(f"{layer!r} is a {type(made).__name__}; expected a layer, or a function that returns one.")
+    return made
 
 
 def _print_report(report: Any, as_json: bool) -> None:
@@ -213,8 +220,9 @@ def trace(
 ) -> None:
     """Read a network's permutation symmetries off its forward pass, and verify them; 0 if they hold."""
     model, inputs = make_module(module, shapes or (), seed)
-    graph = symnet.trace(model, *inputs, io=io)
-    report = symnet.verify.network(model, graph, *inputs, seed=seed)
+    with working("tracing and verifying"):
+        graph = symnet.trace(model, *inputs, io=io)
+        report = symnet.verify.network(model, graph, *inputs, seed=seed)
     if out:
         graph.save(out)
     if as_json:
@@ -256,7 +264,8 @@ def show(
     graph = change_groups(read_architecture(arch), fixed or (), permuted or ())
     shown = graph if narrow is None else narrowed(graph, narrow)
     if out.suffix.lower() in (".html", ".htm"):
-        write_architecture_page(out, graph, title=arch, most=narrow)
+        with working("writing the page"):
+            write_architecture_page(out, graph, title=arch, most=narrow)
     elif out.suffix.lower() == ".gif":
         if what is not Picture.square:
             raise SymnetError(f"{out}: the commuting square is what moves; add --what square, or write a .png.")
@@ -266,7 +275,8 @@ def show(
         bar = Console(stderr=True)
         save_animation(track(frames, "drawing", total=STEPS + 1, console=bar, transient=True), out)
     else:
-        save_picture(_draw(shown, what, entry, seed), out)
+        with working("drawing"):
+            save_picture(_draw(shown, what, entry, seed), out)
     if as_json:
         print_json({"written": str(out), "bytes": out.stat().st_size})
     else:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from importlib import import_module
 from pathlib import Path
+from traceback import extract_tb
 from typing import Any
 
 from symnet.errors import SymnetError
@@ -18,20 +19,54 @@ def import_object(text: str) -> Any:
         SymnetError: there is no such module, or it has no such name.
     """
     module_name, _, name = text.partition(":")
-    if not module_name or not name:
+    if not name or not all(part.isidentifier() for part in module_name.split(".")):
         raise SymnetError(f"{text!r} names no Python object. Write module:name, such as my_models:make_model.")
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     try:
-        module = import_module(module_name)
+        module = run_users_code(text, lambda: import_module(module_name))
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
             raise  # the module is there, and lacks something that it imports itself
-        raise SymnetError(f"There is no module '{module_name}' here. Run symnet in the folder that holds it.") from None
+        hint = f" Write {module_name.removesuffix('.py')}:{name}." if module_name.endswith(".py") else ""
+        raise SymnetError(
+            f"There is no module '{module_name}' here. Run symnet in the folder that holds it.{hint}"
+        ) from None
     if not hasattr(module, name):
         public = [key for key in vars(module) if not key.startswith("_")]
         raise SymnetError(f"Module '{module_name}' has no '{name}'; it has {', '.join(public) or 'nothing public'}.")
     return getattr(module, name)
+
+
+def run_users_code(text: str, step: Callable[[], Any]) -> Any:
+    """What a step of the user's own code returns; an error in it is told in one line, with its place.
+
+    Args:
+        text: the ``module:name`` that the user gave.
+        step: imports it, or calls it.
+
+    Raises:
+        SymnetError: the code raised something, or ended the program (its exit code would pass for a verdict).
+        ModuleNotFoundError: it needs a module that is not installed.
+
+    Example:
+        >>> run_users_code("mine:factory", lambda: 1 / 0)
+        Traceback (most recent call last):
+            ...
+        symnet.errors.SymnetError: 'mine:factory' raised ZeroDivisionError: division by zero (...
+    """
+    try:
+        return step()
+    except (SymnetError, ModuleNotFoundError):
+        raise
+    except (Exception, SystemExit) as error:
+        frames = [frame for frame in extract_tb(error.__traceback__) if frame.filename != __file__]
+        # The place of a syntax error stands in its text; its frames are the importer's.
+        place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+        raise SymnetError(
+            f"{text!r} raised {type(error).__name__}: {error}{'' if isinstance(error, SyntaxError) else place}. "
+            "Mend it, or name another; a factory is called without arguments."
+        ) from error
 
 
 def make_module(text: str, shapes: Iterable[str], seed: int) -> tuple[Any, tuple[Any, ...]]:
@@ -50,7 +85,7 @@ def make_module(text: str, shapes: Iterable[str], seed: int) -> tuple[Any, tuple
             raise SymnetError(
                 f"{text!r} is a {type(made).__name__}; expected a module, or a function that returns one."
             )
-        made = made()
+        made = run_users_code(text, made)
     model, *inputs = made if isinstance(made, tuple) else (made,)
     generator = torch.Generator().manual_seed(seed)
     inputs = [read_input(shape, generator) for shape in shapes] or inputs

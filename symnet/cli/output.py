@@ -6,7 +6,8 @@ import json
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.status import Status
+from rich.table import Column, Table
 
 from symnet.graph import NeuronGraph
 from symnet.groups import Fixed
@@ -18,6 +19,11 @@ _MOST = 14  # tensors up to which the table of all pairs is printed
 def print_json(value: dict[str, Any]) -> None:
     """One JSON object on standard output."""
     print(json.dumps(value, indent=2))
+
+
+def working(what: str) -> Status:
+    """A sign on the terminal that something goes on; nothing where the error stream is no terminal."""
+    return Console(stderr=True).status(what)
 
 
 def describe_graph(graph: NeuronGraph) -> dict[str, Any]:
@@ -48,14 +54,16 @@ def describe_maps(maps: EquivariantMaps) -> dict[str, Any]:
 
 def print_graph(console: Console, graph: NeuronGraph) -> None:
     """The neuron sets and the tensors in one table each."""
-    sets = Table("neuron set", "group", "copies over", "indexes", title="Neuron sets", title_justify="left")
+    # Folded: on a narrow terminal a name takes two lines rather than lose its end.
+    columns = [Column(title, overflow="fold") for title in ("neuron set", "group", "copies over", "tensors")]
+    sets = Table(*columns, title="Neuron sets", title_justify="left")
     for name, neuron_set in graph.neurons.items():
         style = "dim" if isinstance(neuron_set.group, Fixed) else "bold"
         used = sum(name in tensor.symbols for tensor in graph.weights.values())
-        sets.add_row(name, repr(neuron_set.group), ", ".join(neuron_set.over), f"{used} tensors", style=style)
+        sets.add_row(name, repr(neuron_set.group), ", ".join(neuron_set.over), str(used), style=style)
     console.print(sets)
     console.print(
-        f"Order of the group: {_short(graph.order)}; {graph.weights.size:,} weights in {len(graph.tensors)} tensors."
+        f"Order of the group: {_short(graph.order)}; {graph.weights.size:,} weights in {len(graph.tensors)} tensor{'s' * (len(graph.tensors) != 1)}."
     )
 
 
@@ -63,9 +71,9 @@ def print_maps(console: Console, maps: EquivariantMaps) -> None:
     """The number of maps between every two tensors, and both counts of the total."""
     if len(maps.inputs) <= _MOST and len(maps.outputs) <= _MOST:
         table = Table(title="Equivariant linear maps: outputs down, inputs across", title_justify="left")
-        table.add_column("")
+        table.add_column("", overflow="fold")
         for name in maps.inputs:
-            table.add_column(name, justify="right")
+            table.add_column(name, justify="right", overflow="fold")
         for output in maps.outputs:
             table.add_row(output, *(str(maps.between(output, input).dimension) for input in maps.inputs))
         console.print(table)

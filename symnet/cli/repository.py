@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import redirect_stdout
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -23,12 +25,17 @@ def register(app: typer.Typer) -> None:
 def bench(
     quick: Annotated[bool, typer.Option("--quick", help="Two workloads, few rounds: does everything run?")] = False,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Folder for the figures.")] = None,
-    rounds: Annotated[int, typer.Option(help="Rounds of each comparison.")] = 21,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds of each comparison.")] = 21,
+    as_json: Annotated[bool, typer.Option("--json", help="Print results.json instead of tables.")] = False,
 ) -> None:
     """Time the layers side by side with floors and installed peers, and hold them against the bars."""
     suite = _from_checkout("benchmarks")
     given = ["--rounds", str(rounds), *(["--quick"] if quick else []), *(["--out", str(out)] if out else [])]
-    raise typer.Exit(suite.main(given))
+    with redirect_stdout(sys.stderr if as_json else sys.stdout):
+        code = suite.main(given)
+    if as_json:
+        print(((out or suite.RESULTS) / "results.json").read_text(encoding="utf-8"))
+    raise typer.Exit(code)
 
 
 def derivations(

@@ -303,15 +303,15 @@ def load(path: str | Path) -> NeuronGraph:
 
     Raises:
         NotationError: the file is no UTF-8 text, or malformed; names the file, the line and the column.
-        GraphError: a well-formed text that declares no graph.
+        GraphError: a well-formed text that declares no graph; names the file.
         OSError: the file cannot be read.
     """
     try:
-        return parse(Path(path).read_text(encoding="utf-8"))
+        return parse(Path(path).read_text(encoding="utf-8-sig"))  # some editors begin a file with a byte order mark
     except UnicodeDecodeError as error:
         raise NotationError(f"{path} is no UTF-8 text ({error}), so no graph that graph.save wrote.") from None
-    except NotationError as error:
-        raise NotationError(f"{path}, {error}") from None
+    except (NotationError, GraphError) as error:
+        raise type(error)(f"{path}, {error}") from None
 
 
 def _rebuild(text: str, notes: tuple[str, ...]) -> NeuronGraph:

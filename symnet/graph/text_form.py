@@ -21,9 +21,9 @@ import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, NoReturn
 
-from symnet.errors import GroupError, NotationError
+from symnet.errors import GraphError, GroupError, NotationError, SymnetError
 from symnet.graph.neuron_sets import NeuronSet
-from symnet.graph.notation import Axes, parse_axes, print_axes
+from symnet.graph.notation import NAME, Axes, is_number, parse_axes, print_axes
 from symnet.groups import Cyclic, Dihedral, Fixed, Generated, PermutationGroup, SignedSymmetric, Symmetric
 
 SECTIONS = ("neurons", "tensors", "aliases")
@@ -31,6 +31,13 @@ _GROUPS: dict[str, Callable[..., PermutationGroup]] = {
     group.__name__: group for group in (Symmetric, SignedSymmetric, Fixed, Cyclic, Dihedral, Generated)
 }
 _GROUP = re.compile(r"(?P<kind>\w+)\s*\((?P<arguments>.*?)\)\s*(over\s+(?P<over>[^()]*))?", re.DOTALL)
+
+
+class Place(NamedTuple):
+    """Where a value begins in the text, counted from 1."""
+
+    line: int
+    column: int
 
 
 class Declaration(NamedTuple):
@@ -60,10 +67,12 @@ def read_graph(text: str) -> Declaration:
 
     Raises:
         NotationError: the text is malformed; names the line and column.
+        GraphError: a name that is not declared; names the line and column.
     """
     declaration = Declaration({}, {}, {})
     section: str | None = None
     seen: set[str] = set()
+    values: dict[tuple[str, str], tuple[Place, str]] = {}
     for number, raw in enumerate(text.splitlines(), start=1):
         line = raw.split("#", 1)[0].rstrip()
         if not line.strip():
@@ -89,13 +98,37 @@ def read_graph(text: str) -> Declaration:
             _fail(number, column, f"'{name}' is declared twice")
         start = len(line) - len(value) + 1
         entries[name] = _read_value(section, value, number, start)
+        values[section, name] = Place(number, start), value
     if missing := [name for name in ("neurons", "tensors") if name not in seen]:
         _fail(
             len(text.splitlines()) + 1,
             1,
             f"the text ends without a section '{missing[0]}' (an empty section will do): has it been cut off?",
         )
+    for (section, name), (place, value) in values.items():
+        _check_names(declaration, section, name, value, place)
     return declaration
+
+
+def _check_names(declaration: Declaration, section: str, name: str, value: str, place: Place) -> None:
+    """Refuses a name that is used and not declared, where it stands (sections come in any order)."""
+    known = declaration.neurons
+    if section == "aliases":
+        if value not in declaration.tensors:
+            _fail(*place, f"'{name}' is an alias of '{value}', which is not declared as a tensor", GraphError)
+        return
+    used = set(known[name].over) if section == "neurons" else None
+    for match in NAME.finditer(value):
+        word = match.group()
+        if word not in known and (word in used if used is not None else not is_number(word)):
+            column = place.column + match.start()
+            _fail(
+                place.line,
+                column,
+                f"no neuron set '{word}' is declared; the neuron sets are {', '.join(known)}. Declare it"
+                + (", or write a whole number for positions that may be told apart" if used is None else ""),
+                GraphError,
+            )
 
 
 def _read_value(section: str, value: str, line: int, column: int) -> NeuronSet | str:
@@ -128,5 +161,5 @@ def _read_neuron_set(text: str, line: int, column: int) -> NeuronSet:
     return NeuronSet(group, over)
 
 
-def _fail(line: int, column: int, problem: str) -> NoReturn:
-    raise NotationError(f"line {line}, column {column}: {problem.rstrip('.')}.")
+def _fail(line: int, column: int, problem: str, kind: type[SymnetError] = NotationError) -> NoReturn:
+    raise kind(f"line {line}, column {column}: {problem.rstrip('.')}{'' if problem.endswith('?') else '.'}")
