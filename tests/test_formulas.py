@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import sympy as sp
+from sympy.functions.combinatorial.numbers import stirling
 from sympy.parsing.sympy_parser import (
     convert_xor,
     implicit_multiplication_application,
@@ -57,6 +58,7 @@ FORMULAS: list[tuple[str, str, str, str, int | None]] = [
     ("derivations/initial_variance.py", "Var a = 1/c", "initial_variance", "Var a", None),
     ("derivations/initial_variance.py", "Var b = 2/c", "initial_variance", "Var b", None),
     ("derivations/initial_variance.py", "Cov(a, b) = -1/c", "initial_variance", "Cov(a, b)", None),
+    ("docs/theory/bases.md", "-6", "diagrams_and_orbits", "from the finest to the coarsest", None),
     ("docs/theory/special-cases.md", r"40\,m^2", "attention_heads", "q, k, v and o", None),
     ("derivations/attention_heads.py", "40 m^2", "attention_heads", "q, k, v and o", None),
     ("derivations/attention_heads.py", "h d (d-1)", "attention_heads", "sizes of the orbits", 1),
@@ -160,3 +162,36 @@ def test_burnside_by_hand() -> None:
     assert text in (ROOT / "docs/theory/counting.md").read_text(encoding="utf-8")
     left, right = (read_formula(side, set()) for side in text.split("="))
     assert left == right == mean_fixed(3, 2)
+
+
+def test_centred_coefficients_by_hand() -> None:
+    """The layer of centred means, written for plain ones: the two displayed forms are the same function."""
+    page = (ROOT / "docs/theory/depth.md").read_text(encoding="utf-8")
+    for old, new in (
+        (r"\alpha", "A"),
+        (r"\beta", "B"),
+        (r"\bar{x}", "m"),
+        (r"\bar x", "m"),
+        ("x_i", "x"),
+        (r"\,", " "),
+    ):
+        page = page.replace(old, new)
+    found = [re.search(rf"[$ ]{name} = ([^$,]*)[$,]", page) for name in ("y_i", "a", "b")]
+    assert all(found), "the page gives y_i, a and b as formulas"
+    centred, own, mean = (read_formula(match[1], set("ABxm")) for match in found if match)
+    plain = re.search(r"In terms of \$y_i = ([^$]*)\$", page)
+    assert plain and sp.expand(read_formula(plain[1], set("abxm")).subs({"a": own, "b": mean}) - centred) == 0
+
+
+def test_falling_factorials_by_hand() -> None:
+    """Partitions with j blocks, each with its n (n-1) ... tuples, make up all n^k tuples."""
+    page = (ROOT / "docs/theory/counting.md").read_text(encoding="utf-8")
+    written = re.findall(r"n\(([^()]*)\)\\cdots\(([^()]*)\)", page)
+    assert len(written) == 2 and len(set(written)) == 1, "the product stands twice on the page, alike"
+    second, last = (read_formula(factor, {"n", "j"}) for factor in written[0])
+    j, n = sp.symbols("j n")
+    assert last.subs(j, 1) == n and sp.expand(last.subs(j, 2) - second) == 0
+    for k in range(1, 5):
+        blocks = range(1, k + 1)
+        tuples = sum(stirling(k, b) * sp.prod([last.subs(j, place) for place in range(1, b + 1)]) for b in blocks)
+        assert sp.expand(tuples - n**k) == 0
