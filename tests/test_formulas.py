@@ -58,7 +58,6 @@ FORMULAS: list[tuple[str, str, str, str, int | None]] = [
     ("derivations/initial_variance.py", "Var a = 1/c", "initial_variance", "Var a", None),
     ("derivations/initial_variance.py", "Var b = 2/c", "initial_variance", "Var b", None),
     ("derivations/initial_variance.py", "Cov(a, b) = -1/c", "initial_variance", "Cov(a, b)", None),
-    ("docs/theory/bases.md", "-6", "diagrams_and_orbits", "from the finest to the coarsest", None),
     ("docs/theory/special-cases.md", r"40\,m^2", "attention_heads", "q, k, v and o", None),
     ("derivations/attention_heads.py", "40 m^2", "attention_heads", "q, k, v and o", None),
     ("derivations/attention_heads.py", "h d (d-1)", "attention_heads", "sizes of the orbits", 1),
@@ -195,3 +194,10 @@ def test_falling_factorials_by_hand() -> None:
         blocks = range(1, k + 1)
         tuples = sum(stirling(k, b) * sp.prod([last.subs(j, place) for place in range(1, b + 1)]) for b in blocks)
         assert sp.expand(tuples - n**k) == 0
+
+
+def test_the_moebius_function_by_hand() -> None:
+    """The number in the sentence is the inverse's entry."""
+    page = (ROOT / "docs/theory/bases.md").read_text(encoding="utf-8")
+    found = re.search(r"\$(.*?)\$ from the finest to the coarsest of four indices", page)
+    assert found and int(found[1]) == derived("diagrams_and_orbits", "from the finest to the coarsest", None)
