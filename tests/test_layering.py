@@ -38,7 +38,19 @@ NO_TORCH = {"groups", "sharing", "plan"}
 LAZY_TORCH = {"graph"}
 SEES_SHOW = {"show", "tasks", "cli"}
 FRONT_DOOR = {"tasks", "cli"}  # these are written as a user would, with ``import symnet``
-HEAVY = {"torch", "sympy", "sklearn", "matplotlib", "networkx", "scipy", "jinja2", "typer", "rich", "hypothesis", "triton"}
+HEAVY = {
+    "torch",
+    "sympy",
+    "sklearn",
+    "matplotlib",
+    "networkx",
+    "scipy",
+    "jinja2",
+    "typer",
+    "rich",
+    "hypothesis",
+    "triton",
+}
 
 
 @dataclass(frozen=True)

@@ -183,11 +183,16 @@ WRONG = [
     "  h: Symmetric(3)\n",
     "weights\n  h: Symmetric(3)\n",
     "neurons\n  h: Symmetric(x)\n",
+    "neurons\n  h: Symmetric(3)\n  d: Symmetric(2) over h, nobody\ntensors\n",
+    "neurons\n  h: Symmetric(3)\ntensors\n  w: h\naliases\n  a: b\n",
+    "neurons\n  h: Symmetric(3)\ntensors\n  w: h\naliases\n  w: w\n",
+    "tensors\n  w: h (2 + kk)\nneurons\n  h: Symmetric(3)\n",
+    "neurons\n  h: Symmetric(3) over h\ntensors\n",
 ]
 
 
 def test_wrong_texts_are_refused_by_both(tmp_path: Path) -> None:
-    """Nothing is drawn for a text that symnet refuses; where symnet names a line, the page names the same."""
+    """Nothing is drawn for a text that symnet refuses; where symnet names a line, the page names the same, and for undeclared names the same column."""
     found = run_solver([{"text": text, "entries": []} for text in WRONG], tmp_path)
     for text, answer in zip(WRONG, found, strict=True):
         with pytest.raises(sn.SymnetError) as refused:
@@ -195,6 +200,8 @@ def test_wrong_texts_are_refused_by_both(tmp_path: Path) -> None:
         assert "error" in answer, text
         if str(refused.value).startswith("line"):
             assert str(refused.value).partition(",")[0] == f"line {answer['line']}", (text, answer)
+        if "declared" in str(refused.value) and "column" in str(refused.value):
+            assert f"column {answer['column']}:" in str(refused.value), (text, answer)
 
 
 def test_what_is_too_large_to_see_is_refused(tmp_path: Path) -> None:

@@ -125,6 +125,7 @@ function printGroup({ kind, size, generators }) {
 // ---- whole graphs --------------------------------------------------------------------------------------------------
 function parseGraph(text) {
   const graph = { neurons: new Map(), tensors: new Map(), aliases: new Map() };
+  const places = []; // of the values, in the order of the text
   let section = null;
   const seen = new Set();
   const lines = text.split(/\r\n|[\n\r]/);
@@ -139,13 +140,14 @@ function parseGraph(text) {
       }
       return;
     }
-    readLine(graph, section, line, index + 1);
+    places.push(readLine(graph, section, line, index + 1));
   });
   const missing = ["neurons", "tensors"].find((name) => !seen.has(name));
   if (missing) {
     const last = lines.length + (lines[lines.length - 1] === "" ? 0 : 1);
     throw new NotationError(last, 1, `the text ends without a section '${missing}' (an empty section will do): has it been cut off?`);
   }
+  for (const place of places) checkNames(graph, place);
   checkGraph(graph);
   return graph;
 }
@@ -166,24 +168,32 @@ function readLine(graph, section, line, number) {
   };
   const read = { neurons: parseNeuronSet, tensors: parseAxes, aliases: (kept) => kept }[section];
   graph[section].set(name, read(value, fail));
+  return { section, name, value, fail };
+}
+
+// A name that is used and not declared is refused where it stands; sections come in any order, so after all are read.
+function checkNames(graph, { section, name, value, fail }) {
+  if (section === "aliases") {
+    if (!graph.tensors.has(value)) fail(0, `'${name}' is an alias of '${value}', which is not declared as a tensor`);
+    return;
+  }
+  const used = section === "neurons" ? graph.neurons.get(name).over : graph.tensors.get(name).flatMap(symbolsIn);
+  for (const { 0: word, index } of value.matchAll(/[^\s()+:#,"']+/g)) {
+    if (used.includes(word) && !graph.neurons.has(word)) {
+      fail(index, `no neuron set '${word}' is declared; the neuron sets are ${[...graph.neurons.keys()].join(", ") || "none"}`);
+    }
+  }
 }
 
 function checkGraph(graph) {
   const fail = (problem) => {
     throw new NotationError(0, 0, problem);
   };
-  const names = [...graph.neurons.keys()].join(", ") || "none";
   for (const [name, { over }] of graph.neurons) {
-    const unknown = over.find((parent) => !graph.neurons.has(parent));
-    if (unknown !== undefined) fail(`Neuron set '${name}' is over '${unknown}', which is not declared; the neuron sets are ${names}`);
     if (new Set(over).size !== over.length) fail(`Neuron set '${name}' names a parent twice`);
   }
-  for (const [name, axes] of graph.tensors) {
-    const unknown = axes.flatMap(symbolsIn).find((symbol) => !graph.neurons.has(symbol));
-    if (unknown !== undefined) fail(`Tensor '${name}' names '${unknown}', which is not declared; the neuron sets are ${names}`);
-  }
-  for (const [name, kept] of graph.aliases) {
-    if (!graph.tensors.has(kept) || graph.tensors.has(name)) fail(`Alias '${name}' of '${kept}': the second must be a declared tensor, the first not`);
+  for (const name of graph.aliases.keys()) {
+    if (graph.tensors.has(name)) fail(`Alias '${name}' is declared as a tensor as well`);
   }
 }
 
