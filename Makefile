@@ -2,6 +2,7 @@
 #
 #   make demo    fit digits, derive and verify their layers, train a classifier on weights, write a page
 #   make test    lint, types, tests, doctests, derivations, and the code blocks of README.md and docs/
+#   make test-all  the same and the tests marked "slow": sweeps over many models, long trainings
 #   make docs    the documentation site, figures included, into site/; make docs-serve shows it
 #
 # PYTHON=python3.12 make test     uses another interpreter
@@ -13,11 +14,11 @@ WORKERS ?= 2
 BIN     := $(VENV)/bin
 READY   := $(VENV)/.installed
 
-.PHONY: help demo test lint types format derivations pictures docs docs-serve bench clean
+.PHONY: help demo test test-all lint types format derivations pictures docs docs-serve bench clean
 .DEFAULT_GOAL := help
 
 help:
-	@sed -n '2,8s/^#//p' Makefile
+	@sed -n '2,9s/^#//p' Makefile
 	@echo "  also: lint types format derivations pictures bench clean"
 
 # The stamp is rewritten when the dependencies change, so that nothing is installed twice.
@@ -43,6 +44,9 @@ format: $(READY)
 
 # One thread a process: the tests' tensors are small, and the processes already use the cores.
 test: lint types
+	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -q -m "not slow"
+
+test-all: lint types
 	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -q
 
 derivations: $(READY)
