@@ -15,7 +15,7 @@ from symnet.errors import GraphError, NotationError, ShapeError
 from symnet.graph.action import act_on_tensor
 from symnet.graph.elements import GroupElement, generating_elements, identity_element, random_element
 from symnet.graph.neuron_sets import NeuronSet, ancestors_of, check_neurons
-from symnet.graph.notation import Axes, print_axes, symbols_in
+from symnet.graph.notation import Axes, print_axes, rename_symbols, symbols_in
 from symnet.graph.space import Space
 from symnet.graph.text_form import print_graph, read_graph
 from symnet.groups import PermutationGroup
@@ -230,6 +230,35 @@ class NeuronGraph:
             changed[name] = new
         axes = {name: tensor.axes for name, tensor in self.weights.items()}
         return NeuronGraph(changed, axes, aliases=self.aliases, notes=self.notes)
+
+    def rename(self, names: Mapping[str, str]) -> NeuronGraph:
+        """The same graph with some neuron sets under other names.
+
+        Args:
+            names: new names by old ones; sets that are not named keep theirs.
+
+        Raises:
+            GraphError: an unknown set, a name that cannot stand in notation, or one that two sets would have.
+
+        Example:
+            >>> from symnet.groups import Symmetric
+            >>> NeuronGraph({"h": Symmetric(3)}, {"bias": "h"}).rename({"h": "hidden"}).tensors["bias"]
+            'hidden'
+        """
+        if not isinstance(names, Mapping):
+            raise GraphError(f"rename got {names!r:.60}; give a dict of new names by old ones, {{'h': 'hidden'}}.")
+        if unknown := [name for name in names if name not in self.neurons]:
+            raise GraphError(f"rename names {', '.join(map(repr, unknown))}; the sets are {', '.join(self.neurons)}.")
+        renamed: dict[str, NeuronSet] = {}
+        for name, neuron_set in self.neurons.items():
+            new = names.get(name, name)
+            if new in renamed:
+                raise GraphError(f"rename would give two neuron sets the name {new!r}; choose different ones.")
+            renamed[new] = NeuronSet(neuron_set.group, tuple(names.get(parent, parent) for parent in neuron_set.over))
+        axes = {
+            name: tuple(rename_symbols(axis, names) for axis in tensor.axes) for name, tensor in self.weights.items()
+        }
+        return NeuronGraph(renamed, axes, aliases=self.aliases, notes=self.notes)
 
     def save(self, path: str | Path) -> None:
         """Write the text form to a file (``symnet.load`` reads it)."""

@@ -13,8 +13,8 @@ A bare integer is an anonymous Fixed axis. ``parse_axes(print_axes(axes)) == axe
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import assert_never
 
@@ -195,6 +195,26 @@ def print_axes(axes: Axes) -> str:
         '((head qk) + (head vo)) model'
     """
     return " ".join(map(print_axis, axes))
+
+
+def rename_symbols(axis: Axis, names: Mapping[str, str]) -> Axis:
+    """The axis with some of its neuron sets under other names.
+
+    Example:
+        >>> print_axes((rename_symbols(parse_axes("(head qk)")[0], {"head": "h"}),))
+        '(h qk)'
+    """
+    match axis:
+        case Symbol(name):
+            return replace(axis, name=names.get(name, name))
+        case Anonymous():
+            return axis
+        case Product(factors):
+            return Product(tuple(rename_symbols(factor, names) for factor in factors))
+        case Concatenation(parts):
+            return Concatenation(tuple(rename_symbols(part, names) for part in parts))
+        case _:
+            assert_never(axis)
 
 
 def symbols_in(axis: Axis) -> Iterator[str]:

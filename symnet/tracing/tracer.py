@@ -30,7 +30,6 @@ from symnet.tracing.examples import (
     without_single_sizes,
 )
 from symnet.tracing.fallback import read_unknown
-from symnet.tracing.labels import leaves
 from symnet.tracing.reading import Reading
 from symnet.tracing.recording import Recording
 from symnet.tracing.solution import solve
@@ -138,12 +137,11 @@ def read_graph(
     reading = Reading(recording, fixed=io == "fixed")
     reading.run(read_unknown)
     solution = solve(reading, fixed=io == "fixed")
-    attention = {leaf for label in reading.attention for leaf in leaves(label)}
     unseen = [
         f"output {path}: an object that is not looked into, so it counts as no output"
         for path in recording.skipped_outputs
     ]
-    graph, writer = write_graph(solution, _first_use(recording), attention, aliases, [*notes, *unseen])
+    graph, writer = write_graph(solution, reading, _first_use(recording), aliases, [*notes, *unseen])
     if io == "fixed":
         return graph, None, None
     return (

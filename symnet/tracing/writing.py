@@ -9,22 +9,25 @@ from symnet.graph.notation import Anonymous, Axes, Axis, Product, Symbol, concat
 from symnet.groups import Fixed, Symmetric
 from symnet.tracing.copies import Dims, settle
 from symnet.tracing.labels import Label, Node, bounds_of, flat, leaves, root
-from symnet.tracing.naming import Occurrence, name_symbols
-from symnet.tracing.reading import Labels
+from symnet.tracing.naming import Occurrence, add_inner_layers, name_symbols, owner, printable, unused
+from symnet.tracing.reading import Labels, Reading
+from symnet.tracing.roles import roles_of
 from symnet.tracing.solution import Solution
 
 
 class Writer:
     """Turns labels into notation; collects which symbols there are and where."""
 
-    def __init__(self, solution: Solution, order: Mapping[str, int], attention: set[Node]) -> None:
+    def __init__(self, solution: Solution, reading: Reading, order: Mapping[str, int]) -> None:
         self.solution = solution
         self.members = {members: leaf for leaf, members in reversed(list(solution.copies.items()))}
         blocks = {name: self.blocks(labels) for name, labels in solution.state.items()}
         self.free = self._free(blocks)
         self.parents = self._direct_parents()
         where = self._occurrences(blocks, order)
-        self.names = name_symbols(where, self.parents, attention)
+        roles = roles_of(reading, where, self.parents)
+        add_inner_layers(where, roles)
+        self.names = name_symbols(where, roles)
         self.copied: dict[Node, tuple[str, str]] = {}  # leaf kept as copies -> names of the symbol and its fixed parent
         self.neurons = self._neuron_sets(where)
 
@@ -91,19 +94,12 @@ class Writer:
                 members = self.solution.copies[leaf]
                 first = self.members[members]
                 if first not in self.copied:
-                    stem = self._unused(f"{name.rpartition('.')[0] or name}.unit", neurons)
-                    neurons[stem] = NeuronSet(Symmetric(leaf.size), parent := self._unused(stem + ".copy", neurons))
+                    stem = unused(printable([owner(name) or name, "unit"]), neurons)
+                    neurons[stem] = NeuronSet(Symmetric(leaf.size), parent := unused(f"{stem}.copy", neurons))
                     neurons[parent] = NeuronSet(Fixed(len(members)))
                     self.copied[first] = stem, parent
                 self.copied[leaf] = self.copied[first]
         return neurons
-
-    @staticmethod
-    def _unused(name: str, neurons: Mapping[str, NeuronSet]) -> str:
-        number, unique = 2, name
-        while unique in neurons:
-            unique, number = f"{name}.{number}", number + 1
-        return unique
 
     # ---- notation -----------------------------------------------------------------------------------------------
     def axes(self, labels: Labels) -> Axes:
@@ -178,13 +174,13 @@ def _tidy_concatenation(parts: list[Axis]) -> Axis:
 
 def write_graph(
     solution: Solution,
+    reading: Reading,
     order: Mapping[str, int],
-    attention: set[Node],
     aliases: Mapping[str, str],
     extra_notes: Sequence[str],
 ) -> tuple[NeuronGraph, Writer]:
     """The graph, and the writer that knows how labels are written over it."""
-    writer = Writer(solution, order, attention)
+    writer = Writer(solution, reading, order)
     tensors = {name: writer.axes(labels) for name, labels in solution.state.items()}
     notes = [*extra_notes, *notes_of(solution)]
     return NeuronGraph(writer.neurons, tensors, aliases=aliases, notes=notes), writer

@@ -143,3 +143,34 @@ def test_wrong_shapes_name_the_tensor_and_both_sizes() -> None:
         graph.act(graph.identity(), {"x": np.zeros(3)})
     with pytest.raises(sn.GraphError, match="has 3 neurons, but"):
         graph.with_groups({"h1": sn.Symmetric(4)})
+
+
+def test_renamed_sets_are_the_same_graph_under_other_names() -> None:
+    """Also where names change places; parents, products and joins follow."""
+    graph = sn.NeuronGraph(
+        {"head": sn.Symmetric(2), "dim": sn.NeuronSet(sn.Symmetric(3), over="head"), "h": sn.Symmetric(4)},
+        {"w": "(head dim) h", "b": "((head dim) + h)"},
+        aliases={"tied": "w"},
+        notes=["a note"],
+    )
+    renamed = graph.rename({"head": "h", "h": "head"})
+    assert renamed.neurons["dim"].over == ("h",)
+    assert dict(renamed.tensors) == {"w": "(h dim) head", "b": "((h dim) + head)"}
+    assert renamed.notes == graph.notes and renamed.aliases == graph.aliases
+    assert renamed.rename({"head": "h", "h": "head"}) == graph
+    assert sn.parse(str(renamed)) == renamed
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        ({"x": "y"}, "'x'; the sets are"),
+        ({"h": "dim"}, "two neuron sets"),
+        ({"h": "a b"}, "cannot name"),
+        (["h"], "dict"),
+    ],
+)
+def test_names_that_cannot_be_given_are_refused(names: object, words: str) -> None:
+    graph = sn.NeuronGraph({"dim": sn.Symmetric(3), "h": sn.Symmetric(4)}, {"w": "dim h"})
+    with pytest.raises(sn.GraphError, match=words):
+        graph.rename(names)  # type: ignore[arg-type]
