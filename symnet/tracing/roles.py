@@ -133,13 +133,13 @@ def roles_of(
         elif not parents.get(node) and node in compared | values:
             roles[node] = Role.KEY_DIM if node in compared else Role.HEAD_DIM
     for node in where:
-        above = [roles[p] for p in parents.get(node, ()) if p in roles]
-        if Role.KV in above and node in beside_softmax:
+        roles_above = [roles[p] for p in parents.get(node, ()) if p in roles]
+        if Role.KV in roles_above and node in beside_softmax:
             roles[node] = Role.QUERY
-        elif Role.HEAD in above or Role.KV in above:
+        elif Role.HEAD in roles_above or Role.KV in roles_above:
             roles[node] = Role.KEY_DIM if node in compared else Role.HEAD_DIM
-        elif Role.EXPERT in above:
+        elif Role.EXPERT in roles_above:
             roles[node] = Role.MLP
-        elif above and node not in roles:
+        elif roles_above and node not in roles:
             roles[node] = Role.UNIT
     return roles
