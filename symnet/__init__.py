@@ -18,7 +18,17 @@ from symnet.errors import (
     VerificationError,
 )
 from symnet.graph import GroupElement, NeuronGraph, NeuronSet, load, parse
-from symnet.groups import Cyclic, Dihedral, Fixed, Generated, SignedSymmetric, Symmetric
+from symnet.groups import (
+    Cyclic,
+    Dihedral,
+    Fixed,
+    GeneralLinear,
+    Generated,
+    Orthogonal,
+    Scaled,
+    SignedSymmetric,
+    Symmetric,
+)
 
 __version__ = "0.1.0"
 
@@ -73,6 +83,7 @@ __all__ = [
     "Cyclic",
     "Dihedral",
     "Fixed",
+    "GeneralLinear",
     "Generated",
     "GraphError",
     "GroupElement",
@@ -81,6 +92,8 @@ __all__ = [
     "NeuronGraph",
     "NeuronSet",
     "NotationError",
+    "Orthogonal",
+    "Scaled",
     "ShapeError",
     "SignedSymmetric",
     "Symmetric",

@@ -62,8 +62,9 @@ def print_graph(console: Console, graph: NeuronGraph) -> None:
         used = sum(name in tensor.symbols for tensor in graph.weights.values())
         sets.add_row(name, repr(neuron_set.group), ", ".join(neuron_set.over), str(used), style=style)
     console.print(sets)
+    dimension = f" (continuous, of dimension {graph.dimension:,})" if graph.dimension else ""
     console.print(
-        f"Order of the group: {_short(graph.order)}; {graph.weights.size:,} weights in {len(graph.tensors)} tensor{'s' * (len(graph.tensors) != 1)}."
+        f"Order of the group: {_short(graph.order)}{dimension}; {graph.weights.size:,} weights in {len(graph.tensors)} tensor{'s' * (len(graph.tensors) != 1)}."
     )
 
 
@@ -83,8 +84,10 @@ def print_maps(console: Console, maps: EquivariantMaps) -> None:
     )
 
 
-def _short(number: int) -> str:
+def _short(number: int | float) -> str:
     """All digits of a number of at most 18; else its size."""
+    if not isinstance(number, int):
+        return "infinite"
     text = str(number) if number < 10**18 else ""
     return text or f"about 10^{_digits(number) - 1}"
 

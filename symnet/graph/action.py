@@ -1,4 +1,6 @@
-"""The group acting on tensors: ``(g.x)[g(i)] = x[i]``, one index_select per independent group of axes."""
+"""The group acting on tensors: ``(g.x)[g(i)] = x[i]``, one index_select per independent group of axes.
+
+Signs and scales multiply along an axis before it is permuted, and matrices mix its neurons."""
 
 from __future__ import annotations
 
@@ -7,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from symnet.errors import ShapeError
 from symnet.graph.blocks import Block, Range, Split
 from symnet.graph.elements import GroupElement
 from symnet.graph.space import TensorSpace
@@ -51,28 +54,70 @@ def _act_on_block(element: GroupElement, block: Block, array: Array, offset: int
         names = {block.instances[k].symbol for k in cluster}
         if not any(name is not None and element.moves(name) for name in names):
             continue
+        # Multipliers and matrices are kept where a copy comes from: they act before it moves.
+        for k in cluster:
+            array = _multiply(element, block, k, array, offset)
+            array = _mix(element, block, k, array, offset)
         gather = np.argsort(cluster_images(element, block, cluster))
         array = _permute(array, [k + offset for k in cluster], gather)
-        for k in cluster:
-            array = _flip(element, block, k, array, offset)
     return array
 
 
-def _flip(element: GroupElement, block: Block, dim: int, array: Array, offset: int) -> Array:
-    """A permuted array multiplied by the signs of one dim. A neuron's sign is kept where it came from."""
+def _multiply(element: GroupElement, block: Block, dim: int, array: Array, offset: int) -> Array:
+    """An array multiplied along one dim by signs or scales, to the power of the strand's degree."""
     instance = block.instances[dim]
-    if instance.symbol is None or element.signs(instance.symbol) is None:
+    if instance.symbol is None or instance.degree == 0 or element.multipliers(instance.symbol) is None:
         return array
     cluster = sorted({dim, *(place for _, place in instance.parents)})
-    grid = dict(zip(cluster, np.indices([block.instances[k].size for k in cluster], sparse=True), strict=True))
+    sizes = [block.instances[k].size for k in cluster]
+    grid = dict(zip(cluster, np.indices(sizes, sparse=True), strict=True))
     values = {name: grid[place] for name, place in instance.parents} | {instance.symbol: grid[dim]}
-    signs = element.inverse().sign(instance.symbol, values)
+    factors = np.asarray(element.multiplier(instance.symbol, values))
+    if factors.dtype != np.int64:
+        factors = factors.astype(np.float64) ** instance.degree
     shape = [block.instances[k].size if k in cluster else 1 for k in range(len(block.instances))]
-    signs = np.broadcast_to(signs, [block.instances[k].size for k in cluster]).reshape(shape)
-    signs = signs.reshape((1,) * offset + tuple(shape) + (1,) * (array.ndim - offset - len(shape)))
+    factors = np.broadcast_to(factors, sizes).reshape(
+        (1,) * offset + tuple(shape) + (1,) * (array.ndim - offset - len(shape))
+    )
+    return array * _numbers_like(array, factors, instance.symbol)
+
+
+def _mix(element: GroupElement, block: Block, dim: int, array: Array, offset: int) -> Array:
+    """An array multiplied along one dim by the matrix of the copy that its other dims name."""
+    instance = block.instances[dim]
+    if instance.symbol is None or (matrices := element.matrices(instance.symbol, instance.degree)) is None:
+        return array
+    parents = [place + offset for _, place in instance.parents]  # in the order of the matrices' axes
+    target = dim + offset
+    others = [k for k in range(array.ndim) if k not in (*parents, target)]
+    order = [*parents, target, *others]
+    numbers = _numbers_like(array, matrices, instance.symbol)
+    front = np.transpose(array, order) if isinstance(array, np.ndarray) else array.permute(order)
+    shape = tuple(front.shape)
+    mixed = numbers @ front.reshape(*shape[: len(parents) + 1], math.prod(shape[len(parents) + 1 :]))
+    mixed = mixed.reshape(shape)
+    back = [order.index(k) for k in range(len(order))]
+    return np.transpose(mixed, back) if isinstance(mixed, np.ndarray) else mixed.permute(back)
+
+
+def _numbers_like(array: Array, numbers: np.ndarray, name: str) -> Array:
+    """Signs, scales or matrices as an array of the kind that they multiply.
+
+    Raises:
+        ShapeError: the array holds whole numbers, which cannot be scaled.
+    """
+    whole = numbers.dtype == np.int64
     if isinstance(array, np.ndarray):
-        return array * signs.astype(array.dtype)
-    return array * _index_like(array, signs).to(array.dtype)
+        if not whole and not np.issubdtype(array.dtype, np.inexact):
+            raise ShapeError(
+                f"The group scales or mixes the neurons of '{name}': it acts on floating-point numbers, not {array.dtype}."
+            )
+        return numbers.astype(array.dtype)
+    if not whole and not (array.is_floating_point() or array.is_complex()):
+        raise ShapeError(
+            f"The group scales or mixes the neurons of '{name}': it acts on floating-point numbers, not {array.dtype}."
+        )
+    return _index_like(array, numbers).to(array.dtype)
 
 
 def _clusters(block: Block) -> list[list[int]]:

@@ -37,12 +37,13 @@ class Range:
 class Instance:
     """One occurrence of a symbol in a block: a dimension of the block.
 
-    ``parents`` maps every ancestor set to the dimension that its value is read from.
+    ``parents`` maps every ancestor set to the dimension that its value is read from; ``degree`` is the strand's.
     """
 
     symbol: str | None  # None: an anonymous Fixed axis
     size: int
     parents: tuple[tuple[str, int], ...] = ()
+    degree: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,13 +132,15 @@ def _instances(
         assert isinstance(axis, Symbol)
         parents = []
         for ancestor in ancestors[axis.name]:
-            occurrences = [k for k, (other, _) in enumerate(dims) if other == Symbol(ancestor)]
+            occurrences = [
+                k for k, (other, _) in enumerate(dims) if isinstance(other, Symbol) and other.name == ancestor
+            ]
             same_axis = [k for k in occurrences if dims[k][1] == origin]
             chosen = same_axis or occurrences
             if len(chosen) != 1:
                 raise GraphError(_parent_problem(axis.name, ancestor, len(chosen), where))
             parents.append((ancestor, chosen[0]))
-        found.append(Instance(axis.name, sizes[axis.name], tuple(parents)))
+        found.append(Instance(axis.name, sizes[axis.name], tuple(parents), axis.degree))
     # An ancestor reached through two routes must be read from one place on both.
     for instance in found:
         own = dict(instance.parents)

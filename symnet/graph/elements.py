@@ -1,4 +1,8 @@
-"""Elements of a graph's group: one permutation per neuron set and per combination of its ancestors' values."""
+"""Elements of a graph's group: one matrix per neuron set and per combination of its ancestors' values.
+
+Most are permutations, perhaps with a multiplier for every neuron, and are kept as images and multipliers. Those of groups that
+mix neurons are kept as matrices.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ import numpy as np
 
 from symnet.errors import GroupError, TooLargeError
 from symnet.graph.neuron_sets import NeuronSet, ancestors_of
-from symnet.groups import SignedSymmetric, is_signed
+from symnet.groups import LinearGroup, Scaled, SignedSymmetric, is_linear, is_signed
 
 ELEMENT_LIMIT = 2**28  # images of one element, 8 bytes each
 
@@ -23,35 +27,51 @@ def in_order(neurons: Mapping[str, NeuronSet]) -> tuple[str, ...]:
     return tuple(found)
 
 
+CLOSE = 1e-9  # relative difference up to which products of scales and matrices are the same
+
+
 class GroupElement:
     """An element of the group of a neuron-permutation graph.
 
     For every neuron set, int64 images of shape ``(*ancestor sizes, n)``: neuron ``j`` of the copy at
     ancestor values ``a`` (the values *before* the permutation) goes to neuron ``images[a][j]`` of the copy
-    at the permuted ancestors. For a signed set also signs of the same shape, by which neuron j's weights are multiplied.
+    at the permuted ancestors. For a signed or scaled set also multipliers of the same shape, by which neuron j's weights are
+    multiplied; for a set whose group mixes neurons matrices ``(*ancestor sizes, n, n)``, by which its copy is multiplied.
 
-    ``g @ h`` is first h, then g; ``g.inverse()`` undoes g; ``g == h`` compares exactly.
+    ``g @ h`` is first h, then g; ``g.inverse()`` undoes g; ``g == h`` compares exactly, but scales and matrices up to
+    rounding (a relative 1e-9).
+
+    Args:
+        neurons: the graph's neuron sets.
+        images: for every set; those of sets that mix neurons may be left out.
+        multipliers: signs (1 and -1) of signed sets, positive numbers for scaled ones; 1 where none are given.
+        matrices: of sets that mix neurons; the identity where none are given.
+
+    Raises:
+        GroupError: an array has another shape, or is no element of the set's group.
     """
 
-    __slots__ = ("_images", "_signs", "neurons")
+    __slots__ = ("_images", "_matrices", "_multipliers", "neurons")
 
     def __init__(
         self,
         neurons: Mapping[str, NeuronSet],
         images: Mapping[str, np.ndarray],
-        signs: Mapping[str, np.ndarray] | None = None,
+        multipliers: Mapping[str, np.ndarray] | None = None,
+        matrices: Mapping[str, np.ndarray] | None = None,
     ) -> None:
         self.neurons = dict(neurons)
-        self._signs = _checked_signs(neurons, signs or {})
+        self._multipliers = _checked_multipliers(neurons, multipliers or {})
+        self._matrices = _checked_matrices(neurons, matrices or {})
         kept = {}
         for name, shape in image_shapes(neurons).items():
-            given = np.asarray(images[name], dtype=np.int64)
-            if given.shape != shape or not np.array_equal(
-                np.sort(given, -1), np.broadcast_to(np.arange(shape[-1]), shape)
-            ):
+            still = np.broadcast_to(np.arange(shape[-1]), shape)
+            mixes = is_linear(neurons[name].group)
+            given = np.asarray(images.get(name, still) if mixes else images[name], dtype=np.int64)
+            if given.shape != shape or not np.array_equal(given if mixes else np.sort(given, -1), still):
                 raise GroupError(
                     f"The element's images of '{name}' have shape {given.shape}; expected permutations of shape {shape} "
-                    "(ancestor sizes, then one image per neuron)."
+                    f"(ancestor sizes, then one image per neuron){', none of which moves: give matrices' if mixes else ''}."
                 )
             kept[name] = given.copy()
             kept[name].flags.writeable = False
@@ -63,34 +83,49 @@ class GroupElement:
 
     def signs(self, name: str) -> np.ndarray | None:
         """Signs of a signed neuron set: int64 of 1 and -1, read-only; None for other sets."""
-        return self._signs.get(name)
+        return self._multipliers[name] if is_signed(self.neurons[name].group) else None
+
+    def multipliers(self, name: str) -> np.ndarray | None:
+        """Signs of a signed neuron set, positive float64 scales of a scaled one, read-only; None for other sets."""
+        return self._multipliers.get(name)
+
+    def matrices(self, name: str, degree: int = 1) -> np.ndarray | None:
+        """Matrices of a set whose group mixes neurons, float64 ``(*ancestor sizes, n, n)``; None for other sets.
+
+        Those by which strands of a degree are multiplied: of the dual, the inverse, transposed.
+        """
+        if (matrices := self._matrices.get(name)) is None or degree == 1:
+            return matrices
+        return np.swapaxes(np.linalg.inv(matrices), -1, -2)
 
     def inverse(self) -> GroupElement:
         """The element that undoes this one."""
-        result, signs = {}, {}
-        for name, copies, images in self._moved():
-            inverted = np.empty_like(images)
-            np.put_along_axis(inverted, images, np.broadcast_to(np.arange(images.shape[-1]), images.shape), -1)
+        images, multipliers, matrices = {}, {}, {}
+        for name, copies, own in self._moved():
+            inverted = np.empty_like(own)
+            np.put_along_axis(inverted, own, np.broadcast_to(np.arange(own.shape[-1]), own.shape), -1)
             # The copy at ancestors a has moved to g(a): its inverse is stored there.
-            placed = np.empty_like(images)
-            placed[copies] = inverted
-            result[name] = placed
-            if (own := self.signs(name)) is not None:
-                moved = np.empty_like(own)
-                moved[copies] = np.take_along_axis(own, inverted, axis=-1)
-                signs[name] = moved
-        return GroupElement(self.neurons, result, signs)
+            images[name] = _placed(copies, inverted)
+            if (factors := self.multipliers(name)) is not None:
+                undone = factors if factors.dtype == np.int64 else 1 / factors
+                multipliers[name] = _placed(copies, np.take_along_axis(undone, inverted, axis=-1))
+            if (matrix := self.matrices(name)) is not None:
+                matrices[name] = _placed(copies, np.linalg.inv(matrix))
+        return GroupElement(self.neurons, images, multipliers, matrices)
 
     def __matmul__(self, first: GroupElement) -> GroupElement:
         if not isinstance(first, GroupElement) or first.neurons != self.neurons:
             raise GroupError("Only elements of the same graph's group can be composed.")
-        result, signs = {}, {}
-        for name, copies, images in first._moved():
-            result[name] = np.take_along_axis(self[name][copies], images, axis=-1)
-            ours, theirs = self.signs(name), first.signs(name)
-            if ours is not None and theirs is not None:
-                signs[name] = theirs * np.take_along_axis(ours[copies], images, axis=-1)
-        return GroupElement(self.neurons, result, signs)
+        images, multipliers, matrices = {}, {}, {}
+        for name, copies, moved in first._moved():
+            images[name] = np.take_along_axis(self[name][copies], moved, axis=-1)
+            second, factors = self.multipliers(name), first.multipliers(name)
+            if second is not None and factors is not None:
+                multipliers[name] = factors * np.take_along_axis(second[copies], moved, axis=-1)
+            left, right = self.matrices(name), first.matrices(name)
+            if left is not None and right is not None:
+                matrices[name] = left[copies] @ right
+        return GroupElement(self.neurons, images, multipliers, matrices)
 
     def _moved(self) -> Iterator[tuple[str, tuple[np.ndarray, ...], np.ndarray]]:
         """For every neuron set, the images of its ancestors' values (index arrays) and its own images."""
@@ -105,16 +140,18 @@ class GroupElement:
         at = tuple(values[ancestor] for ancestor in ancestors_of(self.neurons)[name])
         return self[name][(*at, values[name])]
 
-    def sign(self, name: str, values: Mapping[str, np.ndarray]) -> np.ndarray | int:
-        """Signs at ``values[name]``, the ancestors' values being given beside it; 1 for sets without signs."""
-        if (signs := self.signs(name)) is None:
+    def multiplier(self, name: str, values: Mapping[str, np.ndarray]) -> np.ndarray | int:
+        """Multipliers at ``values[name]``, the ancestors' values being given beside it; 1 for sets without any."""
+        if (multipliers := self.multipliers(name)) is None:
             return 1
         at = tuple(values[ancestor] for ancestor in ancestors_of(self.neurons)[name])
-        return signs[(*at, values[name])]
+        return multipliers[(*at, values[name])]
 
     def moves(self, name: str) -> bool:
-        """Whether some neuron of this set goes elsewhere or changes its sign."""
-        if (signs := self.signs(name)) is not None and (signs < 0).any():
+        """Whether some neuron of this set goes elsewhere, is multiplied, or mixed with others."""
+        if (multipliers := self.multipliers(name)) is not None and (multipliers != 1).any():
+            return True
+        if (matrices := self.matrices(name)) is not None and (matrices != np.eye(matrices.shape[-1])).any():
             return True
         return not np.array_equal(self[name], np.broadcast_to(np.arange(self[name].shape[-1]), self[name].shape))
 
@@ -124,35 +161,77 @@ class GroupElement:
         return (
             self.neurons == other.neurons
             and all(np.array_equal(self[n], other[n]) for n in self.neurons)
-            and all(np.array_equal(self._signs[n], other._signs[n]) for n in self._signs)
+            and all(_close(self._multipliers[n], other._multipliers[n]) for n in self._multipliers)
+            and all(_close(self._matrices[n], other._matrices[n]) for n in self._matrices)
         )
 
     def __hash__(self) -> int:
         images = tuple((name, self[name].tobytes()) for name in sorted(self.neurons))
-        return hash((images, tuple((name, self._signs[name].tobytes()) for name in sorted(self._signs))))
+        # Scales and matrices are compared up to rounding: elements that differ in them alone share a hash.
+        signs = ((n, m.tobytes()) for n, m in sorted(self._multipliers.items()) if m.dtype == np.int64)
+        return hash((images, tuple(signs)))
 
     def __repr__(self) -> str:
         moved = [name for name in self.neurons if self.moves(name)]
         return f"GroupElement(moves {', '.join(moved) if moved else 'nothing'})"
 
 
-def _checked_signs(neurons: Mapping[str, NeuronSet], given: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Signs of every signed set, 1 where none are given."""
+def _placed(copies: tuple[np.ndarray, ...], values: np.ndarray) -> np.ndarray:
+    """The values of every copy where that copy has moved to."""
+    placed = np.empty_like(values)
+    placed[copies] = values
+    return placed
+
+
+def _close(first: np.ndarray, second: np.ndarray) -> bool:
+    if first.dtype == np.int64:
+        return np.array_equal(first, second)
+    return bool(np.abs(first - second).max(initial=0) <= CLOSE * np.abs(first).max(initial=0))
+
+
+def _checked_multipliers(neurons: Mapping[str, NeuronSet], given: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Signs of every signed set and scales of every scaled one, 1 where none are given."""
     shapes = image_shapes(neurons)
-    found = {}
+    checked = {}
     for name, neuron_set in neurons.items():
-        if not is_signed(neuron_set.group):
+        signed = is_signed(neuron_set.group)
+        what = "signs" if signed else "scales"
+        if not signed and not isinstance(neuron_set.group, Scaled):
             if name in given:
                 raise GroupError(f"The element has signs for '{name}', whose group {neuron_set.group!r:.60} has none.")
             continue
-        signs = np.array(given.get(name, np.ones(shapes[name])), dtype=np.int64)
-        if signs.shape != shapes[name] or not np.isin(signs, (1, -1)).all():
+        values = np.array(given.get(name, np.ones(shapes[name])), dtype=np.int64 if signed else np.float64)
+        valid = np.isin(values, (1, -1)) if signed else np.isfinite(values) & (values > 0)
+        if values.shape != shapes[name] or not valid.all():
             raise GroupError(
-                f"The element's signs of '{name}' have shape {signs.shape}; expected 1 and -1 of shape {shapes[name]}."
+                f"The element's {what} of '{name}' have shape {values.shape}; expected "
+                f"{'1 and -1' if signed else 'positive numbers'} of shape {shapes[name]}."
             )
-        signs.flags.writeable = False
-        found[name] = signs
-    return found
+        values.flags.writeable = False
+        checked[name] = values
+    return checked
+
+
+def _checked_matrices(neurons: Mapping[str, NeuronSet], given: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Matrices of every set whose group mixes neurons, the identity where none are given."""
+    shapes = image_shapes(neurons)
+    checked = {}
+    for name, neuron_set in neurons.items():
+        group = neuron_set.group
+        if not isinstance(group, LinearGroup):
+            if name in given:
+                raise GroupError(f"The element has matrices for '{name}', whose group {group!r:.60} permutes neurons.")
+            continue
+        shape = (*shapes[name], group.degree)
+        values = np.array(given.get(name, np.broadcast_to(np.eye(group.degree), shape)), dtype=np.float64)
+        if values.shape != shape or not np.isfinite(values).all() or not group.holds(values):
+            raise GroupError(
+                f"The element's matrices of '{name}' have shape {values.shape}; expected elements of {group!r} "
+                f"of shape {shape} (ancestor sizes, then a matrix)."
+            )
+        values.flags.writeable = False
+        checked[name] = values
+    return checked
 
 
 def image_shapes(neurons: Mapping[str, NeuronSet]) -> dict[str, tuple[int, ...]]:
@@ -161,66 +240,90 @@ def image_shapes(neurons: Mapping[str, NeuronSet]) -> dict[str, tuple[int, ...]]
     return {name: (*(neurons[a].size for a in ancestors[name]), neurons[name].size) for name in in_order(neurons)}
 
 
-def check_size(shapes: Mapping[str, tuple[int, ...]]) -> None:
+def element_sizes(neurons: Mapping[str, NeuronSet]) -> dict[str, int]:
+    """How many numbers an element keeps of every neuron set."""
+    shapes = image_shapes(neurons)
+    return {n: math.prod(s) * (s[-1] if is_linear(neurons[n].group) else 1) for n, s in shapes.items()}
+
+
+def check_size(neurons: Mapping[str, NeuronSet]) -> None:
     """Raise unless an element fits.
 
     Raises:
         TooLargeError: with the largest set and the size it would take.
     """
-    entries = sum(math.prod(shape) for shape in shapes.values())
+    sizes = element_sizes(neurons)
+    entries = sum(sizes.values())
     if entries > ELEMENT_LIMIT:
-        name = max(shapes, key=lambda name: math.prod(shapes[name]))
+        name = max(sizes, key=lambda name: sizes[name])
         raise TooLargeError(
             f"An element of this group is {entries} numbers, {8 * entries / 2**30:.3g} GiB; the limit is "
-            f"{8 * ELEMENT_LIMIT / 2**30:.3g} GiB. Most belong to the neuron set '{name}' of {math.prod(shapes[name])}; look at "
+            f"{8 * ELEMENT_LIMIT / 2**30:.3g} GiB. Most belong to the neuron set '{name}' of {sizes[name]}; look at "
             "the same architecture with narrower sets."
         )
 
 
 def identity_element(neurons: Mapping[str, NeuronSet]) -> GroupElement:
     """The element that moves nothing."""
-    shapes = image_shapes(neurons)
-    check_size(shapes)
-    return GroupElement(neurons, {name: np.broadcast_to(np.arange(s[-1]), s) for name, s in shapes.items()})
+    check_size(neurons)
+    return GroupElement(neurons, _still(neurons))
+
+
+def _still(neurons: Mapping[str, NeuronSet]) -> dict[str, np.ndarray]:
+    return {name: np.broadcast_to(np.arange(s[-1]), s) for name, s in image_shapes(neurons).items()}
 
 
 def random_element(
     neurons: Mapping[str, NeuronSet], rng: np.random.Generator, only: Collection[str] | None = None
 ) -> GroupElement:
-    """A uniform element of the group; with ``only``, of the subgroup that moves these sets alone."""
-    images, signs = {}, {}
-    shapes = image_shapes(neurons)
-    check_size(shapes)
-    for name, shape in shapes.items():
-        group, copies = neurons[name].group, math.prod(shape[:-1])
+    """A random element of the group, uniform where that means something; with ``only``, one that moves these sets alone.
+
+    Scales are drawn between 1/e and e, invertible matrices with singular values between these.
+    """
+    check_size(neurons)
+    images, multipliers, matrices = _still(neurons), {}, {}
+    for name, still in images.items():
         if only is not None and name not in only:
-            images[name] = np.broadcast_to(np.arange(shape[-1]), shape)
             continue
-        images[name] = group.random(rng, copies).reshape(shape)
+        group, copies = neurons[name].group, math.prod(still.shape[:-1])
+        if isinstance(group, LinearGroup):
+            matrices[name] = group.random_matrices(rng, copies).reshape(*still.shape, group.degree)
+            continue
+        images[name] = group.random(rng, copies).reshape(still.shape)
         if isinstance(group, SignedSymmetric):
-            signs[name] = group.random_signs(rng, copies).reshape(shape)
-    return GroupElement(neurons, images, signs)
+            multipliers[name] = group.random_signs(rng, copies).reshape(still.shape)
+        if isinstance(group, Scaled):
+            multipliers[name] = group.random_scales(rng, copies).reshape(still.shape)
+    return GroupElement(neurons, images, multipliers, matrices)
 
 
 def generating_elements(neurons: Mapping[str, NeuronSet]) -> Iterator[tuple[str, GroupElement]]:
     """Generators of the whole group, each with its name: every generator of every copy of every set.
 
     There are as many as copies times generators; for wide graphs draw ``random_element`` instead.
+
+    Raises:
+        GroupError: the group is continuous, and has no finite set of generators.
     """
-    shapes = image_shapes(neurons)
-    identity = {name: np.broadcast_to(np.arange(s[-1]), s) for name, s in shapes.items()}
-    for name, shape in shapes.items():
-        for number, generator in enumerate(neurons[name].group.generators):
-            for copy in np.ndindex(*shape[:-1]):
-                images = identity[name].copy()
+    for name, neuron_set in neurons.items():
+        if isinstance(neuron_set.group, Scaled | LinearGroup):
+            raise GroupError(
+                f"The group of '{name}', {neuron_set.group!r}, has no finite set of generators. Draw elements of it: "
+                "graph.random_element()."
+            )
+    identity = _still(neurons)
+    for name, still in identity.items():
+        group = neurons[name].group
+        assert not isinstance(group, LinearGroup)
+        copies = list(np.ndindex(*still.shape[:-1]))
+        for number, generator in enumerate(group.generators):
+            for copy in copies:
+                images = still.copy()
                 images[copy] = generator
                 label = f"{name}{list(copy) if copy else ''}, generator {number}"
                 yield label, GroupElement(neurons, identity | {name: images})
-        if is_signed(neurons[name].group):
-            for copy in np.ndindex(*shape[:-1]):
-                signs = np.ones(shape, dtype=np.int64)
-                signs[(*copy, 0)] = -1
-                yield (
-                    f"{name}{list(copy) if copy else ''}, sign of the first neuron",
-                    GroupElement(neurons, identity, {name: signs}),
-                )
+        for copy in copies if is_signed(group) else ():
+            signs = np.ones(still.shape, dtype=np.int64)
+            signs[(*copy, 0)] = -1
+            label = f"{name}{list(copy) if copy else ''}, sign of the first neuron"
+            yield label, GroupElement(neurons, identity, {name: signs})

@@ -18,7 +18,7 @@ from symnet.graph.neuron_sets import NeuronSet, ancestors_of, check_neurons
 from symnet.graph.notation import Axes, print_axes, rename_symbols, symbols_in
 from symnet.graph.space import Space
 from symnet.graph.text_form import print_graph, read_graph
-from symnet.groups import PermutationGroup
+from symnet.groups import Group, lie_dimension
 
 if TYPE_CHECKING:
     import networkx
@@ -45,7 +45,7 @@ class NeuronGraph:
     """The symmetry of an architecture (immutable).
 
     Args:
-        neurons: neuron sets by name: a permutation group, or a ``NeuronSet`` with parents.
+        neurons: neuron sets by name: a group, or a ``NeuronSet`` with parents.
         tensors: axis notation by tensor name, keyed like the network's ``state_dict``.
         aliases: further names of tied tensors: ``{"decoder.weight": "encoder.weight"}``.
         notes: why pinned axes are pinned (written by ``trace``; not part of the graph's identity).
@@ -65,7 +65,7 @@ class NeuronGraph:
 
     def __init__(
         self,
-        neurons: Mapping[str, PermutationGroup | NeuronSet],
+        neurons: Mapping[str, Group | NeuronSet],
         tensors: Mapping[str, str | Axes],
         *,
         aliases: Mapping[str, str] | None = None,
@@ -109,13 +109,20 @@ class NeuronGraph:
         return ancestors_of(self.neurons)[name]
 
     @cached_property
-    def order(self) -> int:
-        """Exact order of the group: ``prod_v |G_v| ** (product of the sizes of v's ancestors)``."""
-        orders = (
-            neuron_set.group.order ** math.prod(self.neurons[a].size for a in self.ancestors(name))
-            for name, neuron_set in self.neurons.items()
-        )
+    def order(self) -> int | float:
+        """Exact order of the group: ``prod_v |G_v| ** (product of the sizes of v's ancestors)``; ``math.inf`` if continuous."""
+        if self.dimension:  # asked first: the orders of finite sets may be too long to multiply out
+            return math.inf
+        orders = [neuron_set.group.order ** self._copies(name) for name, neuron_set in self.neurons.items()]
         return math.prod(orders)
+
+    @cached_property
+    def dimension(self) -> int:
+        """Lie dimension of the group, the number of its continuous parameters: 0 for finite groups."""
+        return sum(lie_dimension(one.group) * self._copies(name) for name, one in self.neurons.items())
+
+    def _copies(self, name: str) -> int:
+        return math.prod(self.neurons[a].size for a in self.ancestors(name))
 
     def space(self, tensors: SpaceLike = None) -> Space:
         """A space over this graph's neurons.
@@ -153,7 +160,11 @@ class NeuronGraph:
     def random_element(
         self, seed: int | np.random.Generator | None = None, *, only: Collection[str] | None = None
     ) -> GroupElement:
-        """A uniform element; with ``only``, of the subgroup that moves these neuron sets alone."""
+        """A uniform element; with ``only``, of the subgroup that moves these neuron sets alone.
+
+        Of groups that have no uniform elements well conditioned ones: scales between 1/e and e, invertible matrices with
+        singular values between these.
+        """
         if isinstance(only, str):
             only = (only,)
         if only is not None and not isinstance(only, Collection):
@@ -174,7 +185,7 @@ class NeuronGraph:
         *,
         space: SpaceLike = None,
     ) -> dict[str, Any]:
-        """``g.x``: every tensor with its axes permuted, ``(g.x)[g(i)] = x[i]``.
+        """``g.x``: every tensor with its axes permuted, ``(g.x)[g(i)] = x[i]``, and scaled or mixed by their degrees.
 
         Args:
             element: an element of this graph's group.
@@ -214,11 +225,11 @@ class NeuronGraph:
         return result
 
     # ---- new graphs, text, files --------------------------------------------------------------------------------
-    def with_groups(self, groups: Mapping[str, PermutationGroup | NeuronSet]) -> NeuronGraph:
+    def with_groups(self, groups: Mapping[str, Group | NeuronSet]) -> NeuronGraph:
         """The same network under other assumptions: a new graph with some sets' groups replaced."""
         if not isinstance(groups, Mapping):
             raise GraphError(f"with_groups got {groups!r:.60}; give a dict, for instance {{'in': sn.Symmetric(2)}}.")
-        changed: dict[str, PermutationGroup | NeuronSet] = dict(self.neurons)
+        changed: dict[str, Group | NeuronSet] = dict(self.neurons)
         for name, group in groups.items():
             if name not in self.neurons:
                 raise GraphError(f"with_groups names '{name}'; the neuron sets are {', '.join(self.neurons)}.")

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 
 from symnet.errors import GraphError
 from symnet.graph.notation import NAME, is_number
-from symnet.groups import PermutationGroup
+from symnet.groups import Group, is_linear
 
 DEPTH_LIMIT = 100  # sets over sets over sets ...
 
 
 @dataclass(frozen=True, slots=True)
 class NeuronSet:
-    """Neurons that one permutation group moves together.
+    """Neurons that one group moves together.
 
     Args:
-        group: how the neurons may be permuted.
+        group: how the neurons may be permuted, scaled or mixed.
         over: the neuron sets for each of whose elements there is an independent copy of the group
             (the ``dim`` of attention is over the ``head``).
 
@@ -27,14 +27,15 @@ class NeuronSet:
         NeuronSet(Symmetric(16), over='head')
     """
 
-    group: PermutationGroup
+    group: Group
     over: tuple[str, ...] = ()
 
-    def __init__(self, group: PermutationGroup, over: str | Iterable[str] = ()) -> None:
-        if not isinstance(group, PermutationGroup):
+    def __init__(self, group: Group, over: str | Iterable[str] = ()) -> None:
+        if not isinstance(group, Group):
             raise GraphError(
-                f"NeuronSet got {group!r} as its group; pass a permutation group such as "
-                "sn.Symmetric(32), sn.Fixed(2), sn.Cyclic(8), sn.Dihedral(8) or sn.Generated(3, [[1, 2, 0]])."
+                f"NeuronSet got {group!r} as its group; pass a permutation group such as sn.Symmetric(32), "
+                "sn.Fixed(2), sn.Cyclic(8) or sn.Generated(3, [[1, 2, 0]]), or one of more than permutations: "
+                "sn.SignedSymmetric(32), sn.Scaled(32), sn.Orthogonal(64), sn.GeneralLinear(8)."
             )
         if not isinstance(over, Iterable) or not all(isinstance(parent, str) for parent in over):
             raise GraphError(f"NeuronSet(..., over={over!r:.60}): give the name of a neuron set, or a list of names.")
@@ -56,7 +57,7 @@ class NeuronSet:
         return f"NeuronSet({self.group!r}, over={over})"
 
 
-def check_neurons(neurons: Mapping[str, NeuronSet | PermutationGroup]) -> dict[str, NeuronSet]:
+def check_neurons(neurons: Mapping[str, NeuronSet | Group]) -> dict[str, NeuronSet]:
     """Neuron sets by name, plain groups wrapped, names and parents checked."""
     checked: dict[str, NeuronSet] = {}
     for name, value in neurons.items():
@@ -64,12 +65,21 @@ def check_neurons(neurons: Mapping[str, NeuronSet | PermutationGroup]) -> dict[s
             raise GraphError(
                 f"{name!r} cannot name a neuron set: use a word without spaces, quotes or any of ()+:#, that is no number."
             )
+        if name[-1] in "*.":
+            raise GraphError(
+                f"{name!r} cannot name a neuron set: a '*' or '.' at the end of a name marks the degree of a strand, as in 'h*'."
+            )
         checked[name] = value if isinstance(value, NeuronSet) else NeuronSet(value)
     for name, neuron_set in checked.items():
         for parent in neuron_set.over:
             if parent not in checked:
                 raise GraphError(
                     f"Neuron set '{name}' is over '{parent}', which is not declared; the neuron sets are {', '.join(checked)}."
+                )
+            if is_linear(checked[parent].group):
+                raise GraphError(
+                    f"Neuron set '{name}' is over '{parent}', but {checked[parent].group!r} mixes the neurons of '{parent}', so that "
+                    f"none keeps a copy of its own. Declare '{name}' without over='{parent}'."
                 )
     ancestors_of(checked)
     return checked

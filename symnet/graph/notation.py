@@ -3,11 +3,13 @@
 Grammar (as in einops, with ``+`` for concatenation)::
 
     tensor  = axis*                        one axis a word; "" is a scalar
-    axis    = name | integer | "(" sum ")"
+    axis    = strand | integer | "(" sum ")"
+    strand  = name | name "*" | name "."   of degree 1, of degree -1 (dual), of degree 0
     sum     = product ("+" product)*       parts laid one after another
     product = axis+                        row-major, the last factor varies fastest
 
-A bare integer is an anonymous Fixed axis. ``parse_axes(print_axes(axes)) == axes`` always holds.
+A bare integer is an anonymous Fixed axis. Degrees matter where the group does more than reorder neurons: what scales ``h``
+divides ``h*`` and leaves ``h.`` (the outgoing weights of a ReLU layer are ``h*``). ``parse_axes(print_axes(axes)) == axes`` always holds.
 """
 
 from __future__ import annotations
@@ -24,11 +26,15 @@ DEPTH_LIMIT = 100  # parentheses inside one another
 NAME = re.compile(r"[^\s()+:#,\"']+")
 
 
+MARKS = {1: "", -1: "*", 0: "."}
+
+
 @dataclass(frozen=True, slots=True)
 class Symbol:
-    """An axis indexed by one neuron set."""
+    """An axis indexed by one neuron set: a strand of it, of degree 1, -1 (dual) or 0 (the order of the neurons alone)."""
 
     name: str
+    degree: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +83,11 @@ def concatenation(parts: list[Axis]) -> Axis:
 def is_number(word: str) -> bool:
     """Whether a word is a whole number, in the digits 0 to 9 (other scripts' digits may stand in names)."""
     return word.isascii() and word.removeprefix("-").isdigit()
+
+
+def split_mark(word: str) -> tuple[str, int]:
+    """A strand's name and degree: ``("h", -1)`` for ``h*``."""
+    return (word[:-1], {"*": -1, ".": 0}[word[-1]]) if word[-1:] in ("*", ".") else (word, 1)
 
 
 class _Reader:
@@ -132,7 +143,17 @@ class _Reader:
             if int(token) < 1:
                 self.fail(f"an axis of size {token}", position)
             return Anonymous(int(token))
-        return Symbol(token)
+        return self.strand(token, position)
+
+    def strand(self, token: str, position: int) -> Symbol:
+        name, degree = split_mark(token)
+        if not name or name[-1] in "*.":
+            self.fail(
+                f"'{token}' must be a name and one mark at most: 'h', its dual 'h*', or 'h.' of degree 0", position
+            )
+        if is_number(name):
+            self.fail(f"'{token}' marks a whole number, whose positions nothing moves", position)
+        return Symbol(name, degree)
 
     def sum(self, opened: int) -> Axis:
         self.depth += 1
@@ -167,7 +188,7 @@ def parse_axes(text: str) -> Axes:
 
     Example:
         >>> parse_axes("(c hw) 3")
-        (Product(factors=(Symbol(name='c'), Symbol(name='hw'))), Anonymous(size=3))
+        (Product(factors=(Symbol(name='c', degree=1), Symbol(name='hw', degree=1))), Anonymous(size=3))
     """
     return _Reader(text).axes()
 
@@ -175,8 +196,8 @@ def parse_axes(text: str) -> Axes:
 def print_axis(axis: Axis) -> str:
     """Notation of one axis."""
     match axis:
-        case Symbol(name):
-            return name
+        case Symbol(name, degree):
+            return name + MARKS[degree]
         case Anonymous(size):
             return str(size)
         case Product(factors):
@@ -217,18 +238,23 @@ def rename_symbols(axis: Axis, names: Mapping[str, str]) -> Axis:
             assert_never(axis)
 
 
-def symbols_in(axis: Axis) -> Iterator[str]:
-    """Names in an axis, in the order in which they are written."""
+def strands_in(axis: Axis) -> Iterator[Symbol]:
+    """Strands of neuron sets in an axis, in the order in which they are written."""
     match axis:
-        case Symbol(name):
-            yield name
+        case Symbol():
+            yield axis
         case Anonymous():
             return
         case Product(factors):
             for factor in factors:
-                yield from symbols_in(factor)
+                yield from strands_in(factor)
         case Concatenation(parts):
             for part in parts:
-                yield from symbols_in(part)
+                yield from strands_in(part)
         case _:
             assert_never(axis)
+
+
+def symbols_in(axis: Axis) -> Iterator[str]:
+    """Names in an axis, in the order in which they are written."""
+    return (strand.name for strand in strands_in(axis))

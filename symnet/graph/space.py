@@ -11,7 +11,8 @@ from types import MappingProxyType
 from symnet.errors import GraphError
 from symnet.graph.blocks import Block, axis_size, split_blocks
 from symnet.graph.neuron_sets import NeuronSet, ancestors_of
-from symnet.graph.notation import Axes, Axis, parse_axes, print_axes, symbols_in
+from symnet.graph.notation import Axes, Axis, parse_axes, print_axes, strands_in, symbols_in
+from symnet.groups import is_linear
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +95,12 @@ class Space(Mapping[str, TensorSpace]):
                         f"Tensor '{name}' has axes '{print_axes(axes)}', but no neuron set '{symbol}' is declared; "
                         f"the neuron sets are {', '.join(self.neurons) or 'none'}. Declare it, or write a whole number for an axis "
                         "whose positions may be told apart."
+                    )
+            for strand in strands_in(axis):
+                if strand.degree == 0 and is_linear(group := self.neurons[strand.name].group):
+                    raise GraphError(
+                        f"Tensor '{name}' has axes '{print_axes(axes)}', but {group!r} leaves no order of the neurons of "
+                        f"'{strand.name}' that a strand '{strand.name}.' could show. Write '{strand.name}', '{strand.name}*', or leave it out."
                     )
 
     @cached_property

@@ -23,12 +23,27 @@ from typing import NamedTuple, NoReturn
 
 from symnet.errors import GraphError, GroupError, NotationError, SymnetError
 from symnet.graph.neuron_sets import NeuronSet
-from symnet.graph.notation import NAME, Axes, is_number, parse_axes, print_axes
-from symnet.groups import Cyclic, Dihedral, Fixed, Generated, PermutationGroup, SignedSymmetric, Symmetric
+from symnet.graph.notation import NAME, Axes, is_number, parse_axes, print_axes, split_mark
+from symnet.groups import (
+    Cyclic,
+    Dihedral,
+    Fixed,
+    GeneralLinear,
+    Generated,
+    Group,
+    Orthogonal,
+    Scaled,
+    SignedSymmetric,
+    Symmetric,
+)
 
 SECTIONS = ("neurons", "tensors", "aliases")
-_GROUPS: dict[str, Callable[..., PermutationGroup]] = {
-    group.__name__: group for group in (Symmetric, SignedSymmetric, Fixed, Cyclic, Dihedral, Generated)
+_GROUPS: dict[str, Callable[..., Group]] = {
+    group.__name__: group
+    for group in (
+        *(Symmetric, SignedSymmetric, Scaled, Orthogonal, GeneralLinear),
+        *(Fixed, Cyclic, Dihedral, Generated),
+    )
 }
 _GROUP = re.compile(r"(?P<kind>\w+)\s*\((?P<arguments>.*?)\)\s*(over\s+(?P<over>[^()]*))?", re.DOTALL)
 
@@ -119,7 +134,7 @@ def _check_names(declaration: Declaration, section: str, name: str, value: str, 
         return
     used = set(known[name].over) if section == "neurons" else None
     for match in NAME.finditer(value):
-        word = match.group()
+        word = match.group() if used is not None else split_mark(match.group())[0]
         if word not in known and (word in used if used is not None else not is_number(word)):
             column = place.column + match.start()
             _fail(
@@ -151,8 +166,11 @@ def _read_neuron_set(text: str, line: int, column: int) -> NeuronSet:
             f"{text!r} is not a group; write {'(n), '.join(_GROUPS)}(n, [[...]]), and 'over parent' after it",
         )
     try:
-        arguments = ast.literal_eval(f"({match['arguments']},)")
-        group = _GROUPS[match["kind"]](*arguments)
+        call = ast.parse(f"group({match['arguments']})", mode="eval").body
+        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
+            raise SyntaxError
+        options = {option.arg or "": ast.literal_eval(option.value) for option in call.keywords}
+        group = _GROUPS[match["kind"]](*map(ast.literal_eval, call.args), **options)
     except (ValueError, SyntaxError, TypeError) as error:
         if isinstance(error, GroupError):
             _fail(line, column, str(error))

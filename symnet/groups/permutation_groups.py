@@ -11,10 +11,12 @@ import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import ClassVar, Protocol
 
 import numpy as np
 
 from symnet.errors import GroupError, TooLargeError
+from symnet.groups.block_rules import PERMUTED, SIGNED, BlockRule
 from symnet.groups.stabilizer_chain import chain_order, random_elements
 
 Permutation = tuple[int, ...]
@@ -35,7 +37,12 @@ def _factorial(degree: int) -> int:
     return math.factorial(degree)
 
 
-def _check_degree(group: PermutationGroup) -> None:
+class _HasDegree(Protocol):
+    @property
+    def degree(self) -> int: ...
+
+
+def check_degree(group: _HasDegree) -> None:
     """Raise unless the degree is a whole number of at least 1; numpy's become Python's, which do not overflow."""
     degree: object = group.degree
     if isinstance(degree, bool) or not isinstance(degree, (int, np.integer)) or degree < 1:
@@ -54,10 +61,11 @@ class Symmetric:
         24
     """
 
+    rule: ClassVar[BlockRule | None] = PERMUTED
     degree: int
 
     def __post_init__(self) -> None:
-        _check_degree(self)
+        check_degree(self)
 
     @property
     def order(self) -> int:
@@ -92,10 +100,11 @@ class SignedSymmetric:
         48
     """
 
+    rule: ClassVar[BlockRule | None] = SIGNED
     degree: int
 
     def __post_init__(self) -> None:
-        _check_degree(self)
+        check_degree(self)
 
     @property
     def order(self) -> int:
@@ -127,10 +136,11 @@ class Fixed:
         (1, ())
     """
 
+    rule: ClassVar[BlockRule | None] = None
     degree: int
 
     def __post_init__(self) -> None:
-        _check_degree(self)
+        check_degree(self)
 
     @property
     def order(self) -> int:
@@ -157,10 +167,11 @@ class Cyclic:
         ((1, 2, 3, 0),)
     """
 
+    rule: ClassVar[BlockRule | None] = None
     degree: int
 
     def __post_init__(self) -> None:
-        _check_degree(self)
+        check_degree(self)
 
     @property
     def order(self) -> int:
@@ -191,10 +202,11 @@ class Dihedral:
         [1, 2, 6, 8]
     """
 
+    rule: ClassVar[BlockRule | None] = None
     degree: int
 
     def __post_init__(self) -> None:
-        _check_degree(self)
+        check_degree(self)
 
     @property
     def order(self) -> int:
@@ -231,12 +243,13 @@ class Generated:
         4
     """
 
+    rule: ClassVar[BlockRule | None] = None
     degree: int
     generators: tuple[Permutation, ...]
 
     def __init__(self, degree: int, generators: Iterable[Sequence[int]] = ()) -> None:
         object.__setattr__(self, "degree", degree)
-        _check_degree(self)
+        check_degree(self)
         identity = tuple(range(degree))
         kept: dict[Permutation, None] = {}
         for number, generator in enumerate(_listed(degree, generators)):
@@ -282,19 +295,9 @@ def _whole_numbers(values: object) -> Permutation | None:
 PermutationGroup = Symmetric | SignedSymmetric | Fixed | Cyclic | Dihedral | Generated
 
 
-def is_signed(group: PermutationGroup | None) -> bool:
+def is_signed(group: object) -> bool:
     """Whether the group's elements carry signs."""
     return isinstance(group, SignedSymmetric)
-
-
-@lru_cache(maxsize=4096)
-def is_trivial(group: PermutationGroup) -> bool:
-    """Whether the group holds only the identity (every group on one neuron does, unless it has signs)."""
-    if is_signed(group):
-        return False
-    if isinstance(group, Generated):
-        return not group.generators
-    return isinstance(group, Fixed) or group.degree == 1  # without listing generators, which are as long as the set
 
 
 @lru_cache(maxsize=256)

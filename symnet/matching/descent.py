@@ -15,7 +15,7 @@ from symnet.graph import GroupElement
 from symnet.graph.blocks import Instance
 from symnet.graph.elements import identity_element, image_shapes
 from symnet.graph.neuron_sets import ancestors_of
-from symnet.groups import Fixed, is_signed
+from symnet.groups import Fixed, LinearGroup, Scaled, is_signed
 from symnet.matching.assignment import best_element
 from symnet.matching.exchanges import best_exchange
 from symnet.matching.problem import Problem, Term, block_space, choose_dims, read_inside
@@ -54,7 +54,9 @@ def best_move(problem: Problem, name: str) -> GroupElement:
                 solved = solve(inside.at(i, j, sign))
                 worth[i, j] += solved.value
                 found[i, j, sign] = solved.element
-    images, signs = best_element(neuron_set.group, plus, minus)
+    group = neuron_set.group
+    assert not isinstance(group, Scaled | LinearGroup)  # read_problem refuses them
+    images, signs = best_element(group, plus, minus)
     return _compose(problem, name, images, signs, found)
 
 

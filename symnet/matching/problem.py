@@ -12,13 +12,13 @@ from itertools import combinations
 
 import numpy as np
 
+from symnet.errors import GraphError
 from symnet.graph import GroupElement, NeuronGraph, NeuronSet, TensorSpace
 from symnet.graph.action import act_on_tensor, apply_views
 from symnet.graph.blocks import Block, Instance
 from symnet.graph.neuron_sets import ancestors_of
 from symnet.graph.notation import Anonymous, Axis, Symbol
-from symnet.groups import Fixed, is_signed
-from symnet.groups.permutation_groups import is_trivial
+from symnet.groups import Fixed, LinearGroup, Scaled, is_signed, is_trivial
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +91,12 @@ def read_problem(
     graph: NeuronGraph, a: Mapping[str, np.ndarray], b: Mapping[str, np.ndarray], importance: Mapping[str, float]
 ) -> Problem:
     """The matching problem of two networks' float64 arrays; tensors of no importance are left out."""
+    for name, neuron_set in graph.neurons.items():
+        if isinstance(group := neuron_set.group, Scaled | LinearGroup):
+            raise GraphError(
+                f"Neurons are matched one to one, up to signs, but {group!r} of '{name}' also scales or mixes them. Bring both networks "
+                f"to a normal form, or match with graph.with_groups({{'{name}': sn.Symmetric({group.degree})}})."
+            )
     terms = []
     for name, tensor in graph.weights.items():
         if not (weight := importance.get(name, 1.0)):
@@ -103,7 +109,9 @@ def read_problem(
 
 def block_space(name: str, instances: tuple[Instance, ...]) -> TensorSpace:
     """A tensor that is one block, with an axis for each dim."""
-    axes: tuple[Axis, ...] = tuple(Anonymous(i.size) if i.symbol is None else Symbol(i.symbol) for i in instances)
+    axes: tuple[Axis, ...] = tuple(
+        Anonymous(i.size) if i.symbol is None else Symbol(i.symbol, i.degree) for i in instances
+    )
     block = Block((), instances)
     return TensorSpace(name, axes, block.shape, (block,))
 

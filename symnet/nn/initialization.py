@@ -69,14 +69,14 @@ def _share(pattern: Pattern, kept: tuple[int, ...]) -> float:
     """Variance of the centred component that keeps these parts, for independent entries of variance 1.
 
     A part that a kept child hangs on is not centred: the child's mean already is the parent's component. Nor is a
-    part whose sign shows (no map keeps its mean) or that has one neuron (which is its own mean).
+    part that no map drops (signs, scales, rotations) or that has one neuron (which is its own mean).
     """
     inner = {parent for number in kept for _, parent in pattern.parts[number].parents}
     share = 1.0
     for number, part in enumerate(pattern.parts):
         if number not in kept:
             share /= part.size
-        elif number not in inner and not part.is_odd and part.size > 1:
+        elif number not in inner and part.may_be_dropped and part.size > 1:
             share *= 1 - 1 / part.size
     return share
 

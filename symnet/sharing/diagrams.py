@@ -91,14 +91,23 @@ class Diagram:
         return self.joint.is_plain and self._fits()
 
     def _fits(self) -> bool:
-        """Whether sets without folded parents have as many neurons as the diagram tells apart."""
-        for _, places in self._sym_symbols():
-            if self._folded_hang(places[0]):
-                continue
-            for copy in self._copies(places):
-                if len({self.part_of[place] for place in copy}) > self.joint.dims[places[0]].size:
-                    return False
-        return True
+        """Whether it belongs to the basis: sets without folded parents have neurons enough for what it tells apart."""
+        return all(
+            self._is_kept(copy)
+            for _, places in self._sym_symbols()
+            if not self._folded_hang(places[0])
+            for copy in self._copies(places)
+        )
+
+    def _is_kept(self, copy: tuple[int, ...]) -> bool:
+        """Whether the diagram of the dims in one copy of a set belongs to the basis for the set's number of neurons."""
+        first = self.joint.dims[copy[0]]
+        assert first.group is not None and first.group.rule is not None
+        rule = first.group.rule
+        if len(copy) <= first.size and rule.most is None:
+            return True  # the usual case: every dim may hold a neuron of its own
+        blocks = classes(copy, [self.part_of[place] for place in copy])
+        return rule.keeps(blocks, {k: self.joint.dims[k].degree for k in copy}, first.size)
 
     @cached_property
     def labels(self) -> np.ndarray:
@@ -130,16 +139,10 @@ class Diagram:
                 for first, second in zip(part, part[1:], strict=False):
                     for p, q in zip(self._folded_hang(first), self._folded_hang(second), strict=True):
                         allowed = allowed & (grid[p] == grid[q])
-            for copy in self._copies(places):
-                heads = [part[0] for part in classes(copy, [self.part_of[place] for place in copy])]
-                for first in heads:
-                    inside: np.ndarray = np.zeros((1,) * len(grid), dtype=np.int64)
-                    for second in heads:
-                        same: np.ndarray = np.ones((1,) * len(grid), dtype=bool)
-                        for p, q in zip(self._folded_hang(first), self._folded_hang(second), strict=True):
-                            same = same & (grid[p] == grid[q])
-                        inside = inside + same
-                    allowed = allowed & (inside <= self.joint.dims[first].size)
+            # The dims fall into copies by their parents' neurons, which differs from one folded index to the next.
+            for copies in set_partitions(places):
+                if not all(self._is_kept(copy) for copy in copies):
+                    allowed = allowed & np.logical_not(self._copies_are(copies, grid))
         return allowed
 
     def _folded_codes(self, grid: Mapping[int, np.ndarray]) -> np.ndarray:

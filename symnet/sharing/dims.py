@@ -1,7 +1,7 @@
 """Dims: the dimensions of a block as the solver sees them, with everything trivial taken away.
 
-Three kinds are left. ``sym``: neurons under all permutations (with signs or without), solved in closed form. ``fixed``: neurons that
-may be told apart, which are channels. ``generic``: any other group, solved by its generators.
+Three kinds are left. ``sym``: neurons whose group has a rule which strands may share a block (``groups/block_rules.py``), solved in
+closed form. ``fixed``: neurons that may be told apart, which are channels. ``generic``: any other group, solved by its generators.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from functools import cached_property
 
 from symnet.graph.blocks import Block
 from symnet.graph.neuron_sets import NeuronSet
-from symnet.groups import PermutationGroup, SignedSymmetric, Symmetric, is_signed, is_trivial
+from symnet.groups import Group, is_trivial
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,22 +22,29 @@ class Dim:
 
     ``parents`` maps every ancestor that the symbol has copies over to the dim its value is read from;
     ancestors of one neuron make no copies and are left out, and a fixed dim has no copies to tell apart.
+    ``degree`` is the strand's as far as the group sees it: always 0 for permutations.
     """
 
     symbol: str | None
     size: int
-    group: PermutationGroup | None  # None: fixed
+    group: Group | None  # None: fixed
     parents: tuple[tuple[str, int], ...] = ()
+    degree: int = 0
 
     @property
     def kind(self) -> str:
         if self.group is None:
             return "fixed"
-        return "sym" if isinstance(self.group, Symmetric | SignedSymmetric) else "generic"
+        return "generic" if self.group.rule is None else "sym"
 
-    @property
-    def signed(self) -> bool:
-        return is_signed(self.group)
+    def seen_from_input(self, shift: int) -> Dim:
+        """The dim as one of a map's input, which counts with the opposite degree; its parents are renumbered."""
+        degree = self.degree
+        if degree:
+            assert self.group is not None and self.group.rule is not None
+            degree = self.group.rule.charge([-degree])
+        parents = tuple((name, k + shift) for name, k in self.parents)
+        return Dim(self.symbol, self.size, self.group, parents, degree)
 
 
 @dataclass(frozen=True)
@@ -73,13 +80,9 @@ class BlockDims:
         )
 
     def __add__(self, other: BlockDims) -> BlockDims:
-        """Both blocks side by side, the other's parents renumbered."""
+        """The dims of a map's output, then those of its input: with opposite degrees, and parents renumbered."""
         shift = len(self.dims)
-        moved = tuple(
-            Dim(dim.symbol, dim.size, dim.group, tuple((name, k + shift) for name, k in dim.parents))
-            for dim in other.dims
-        )
-        return BlockDims(self.dims + moved)
+        return BlockDims(self.dims + tuple(dim.seen_from_input(shift) for dim in other.dims))
 
 
 def dims_of(block: Block, neurons: Mapping[str, NeuronSet]) -> BlockDims:
@@ -91,7 +94,8 @@ def dims_of(block: Block, neurons: Mapping[str, NeuronSet]) -> BlockDims:
             found.append(Dim(instance.symbol, instance.size, None))
         else:
             parents = tuple((name, k) for name, k in instance.parents if neurons[name].size > 1)
-            found.append(Dim(instance.symbol, instance.size, group, parents))
+            degree = 0 if group.rule is None else group.rule.charge([instance.degree])
+            found.append(Dim(instance.symbol, instance.size, group, parents, degree))
     return BlockDims(tuple(found))
 
 

@@ -14,30 +14,39 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from symnet.errors import TooLargeError
-from symnet.groups import is_signed
 from symnet.sharing.dims import BlockDims, topological
 from symnet.sharing.set_partitions import bell, classes, refinements
 
 DIAGRAM_LIMIT = 100_000  # diagrams listed for one pair of blocks
 
-# Of every kept part its symbol (marked if its sign shows), and for every sym ancestor the position of the part that it hangs on.
+# Of every kept part its symbol (marked with its charge, if it has one), and for every sym ancestor the position of the part that it hangs on.
 Signature = tuple[tuple[str, tuple[tuple[str, int], ...]], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Sym dims of a block that hold one neuron: one axis once their diagonal is taken."""
+    """Sym dims of a block that hold one neuron: one axis once their diagonal is taken.
+
+    ``charge`` is the sum of their degrees as the group sees it; ``linear`` says whether the group mixes neurons, so that a
+    block has two dims at most.
+    """
 
     symbol: str
     size: int
     dims: tuple[int, ...]
     parents: tuple[tuple[str, int], ...]  # sym ancestor -> position among the pattern's parts
-    signed: bool = False
+    charge: int = 0
+    linear: bool = False
 
     @property
-    def is_odd(self) -> bool:
-        """Whether a sign of the neuron changes the sign of what the part indexes."""
-        return self.signed and len(self.dims) % 2 == 1
+    def may_be_dropped(self) -> bool:
+        """Whether it is an allowed block by itself: of others the mean over the group is zero."""
+        return self.charge == 0
+
+    @property
+    def may_be_kept(self) -> bool:
+        """Whether it can be a block together with dims of the map's other side."""
+        return not (self.linear and len(self.dims) > 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +108,23 @@ def _patterns(dims: BlockDims) -> tuple[Pattern, ...]:
             # With copies over a folded parent the neurons may lie in different copies: any number of parts can occur.
             folded_parent = len(hangs[0]) < len(dims.dims[places[0]].parents)
             group = dims.dims[places[0]].group
-            assert group is not None
-            most = None if folded_parent else group.degree
-            for chosen in refinements(classes(places, hangs), most):
+            assert group is not None and group.rule is not None
+            rule = group.rule
+            linear = rule.most is not None
+            most = None if folded_parent or linear else group.degree
+            by_dim = dict(zip(places, hangs, strict=True))
+            for chosen in refinements(classes(places, hangs), most, rule.most):
                 new = [part for copy in chosen for part in copy]
-                by_dim = dict(zip(places, hangs, strict=True))
-                signed = is_signed(group)
-                longer.append(parts + tuple(Part(name, group.degree, part, by_dim[part[0]], signed) for part in new))
+                charges = [rule.charge([dims.dims[k].degree for k in part]) for part in new]
+                if linear and any(c and len(p) > 1 for c, p in zip(charges, new, strict=True)):
+                    continue  # neither allowed by itself nor together with others
+                longer.append(
+                    parts
+                    + tuple(
+                        Part(name, group.degree, part, by_dim[part[0]], charge, linear)
+                        for part, charge in zip(new, charges, strict=True)
+                    )
+                )
         found = longer
     result = [Pattern(parts) for parts in found]
     return tuple(sorted(result, key=lambda pattern: -len(pattern.parts)))
@@ -136,8 +155,8 @@ def _closed_sets(pattern: Pattern) -> Iterator[tuple[int, ...]]:
     count = len(pattern.parts)
     for size in range(count, -1, -1):
         for kept in itertools.combinations(range(count), size):
-            if any(part.is_odd for k, part in enumerate(pattern.parts) if k not in kept):
-                continue  # a mean over neurons of either sign is zero
+            if not all(p.may_be_kept if k in kept else p.may_be_dropped for k, p in enumerate(pattern.parts)):
+                continue
             if all(parent in kept for k in kept for _, parent in pattern.parts[k].parents):
                 yield kept
 
@@ -163,8 +182,8 @@ def orderings(pattern: Pattern, kept: tuple[int, ...]) -> Iterator[Term]:
 
 
 def _kind(part: Part) -> str:
-    """The symbol, and whether signs show: an odd part can only be joined with an odd one."""
-    return f"{part.symbol} (sign)" if part.is_odd else part.symbol
+    """The symbol and the charge: a part can only be joined with one of the same charge."""
+    return f"{part.symbol} (degree {part.charge})" if part.charge else part.symbol
 
 
 def _signature(pattern: Pattern, order: tuple[int, ...]) -> Signature:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Hashable, Iterator, Sequence
 from functools import cache, lru_cache
@@ -23,16 +24,34 @@ def stirling(k: int, blocks: int) -> int:
 
 
 @cache
-def even_stirling(k: int, blocks: int) -> int:
-    """Number of partitions of ``k`` things into exactly ``blocks`` blocks of even size.
+def neutral_stirling(counts: tuple[tuple[int, int], ...], blocks: int, modulus: int) -> int:
+    """Number of partitions into exactly ``blocks`` blocks, in each of which the degrees sum to zero modulo ``modulus``.
+
+    Args:
+        counts: how many things have which degree, as pairs ``(degree, count)``.
+        modulus: 0 for sums in whole numbers; 2 gives blocks with an even number of things of degree 1.
 
     Example:
-        >>> even_stirling(4, 2), even_stirling(4, 1), even_stirling(3, 1)
-        (3, 1, 0)
+        >>> [neutral_stirling(((1, 4),), b, 2) for b in range(3)], neutral_stirling(((1, 2), (-1, 2)), 2, 0)
+        ([0, 1, 3], 2)
     """
-    if k == 0 or blocks == 0:
-        return int(k == blocks)
-    return sum(math.comb(k - 1, size - 1) * even_stirling(k - size, blocks - 1) for size in range(2, k + 1, 2))
+    if modulus == 1:
+        return stirling(sum(count for _, count in counts), blocks)
+    counts = tuple((degree, count) for degree, count in counts if count)
+    if not counts or blocks == 0:
+        return int(not counts and blocks == 0)
+    # The block of the first thing: how many of each degree share it.
+    first = counts[0][0]
+    others = [(degree, count - (degree == first)) for degree, count in counts]
+    total = 0
+    for chosen in itertools.product(*(range(count + 1) for _, count in others)):
+        charge = first + sum(degree * c for (degree, _), c in zip(others, chosen, strict=True))
+        if charge % modulus if modulus else charge:
+            continue
+        ways = math.prod(math.comb(count, c) for (_, count), c in zip(others, chosen, strict=True))
+        left = tuple((degree, count - c) for (degree, count), c in zip(others, chosen, strict=True))
+        total += ways * neutral_stirling(left, blocks - 1, modulus)
+    return total
 
 
 def bell(k: int, most: int | None = None) -> int:
@@ -46,8 +65,10 @@ def bell(k: int, most: int | None = None) -> int:
 
 
 @lru_cache(maxsize=4096)
-def set_partitions(things: tuple[int, ...], most: int | None = None) -> tuple[Partition, ...]:
-    """All partitions into at most ``most`` blocks, blocks ordered by their first element, finest last.
+def set_partitions(
+    things: tuple[int, ...], most: int | None = None, largest: int | None = None
+) -> tuple[Partition, ...]:
+    """All partitions into at most ``most`` blocks of at most ``largest`` things, blocks ordered by their first, finest last.
 
     Example:
         >>> set_partitions((0, 1))
@@ -58,7 +79,8 @@ def set_partitions(things: tuple[int, ...], most: int | None = None) -> tuple[Pa
         longer = []
         for blocks in found:
             for position in range(len(blocks)):
-                longer.append([[*b, thing] if p == position else b for p, b in enumerate(blocks)])
+                if largest is None or len(blocks[position]) < largest:
+                    longer.append([[*b, thing] if p == position else b for p, b in enumerate(blocks)])
             if most is None or len(blocks) < most:
                 longer.append([*blocks, [thing]])
         found = longer
@@ -73,11 +95,13 @@ def classes(things: Sequence[int], key: Sequence[Hashable]) -> Partition:
     return tuple(map(tuple, groups.values()))
 
 
-def refinements(partition: Partition, most: int | None = None) -> Iterator[tuple[Partition, ...]]:
+def refinements(
+    partition: Partition, most: int | None = None, largest: int | None = None
+) -> Iterator[tuple[Partition, ...]]:
     """For every block of a partition one of its partitions, in every combination."""
     if not partition:
         yield ()
         return
-    for rest in refinements(partition[1:], most):
-        for first in set_partitions(partition[0], most):
+    for rest in refinements(partition[1:], most, largest):
+        for first in set_partitions(partition[0], most, largest):
             yield (first, *rest)

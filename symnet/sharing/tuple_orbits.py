@@ -16,7 +16,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from symnet.errors import TooLargeError
-from symnet.groups import Cyclic, Dihedral, Fixed, PermutationGroup, SignedSymmetric, Symmetric, elements
+from symnet.groups import Cyclic, Dihedral, Fixed, PermutationGroup, Scaled, SignedSymmetric, Symmetric, elements
 from symnet.sharing.set_partitions import Partition, classes
 
 TUPLE_LIMIT = 2**28  # tuples labelled at once (8 bytes each)
@@ -174,10 +174,10 @@ def _inverse_transversal(n: int, representative: int, generators: list[np.ndarra
 
 
 @lru_cache(maxsize=4096)
-def distinct_tuple_orbits(group: PermutationGroup, blocks: int) -> int:
+def distinct_tuple_orbits(group: PermutationGroup | Scaled, blocks: int) -> int:
     """Number of orbits on tuples of ``blocks`` different points: how often an equality pattern occurs."""
     n = group.degree
-    if isinstance(group, Symmetric | SignedSymmetric):
+    if isinstance(group, Symmetric | SignedSymmetric | Scaled):
         return int(blocks <= n)
     if not group.generators:
         return math.perm(n, blocks)
@@ -194,7 +194,7 @@ def distinct_tuple_orbits(group: PermutationGroup, blocks: int) -> int:
 
 
 @lru_cache(maxsize=4096)
-def mean_fixed_tuples(group: PermutationGroup, blocks: int) -> Fraction:
+def mean_fixed_tuples(group: PermutationGroup | Scaled, blocks: int) -> Fraction:
     """Mean over the group of the number of tuples of ``blocks`` different points that an element fixes.
 
     This is Burnside's count, found from the elements' cycle types and not from orbits: the factorial moment
@@ -202,7 +202,7 @@ def mean_fixed_tuples(group: PermutationGroup, blocks: int) -> Fraction:
     """
     n = group.degree
     match group:
-        case Symmetric() | SignedSymmetric():  # signs cancel where they are counted at all
+        case Symmetric() | SignedSymmetric() | Scaled():  # signs and scales cancel where they are counted at all
             if (
                 n > 400
             ):  # P(f) converges to Poisson(1); the sum over all f is exact but slow, and equals 1 for blocks <= n

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -11,7 +11,7 @@ from symnet.errors import GraphError, TooLargeError
 from symnet.graph.neuron_graph import NeuronGraph
 from symnet.graph.neuron_sets import NeuronSet
 from symnet.graph.space import Space
-from symnet.groups import Generated, PermutationGroup
+from symnet.groups import Generated, Group
 from symnet.sharing import EquivariantMaps
 
 SIZE_LIMIT = 400  # rows or columns; beyond this an entry is smaller than a dot of print
@@ -99,5 +99,5 @@ def narrowed(graph: NeuronGraph, most: int) -> NeuronGraph:
     return NeuronGraph(neurons, axes, aliases=graph.aliases, notes=graph.notes)
 
 
-def _narrow_group(group: PermutationGroup, most: int) -> PermutationGroup:
-    return group if isinstance(group, Generated) else type(group)(min(group.degree, most))
+def _narrow_group(group: Group, most: int) -> Group:
+    return group if isinstance(group, Generated) else replace(group, degree=min(group.degree, most))

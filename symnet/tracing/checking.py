@@ -19,7 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from symnet.errors import TraceError
 from symnet.graph import GroupElement, NeuronGraph
-from symnet.groups import Symmetric
+from symnet.groups import Symmetric, is_trivial
 from symnet.tracing.examples import (
     REFUSALS,
     Inputs,
@@ -129,7 +129,7 @@ class Checker:
         """The elements to try: of the whole group, then of each neuron set alone where that is affordable."""
         for number in range(self.check.rounds):
             yield f"random element {number}", moving_element(self.graph, rng)
-        moved = [n for n, s in self.graph.neurons.items() if s.group.generators]
+        moved = [n for n, s in self.graph.neurons.items() if not is_trivial(s.group)]
         if len(moved) > 1 and len(moved) * self.graph.weights.size < _EACH_ALONE:
             for name in moved:
                 yield f"neuron set '{name}' alone", moving_element(self.graph, rng, only=name)
@@ -304,7 +304,7 @@ class Checker:
         if self.input_axes or self.output_axes:
             return next((n for n in self.graph.neurons if element.moves(n)), name)
         for candidate, neuron_set in self.graph.neurons.items():
-            if neuron_set.group.generators:
+            if not is_trivial(neuron_set.group):
                 outputs = self.evaluate(inputs, moving_element(self.graph, rng, only=candidate))
                 error = max((relative_error(reference[p], outputs[p]) for p in reference), default=0.0)
                 if error > worst:

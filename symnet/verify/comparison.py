@@ -13,7 +13,7 @@ from torch import Tensor
 
 from symnet.errors import VerificationError
 from symnet.graph import GroupElement, NeuronGraph
-from symnet.groups import is_trivial
+from symnet.groups import LinearGroup, is_trivial
 
 GENERATORS = 16  # elements that generate one set's group, tried besides random ones; of more, some are drawn
 
@@ -148,7 +148,9 @@ def elements_of_set(
     found = [moving_element(graph, rng, name) for _ in range(count)]
     identity = graph.identity()
     copies = list(np.ndindex(*identity[name].shape[:-1]))
-    pairs = [(copy, generator) for generator in graph.neurons[name].group.generators for copy in copies]
+    group = graph.neurons[name].group
+    generators = () if isinstance(group, LinearGroup) else group.generators
+    pairs = [(copy, generator) for generator in generators for copy in copies]
     if len(pairs) > most:
         pairs = [pairs[k] for k in sorted(rng.choice(len(pairs), most, replace=False))]
     for copy, generator in pairs:

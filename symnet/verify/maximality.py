@@ -12,7 +12,7 @@ from torch import nn
 
 from symnet.errors import VerificationError
 from symnet.graph import NeuronGraph
-from symnet.groups import is_signed
+from symnet.groups import is_charged, is_signed
 from symnet.tracing.examples import copy_model, detached, float_state
 from symnet.verify.refinement import BaseSet, Refiner, base_of, claimed_orbits
 from symnet.verify.report import entry
@@ -120,11 +120,15 @@ def maximality(
         >>> report.bound, report.order, report.certified
         (24, 24, True)
     """
-    if signed := [name for name, one in graph.neurons.items() if is_signed(one.group)]:
+    if charged := [name for name, one in graph.neurons.items() if is_charged(one.group)]:
+        group = graph.neurons[charged[0]].group
+        what = "change their sign" if is_signed(group) else "move otherwise"
         raise VerificationError(
-            f"The bound is on permutations of weights, but the neurons of '{signed[0]}' also change their sign. Certify the graph "
-            "with Symmetric in place of SignedSymmetric (with_groups); verify.network checks the signs."
+            f"The bound is on permutations of weights, but the neurons of '{charged[0]}' also {what}. Certify the graph "
+            f"with Symmetric in place of {type(group).__name__} (with_groups); verify.network checks the rest."
         )
+    order = graph.order
+    assert isinstance(order, int)  # only permutations are left
     private = copy_model(model)
     total = sum(tensor.numel() for tensor in float_state(private)[0].values())
     if total > limit:
@@ -136,7 +140,7 @@ def maximality(
         refiner = Refiner(private, detached((inputs, dict(keyword_inputs))), outputs, seed)
         steps = _individualise(refiner, graph, choices=1)
         bound = math.prod(step.cell for step in steps)
-        if bound > graph.order:  # another way down the chain may be tighter, and takes longer
+        if bound > order:  # another way down the chain may be tighter, and takes longer
             others = _individualise(refiner, graph, choices=6)
             bound, steps = min((bound, steps), (math.prod(s.cell for s in others), others), key=lambda pair: pair[0])
     except RuntimeError as error:
@@ -146,9 +150,9 @@ def maximality(
         ) from error
     names = list(refiner.state)
     counts = np.bincount(refiner.tensor_of[refiner.dead], minlength=len(names))
-    gap = () if bound == graph.order else _find_gap(refiner, graph, steps)
+    gap = () if bound == order else _find_gap(refiner, graph, steps)
     dead = {name: int(count) for name, count in zip(names, counts, strict=True) if count}
-    return MaximalityReport(type(model).__name__, bound, graph.order, gap, dead, tuple(steps), seed)
+    return MaximalityReport(type(model).__name__, bound, order, gap, dead, tuple(steps), seed)
 
 
 class _Chain:

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from symnet.graph import GroupElement, NeuronGraph
+from symnet.groups import is_trivial
 from symnet.tracing.examples import Inputs, double_precision, float_state, is_chosen, refreshed
 from symnet.tracing.recording import plain_kernels, tensors_in
 
@@ -249,7 +250,7 @@ def claimed_orbits(
 def _transpositions(graph: NeuronGraph) -> Iterator[GroupElement]:
     """Every exchange of two neurons of one copy of one set."""
     for name, neuron_set in graph.neurons.items():
-        if neuron_set.group.generators:
+        if not is_trivial(neuron_set.group):
             for copy in np.ndindex(*graph.identity()[name].shape[:-1]):
                 for i in range(neuron_set.size):
                     for j in range(i):
@@ -280,7 +281,7 @@ def base_of(graph: NeuronGraph, refiner: Refiner, choices: int) -> list[BaseSet]
     """
     names = [t for t in refiner.state if t in graph.weights]
     held = {name: [t for t in names if name in graph.weights[t].symbols] for name in graph.neurons}
-    moved = [n for n, s in graph.neurons.items() if s.group.generators and held[n]]
+    moved = [n for n, s in graph.neurons.items() if not is_trivial(s.group) and held[n]]
     ordered = sorted(moved, key=lambda n: (len(graph.ancestors(n)), -len(held[n])))
     found = []
     for name in ordered:
