@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from symnet.errors import GraphError, ShapeError
 from symnet.graph import NeuronGraph, Space
 from symnet.graph.neuron_graph import require_graph
-from symnet.groups import is_signed
+from symnet.graph.notation import strands_in
+from symnet.groups import GeneralLinear, Orthogonal, Scaled, SignedSymmetric, is_charged, is_signed
 
 Features = dict[str, Tensor]
 Source = nn.Module | Mapping[str, Tensor]
@@ -181,14 +182,29 @@ def _unlike(name: str, given: Tensor, like: Tensor) -> list[str]:
 
 
 def refuse_signs(space: Space, what: str) -> None:
-    """Refuse tensors whose entries may change their sign, for modules that do not commute with that.
+    """Refuse tensors that the group does more with than reorder their entries, for modules that do not commute with that.
 
     Raises:
-        GraphError: a tensor has an axis of a signed neuron set.
+        GraphError: a tensor has a strand that is multiplied by signs, scales or matrices.
     """
     for tensor in space.values():
-        if signed := [name for name in tensor.symbols if is_signed(space.neurons[name].group)]:
-            raise GraphError(
-                f"{what}, which do not change sign with the neurons of '{signed[0]}' in '{tensor.name}'. Leave such tensors "
-                "out of inputs=, or use odd functions alone, for instance Pointwise(torch.nn.RMSNorm(channels))."
-            )
+        for strand in (strand for axis in tensor.axes for strand in strands_in(axis)):
+            group = space.neurons[strand.name].group
+            if is_charged(group, strand.degree):
+                instead = (
+                    "use odd functions alone, for instance Pointwise(torch.nn.RMSNorm(channels))"
+                    if is_signed(group)
+                    else "use Linear, Gate and Product, which commute with every group"
+                )
+                raise GraphError(
+                    f"{what}, which do not {_CHANGE[type(group)]} the neurons of '{strand.name}' in '{tensor.name}'. "
+                    f"Leave such tensors out of inputs=, or {instead}."
+                )
+
+
+_CHANGE: dict[type, str] = {
+    SignedSymmetric: "change sign with",
+    Scaled: "scale with",
+    Orthogonal: "rotate with",
+    GeneralLinear: "transform linearly with",
+}
