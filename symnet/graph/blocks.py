@@ -58,6 +58,25 @@ class Block:
         return tuple(instance.size for instance in self.instances)
 
 
+def product_of_blocks(left: Block, right: Block) -> Block:
+    """The block of the products of all entries: dimensions of the left one, then of the right one."""
+    shift = len(left.instances)  # the left one's views come first, and leave so many axes
+    views: list[Split | Range] = list(left.views)
+    for view in right.views:
+        match view:
+            case Split(axis, sizes):
+                views.append(Split(axis + shift, sizes))
+            case Range(axis, start, size):
+                views.append(Range(axis + shift, start, size))
+            case _:
+                assert_never(view)
+    moved = (
+        Instance(one.symbol, one.size, tuple((name, place + shift) for name, place in one.parents))
+        for one in right.instances
+    )
+    return Block(tuple(views), (*left.instances, *moved))
+
+
 def axis_size(axis: Axis, sizes: Mapping[str, int]) -> int:
     """Number of positions along an axis."""
     match axis:

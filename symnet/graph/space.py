@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
 
 from symnet.errors import GraphError
-from symnet.graph.blocks import Block, axis_size, split_blocks
+from symnet.graph.blocks import Block, axis_size, product_of_blocks, split_blocks
 from symnet.graph.neuron_sets import NeuronSet, ancestors_of
 from symnet.graph.notation import Axes, Axis, parse_axes, print_axes, strands_in, symbols_in
 from symnet.groups import is_linear
@@ -53,6 +53,12 @@ def _read(name: object, notation: object) -> Axes:
     raise GraphError(f"Tensor '{name}' has the axes {notation!r:.60}; write them as a text, for instance 'h2 h1 3 3'.")
 
 
+def _product(left: TensorSpace, right: TensorSpace) -> TensorSpace:
+    blocks = tuple(product_of_blocks(one, other) for one in left.blocks for other in right.blocks)
+    name = f"{left.name} * {right.name}"
+    return TensorSpace(name, left.axes + right.axes, left.shape + right.shape, blocks)
+
+
 class Space(Mapping[str, TensorSpace]):
     """Named tensors over neuron sets, immutable; a direct sum of blocks, whose order belongs to it.
 
@@ -86,6 +92,18 @@ class Space(Mapping[str, TensorSpace]):
                 known[axes] = shape, split_blocks(axes, self.neurons, self.ancestors, where)
             found[name] = TensorSpace(name, axes, *known[axes])
         self._tensors: Mapping[str, TensorSpace] = MappingProxyType(found)
+
+    @classmethod
+    def of_products(cls, left: Space, right: Space, pairs: Iterable[tuple[str, str]]) -> Space:
+        """The products of tensors of two spaces over the same neurons, ``left[a] (x) right[b]`` for every pair.
+
+        A product has the axes of its left factor, then those of its right one, and is named "a * b". No notation could
+        say it: children read their parents' values from their own factor.
+        """
+        space = cls(left.neurons, {})
+        products = (_product(left[a], right[b]) for a, b in pairs)
+        space._tensors = MappingProxyType({product.name: product for product in products})
+        return space
 
     def _check_symbols(self, name: str, axes: Axes) -> None:
         for axis in axes:

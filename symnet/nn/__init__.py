@@ -14,13 +14,15 @@ from symnet.nn.low_rank import LowRankLinear
 from symnet.nn.network import Network
 from symnet.nn.pointwise import Pointwise
 from symnet.nn.pool import Pool
-from symnet.nn.reference import DenseLinear
+from symnet.nn.product import Product
+from symnet.nn.reference import DenseLinear, DenseProduct
 from symnet.nn.regularization import Dropout, LayerNorm
 from symnet.nn.residual import Residual
 
 __all__ = [
     "Attention",
     "DenseLinear",
+    "DenseProduct",
     "Dropout",
     "EquivariantNetwork",
     "FlatNetwork",
@@ -33,6 +35,7 @@ __all__ = [
     "PointwiseNetwork",
     "Pool",
     "PositionalEncoding",
+    "Product",
     "Residual",
     "Statistics",
     "StatisticsNetwork",

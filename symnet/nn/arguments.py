@@ -22,13 +22,15 @@ def check_count(name: str, value: object, least: int = 1) -> None:
         raise ShapeError(f"{name}={value!r}: give a whole number, at least {least}.")
 
 
-def check_layer(graph: object, in_channels: object, out_channels: object, gain: object, dtype: object) -> None:
+def check_layer(
+    graph: object, in_channels: object, out_channels: object, gain: object, dtype: object, who: str = "Linear"
+) -> None:
     """Raise unless a layer can be made from these.
 
     Raises:
         GraphError, ShapeError: which argument it is, and what it should be.
     """
-    require_graph(graph, "Linear")
+    require_graph(graph, who)
     check_count("in_channels", in_channels)
     check_count("out_channels", out_channels)
     if isinstance(gain, bool) or not isinstance(gain, Real) or not math.isfinite(gain) or gain < 0:

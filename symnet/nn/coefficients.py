@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from symnet.graph import Space
 from symnet.nn.linear import Linear
-from symnet.sharing import EquivariantMaps, SharingPattern
+from symnet.nn.product import Product
+from symnet.plan import LayerPlan
+from symnet.sharing import EquivariantMaps, PlacedDiagram
 
 
 def coefficients(layer: Linear) -> dict[tuple[str, str], Tensor]:
@@ -16,36 +20,52 @@ def coefficients(layer: Linear) -> dict[tuple[str, str], Tensor]:
 
     They are differentiable functions of the layer's parameters.
     """
-    maps = layer.maps
+    placed = {(s, t): layer.maps.between(s, t).diagrams for s, t in layer.maps.pairs()}
+    return by_diagram(layer.plan, layer.matrices(), (layer.in_channels, layer.out_channels), placed)
+
+
+def product_coefficients(layer: Product) -> dict[tuple[str, str], Tensor]:
+    """For every pair (output, product) the coefficients ``(maps, products of channels, c_out)`` of ``maps.placed``.
+
+    Products are named "a * b". Differentiable functions of the layer's parameters.
+    """
+    placed = {(s, f"{a} * {b}"): layer.maps.placed(s, a, b) for s, a, b in layer.maps.triples()}
+    pairs = layer.in_channels * (1 if layer.channels == "same" else layer.right_channels)
+    return by_diagram(layer.plan.layer, layer.matrices(), (pairs, layer.out_channels), placed)
+
+
+def by_diagram(
+    plan: LayerPlan,
+    matrices: Sequence[Tensor],
+    channels: tuple[int, int],
+    placed: Mapping[tuple[str, str], Sequence[PlacedDiagram]],
+) -> dict[tuple[str, str], Tensor]:
+    """The entries of tables that are coefficients of diagrams, pair by pair, ``(parameters, c_in, c_out)``."""
     entries = [
-        matrix.view(table.height, layer.in_channels, table.width, layer.out_channels)
-        for table, matrix in zip(layer.plan.tables, layer.matrices(), strict=True)
+        matrix.view(table.height, channels[0], table.width, channels[1])
+        for table, matrix in zip(plan.tables, matrices, strict=True)
     ]
     slots = {
         (slot.tensor, slot.block, slot.term): (t, slot.start)
-        for t, table in enumerate(layer.plan.tables)
+        for t, table in enumerate(plan.tables)
         for slot in table.slots
     }
     rows = {}
-    for t, table in enumerate(layer.plan.tables):
+    for t, table in enumerate(plan.tables):
         for row in table.rows:
-            statistic = layer.plan.statistics[row.statistic]
+            statistic = plan.statistics[row.statistic]
             rows[t, statistic.tensor, statistic.block, row.term] = row.start
+    none = (matrices[0] if matrices else torch.empty(0)).new_zeros(0, *channels)
     found = {}
-    for output, source in maps.pairs():
-        found[output, source] = _of_pair(maps.between(output, source), entries, slots, rows, layer)
+    for (output, source), diagrams in placed.items():
+        parts = []
+        for one in diagrams:
+            number, column = slots[output, one.output_block, one.diagram.output]
+            start = rows[number, source, one.input_block, one.diagram.input]
+            f_out, f_in = _representatives(one.diagram.labels, one.count)
+            parts.append(entries[number][start + f_in, :, column + f_out, :])
+        found[output, source] = torch.cat([none, *parts])
     return found
-
-
-def _of_pair(pattern: SharingPattern, entries: list[Tensor], slots: dict, rows: dict, layer: Linear) -> Tensor:
-    parts = []
-    for placed in pattern.diagrams:
-        table, column = slots[pattern.output.name, placed.output_block, placed.diagram.output]
-        row = rows[table, pattern.input.name, placed.input_block, placed.diagram.input]
-        f_out, f_in = _representatives(placed.diagram.labels, placed.count)
-        parts.append(entries[table][row + f_in, :, column + f_out, :])
-    none = next(layer.parameters(), torch.empty(0)).new_zeros(0, layer.in_channels, layer.out_channels)
-    return torch.cat([none, *parts])
 
 
 def _representatives(labels: np.ndarray, count: int) -> tuple[Tensor, Tensor]:

@@ -40,6 +40,18 @@ def gather(
     only_direct: bool = False,
 ) -> Gathered:
     """The rows of every table, or of the direct ones only."""
+    statistics = take_statistics(plan, tensors, known, only_direct=only_direct)
+    return put_side_by_side(plan, statistics, tensors[0], only_direct=only_direct)
+
+
+def take_statistics(
+    plan: CompiledPlan,
+    tensors: Sequence[Tensor],
+    known: Mapping[int, Tensor] | None = None,
+    *,
+    only_direct: bool = False,
+) -> list[Tensor]:
+    """The plan's statistics, ``(batch, *axes, features)``, or those that direct tables need."""
     statistics: list[Tensor] = []
     for number, step in enumerate(plan.statistics):
         if only_direct and number not in plan.direct_statistics:
@@ -47,9 +59,16 @@ def gather(
         elif known is not None and number in known:
             statistics.append(known[number])
         elif step.source is None:
-            statistics.append(_mean(_view(step, tensors[step.tensor]), step.averaged))
+            statistics.append(mean_over(_view(step, tensors[step.tensor]), step.averaged))
         else:
-            statistics.append(_mean(statistics[step.source], step.averaged))
+            statistics.append(mean_over(statistics[step.source], step.averaged))
+    return statistics
+
+
+def put_side_by_side(
+    plan: CompiledPlan, statistics: Sequence[Tensor], like: Tensor, *, only_direct: bool = False
+) -> Gathered:
+    """The rows of tables from the statistics, with the batch and the dtype of ``like``."""
     gathered: Gathered = []
     for table in plan.tables:
         rows: list[tuple[int, Tensor]] = []
@@ -57,12 +76,12 @@ def gather(
             array = statistics[row.statistic]
             rows.append((row.start, array if row.permutation is None else array.permute(row.permutation)))
         if not table.rows:  # an output that nothing is adjacent to: its bias is left
-            gathered.append([(0, tensors[0].new_zeros(tensors[0].shape[0] * table.positions, 0))])
+            gathered.append([(0, like.new_zeros(like.shape[0] * table.positions, 0))])
         elif table.is_direct or len(rows) < 2:
-            gathered.append([(start, flat(array.to(tensors[0].dtype))) for start, array in rows])
+            gathered.append([(start, flat(array.to(like.dtype))) for start, array in rows])
         else:
             joined = torch.cat([array for _, array in rows], dim=-1)
-            gathered.append([(0, flat(joined.to(tensors[0].dtype)))])
+            gathered.append([(0, flat(joined.to(like.dtype)))])
     return gathered
 
 
@@ -78,14 +97,14 @@ def read_ahead(plan: CompiledPlan, tensor: int, values: Tensor, known: Known) ->
         view = plan.view_of(number)
         if view not in views:
             views[view] = _view(plan.statistics[view], values)
-        known[number] = _mean(views[view], plan.statistics[number].averaged)
+        known[number] = mean_over(views[view], plan.statistics[number].averaged)
 
 
 def _view(step: CompiledStatistic, values: Tensor) -> Tensor:
     return diagonal(read_block(values, step.block, step.dims, torch.permute), step.diagonals)
 
 
-def _mean(array: Tensor, axes: tuple[int, ...]) -> Tensor:
+def mean_over(array: Tensor, axes: tuple[int, ...]) -> Tensor:
     """Means of half-precision features are kept in float32 until they meet their matrix: means are taken of means."""
     if not axes:
         return array

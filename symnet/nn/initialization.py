@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from symnet.nn.table_matrices import stored_shape
 from symnet.plan import LayerPlan
 from symnet.plan.steps import Row, Slot, Table
 from symnet.sharing.dims import BlockDims
@@ -47,7 +48,7 @@ def _draw_centred(plan: LayerPlan, in_channels: int, out_channels: int, gain: fl
         valid = np.ones((table.height, table.width)) if table.index is None else (table.index >= 0).astype(float)
         weight = rows[number] @ valid  # of every column, the input variance that reaches it
         deviation = gain * np.sqrt(columns[number] / (in_channels * np.maximum(weight, 1e-30)))
-        noise = torch.randn(*_stored_shape(table, in_channels, out_channels))
+        noise = torch.randn(*stored_shape(table, in_channels, out_channels))
         if table.index is None:
             drawn.append(noise * torch.from_numpy(deviation).float()[:, None])
             continue
@@ -56,12 +57,6 @@ def _draw_centred(plan: LayerPlan, in_channels: int, out_channels: int, gain: fl
         np.maximum.at(per_parameter, table.index[table.index >= 0], deviation[places])
         drawn.append(noise * torch.from_numpy(per_parameter).float()[:, None, None])
     return drawn
-
-
-def _stored_shape(table: Table, in_channels: int, out_channels: int) -> tuple[int, ...]:
-    if table.index is None:
-        return table.height, in_channels, table.width, out_channels
-    return table.parameters, in_channels, out_channels
 
 
 # ---- shares of variance -----------------------------------------------------------------------------------------------

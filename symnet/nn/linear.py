@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import keyword
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Self
@@ -20,8 +19,8 @@ from symnet.nn.features import Features, check_features
 from symnet.nn.gathering import Handover
 from symnet.nn.initialization import draw_matrices
 from symnet.nn.kernels.backend import route
+from symnet.nn.table_matrices import stored_shape, table_matrices, table_names
 from symnet.plan import LayerPlan, describe, lower
-from symnet.plan.steps import Table
 from symnet.sharing import EquivariantMaps, Interactions
 
 PARAMETER_LIMIT = 2**28  # parameters of one layer; 1 GiB in float32
@@ -84,13 +83,13 @@ class Linear(nn.Module):
         self._spaces = check_spaces("Linear", graph.space(inputs), graph.space(outputs))
         self.interactions = interactions
         self._compiled = compile_plan(*self._spaces, interactions)
-        self._names = _names(self.plan)
+        self._names = table_names(self.plan.tables)
         self._check_size()
         self.tables = nn.ParameterDict()
         for table, name in zip(self.plan.tables, self._names, strict=True):
             if table.parameters:
                 self.tables[name] = nn.Parameter(
-                    torch.empty(_shape(table, in_channels, out_channels), device=device, dtype=dtype)
+                    torch.empty(stored_shape(table, in_channels, out_channels), device=device, dtype=dtype)
                 )
         count = self.plan.bias_dimension
         self.bias = nn.Parameter(torch.empty(count, out_channels, device=device, dtype=dtype)) if bias else None
@@ -141,23 +140,10 @@ class Linear(nn.Module):
     # ---- running it ---------------------------------------------------------------------------------------------
     def matrices(self) -> list[Tensor]:
         """For every table of the plan its matrix, ``(height * in_channels, width * out_channels)``."""
-        found = []
-        for number, (table, name) in enumerate(zip(self.plan.tables, self._names, strict=True)):
-            shape = table.height * self.in_channels, table.width * self.out_channels
-            if table.index is None:
-                found.append(self.tables[name].view(shape) if table.parameters else self._like().new_zeros(shape))
-                continue
-            index = self._constants.get(f"index {number}", table.index, self._like().device)
-            like = (
-                self.tables[name]
-                if name in self.tables
-                else self._like().new_zeros(0, self.in_channels, self.out_channels)
-            )
-            padded = torch.cat(
-                [like, like.new_zeros(1, *like.shape[1:])]
-            )  # -1, no parameter, reads the zero at the end
-            found.append(padded[index].permute(0, 2, 1, 3).reshape(shape))
-        return found
+        stored = [self.tables.get(name) for name in self._names]
+        return table_matrices(
+            self.plan.tables, stored, self._constants, self._like(), self.in_channels, self.out_channels
+        )
 
     def bias_vector(self) -> Tensor | None:
         """Bias of every column of the tables without axes, ``(columns * out_channels,)``."""
@@ -253,27 +239,3 @@ class Linear(nn.Module):
     def describe(self) -> str:
         """The plan with this layer's channels."""
         return f"{describe(self.plan, self.in_channels, self.out_channels)}\nbackend: {route(self._like().device)}"
-
-
-def _shape(table: Table, in_channels: int, out_channels: int) -> tuple[int, ...]:
-    if table.index is None:
-        return table.height, in_channels, table.width, out_channels
-    return table.parameters, in_channels, out_channels
-
-
-def _names(plan: LayerPlan) -> tuple[str, ...]:
-    """A state-dict key for every table: its axes; dots would nest, so they become slashes.
-
-    Words of Python stand in brackets, since torch.export writes code with these names, and so do names that every
-    ``ParameterDict`` has for something else (``values``, ``copy``).
-    """
-    taken = nn.ParameterDict()
-    found: dict[str, None] = {}
-    for table in plan.tables:
-        base = table.name.replace(".", "/")
-        base = f"[{base}]" if keyword.iskeyword(base) or hasattr(taken, base) else base
-        name, number = base, 2
-        while name in found:
-            name, number = f"{base} ({number})", number + 1
-        found[name] = None
-    return tuple(found)

@@ -1,4 +1,4 @@
-"""The slow twin of ``Linear``: one dense matrix a pair of tensors, from orbit labels. It never sees a plan."""
+"""The slow twins of ``Linear`` and ``Product``: dense matrices from orbit labels. They never see a plan."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from torch import Tensor, nn
 
 from symnet.errors import ShapeError
 from symnet.graph import Space
-from symnet.nn.coefficients import bias_coefficients, coefficients
+from symnet.nn.coefficients import bias_coefficients, coefficients, product_coefficients
 from symnet.nn.features import Features, check_features
 from symnet.nn.linear import Linear
-from symnet.sharing import EquivariantMaps, SharingPattern
+from symnet.nn.product import Product
+from symnet.sharing import BilinearMaps, EquivariantMaps, SharingPattern
 
 
 class DenseLinear(nn.Module):
@@ -82,6 +83,62 @@ class DenseLinear(nn.Module):
                 total = total + _dense(self.biases[number], *self._bias_lookup[number])[:, 0, 0, :]
             result[s] = total.reshape(batch, *tensor.shape, total.shape[-1])
         return result
+
+
+class DenseProduct(nn.Module):
+    """A product layer as dense arrays ``(output, left, right)``: exact, slow, and written from the theory alone.
+
+    It multiplies every entry of one tensor with every entry of the other, and applies a :class:`DenseLinear`'s matrix, with the
+    coefficients of the layer's diagrams and zero for the others.
+
+    Args:
+        maps: the derivation.
+        coefficients: for every pair (output, product) the diagrams' coefficients ``(maps, products of channels, c_out)``.
+        paired: whether channel k is multiplied with channel k alone.
+    """
+
+    def __init__(self, maps: BilinearMaps, coefficients: Mapping[tuple[str, str], Tensor], *, paired: bool) -> None:
+        super().__init__()
+        self.maps, self.paired = maps, paired
+        self._number = {pair: number for number, pair in enumerate(coefficients)}
+        self.weights = nn.ParameterList([nn.Parameter(values.detach().clone()) for values in coefficients.values()])
+        self._lookup = []
+        for s, a, b in maps.triples():
+            labels, change = _labels_and_change(maps.between(s, a, b))
+            kept = [range(placed.offset, placed.offset + placed.count) for placed in maps.placed(s, a, b)]
+            self._lookup.append((labels, change[[k for numbers in kept for k in numbers]]))
+
+    @classmethod
+    def from_layer(cls, layer: Product) -> DenseProduct:
+        """The twin of a layer, with a copy of its parameters.
+
+        Raises:
+            ShapeError: this is no ``Product``.
+            TooLargeError: the arrays would not fit.
+        """
+        if not isinstance(layer, Product):
+            raise ShapeError(f"DenseProduct.from_layer got a {type(layer).__name__}; it takes a sn.nn.Product.")
+        return cls(layer.maps, product_coefficients(layer), paired=layer.channels == "same")
+
+    def array(self, output: str, left: str, right: str) -> Tensor:
+        """The dense map ``(output size, left size, right size, products of channels, c_out)``."""
+        number = self._number[output, f"{left} * {right}"]
+        matrix = _dense(self.weights[number], *self._lookup[number])
+        sizes = self.maps.left[left].size, self.maps.right[right].size
+        return matrix.reshape(len(matrix), *sizes, *matrix.shape[2:])
+
+    def forward(self, x: Mapping[str, Tensor], y: Mapping[str, Tensor] | None = None) -> Features:
+        y = x if y is None else y
+        batch = next(iter(x.values())).shape[0]
+        result: Features = {}
+        for s, a, b in self.maps.triples():
+            left, right = (z[n].reshape(batch, -1, z[n].shape[-1]) for z, n in ((x, a), (y, b)))
+            equation = "bic,bjc->bijc" if self.paired else "bic,bjd->bijcd"
+            products = torch.einsum(equation, left, right).flatten(3)
+            term = torch.einsum("bijc,oijcd->bod", products, self.array(s, a, b))
+            term = term.reshape(batch, *self.maps.outputs[s].shape, term.shape[-1])
+            result[s] = result[s] + term if s in result else term
+        return {s: result[s] for s in self.maps.outputs}
 
 
 def _dense(weights: Tensor, labels: Tensor, change: Tensor) -> Tensor:

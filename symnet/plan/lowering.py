@@ -40,13 +40,13 @@ def make_plan(
 
 def lower(maps: EquivariantMaps) -> LayerPlan:
     """The plan of all maps of a derivation."""
-    sources, targets = _places(maps.inputs), _places(maps.outputs)
+    sources, targets = places_of(maps.inputs), places_of(maps.outputs)
     reachable = {term.signature for _, _, dims in targets for term in terms(dims)}
     statistics: list[Statistic] = []
     rows: dict[Signature, list[tuple[int, Term, Place]]] = {(): []}  # biases are there even if no input has a mean
     for place in sources:
         wanted = [term for term in all_orderings(place[2]) if term.signature in reachable]
-        number = _add_statistics(place, wanted, statistics)
+        number = add_statistics(place, wanted, statistics)
         for term in wanted:
             rows.setdefault(term.signature, []).append((number[term.pattern, frozenset(term.kept)], term, place))
     slots: dict[Signature, list[tuple[Term, Place]]] = {}
@@ -54,11 +54,11 @@ def lower(maps: EquivariantMaps) -> LayerPlan:
         for term in terms(place[2]):
             if term.signature in rows:
                 slots.setdefault(term.signature, []).append((term, place))
-    doubtful = _doubtful_blocks(sources, targets)
+    doubtful = doubtful_blocks(sources, targets)
     tables = []
     for signature in sorted(slots, key=lambda signature: (-len(signature), signature)):
         for ours, theirs in _coupled_groups(maps, signature, rows[signature], slots[signature]):
-            tables.append(_make_table(signature, ours, theirs, statistics, doubtful))
+            tables.append(make_table(signature, ours, theirs, statistics, doubtful))
     tables = [table for table in tables if table.parameters or table.bias_parameters]
     plan = LayerPlan(maps.inputs, maps.outputs, tuple(statistics), tuple(tables), maps.interactions)
     assert plan.dimension == maps.dimension, (plan.dimension, maps.dimension)
@@ -92,7 +92,7 @@ def _coupled_groups(
         yield [given[n] for n in seen], slots
 
 
-def _places(space: Space) -> list[Place]:
+def places_of(space: Space) -> list[Place]:
     known: dict[object, BlockDims] = {}
     found = []
     for tensor in space.values():
@@ -102,7 +102,7 @@ def _places(space: Space) -> list[Place]:
     return found
 
 
-def _add_statistics(
+def add_statistics(
     place: Place, wanted: list[Term], statistics: list[Statistic]
 ) -> dict[tuple[Pattern, frozenset[int]], int]:
     """Add a block's statistics, largest first, each computed from the smallest that still has its axes."""
@@ -119,7 +119,7 @@ def _add_statistics(
     return number
 
 
-def _doubtful_blocks(sources: list[Place], targets: list[Place]) -> set[BlockDims]:
+def doubtful_blocks(sources: list[Place], targets: list[Place]) -> set[BlockDims]:
     """Blocks with a pair that may have ties or gaps: folded groups, folded parents, or few neurons for the dims.
 
     All other pairs have a parameter for every entry, and need not be looked at one by one.
@@ -137,7 +137,7 @@ def _doubtful_blocks(sources: list[Place], targets: list[Place]) -> set[BlockDim
     }
 
 
-def _make_table(
+def make_table(
     signature: Signature,
     given: Given,
     wanted: Wanted,

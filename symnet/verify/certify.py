@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
 from symnet.errors import VerificationError
 from symnet.graph import NeuronGraph, Space, SpaceLike
 from symnet.graph.neuron_graph import require_graph
+from symnet.nn.product import Product
+from symnet.verify.bilinear import BilinearCertificate, certify_bilinear
 from symnet.verify.comparison import check_tolerance, check_whole, double_precision, make_seed
 from symnet.verify.equivariance import Features, copy_function, equivariance, name_of
 from symnet.verify.linear_family import Coordinates, Family, LinearLayer, express, without_parameters
@@ -105,6 +107,13 @@ class Certificate:
     __repr__ = __str__
 
 
+@overload
+def certify(
+    fn: Product, graph: NeuronGraph, in_channels: int = 1, *, seed: int | None = None, tolerance: float = 1e-9
+) -> BilinearCertificate: ...
+
+
+@overload
 def certify(
     fn: Callable[[Features], Any],
     graph: NeuronGraph,
@@ -114,8 +123,22 @@ def certify(
     outputs: SpaceLike = None,
     seed: int | None = None,
     tolerance: float = 1e-9,
-) -> Certificate:
+) -> Certificate: ...
+
+
+def certify(
+    fn: Any,
+    graph: NeuronGraph,
+    in_channels: int = 1,
+    *,
+    inputs: SpaceLike = None,
+    outputs: SpaceLike = None,
+    seed: int | None = None,
+    tolerance: float = 1e-9,
+) -> Certificate | BilinearCertificate:
     """A certificate of any linear layer on features: equivariant, complete, minimal, or what it misses and repeats.
+
+    A ``sn.nn.Product`` gets the certificate of a bilinear layer (see ``certify_bilinear``).
 
     The layer is run on every unit vector with every parameter set to one alone (a copy of it, in float64), which
     gives the family of maps that it can express; its rank is compared with the number of orbits of index pairs.
@@ -137,6 +160,8 @@ def certify(
         >>> certificate.dimension, certificate.parameters, certificate.rank, bool(certificate)
         (74, 74, 74, True)
     """
+    if isinstance(fn, Product):
+        return certify_bilinear(fn, graph, seed=seed, tolerance=tolerance)
     check_whole(in_channels=in_channels)
     check_tolerance(tolerance)
     seed = make_seed(seed)
