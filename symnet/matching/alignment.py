@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -15,15 +15,20 @@ from torch import Tensor, nn
 
 from symnet.errors import GraphError, ShapeError
 from symnet.graph import GroupElement, NeuronGraph
+from symnet.groups import is_trivial
 from symnet.matching.assignment import check_groups
 from symnet.matching.descent import Descent, descend, propagate
-from symnet.matching.problem import Problem, read_problem
-from symnet.matching.same_function import only_weights, read_state, same_function
-from symnet.nn.features import Source, features
+from symnet.matching.problem import Problem
+from symnet.matching.reading import precision, read_problem
+from symnet.matching.same_function import only_weights, same_function
+from symnet.matching.states import MovedState, StateView
+from symnet.matching.weighing import Likeness, Measure, distance_between, measure_tensors, tensor_factors
+from symnet.nn.features import Source, check_state
 from symnet.verify import Report
 
 _SHOWN = 12  # tensors that a printed alignment lists
 _SWEEPS = 100
+_EQUAL = 1 - 1e-9  # agreement at which no further start is needed
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +36,11 @@ class Alignment:
     """Two networks and the element that brings the second closest to the first.
 
     ``distance_before`` and ``distance_after`` are Euclidean distances over all tensors of the graph, ``distances`` the
-    same for every tensor. ``values`` has the inner product that each start ended with; equal ones mean that they agree.
+    same for every tensor. ``agreement_before`` and ``agreement_after`` are what was made as large as possible, as a share of what equal networks
+    have: the mean correlation of tensors, each counted by its number of entries. ``values`` has the agreement that each start
+    ended with; equal ones mean that they found the same.
+
+    Nothing is copied: ``reference`` and ``aligned`` read the networks that were matched, and refuse tensors that were changed since.
     """
 
     graph: NeuronGraph
@@ -39,10 +48,15 @@ class Alignment:
     reference: Mapping[str, Tensor]  # the first network's state dict
     aligned: Mapping[str, Tensor]  # the second network's, its neurons moved: the same function
     distances: Mapping[str, tuple[float, float]]  # by tensor: before, after
+    agreement_before: float
     sweeps: int  # of the best start
     settled: bool  # whether no neuron set could be improved any more
     values: tuple[float, ...]
     seed: int
+
+    @property
+    def agreement_after(self) -> float:
+        return max(self.values)
 
     @cached_property
     def distance_before(self) -> float:
@@ -83,6 +97,7 @@ class Alignment:
         lines = [
             f"Alignment of {len(self.graph.weights)} tensors: distance {self.distance_before:.6g} -> "
             f"{self.distance_after:.6g} ({gain:.1%} less)",
+            f"  agreement {self.agreement_before:.4f} -> {self.agreement_after:.4f} (1: equal up to scale and shift of tensors)",
             f"  {self.sweeps} sweeps of the best of {len(self.values)} starts (seed {self.seed}); "
             + ("no neuron set can be improved alone" if self.settled else "stopped early: allow more sweeps"),
             f"  moves {', '.join(moved[:_SHOWN]) or 'nothing'}"
@@ -103,6 +118,7 @@ def align(
     starts: int = 3,
     sweeps: int = _SWEEPS,
     seed: int = 0,
+    measure: Measure = "correlation",
     importance: Mapping[str, float] | None = None,
 ) -> Alignment:
     """The element of the graph's group that brings the second network closest to the first.
@@ -113,21 +129,23 @@ def align(
 
     Args:
         model_a: module or state dict that stays as it is.
-        model_b: module or state dict whose neurons are moved; neither is changed.
+        model_b: module or state dict whose neurons are moved; neither is changed, or copied. Above 4 million weights,
+            those that are not stored in float64 are compared in float32.
         graph: their architecture. Symmetric and SignedSymmetric sets are assigned, Fixed ones held; of other groups every
             element is tried.
         starts: how many descents to take the best of. The first starts from invariants, the second from no move,
-            all further ones from random elements.
+            all further ones from random elements. None follows one that found equal networks.
         sweeps: of one descent, at most.
         seed: for the random starts.
-        importance: by tensor, a factor for its share in the match; 1 where none is given, 0 to leave it out
-            (a batch norm's running variances, say).
+        measure: ``"correlation"`` counts every tensor by its correlation and its number of entries, so that large numbers (a batch
+            norm's running variances) decide no more than small ones; ``"distance"`` makes the Euclidean distance small.
+        importance: by tensor, a further factor for its share in the match; 1 where none is given, 0 to leave it out.
 
     Raises:
         ShapeError: a network does not fit the graph, or has weights that are not finite.
         TooLargeError: a group that is no symmetric one has too many elements to try.
 
-    Source: Ainsworth, Hayase & Srinivasa, Git Re-Basin, ICLR 2023, section 3.2 (weight matching).
+    Source: Ainsworth, Hayase & Srinivasa, Git Re-Basin, ICLR 2023, section 3.2 (weight matching, ``measure="distance"``).
 
     Example:
         >>> from symnet.graph import catalogue
@@ -138,31 +156,51 @@ def align(
         >>> found.element == g.inverse(), found.distance_after
         (True, 0.0)
     """
-    importance = _check(graph, starts, sweeps, importance or {})
-    arrays_a, arrays_b = _arrays(model_a, graph, "first"), _arrays(model_b, graph, "second")
-    problem = read_problem(graph, arrays_a, arrays_b, importance)
-    found = [_descend_from(problem, graph, number, sweeps, seed) for number in range(starts)]
-    best = max(found, key=lambda descent: descent.value)
-    state_b = read_state(model_b, graph)
-    aligned = {name: tensor.clone() for name, tensor in state_b.items()}
-    aligned |= graph.act(best.element, only_weights(aligned, graph))
-    moved = graph.act(best.element, arrays_b)
-    distances = {
-        name: (float(np.linalg.norm(a - arrays_b[name])), float(np.linalg.norm(a - moved[name])))
-        for name, a in arrays_a.items()
-    }
-    reference = {name: tensor.clone() for name, tensor in read_state(model_a, graph).items()}
+    importance = _check(graph, starts, sweeps, measure, importance or {})
+    a, b = StateView(model_a), StateView(model_b)
+    for which, state in (("the first network", a), ("the second network", b)):
+        check_state(state, graph, which)
+    likenesses = measure_tensors(graph, a, b)
+    factors = tensor_factors(likenesses, measure, importance)
+    movable = {name: factors[name] * _moves(graph, name) for name in factors}
+    problem = read_problem(graph, a, b, movable, np.result_type(precision(graph, a), precision(graph, b)).type)
+    scale = _Agreement(likenesses, factors, held={name for name, factor in movable.items() if not factor})
+    descents: list[Descent] = []
+    for number in range(starts):
+        descents.append(_descend_from(problem, graph, number, sweeps, seed))
+        if scale(descents[-1].value) > _EQUAL:
+            break
+    best = max(descents, key=lambda descent: descent.value)
+    aligned = MovedState(b, graph, best.element)
+    distances = {name: (likeness.distance, distance_between(a[name], aligned[name])) for name, likeness in likenesses.items()}
     return Alignment(
         graph,
         best.element,
-        MappingProxyType(reference),
-        MappingProxyType(aligned),
+        a,
+        aligned,
         MappingProxyType(distances),
+        scale(sum(factor * likenesses[name].product for name, factor in movable.items())),
         best.sweeps,
         best.settled,
-        tuple(descent.value for descent in found),
+        tuple(scale(descent.value) for descent in descents),
         seed,
     )
+
+
+class _Agreement:
+    """A value of the tensors that move as a share of what equal networks have; what the means alone bring is taken off."""
+
+    def __init__(self, likenesses: Mapping[str, Likeness], factors: Mapping[str, float], held: set[str]) -> None:
+        self._common = sum(factors[name] * (x.common - x.product * (name in held)) for name, x in likenesses.items())
+        self._most = sum(factors[name] * math.prod(x.spreads) for name, x in likenesses.items())
+
+    def __call__(self, value: float) -> float:
+        return (value - self._common) / self._most if self._most else 0.0
+
+
+def _moves(graph: NeuronGraph, name: str) -> bool:
+    """Whether some element moves entries of a tensor."""
+    return any(not is_trivial(graph.neurons[symbol].group) for symbol in graph.weights[name].symbols)
 
 
 def _descend_from(problem: Problem, graph: NeuronGraph, number: int, sweeps: int, seed: int) -> Descent:
@@ -176,9 +214,13 @@ def _descend_from(problem: Problem, graph: NeuronGraph, number: int, sweeps: int
     return descend(problem, start, [units[k] for k in rng.permutation(len(units))], sweeps, exchange=True)
 
 
-def _check(graph: NeuronGraph, starts: int, sweeps: int, importance: Mapping[str, float]) -> dict[str, float]:
+def _check(
+    graph: NeuronGraph, starts: int, sweeps: int, measure: str, importance: Mapping[str, float]
+) -> dict[str, float]:
     if starts < 1 or sweeps < 1:
         raise GraphError(f"align(starts={starts}, sweeps={sweeps}): both must be at least 1.")
+    if measure not in get_args(Measure):
+        raise GraphError(f"align(measure={measure!r}): write one of {', '.join(get_args(Measure))}.")
     for name, factor in importance.items():
         if graph.aliases.get(name, name) not in graph.weights:
             raise ShapeError(f"importance names '{name}'; the graph's tensors are {', '.join(graph.weights)}.")
@@ -186,12 +228,3 @@ def _check(graph: NeuronGraph, starts: int, sweeps: int, importance: Mapping[str
             raise ShapeError(f"importance of '{name}' is {factor}; give a finite number of at least 0.")
     check_groups(graph.neurons)
     return {graph.aliases.get(name, name): float(factor) for name, factor in importance.items()}
-
-
-def _arrays(source: Source, graph: NeuronGraph, which: str) -> dict[str, np.ndarray]:
-    arrays = {name: t.detach()[0, ..., 0].double().cpu().numpy() for name, t in features(source, graph).items()}
-    if bad := [name for name, array in arrays.items() if not np.isfinite(array).all()]:
-        raise ShapeError(
-            f"The {which} network has weights that are not finite, in {', '.join(bad)}; none can be matched."
-        )
-    return arrays

@@ -66,7 +66,11 @@ def best_element(group: PermutationGroup, plus: np.ndarray, minus: np.ndarray) -
 
 
 def _assign(worth: np.ndarray) -> np.ndarray:
-    rows, columns = linear_sum_assignment(worth, maximize=True)
+    columns = np.arange(len(worth))
+    rows = worth.argmax(0)
+    # Where every neuron has a place of its own that is best, no assignment is better.
+    if np.bincount(rows, minlength=len(worth)).max(initial=0) > 1:
+        rows, columns = linear_sum_assignment(worth, maximize=True)
     images = np.empty(len(worth), dtype=np.int64)
     images[columns] = rows
     return images

@@ -6,21 +6,24 @@ by the worth of their insides, and the start from invariants, are additions.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from symnet.graph import GroupElement
 from symnet.graph.blocks import Instance
 from symnet.graph.elements import identity_element, image_shapes
-from symnet.graph.neuron_sets import ancestors_of
-from symnet.groups import Fixed, LinearGroup, Scaled, is_signed
+from symnet.groups import is_signed
 from symnet.matching.assignment import best_element
 from symnet.matching.exchanges import best_exchange
-from symnet.matching.problem import Problem, Term, block_space, choose_dims, read_inside
+from symnet.matching.insides import Layout, inner_worths
+from symnet.matching.problem import Pair, Problem, Term, block_space, choose_dims, inner_product, read_inside
 
-ROUNDING = 1e-12  # a gain below this share of |a||b| is no gain
+# A gain below this share of |a||b| is no gain, but rounding.
+ROUNDING = {np.dtype(np.float64): 1e-12, np.dtype(np.float32): 1e-6}
 INNER_SWEEPS = 20
 
 
@@ -34,44 +37,60 @@ class Descent:
     settled: bool  # no unit can be improved; otherwise the sweeps ran out
 
 
-def best_move(problem: Problem, name: str) -> GroupElement:
+@dataclass(frozen=True)
+class Move:
+    """An element that moves one unit alone, and how much the value gains by it."""
+
+    element: GroupElement
+    gain: float
+
+
+def best_move(problem: Problem, name: str) -> Move:
     """The element that moves one unit alone, and gains most.
 
     Exact if ``problem.is_exact(name)``; otherwise one occurrence at a time is moved while the others are held.
     """
     neuron_set = problem.neurons[name]
+    columns = np.arange(neuron_set.size)
     plain, inside = read_inside(problem, name)
     plus = np.zeros((neuron_set.size, neuron_set.size))
     for term, k in plain:
-        plus += _products(term, k)
+        plus += term.weight * _products(*problem.read(term), k)
+    held = float(plus.trace()) + sum(weight * inner_product(a, b) for _, a, b, weight in inside.blocks)
     minus = -plus
-    found: dict[tuple[int, int, int], GroupElement] = {}
-    if inside.terms:
-        fixed = isinstance(neuron_set.group, Fixed)
-        pairs = [(i, i) for i in range(neuron_set.size)] if fixed else list(np.ndindex(plus.shape))
-        for sign, worth in ((1, plus), (-1, minus)) if is_signed(neuron_set.group) else ((1, plus),):
-            for i, j in pairs:
-                solved = solve(inside.at(i, j, sign))
-                worth[i, j] += solved.value
-                found[i, j, sign] = solved.element
-    group = neuron_set.group
-    assert not isinstance(group, Scaled | LinearGroup)  # read_problem refuses them
-    images, signs = best_element(group, plus, minus)
-    return _compose(problem, name, images, signs, found)
+    layouts: Mapping[tuple[int, int, int], Layout] = {}
+    if inside.blocks:
+        worths = inner_worths(inside, neuron_set.group, solve)
+        layouts, plus = worths.layouts, plus + worths.by_sign[1]
+        minus = minus + worths.by_sign[-1] if -1 in worths.by_sign else minus
+    images, signs = best_element(neuron_set.group, plus, minus)
+    worth = float(np.where(signs > 0, plus[images, columns], minus[images, columns]).sum())
+    element = _compose(problem, name, images, signs, layouts)
+    if not problem.is_exact(name):  # the table holds one occurrence of the set while another is moved
+        worth, held = problem.moved(element).value, problem.value
+    return Move(element, worth - held)
 
 
-def _products(term: Term, k: int) -> np.ndarray:
+def _products(a: np.ndarray, b: np.ndarray, k: int) -> np.ndarray:
     """Inner products of the slices along one dim: ``(n, n)``, rows from ``a``, columns from ``b``."""
-    size = term.a.shape[k]
-    a, b = (np.moveaxis(array, k, 0).reshape(size, -1) for array in (term.a, term.b))
-    return a @ b.T
+    size = a.shape[k]
+    if k and k == a.ndim - 1:  # as it lies, without a copy
+        table: np.ndarray = a.reshape(-1, size).T @ b.reshape(-1, size)
+        return table
+    left, right = (np.moveaxis(array, k, 0).reshape(size, -1) for array in (a, b))
+    table = left @ right.T
+    return table
 
 
 def _compose(
-    problem: Problem, name: str, images: np.ndarray, signs: np.ndarray, found: dict[tuple[int, int, int], GroupElement]
+    problem: Problem,
+    name: str,
+    images: np.ndarray,
+    signs: np.ndarray,
+    layouts: Mapping[tuple[int, int, int], Layout],
 ) -> GroupElement:
-    """The unit's element from that of its set and those found inside its neurons."""
-    above = ancestors_of(problem.neurons)
+    """The unit's element from that of its set and the layouts inside its neurons."""
+    above = problem.ancestors
     shapes = image_shapes(problem.neurons)
     all_images = {x: np.broadcast_to(np.arange(shape[-1]), shape).copy() for x, shape in shapes.items()}
     all_signs = {
@@ -80,8 +99,8 @@ def _compose(
     all_images[name] = images
     if name in all_signs:
         all_signs[name] = signs
-    for j in range(len(images)) if found else ():
-        inner = found[int(images[j]), j, int(signs[j])]
+    for j in range(len(images)) if layouts else ():
+        inner = layouts[int(images[j]), j, int(signs[j])]
         for x in problem.unit(name) - {name}:
             at = tuple(j if parent == name else slice(None) for parent in above[x])
             all_images[x][at] = inner[x]
@@ -90,13 +109,14 @@ def _compose(
     return GroupElement(problem.neurons, all_images, all_signs)
 
 
-def solve(problem: Problem) -> Descent:
-    """A small problem inside a neuron: exact when its units do not meet, else a descent from a good start."""
+def solve(problem: Problem) -> tuple[GroupElement, float]:
+    """A small problem inside a neuron, and its value: exact when its units do not meet, else a descent from a good start."""
     units = problem.units()
     meet = any(_neighbours(problem, unit) & set(units) for unit in units)
     exact = not meet and all(map(problem.is_exact, units))
     start = identity_element(problem.neurons) if exact else propagate(problem)
-    return descend(problem, start, units, INNER_SWEEPS)
+    ended = descend(problem, start, units, INNER_SWEEPS)
+    return ended.element, ended.value
 
 
 def descend(
@@ -107,30 +127,43 @@ def descend(
     Args:
         exchange: whether to try small moves as well, where the best element is not found exactly.
     """
-    current = list(problem.moved(start).terms)
-    scale = sum(float(np.linalg.norm(t.a) * np.linalg.norm(t.b)) for t in current)
-    element, done = start, 0
+    values, bounds = _values(problem.moved(start))
+    element, value, done = start, sum(values), 0
+    exact = {unit: problem.is_exact(unit) for unit in units}
     near = {unit: _neighbours(problem, unit) & set(units) for unit in units}
-    again = {unit: set() if problem.is_exact(unit) else {unit} for unit in units}
+    around = {unit: problem.around(unit) for unit in units}
+    least = {unit: sum(b for b, t in zip(bounds, problem.terms, strict=True) if t.places(unit)) for unit in units}
     stale = set(units)
     while stale and done < sweeps:
         done += 1
         for unit in [unit for unit in units if unit in stale]:
             stale.discard(unit)
-            places = [k for k, term in enumerate(current) if term.places(unit)]
-            local = Problem(problem.neurons, tuple(current[k] for k in places))
+            local = around[unit].moved(element)
+            if not exact[unit]:
+                local = local.in_memory()  # it is evaluated again and again
             move = best_move(local, unit)
-            after = local.moved(move)
-            if exchange and again[unit] and after.value - local.value <= ROUNDING * scale:
-                move = best_exchange(local, unit)
-                after = local.moved(move)
-            if after.value - local.value <= ROUNDING * scale:
+            if move.gain <= least[unit] and exchange and not exact[unit]:
+                move = _exchange(local, unit)
+            if move.gain <= least[unit]:
                 continue
-            for k, term in zip(places, after.terms, strict=True):
-                current[k] = term
-            element = move @ element
-            stale |= near[unit] | again[unit]
-    return Descent(element, sum(term.value for term in current), done, not stale)
+            element, value = move.element @ element, value + move.gain
+            stale |= near[unit] | (set() if exact[unit] else {unit})
+    return Descent(element, value, done, not stale)
+
+
+def _exchange(problem: Problem, name: str) -> Move:
+    element = best_exchange(problem, name)
+    return Move(element, problem.moved(element).value - problem.value)
+
+
+def _values(problem: Problem) -> tuple[list[float], list[float]]:
+    """Of every term its value, and the gain that is lost in its rounding."""
+    values, bounds = [], []
+    for term in problem.terms:
+        a, b = problem.read(term)
+        values.append(term.weight * inner_product(a, b))
+        bounds.append(ROUNDING[a.dtype] * abs(term.weight) * float(np.linalg.norm(a) * np.linalg.norm(b)))
+    return values, bounds
 
 
 def _neighbours(problem: Problem, name: str) -> set[str]:
@@ -147,20 +180,21 @@ def propagate(problem: Problem) -> GroupElement:
     compared in ascending order, which no permutation changes. If ``b`` is ``a`` with neurons moved, this finds them.
     """
     pending = problem.units()
+    around = {unit: problem.around(unit) for unit in pending}
     element = identity_element(problem.neurons)
     while pending:
-        unknown = set().union(*(problem.unit(unit) for unit in pending))
-        name = max(pending, key=lambda unit: _known_share(problem, unit, unknown - problem.unit(unit)))
-        move = best_move(_hide(problem, name, unknown), name)
-        problem, element = problem.moved(move), move @ element
+        unknown = set().union(*(around[unit].unit(unit) for unit in pending))
+        name = max(pending, key=lambda unit: _known_share(around[unit], unit, unknown - around[unit].unit(unit)))
+        move = best_move(_hide(around[name].moved(element), name, unknown), name).element
+        element = move @ element
         pending.remove(name)
     return element
 
 
 def _known_share(problem: Problem, name: str, unknown: set[str]) -> float:
-    terms = [term for term in problem.terms if term.places(name)]
+    terms = problem.terms
     known = [t for t in terms if len(t.places(name)) == 1 and not unknown & {i.symbol for i in t.instances}]
-    return sum(t.a.size for t in known) / max(1, sum(t.a.size for t in terms))
+    return sum(t.space.size for t in known) / max(1, sum(t.space.size for t in terms))
 
 
 def _hide(problem: Problem, name: str, unknown: set[str]) -> Problem:
@@ -170,16 +204,21 @@ def _hide(problem: Problem, name: str, unknown: set[str]) -> Problem:
     for term in problem.terms:
         for k in term.places(name):
             kept = _known_dims(term, k, name, unit, unknown)
-            hidden = [d for d in range(term.a.ndim) if d not in kept]
+            hidden = [d for d in range(len(term.instances)) if d not in kept]
             # With signs of the unit itself in play, an ordered row says nothing.
             if hidden and problem.signed(unit):
                 continue
             absolute = problem.signed(s for d in hidden if (s := term.instances[d].symbol) is not None)
             instances = choose_dims(term.instances, kept, set(problem.neurons))
-            a, b = (sort_away(array, kept, absolute) for array in (term.a, term.b))
-
-            terms.append(Term(block_space("", (*instances, Instance(None, a.shape[-1]))), a, b))
+            rest = Instance(None, math.prod(term.instances[d].size for d in hidden))
+            read = partial(_read_hidden, problem, term, kept, absolute)
+            terms.append(Term(block_space("", (*instances, rest)), read, term.weight))
     return Problem(problem.neurons, tuple(terms))
+
+
+def _read_hidden(problem: Problem, term: Term, kept: list[int], absolute: bool) -> Pair:
+    a, b = (sort_away(array, kept, absolute) for array in problem.read(term))
+    return a, b
 
 
 def _known_dims(term: Term, k: int, name: str, unit: set[str], unknown: set[str]) -> list[int]:
@@ -188,7 +227,7 @@ def _known_dims(term: Term, k: int, name: str, unit: set[str], unknown: set[str]
         inside = instance.symbol in unit and (name, k) in instance.parents
         return d == k or ((inside or instance.symbol not in unknown) and all(known(p) for _, p in instance.parents))
 
-    return [d for d in range(term.a.ndim) if known(d)]
+    return [d for d in range(len(term.instances)) if known(d)]
 
 
 def sort_away(array: np.ndarray, kept: Iterable[int], absolute: bool = False) -> np.ndarray:

@@ -24,7 +24,7 @@ def best_exchange(problem: Problem, name: str) -> GroupElement:
     """The small move of one set, with no change inside its neurons, that gains most; the identity if none does."""
     best, worth = identity_element(problem.neurons), problem.value
     for element in _small_moves(problem, name):
-        value = sum(term.moved(element).value for term in problem.terms)
+        value = problem.moved(element).value
         if value > worth:
             best, worth = element, value
     return best

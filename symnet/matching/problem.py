@@ -6,43 +6,38 @@ neuron of a unit leaves a smaller problem of the same kind, in which the sets di
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import combinations
 
 import numpy as np
 
-from symnet.errors import GraphError
-from symnet.graph import GroupElement, NeuronGraph, NeuronSet, TensorSpace
-from symnet.graph.action import act_on_tensor, apply_views
+from symnet.graph import GroupElement, NeuronSet, TensorSpace
+from symnet.graph.action import act_on_tensor
 from symnet.graph.blocks import Block, Instance
 from symnet.graph.neuron_sets import ancestors_of
 from symnet.graph.notation import Anonymous, Axis, Symbol
-from symnet.groups import Fixed, LinearGroup, Scaled, is_signed, is_trivial
+from symnet.groups import Fixed, is_signed, is_trivial
+
+Pair = tuple[np.ndarray, np.ndarray]  # one block of both networks, float64 or float32 (*dims)
 
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One block of a tensor in both networks; its value is their inner product."""
+    """One block of a tensor in both networks, read when it is needed; its value is ``weight`` times their inner product."""
 
     space: TensorSpace  # a single block, an axis for every dim
-    a: np.ndarray  # float64 (*dims)
-    b: np.ndarray
+    read: Callable[[], Pair]
+    weight: float = 1.0
 
     @property
     def instances(self) -> tuple[Instance, ...]:
         return self.space.blocks[0].instances
 
-    @property
-    def value(self) -> float:
-        return float(np.vdot(self.a, self.b))
-
     def places(self, name: str) -> list[int]:
         """Dims that a neuron set indexes."""
         return [k for k, instance in enumerate(self.instances) if instance.symbol == name]
-
-    def moved(self, element: GroupElement) -> Term:
-        return replace(self, b=act_on_tensor(element, self.space, self.b, 0))
 
 
 @dataclass(frozen=True)
@@ -54,10 +49,16 @@ class Problem:
 
     neurons: Mapping[str, NeuronSet]
     terms: tuple[Term, ...]
+    element: GroupElement | None = None  # moves ``b`` when a term is read; the terms themselves stay as they are
 
-    @property
+    def read(self, term: Term) -> Pair:
+        """The term's block in both networks, the second with its neurons moved."""
+        a, b = term.read()
+        return (a, b) if self.element is None else (a, act_on_tensor(self.element, term.space, b, 0))
+
+    @cached_property
     def value(self) -> float:
-        return sum(term.value for term in self.terms)
+        return sum(term.weight * inner_product(*self.read(term)) for term in self.terms)
 
     def units(self) -> list[str]:
         """Sets without parents that move, or that sets which move are over."""
@@ -67,19 +68,31 @@ class Problem:
             if not neuron_set.over and any(not is_trivial(self.neurons[x].group) for x in self.unit(name))
         ]
 
+    @cached_property
+    def ancestors(self) -> dict[str, tuple[str, ...]]:
+        return ancestors_of(self.neurons)
+
     def unit(self, name: str) -> set[str]:
         """The set and everything that is over it."""
-        return {name} | {x for x, above in ancestors_of(self.neurons).items() if name in above}
+        return {name} | {x for x, above in self.ancestors.items() if name in above}
 
     def signed(self, names: Iterable[str]) -> bool:
         return any(is_signed(self.neurons[name].group) for name in names)
 
     def moved(self, element: GroupElement) -> Problem:
-        return replace(self, terms=tuple(term.moved(element) for term in self.terms))
+        return replace(self, element=element if self.element is None else element @ self.element)
+
+    def around(self, name: str) -> Problem:
+        """The terms alone that a set indexes."""
+        return replace(self, terms=tuple(term for term in self.terms if term.places(name)))
+
+    def in_memory(self) -> Problem:
+        """The same problem with all its blocks read, and moved, once and for all."""
+        return Problem(self.neurons, tuple(term_of(t.space, *self.read(t), t.weight) for t in self.terms))
 
     def is_exact(self, name: str) -> bool:
         """Whether the best move of a unit is found exactly: no term depends on it in more than one place."""
-        above, unit = ancestors_of(self.neurons), self.unit(name)
+        above, unit = self.ancestors, self.unit(name)
         for term in self.terms:
             inside = [i.symbol for i in term.instances if i.symbol in unit]
             if any(x not in above[y] and y not in above[x] for x, y in combinations(inside, 2) if x and y):
@@ -87,24 +100,22 @@ class Problem:
         return True
 
 
-def read_problem(
-    graph: NeuronGraph, a: Mapping[str, np.ndarray], b: Mapping[str, np.ndarray], importance: Mapping[str, float]
-) -> Problem:
-    """The matching problem of two networks' float64 arrays; tensors of no importance are left out."""
-    for name, neuron_set in graph.neurons.items():
-        if isinstance(group := neuron_set.group, Scaled | LinearGroup):
-            raise GraphError(
-                f"Neurons are matched one to one, up to signs, but {group!r} of '{name}' also scales or mixes them. Bring both networks "
-                f"to a normal form, or match with graph.with_groups({{'{name}': sn.Symmetric({group.degree})}})."
-            )
-    terms = []
-    for name, tensor in graph.weights.items():
-        if not (weight := importance.get(name, 1.0)):
-            continue
-        for block in tensor.blocks:
-            space = block_space(name, block.instances)
-            terms.append(Term(space, weight * apply_views(a[name], block.views), apply_views(b[name], block.views)))
-    return Problem(dict(graph.neurons), tuple(terms))
+def term_of(space: TensorSpace, a: np.ndarray, b: np.ndarray, weight: float = 1.0) -> Term:
+    """A term whose blocks lie in memory."""
+    return Term(space, lambda: (a, b), weight)
+
+
+def inner_product(a: np.ndarray, b: np.ndarray) -> float:
+    """The sum of products; of single-precision arrays in float64 after the first few thousand."""
+    x, y = a.reshape(-1), b.reshape(-1)
+    if x.dtype == np.float64:
+        return float(np.dot(x, y))
+    whole = x.size - x.size % _RUN
+    runs = np.einsum("ij,ij->i", x[:whole].reshape(-1, _RUN), y[:whole].reshape(-1, _RUN))
+    return float(runs.sum(dtype=np.float64)) + float(np.dot(x[whole:], y[whole:]))
+
+
+_RUN = 4096  # products that are added up in single precision
 
 
 def block_space(name: str, instances: tuple[Instance, ...]) -> TensorSpace:
@@ -134,13 +145,10 @@ class Inside:
     """What remains of a problem when neuron j of the second network is laid on neuron i of the first."""
 
     neurons: Mapping[str, NeuronSet]
-    terms: tuple[tuple[Term, int, TensorSpace], ...]  # a term, the dim that is fixed, what remains
+    blocks: tuple[tuple[TensorSpace, np.ndarray, np.ndarray, float], ...]  # what remains; a, b with the fixed dim first
 
     def at(self, i: int, j: int, sign: int = 1) -> Problem:
-        terms = []
-        for term, k, space in self.terms:
-            terms.append(Term(space, np.take(term.a, i, axis=k), sign * np.take(term.b, j, axis=k)))
-        return Problem(self.neurons, tuple(terms))
+        return Problem(self.neurons, tuple(term_of(space, a[i], b[j], sign * w) for space, a, b, w in self.blocks))
 
 
 def read_inside(problem: Problem, name: str) -> tuple[list[tuple[Term, int]], Inside]:
@@ -148,10 +156,10 @@ def read_inside(problem: Problem, name: str) -> tuple[list[tuple[Term, int]], In
 
     Where a set occurs twice in a term, one occurrence is moved and the others are held.
     """
-    above = ancestors_of(problem.neurons)
+    above = problem.ancestors
     below = problem.unit(name) - {name}
     plain: list[tuple[Term, int]] = []
-    nested: list[tuple[Term, int, TensorSpace]] = []
+    nested: list[tuple[TensorSpace, np.ndarray, np.ndarray, float]] = []
     for term in problem.terms:
         for k in term.places(name):
             children = {i.symbol for i in term.instances if i.symbol in below and (name, k) in i.parents}
@@ -167,7 +175,9 @@ def read_inside(problem: Problem, name: str) -> tuple[list[tuple[Term, int]], In
             ]
             kept = [d for d in range(len(bare)) if d != k]
             movable = (below | {x for child in below for x in above[child]}) - {name}
-            nested.append((term, k, block_space(term.space.name, choose_dims(tuple(bare), kept, movable))))
+            space = block_space(term.space.name, choose_dims(tuple(bare), kept, movable))
+            a, b = (np.moveaxis(array, k, 0) for array in problem.read(term))
+            nested.append((space, a, b, term.weight))
     neurons: dict[str, NeuronSet] = {}
     for other in dict.fromkeys(x for child in below for x in (*above[child], child) if x != name):
         neuron_set = problem.neurons[other]

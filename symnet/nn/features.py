@@ -35,7 +35,7 @@ def features(sources: Source | Iterable[Source], graph: NeuronGraph) -> Features
     many = [sources] if single else list(sources)  # type: ignore[arg-type]
     states = [_state(source, number) for number, source in enumerate(many)]
     for number, state in enumerate(states):
-        _check_state(state, graph, f"network {number} of {len(states)}" if len(states) > 1 else "the network")
+        check_state(state, graph, f"network {number} of {len(states)}" if len(states) > 1 else "the network")
     if not states:
         return {name: torch.zeros(0, *shape, 1) for name, shape in graph.shapes.items()}
     devices = {str(state[name].device): None for state in states for name in graph.shapes}
@@ -64,7 +64,12 @@ def _state(source: object, number: int) -> Mapping[str, Tensor]:
     raise ShapeError(f"Network {number} is a {type(source).__name__}; features takes modules or state dicts.")
 
 
-def _check_state(state: Mapping[str, Tensor], graph: NeuronGraph, which: str) -> None:
+def check_state(state: Mapping[str, Tensor], graph: NeuronGraph, which: str) -> None:
+    """Raise unless a state dict holds the graph's tensors, ties those that are tied, and no other weights.
+
+    Raises:
+        ShapeError: all that is missing, misshapen or not in the graph, in one message.
+    """
     problems = []
     for name, shape in graph.shapes.items():
         if name not in state:

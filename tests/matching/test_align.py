@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -10,7 +11,9 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
 import symnet as sn
-from symnet.matching.problem import Problem, read_problem
+from symnet.matching import reading
+from symnet.matching.problem import Problem
+from symnet.matching.reading import read_problem
 from tests.cases import GRAPHS
 from tests.graph.test_catalogue import CASES
 from tests.matching.group_elements import all_elements
@@ -79,11 +82,14 @@ def test_aligning_never_moves_networks_apart(seed: int) -> None:
     """Whatever the graph: the element is of its group, its action gives the aligned weights, and it does no harm."""
     graph = random_graph(seed)
     a, b = draw(graph, seed), draw(graph, seed + 1)
-    found = sn.align(a, b, graph, starts=2)
-    moved = graph.act(found.element, b)
-    assert_close(dict(found.aligned), moved)
-    assert found.distance_after <= found.distance_before * (1 + 1e-12)
-    assert found.distance_after == pytest.approx(distance(a, moved), abs=1e-12)
+    for measure in ("correlation", "distance"):
+        found = sn.align(a, b, graph, starts=2, measure=measure)
+        moved = graph.act(found.element, b)
+        assert_close(dict(found.aligned), moved)
+        assert found.agreement_after >= found.agreement_before - 1e-12
+        if measure == "distance":
+            assert found.distance_after <= found.distance_before * (1 + 1e-12)
+        assert found.distance_after == pytest.approx(distance(a, moved), abs=1e-12)
 
 
 class Transformer(nn.Module):
@@ -124,7 +130,7 @@ def test_no_set_can_be_improved_alone(name: str) -> None:
     problem = problem_of(graph)
     units = [unit for unit in problem.units() if problem.is_exact(unit)]
     a = draw(graph, 1)
-    found = sn.align(a, draw(graph, 2), graph)
+    found = sn.align(a, draw(graph, 2), graph, measure="distance")
     for unit in units:
         for element in all_elements(graph, only=problem.unit(unit)):
             assert distance(a, graph.act(element, dict(found.aligned))) >= found.distance_after - 1e-9
@@ -140,7 +146,7 @@ def test_the_best_of_the_whole_group_is_often_found() -> None:
         for seed in range(2):
             a, b = draw(graph, seed), draw(graph, seed + 10)
             best = min(distance(a, graph.act(element, b)) for element in elements)
-            found = sn.align(a, b, graph).distance_after
+            found = sn.align(a, b, graph, measure="distance").distance_after
             assert found >= best - 1e-9
             hits.append(found <= best + 1e-9)
     print(f"global optimum found in {sum(hits)} of {len(hits)}")
@@ -158,6 +164,82 @@ def test_heads_are_matched_by_what_is_inside() -> None:
     found = sn.align(a, b, graph)
     assert found.distance_after == 0.0
     assert found.element["head"].tolist() == [1, 0] and found.element["dim"].tolist() == [[1, 0], [1, 0]]
+
+
+def mean_correlation(a: dict[str, Tensor], b: dict[str, Tensor]) -> float:
+    """By numpy's own correlation; a tensor whose values are all the same does not count."""
+    counted = [(t.numel(), t.numpy().ravel(), b[name].numpy().ravel()) for name, t in a.items()]
+    counted = [(n, x, y) for n, x, y in counted if np.ptp(x) > 0 and np.ptp(y) > 0]
+    whole = sum(n for n, _, _ in counted)
+    return float(sum(n * np.corrcoef(x, y)[0, 1] for n, x, y in counted) / max(whole, 1))
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_the_agreement_is_the_mean_correlation_of_tensors(name: str) -> None:
+    """Against numpy's correlations, before and after; and no move of one set makes it larger."""
+    graph = GRAPHS[name]
+    if any(isinstance(s.group, sn.SignedSymmetric) for s in graph.neurons.values()):
+        pytest.skip("with signs, means are not taken off")
+    a, b = draw(graph, 5), draw(graph, 6)
+    found = sn.align(a, b, graph)
+    assert found.agreement_before == pytest.approx(mean_correlation(a, b), abs=1e-12)
+    assert found.agreement_after == pytest.approx(mean_correlation(a, dict(found.aligned)), abs=1e-12)
+    problem = problem_of(graph)
+    for unit in filter(problem.is_exact, problem.units()):
+        for element in all_elements(graph, only=problem.unit(unit)):
+            assert mean_correlation(a, graph.act(element, dict(found.aligned))) <= found.agreement_after + 1e-9
+
+
+@pytest.mark.parametrize("noise", [0.1, 0.5, 1.0])
+def test_statistics_of_norms_do_not_decide(noise: float) -> None:
+    """Variances in the thousands beside weights of a tenth, noise in proportion: every neuron is found by correlation.
+
+    By distance, the variances' noise is larger than all weights together, and neurons are laid wrongly.
+    """
+    graph = C.resnet((3, 8, 16), (2, 2), 10)
+    a = {name: t * (5e3 if "running" in name else 0.1) for name, t in draw(graph, 2).items()}
+    noisy = {name: t + noise * t.std() * draw(graph, 3)[name] for name, t in a.items()}
+    planted = graph.random_element(4)
+    moved = graph.act(planted, noisy)
+    assert sn.align(a, moved, graph).element == planted.inverse()
+    assert sn.align(a, moved, graph, measure="distance").element != planted.inverse()
+
+
+@pytest.mark.parametrize("name", ["residual cnn with norms", "grouped queries", "experts"])
+def test_cutting_blocks_and_single_precision_change_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As large networks are read: in pieces and in float32; the element is that of the whole in float64."""
+    graph = NETWORKS[name]
+    a, disturbance = draw(graph, 0), draw(graph, 1)
+    b = graph.act(graph.random_element(2), {key: t + 0.3 * disturbance[key] for key, t in a.items()})
+    whole, pieces = sn.align(a, b, graph, starts=1), len(problem_of(graph).terms)
+    single = [{key: t.float() for key, t in weights.items()} for weights in (a, b)]
+    monkeypatch.setattr(reading, "SMALL", 0)
+    monkeypatch.setattr(reading, "PART", max(s.size for s in graph.weights.values()) // 3)
+    assert reading.precision(graph, single[0]) is np.float32 and reading.precision(graph, a) is np.float64
+    assert len(read_problem(graph, *single, {}, np.float32).terms) > pieces
+    for state in (single, (a, b)):
+        found = sn.align(*state, graph, starts=1)
+        assert found.element == whole.element
+        assert found.agreement_after == pytest.approx(whole.agreement_after, abs=1e-6)
+
+
+def test_nothing_is_copied_and_changes_are_noticed() -> None:
+    """What is not moved is the network's own memory; a network that trains on after the match is refused."""
+    graph = C.mlp([4, 6, 3])
+    a, b = draw(graph, 0), draw(graph, 1)
+    found = sn.align(a, b, graph)
+    assert found.reference["0.weight"].data_ptr() == a["0.weight"].data_ptr()
+    assert found.aligned["2.bias"].data_ptr() == b["2.bias"].data_ptr()
+    b["0.weight"].mul_(2)
+    with pytest.raises(sn.ShapeError, match=r"'0.weight' was changed in place"):
+        found.interpolate(0.5)
+
+
+def test_equal_networks_need_one_start() -> None:
+    graph = C.mlp([4, 6, 3])
+    a = draw(graph, 0)
+    found = sn.align(a, graph.act(graph.random_element(1), a), graph, starts=5)
+    assert len(found.values) == 1 and found.agreement_after == pytest.approx(1)
 
 
 # ---- functions ------------------------------------------------------------------------------------------------------
@@ -263,6 +345,7 @@ def test_the_report_says_what_was_found() -> None:
         ({"0.weight": torch.zeros(5, 5)}, {}, "0.weight"),
         ({"0.bias": torch.full((5,), float("nan"))}, {}, "not finite, in 0.bias"),
         ({}, {"starts": 0}, "at least 1"),
+        ({}, {"measure": "angle"}, "correlation, distance"),
         ({}, {"importance": {"bias": 1.0}}, "importance names 'bias'"),
         ({}, {"importance": {"0.bias": -1.0}}, "at least 0"),
     ],

@@ -9,7 +9,8 @@ from torch import nn
 import symnet as sn
 from symnet.matching.descent import best_move, propagate
 from symnet.matching.exchanges import best_exchange
-from symnet.matching.problem import Problem, read_problem
+from symnet.matching.problem import Problem
+from symnet.matching.reading import read_problem
 from symnet.matching.same_function import same_function
 from tests.cases import GRAPHS
 from tests.matching.group_elements import all_elements
@@ -49,11 +50,11 @@ def test_where_the_descent_ends_nothing_gains(name: str) -> None:
     """Between unrelated networks: after align, no unit's best move and no exchange within a set gains any more."""
     graph = (NETWORKS | GRAPHS | UNUSUAL)[name]
     a = draw(graph, 7)
-    found = sn.align(a, draw(graph, 8), graph, starts=3)
+    found = sn.align(a, draw(graph, 8), graph, starts=3, measure="distance")
     problem = problem_between(graph, a, dict(found.aligned))
     assert found.settled
     for unit in problem.units():
-        moves = [best_move(problem, unit)] + ([] if problem.is_exact(unit) else [best_exchange(problem, unit)])
+        moves = [best_move(problem, unit).element] + ([] if problem.is_exact(unit) else [best_exchange(problem, unit)])
         for move in moves:
             assert problem.moved(move).value <= problem.value + 1e-9
 
@@ -66,7 +67,7 @@ def test_unusual_units_get_their_best_move(name: str) -> None:
     for unit in problem.units():
         assert problem.is_exact(unit)
         best = max(problem.moved(element).value for element in all_elements(graph, only=problem.unit(unit)))
-        assert problem.moved(best_move(problem, unit)).value == pytest.approx(best)
+        assert problem.moved(best_move(problem, unit).element).value == pytest.approx(best)
 
 
 @pytest.mark.parametrize("name", ["recurrent", "rotations", "reflections", "intransitive"])
