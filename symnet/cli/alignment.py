@@ -85,6 +85,8 @@ def _describe(found: Alignment, report: Any, out: Path | None) -> dict[str, Any]
     return {
         "distance_before": found.distance_before,
         "distance_after": found.distance_after,
+        "agreement_before": found.agreement_before,
+        "agreement_after": found.agreement_after,
         "distances": {name: list(pair) for name, pair in found.distances.items()},
         "moved": [name for name in found.graph.neurons if found.element.moves(name)],
         "sweeps": found.sweeps,
@@ -108,6 +110,7 @@ def _print(console: Console, found: Alignment, report: Any, out: Path | None) ->
     table.add_row("all", f"{found.distance_before:.4g}", f"{found.distance_after:.4g}", style="bold")
     console.print(table)
     moved = [name for name in found.graph.neurons if found.element.moves(name)]
+    console.print(f"Agreement (mean correlation): {found.agreement_before:.4f} before, {found.agreement_after:.4f} after.")
     console.print(
         f"Moved: {', '.join(moved) or 'nothing'}. "
         + ("No neuron set can be improved alone." if found.settled else "Stopped before nothing could be improved.")
