@@ -131,8 +131,8 @@ def align(
         model_a: module or state dict that stays as it is.
         model_b: module or state dict whose neurons are moved; neither is changed, or copied. Above 4 million weights,
             those that are not stored in float64 are compared in float32.
-        graph: their architecture. Symmetric and SignedSymmetric sets are assigned, Fixed ones held; of other groups every
-            element is tried.
+        graph: their architecture. Symmetric and SignedSymmetric sets are assigned, Orthogonal ones rotated (Procrustes), Fixed
+            ones held; of Cyclic, Dihedral and Generated groups every element is tried.
         starts: how many descents to take the best of. The first starts from invariants, the second from no move,
             all further ones from random elements. None follows one that found equal networks.
         sweeps: of one descent, at most.
@@ -143,6 +143,7 @@ def align(
 
     Raises:
         ShapeError: a network does not fit the graph, or has weights that are not finite.
+        GraphError: a set may be scaled or stretched, so that its neurons cannot be laid on one another.
         TooLargeError: a group that is no symmetric one has too many elements to try.
 
     Source: Ainsworth, Hayase & Srinivasa, Git Re-Basin, ICLR 2023, section 3.2 (weight matching, ``measure="distance"``).

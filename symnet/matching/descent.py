@@ -15,9 +15,8 @@ import numpy as np
 
 from symnet.graph import GroupElement
 from symnet.graph.blocks import Instance
-from symnet.graph.elements import identity_element, image_shapes
-from symnet.groups import is_signed
-from symnet.matching.assignment import best_element
+from symnet.graph.elements import identity_element
+from symnet.matching.assignment import Placement, best_element
 from symnet.matching.exchanges import best_exchange
 from symnet.matching.insides import Layout, inner_worths
 from symnet.matching.problem import Pair, Problem, Term, block_space, choose_dims, inner_product, read_inside
@@ -51,21 +50,20 @@ def best_move(problem: Problem, name: str) -> Move:
     Exact if ``problem.is_exact(name)``; otherwise one occurrence at a time is moved while the others are held.
     """
     neuron_set = problem.neurons[name]
-    columns = np.arange(neuron_set.size)
     plain, inside = read_inside(problem, name)
-    plus = np.zeros((neuron_set.size, neuron_set.size))
+    plus, minus = np.zeros((2, neuron_set.size, neuron_set.size))
     for term, k in plain:
-        plus += term.weight * _products(*problem.read(term), k)
-    held = float(plus.trace()) + sum(weight * inner_product(a, b) for _, a, b, weight in inside.blocks)
-    minus = -plus
+        table = term.weight * _products(*problem.read(term), k)
+        plus += table
+        minus += (-1) ** (term.instances[k].degree % 2) * table
+    held = float(plus.trace()) + sum(r.weight * inner_product(r.a, r.b) for r in inside.remainders)
     layouts: Mapping[tuple[int, int, int], Layout] = {}
-    if inside.blocks:
+    if inside.remainders:
         worths = inner_worths(inside, neuron_set.group, solve)
         layouts, plus = worths.layouts, plus + worths.by_sign[1]
         minus = minus + worths.by_sign[-1] if -1 in worths.by_sign else minus
-    images, signs = best_element(neuron_set.group, plus, minus)
-    worth = float(np.where(signs > 0, plus[images, columns], minus[images, columns]).sum())
-    element = _compose(problem, name, images, signs, layouts)
+    placement = best_element(neuron_set.group, plus, minus)
+    element, worth = _compose(problem, name, placement, layouts), placement.worth
     if not problem.is_exact(name):  # the table holds one occurrence of the set while another is moved
         worth, held = problem.moved(element).value, problem.value
     return Move(element, worth - held)
@@ -83,30 +81,29 @@ def _products(a: np.ndarray, b: np.ndarray, k: int) -> np.ndarray:
 
 
 def _compose(
-    problem: Problem,
-    name: str,
-    images: np.ndarray,
-    signs: np.ndarray,
-    layouts: Mapping[tuple[int, int, int], Layout],
+    problem: Problem, name: str, placement: Placement, layouts: Mapping[tuple[int, int, int], Layout]
 ) -> GroupElement:
     """The unit's element from that of its set and the layouts inside its neurons."""
     above = problem.ancestors
-    shapes = image_shapes(problem.neurons)
-    all_images = {x: np.broadcast_to(np.arange(shape[-1]), shape).copy() for x, shape in shapes.items()}
-    all_signs = {
-        x: np.ones(shape, dtype=np.int64) for x, shape in shapes.items() if is_signed(problem.neurons[x].group)
-    }
-    all_images[name] = images
-    if name in all_signs:
-        all_signs[name] = signs
-    for j in range(len(images)) if layouts else ():
-        inner = layouts[int(images[j]), j, int(signs[j])]
+    identity = identity_element(problem.neurons)
+    images = {x: identity[x].copy() for x in problem.neurons}
+    signs = {x: s.copy() for x in problem.neurons if (s := identity.signs(x)) is not None}
+    matrices = {x: m.copy() for x in problem.neurons if (m := identity.matrices(x)) is not None}
+    images[name] = placement.images
+    if name in signs:
+        signs[name] = placement.signs
+    if placement.matrix is not None:
+        matrices[name] = placement.matrix
+    for j in range(len(placement.images)) if layouts else ():
+        layout = layouts[int(placement.images[j]), j, int(placement.signs[j])]
         for x in problem.unit(name) - {name}:
             at = tuple(j if parent == name else slice(None) for parent in above[x])
-            all_images[x][at] = inner[x]
-            if (inner_signs := inner.signs(x)) is not None:
-                all_signs[x][at] = inner_signs
-    return GroupElement(problem.neurons, all_images, all_signs)
+            images[x][at] = layout[x]
+            if x in signs:
+                signs[x][at] = layout.multipliers(x)
+            if x in matrices:
+                matrices[x][at] = layout.matrices(x)
+    return GroupElement(problem.neurons, images, signs, matrices)
 
 
 def solve(problem: Problem) -> tuple[GroupElement, float]:
@@ -205,20 +202,24 @@ def _hide(problem: Problem, name: str, unknown: set[str]) -> Problem:
         for k in term.places(name):
             kept = _known_dims(term, k, name, unit, unknown)
             hidden = [d for d in range(len(term.instances)) if d not in kept]
-            # With signs of the unit itself in play, an ordered row says nothing.
-            if hidden and problem.signed(unit):
+            # With signs or rotations of the unit itself in play, an ordered row says nothing.
+            if hidden and (problem.signed(unit) or problem.mixed(unit)):
                 continue
-            absolute = problem.signed(s for d in hidden if (s := term.instances[d].symbol) is not None)
+            symbols = {d: symbol for d in hidden if (symbol := term.instances[d].symbol) is not None}
+            rotated = tuple(d for d, symbol in symbols.items() if problem.mixed([symbol]))
             instances = choose_dims(term.instances, kept, set(problem.neurons))
-            rest = Instance(None, math.prod(term.instances[d].size for d in hidden))
-            read = partial(_read_hidden, problem, term, kept, absolute)
+            rest = Instance(None, math.prod(term.instances[d].size for d in hidden if d not in rotated))
+            read = partial(_read_hidden, problem, term, kept, rotated, problem.signed(symbols.values()))
             terms.append(Term(block_space("", (*instances, rest)), read, term.weight))
     return Problem(problem.neurons, tuple(terms))
 
 
-def _read_hidden(problem: Problem, term: Term, kept: list[int], absolute: bool) -> Pair:
-    a, b = (sort_away(array, kept, absolute) for array in problem.read(term))
-    return a, b
+def _read_hidden(problem: Problem, term: Term, kept: list[int], rotated: tuple[int, ...], absolute: bool) -> Pair:
+    """Both blocks with what is unknown replaced by what no element changes: norms, and values in ascending order."""
+    a, b = problem.read(term)
+    if rotated:
+        a, b = (np.sqrt(np.square(x).sum(axis=rotated, keepdims=True)) for x in (a, b))
+    return sort_away(a, kept, absolute), sort_away(b, kept, absolute)
 
 
 def _known_dims(term: Term, k: int, name: str, unit: set[str], unknown: set[str]) -> list[int]:

@@ -4,37 +4,41 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
 from symnet.graph import GroupElement
-from symnet.groups import Fixed, PermutationGroup, is_signed, is_trivial
-from symnet.matching.assignment import best_element
+from symnet.groups import Fixed, Group, is_signed, is_trivial
+from symnet.matching.assignment import Placement, best_element
 from symnet.matching.problem import Inside, Problem
 
 _AT_ONCE = 2**23  # inner products of neurons over other neurons that are held at once
 
 
 class Layout(Protocol):
-    """Where the neurons inside another one go: images by set, and signs."""
+    """Where the neurons inside another one go, as a group element says it."""
 
     def __getitem__(self, name: str) -> np.ndarray: ...
 
-    def signs(self, name: str) -> np.ndarray | None: ...
+    def multipliers(self, name: str) -> np.ndarray | None: ...
+
+    def matrices(self, name: str) -> np.ndarray | None: ...
 
 
 @dataclass(frozen=True)
 class _Layout:
-    images: Mapping[str, np.ndarray]
-    flips: Mapping[str, np.ndarray] = field(default_factory=dict)
+    placements: Mapping[str, Placement]
 
     def __getitem__(self, name: str) -> np.ndarray:
-        return self.images[name]
+        return self.placements[name].images
 
-    def signs(self, name: str) -> np.ndarray | None:
-        return self.flips.get(name)
+    def multipliers(self, name: str) -> np.ndarray | None:
+        return self.placements[name].signs
+
+    def matrices(self, name: str) -> np.ndarray | None:
+        return self.placements[name].matrix
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ class Worths:
     layouts: Mapping[tuple[int, int, int], Layout]  # by (i, j, sign)
 
 
-def inner_worths(inside: Inside, group: PermutationGroup, solve: Callable[[Problem], tuple[GroupElement, float]]) -> Worths:
+def inner_worths(inside: Inside, group: Group, solve: Callable[[Problem], tuple[GroupElement, float]]) -> Worths:
     """Solve the problem inside every pair of neurons that the group may lay on one another.
 
     Args:
@@ -71,30 +75,44 @@ def _is_simple(inside: Inside) -> bool:
     moving = {name for name, neuron_set in inside.neurons.items() if not is_trivial(neuron_set.group)}
     if any(inside.neurons[name].over for name in moving):
         return False
-    return all(sum(i.symbol in moving for i in space.blocks[0].instances) <= 1 for space, *_ in inside.blocks)
+    return all(sum(i.symbol in moving for i in space.blocks[0].instances) <= 1 for space in (r.space for r in inside.remainders))
+
+
+@dataclass(frozen=True)
+class _Side:
+    """A term inside, laid out for matrix products."""
+
+    name: str  # the set that moves; "" if none does
+    a: np.ndarray  # (neurons, n, the rest); n is 1 if nothing moves
+    b: np.ndarray
+    weight: float
+    degrees: tuple[int, int]  # modulo 2: of the strand that is fixed, and of the one that moves
+
+
+Tables = Mapping[str, Mapping[tuple[int, int], np.ndarray]]  # by set and degrees: (n, n)
 
 
 @dataclass(frozen=True)
 class _Sides:
-    """An inside whose sets do not meet, laid out for matrix products: ``(neurons, n, the rest)`` of both networks."""
+    """An inside whose sets do not meet: every pair's problem is one linear assignment for each set."""
 
-    groups: Mapping[str, PermutationGroup]  # of all sets inside
-    products: tuple[tuple[str, np.ndarray, np.ndarray, float], ...]  # the set that moves, a, b, weight
-    constants: tuple[tuple[np.ndarray, np.ndarray, float], ...]  # a, b ``(neurons, values)``: nothing moves
+    groups: Mapping[str, Group]  # of all sets inside
+    sides: tuple[_Side, ...]
 
     @staticmethod
     def of(inside: Inside) -> _Sides:
-        products, constants = [], []
-        for space, a, b, weight in inside.blocks:
-            symbols = [instance.symbol for instance in space.blocks[0].instances]
-            moving = [d for d, x in enumerate(symbols) if x and not is_trivial(inside.neurons[x].group)]
+        sides = []
+        for r in inside.remainders:
+            instances = r.space.blocks[0].instances
+            moving = [d for d, i in enumerate(instances) if i.symbol and not is_trivial(inside.neurons[i.symbol].group)]
             if not moving:
-                constants.append((a.reshape(len(a), -1), b.reshape(len(b), -1), weight))
+                a, b = (x.reshape(len(x), 1, -1) for x in (r.a, r.b))
+                sides.append(_Side("", a, b, r.weight, (r.degree, 0)))
                 continue
-            (d,), n = moving, a.shape[moving[0] + 1]
-            left, right = (np.moveaxis(x, d + 1, 1).reshape(len(x), n, -1) for x in (a, b))
-            products.append((symbols[d] or "", left, right, weight))
-        return _Sides({x: s.group for x, s in inside.neurons.items()}, tuple(products), tuple(constants))
+            instance = instances[moving[0]]
+            a, b = (np.moveaxis(x, moving[0] + 1, 1).reshape(len(x), instance.size, -1) for x in (r.a, r.b))
+            sides.append(_Side(instance.symbol or "", a, b, r.weight, (r.degree, instance.degree % 2)))
+        return _Sides({x: s.group for x, s in inside.neurons.items()}, tuple(sides))
 
     def solve(
         self, n: int, one_by_one: bool, signs: Collection[int]
@@ -109,34 +127,31 @@ class _Sides:
         for top in range(0, n, side):
             for left in [top] if one_by_one else range(0, n, side):
                 rows, columns = (slice(start, min(start + side, n)) for start in (top, left))
-                constant, products = self._products(rows, columns)
-                for i, j in np.ndindex(*constant.shape):
-                    tables = {name: table[i, :, j, :] for name, table in products.items()}
+                products = self._products(rows, columns)
+                for i, j in np.ndindex(rows.stop - top, columns.stop - left):
+                    tables = {x: {d: p[i, :, j, :] for d, p in kinds.items()} for x, kinds in products.items()}
                     for sign in signs:
-                        yield top + i, left + j, sign, *self._assign(sign, float(constant[i, j]), tables)
+                        yield top + i, left + j, sign, *self._assign(sign, tables)
 
-    def _products(self, rows: slice, columns: slice) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """What does not depend on the insides ``(rows, columns)``, and by set its neurons' ``(rows, n, columns, n)``."""
-        constant = np.zeros((rows.stop - rows.start, columns.stop - columns.start))
-        for a, b, weight in self.constants:
-            constant += weight * (a[rows] @ b[columns].T).astype(np.float64)
-        tables: dict[str, np.ndarray] = {}
-        for name, a, b, weight in self.products:
-            n, rest = a.shape[1:]
-            table = a[rows].reshape(-1, rest) @ b[columns].reshape(-1, rest).T
-            shape = (len(constant), n, constant.shape[1], n)
-            table = weight * table.astype(np.float64).reshape(shape)
-            tables[name] = tables[name] + table if name in tables else table
-        return constant, tables
+    def _products(self, rows: slice, columns: slice) -> dict[str, dict[tuple[int, int], np.ndarray]]:
+        """By set and degrees the products ``(rows, n, columns, n)`` of its neurons."""
+        products: dict[str, dict[tuple[int, int], np.ndarray]] = {}
+        for side in self.sides:
+            n, rest = side.a.shape[1:]
+            a, b = side.a[rows], side.b[columns]
+            product = (a.reshape(-1, rest) @ b.reshape(-1, rest).T).astype(np.float64)
+            product = side.weight * product.reshape(len(a), n, len(b), n)
+            kinds = products.setdefault(side.name, {})
+            kinds[side.degrees] = kinds[side.degrees] + product if side.degrees in kinds else product
+        return products
 
-    def _assign(self, sign: int, worth: float, tables: Mapping[str, np.ndarray]) -> tuple[float, Layout]:
-        images, flips = {}, {}
+    def _assign(self, sign: int, tables: Tables) -> tuple[float, Layout]:
+        worth = sum(sign**outer * float(table.sum()) for (outer, _), table in tables.get("", {}).items())
+        placements = {}
         for name, group in self.groups.items():
-            images[name] = columns = np.arange(group.degree)
-            if name in tables:
-                plus = sign * tables[name]
-                images[name], flip = best_element(group, plus, -plus)
-                worth += float((flip * plus[images[name], columns]).sum())
-                if is_signed(group):
-                    flips[name] = flip
-        return worth, _Layout(images, flips)
+            plus = minus = np.zeros((group.degree, group.degree)) if name not in tables else 0.0
+            for (outer, inner), table in tables.get(name, {}).items():
+                plus, minus = plus + sign**outer * table, minus + sign**outer * (-1) ** inner * table
+            placements[name] = best_element(group, np.asarray(plus), np.asarray(minus))
+            worth += placements[name].worth
+        return worth, _Layout(placements)

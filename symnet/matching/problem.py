@@ -18,7 +18,7 @@ from symnet.graph.action import act_on_tensor
 from symnet.graph.blocks import Block, Instance
 from symnet.graph.neuron_sets import ancestors_of
 from symnet.graph.notation import Anonymous, Axis, Symbol
-from symnet.groups import Fixed, is_signed, is_trivial
+from symnet.groups import Fixed, is_linear, is_signed, is_trivial
 
 Pair = tuple[np.ndarray, np.ndarray]  # one block of both networks, float64 or float32 (*dims)
 
@@ -44,7 +44,7 @@ class Term:
 class Problem:
     """Make the sum of all terms' values as large as possible by moving the neurons of ``b``.
 
-    Permutations and signs keep the norm of ``b``, so this is the same as making ``|a - b|`` small.
+    Permutations, signs and rotations keep the norm of ``b``, so this is the same as making ``|a - b|`` small.
     """
 
     neurons: Mapping[str, NeuronSet]
@@ -78,6 +78,9 @@ class Problem:
 
     def signed(self, names: Iterable[str]) -> bool:
         return any(is_signed(self.neurons[name].group) for name in names)
+
+    def mixed(self, names: Iterable[str]) -> bool:
+        return any(is_linear(self.neurons[name].group) for name in names)
 
     def moved(self, element: GroupElement) -> Problem:
         return replace(self, element=element if self.element is None else element @ self.element)
@@ -141,14 +144,26 @@ def choose_dims(instances: tuple[Instance, ...], kept: list[int], movable: set[s
 
 
 @dataclass(frozen=True)
+class Remainder:
+    """What remains of a term when one of its dims is fixed."""
+
+    space: TensorSpace
+    a: np.ndarray  # the fixed dim first
+    b: np.ndarray
+    weight: float
+    degree: int  # of the fixed strand: whether the neuron's sign shows in it
+
+
+@dataclass(frozen=True)
 class Inside:
     """What remains of a problem when neuron j of the second network is laid on neuron i of the first."""
 
     neurons: Mapping[str, NeuronSet]
-    blocks: tuple[tuple[TensorSpace, np.ndarray, np.ndarray, float], ...]  # what remains; a, b with the fixed dim first
+    remainders: tuple[Remainder, ...]
 
     def at(self, i: int, j: int, sign: int = 1) -> Problem:
-        return Problem(self.neurons, tuple(term_of(space, a[i], b[j], sign * w) for space, a, b, w in self.blocks))
+        terms = (term_of(r.space, r.a[i], r.b[j], sign**r.degree * r.weight) for r in self.remainders)
+        return Problem(self.neurons, tuple(terms))
 
 
 def read_inside(problem: Problem, name: str) -> tuple[list[tuple[Term, int]], Inside]:
@@ -159,7 +174,7 @@ def read_inside(problem: Problem, name: str) -> tuple[list[tuple[Term, int]], In
     above = problem.ancestors
     below = problem.unit(name) - {name}
     plain: list[tuple[Term, int]] = []
-    nested: list[tuple[TensorSpace, np.ndarray, np.ndarray, float]] = []
+    nested: list[Remainder] = []
     for term in problem.terms:
         for k in term.places(name):
             children = {i.symbol for i in term.instances if i.symbol in below and (name, k) in i.parents}
@@ -177,7 +192,7 @@ def read_inside(problem: Problem, name: str) -> tuple[list[tuple[Term, int]], In
             movable = (below | {x for child in below for x in above[child]}) - {name}
             space = block_space(term.space.name, choose_dims(tuple(bare), kept, movable))
             a, b = (np.moveaxis(array, k, 0) for array in problem.read(term))
-            nested.append((space, a, b, term.weight))
+            nested.append(Remainder(space, a, b, term.weight, term.instances[k].degree % 2))
     neurons: dict[str, NeuronSet] = {}
     for other in dict.fromkeys(x for child in below for x in (*above[child], child) if x != name):
         neuron_set = problem.neurons[other]

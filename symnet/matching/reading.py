@@ -12,11 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from symnet.errors import GraphError
 from symnet.graph import NeuronGraph, NeuronSet
 from symnet.graph.action import apply_views
 from symnet.graph.blocks import Block, Instance, Range
-from symnet.groups import Fixed, LinearGroup, Scaled
+from symnet.groups import Fixed
 from symnet.matching.problem import Pair, Problem, Term, block_space
 
 State = Mapping[str, Any]  # tensors or arrays by name
@@ -43,12 +42,6 @@ def read_problem(
         factors: by tensor, what its inner product counts; 1 where none is given. Tensors of factor 0 are left out.
         dtype: of the blocks that are read.
     """
-    for name, neuron_set in graph.neurons.items():
-        if isinstance(group := neuron_set.group, Scaled | LinearGroup):
-            raise GraphError(
-                f"Neurons are matched one to one, up to signs, but {group!r} of '{name}' also scales or mixes them. Bring both networks "
-                f"to a normal form, or match with graph.with_groups({{'{name}': sn.Symmetric({group.degree})}})."
-            )
     terms = []
     for name, tensor in graph.weights.items():
         if factor := factors.get(name, 1.0):

@@ -10,8 +10,8 @@ from typing import Any, Literal
 import numpy as np
 
 from symnet.errors import ShapeError
-from symnet.graph import NeuronGraph
-from symnet.groups import is_signed
+from symnet.graph import NeuronGraph, TensorSpace
+from symnet.groups import is_charged
 from symnet.matching.reading import PART, State, as_array
 
 Measure = Literal["correlation", "distance"]
@@ -24,7 +24,7 @@ class Likeness:
 
     size: int
     common: float  # what every inner product has in common: the product of the means, times the number of entries
-    spreads: tuple[float, float]  # Euclidean norms around the means; around 0 where signs may turn
+    spreads: tuple[float, float]  # Euclidean norms around the means; around 0 where elements do more than reorder
     distance: float
     product: float  # inner product
 
@@ -38,8 +38,7 @@ def measure_tensors(graph: NeuronGraph, a: State, b: State) -> dict[str, Likenes
     likenesses: dict[str, Likeness] = {}
     broken: dict[str, list[str]] = {"first": [], "second": []}
     for name, space in graph.weights.items():
-        signed = any(is_signed(graph.neurons[symbol].group) for symbol in space.symbols)
-        likenesses[name] = likeness = _compare(a[name], b[name], signed)
+        likenesses[name] = likeness = _compare(a[name], b[name], centred=not _changes_sums(graph, space))
         for which, spread in zip(broken, likeness.spreads, strict=True):
             if not math.isfinite(spread):
                 broken[which].append(name)
@@ -56,11 +55,11 @@ def distance_between(x: Any, y: Any) -> float:
     return math.sqrt(sum(float(np.square(u - v).sum()) for u, v in zip(_runs(x), _runs(y), strict=True)))
 
 
-def _compare(x: Any, y: Any, signed: bool) -> Likeness:
+def _compare(x: Any, y: Any, centred: bool) -> Likeness:
     size, pivots, sums, squares, apart, product = 0, None, np.zeros(2), np.zeros(2), 0.0, 0.0
     for u, v in zip(_runs(x), _runs(y), strict=True):
         if pivots is None:  # subtracted, so that tensors of large mean and small spread lose no digits
-            pivots = (0.0, 0.0) if signed or not u.size else (float(u[0]), float(v[0]))
+            pivots = (0.0, 0.0) if not centred or not u.size else (float(u[0]), float(v[0]))
         size += u.size
         apart += float(np.square(u - v).sum())
         product += float(u @ v)
@@ -68,13 +67,22 @@ def _compare(x: Any, y: Any, signed: bool) -> Likeness:
             sums[number] += values.sum()
             squares[number] += values @ values
     shifts = pivots or (0.0, 0.0)
-    means = np.zeros(2) if signed or not size else sums / size + shifts
+    means = np.zeros(2) if not centred or not size else sums / size + shifts
     spreads = []
     for number, shift in enumerate(shifts):
-        around = squares[number] - (0.0 if signed or not size else sums[number] ** 2 / size)
+        around = squares[number] - (0.0 if not centred or not size else sums[number] ** 2 / size)
         whole = squares[number] + 2 * shift * sums[number] + size * shift**2  # the norm around 0
         spreads.append(math.sqrt(around) if not around <= _NO_SPREAD**2 * whole else 0.0)
     return Likeness(size, size * float(means.prod()), (spreads[0], spreads[1]), math.sqrt(apart), product)
+
+
+def _changes_sums(graph: NeuronGraph, space: TensorSpace) -> bool:
+    """Whether elements do more to a tensor than reorder its entries, so that its mean is none of a network's own."""
+    return any(
+        i.symbol is not None and is_charged(graph.neurons[i.symbol].group, i.degree)
+        for block in space.blocks
+        for i in block.instances
+    )
 
 
 def _runs(values: Any) -> Iterator[np.ndarray]:

@@ -153,6 +153,44 @@ def test_the_best_of_the_whole_group_is_often_found() -> None:
     assert sum(hits) >= 0.75 * len(hits)
 
 
+ROTATED = {
+    "a stream": sn.NeuronGraph(
+        {"s": sn.Orthogonal(8), "h": sn.Symmetric(6)}, {"embed": "s 5", "up": "h s", "down": "s h", "read": "3 s"}
+    ),
+    "a stream about its mean": sn.NeuronGraph(
+        {"s": sn.Orthogonal(8, fixes_mean=True), "h": sn.Symmetric(6)}, {"embed": "s 9", "up": "h s", "down": "s h"}
+    ),
+    "inside heads": sn.NeuronGraph(
+        {"head": sn.Symmetric(3), "dim": sn.NeuronSet(sn.Orthogonal(4), over="head")},
+        {"v": "(head dim) 6", "o": "7 (head dim)"},
+    ),
+    "signs that one tensor does not show": sn.NeuronGraph(
+        {"h": sn.SignedSymmetric(6)}, {"w": "h 5", "gain": "h.", "out": "4 h"}
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ROTATED)
+def test_rotations_are_found(name: str) -> None:
+    """A planted element with rotations is undone, with noise up to what Procrustes leaves; the element is of the group."""
+    graph = ROTATED[name]
+    for seed in range(3):
+        a, disturbance = draw(graph, seed), draw(graph, seed + 50)
+        planted = graph.random_element(seed)
+        found = sn.align(a, graph.act(planted, a), graph)
+        assert found.distance_after < 1e-6
+        assert_close(graph.act(found.element @ planted, a), a)
+        noisy = {key: t + 0.05 * disturbance[key] for key, t in a.items()}
+        found = sn.align(a, graph.act(planted, noisy), graph)
+        assert found.distance_after <= distance(a, noisy) * 1.01 and found.settled
+
+
+def test_scales_are_refused_with_a_way_out() -> None:
+    graph = sn.NeuronGraph({"h": sn.Scaled(3)}, {"w": "h 2", "v": "2 h*"})
+    with pytest.raises(sn.GraphError, match=r"Scaled\(3\) of 'h'.*normal form"):
+        sn.align(draw(graph, 0), draw(graph, 1), graph)
+
+
 def test_heads_are_matched_by_what_is_inside() -> None:
     """Two heads whose sums of dims are alike, so that matching heads before dims would have to guess."""
     graph = sn.NeuronGraph(
