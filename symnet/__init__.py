@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from symnet.errors import (
     BackendError,
+    FileError,
     GraphError,
     GroupError,
     MissingExtraError,
@@ -41,11 +42,11 @@ _LAZY = {
     "align": "symnet.matching",
     "canonicalize": "symnet.matching",
 }
-_MODULES = ("catalogue", "data", "matching", "nn", "plan", "sharing", "show", "tasks", "testing", "tracing", "verify")
+_MODULES = ("catalogue", "data", "files", "matching", "nn", "plan", "sharing", "show", "tasks", "testing", "tracing", "verify")
 _EXTRAS = {"data": "data", "show": "show", "tasks": "train", "testing": "test"}  # what brings a module's packages
 
 if TYPE_CHECKING:
-    from symnet import data, matching, nn, plan, sharing, tasks, tracing, verify
+    from symnet import data, files, matching, nn, plan, sharing, tasks, tracing, verify
     from symnet.graph import catalogue
     from symnet.matching import align, canonicalize
     from symnet.nn import features, state_dicts
@@ -82,6 +83,7 @@ __all__ = [
     "BackendError",
     "Cyclic",
     "Dihedral",
+    "FileError",
     "Fixed",
     "GeneralLinear",
     "Generated",

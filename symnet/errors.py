@@ -2,9 +2,32 @@
 
 from __future__ import annotations
 
+LONGEST = 4_000  # characters of a message: names in it may come from files, and be as long as files are
+
+
+def printable(text: str, most: int | None = None) -> str:
+    r"""A text that is safe on any terminal: control and formatting characters are shown as escapes, not obeyed.
+
+    Args:
+        most: characters that are kept; of a longer text its beginning and end are.
+
+    Example:
+        >>> print(printable("red: \x1b[31m, and a long " + 40 * "tail", most=60))
+        red: \x1b[31m, and a long tailtailtai ... iltailtailtailtail
+    """
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+    if most is None or len(text) <= most:
+        return text
+    kept = most - 5
+    return f"{text[: 2 * kept // 3 + 1]} ... {text[len(text) - kept // 3 :]}"
+
 
 class SymnetError(ValueError):
     """Base class of every error that symnet raises for what a user gave it."""
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(printable(each, LONGEST) if isinstance(each, str) else each for each in args))
 
 
 class GroupError(SymnetError):
@@ -33,6 +56,14 @@ class TraceError(SymnetError):
 
 class VerificationError(SymnetError):
     """A check that did not hold, raised by ``report.raise_if_failed()``."""
+
+
+class FileError(SymnetError):
+    """A file that cannot be read or written; names it, and says what is wrong with it."""
+
+
+class StateFileError(FileError):
+    """A file that holds no state dict that can be read safely."""
 
 
 class MissingExtraError(SymnetError, ModuleNotFoundError):

@@ -21,6 +21,7 @@ PACKAGE = Path(__file__).parents[1] / "symnet"
 # From low to high; names on one level are siblings that do not see each other.
 LEVELS = (
     {"errors"},
+    {"files"},
     {"groups"},
     {"graph"},
     {"sharing", "tracing"},
@@ -35,7 +36,7 @@ LEVELS = (
 )
 LEVEL = {name: number for number, names in enumerate(LEVELS) for name in names}
 NO_TORCH = {"groups", "sharing", "plan"}
-LAZY_TORCH = {"graph"}
+LAZY_TORCH = {"files", "graph"}
 SEES_SHOW = {"show", "tasks", "cli"}
 FRONT_DOOR = {"tasks", "cli"}  # these are written as a user would, with ``import symnet``
 HEAVY = {
@@ -50,6 +51,7 @@ HEAVY = {
     "rich",
     "hypothesis",
     "triton",
+    "safetensors",
 }
 
 
@@ -128,7 +130,10 @@ def torch_imports(imports: list[Import]) -> list[str]:
         str(item)
         for item in imports
         if item.imported.split(".")[0] == "torch"
-        and (part_of(item.importer) in NO_TORCH or (part_of(item.importer) in LAZY_TORCH and not item.inside_function))
+        and (
+            part_of(item.importer) in NO_TORCH
+            or (part_of(item.importer) in LAZY_TORCH and not (item.inside_function or item.for_types))
+        )
     ]
 
 

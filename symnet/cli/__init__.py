@@ -11,7 +11,6 @@ from symnet.errors import SymnetError, VerificationError
 
 # Modules that come with an extra, and the extra that brings them.
 _EXTRAS = {"typer": "cli", "rich": "cli", "click": "cli", "matplotlib": "show", "jinja2": "show", "sklearn": "data"}
-_EXTRAS["safetensors"] = "data"
 _EXTRAS |= dict.fromkeys(("lightning_fabric", "pydantic", "tensorboardX"), "train")
 INTERRUPTED = 130  # what shells say of a command that Ctrl-C ended
 

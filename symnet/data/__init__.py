@@ -9,8 +9,9 @@ from symnet.data.network_set import NetworkSet, read_folder
 from symnet.data.shards import BrokenShardError, read_shard, write_shard
 from symnet.data.sirens import Sine, evaluate, initial_weights, psnr, siren
 from symnet.data.small_cnn_zoo import read_small_cnn_zoo, read_zoo_split, zoo_parts
-from symnet.data.state_files import StateFileError, read_state_file, write_state_file
 from symnet.data.wild_park import read_wild_park
+from symnet.errors import StateFileError
+from symnet.files import read_state_file, write_state_file
 
 __all__ = [
     "Augmented",

@@ -16,8 +16,8 @@ import numpy as np
 from torch import Tensor
 
 from symnet.data.network_set import NetworkSet, OnError, collect_networks
-from symnet.data.state_files import StateFileError, read_state_file
-from symnet.errors import SymnetError
+from symnet.errors import StateFileError, SymnetError
+from symnet.files import read_state_file
 from symnet.graph import NeuronGraph, catalogue
 
 __all__ = ["read_dws_folders", "read_siren_folders"]

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from symnet.data.state_files import TORCH_SUFFIXES, StateFileError, read_state_file
-from symnet.errors import SymnetError
+from symnet.errors import StateFileError, SymnetError
+from symnet.files import STATE_SUFFIXES, read_state_file
 from symnet.graph import NeuronGraph
 
 __all__ = ["NetworkSet", "OnError", "collect_networks", "read_folder"]
@@ -153,7 +153,7 @@ def read_folder(folder: str | Path, graph: NeuronGraph, *, on_error: OnError = "
         NetworkSet(3 networks, 3 weights each, columns ['path'])
     """
     root = Path(folder)
-    paths = sorted(path for path in root.rglob("*") if path.suffix in (*TORCH_SUFFIXES, ".safetensors"))
+    paths = sorted(path for path in root.rglob("*") if path.suffix in STATE_SUFFIXES)
     if not paths:
         raise SymnetError(f"{root} holds no checkpoints (.pt, .pth, .safetensors); save networks' state_dict() there.")
     return collect_networks(

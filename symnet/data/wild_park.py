@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from symnet.data.network_set import NetworkSet, OnError, fitting
-from symnet.data.state_files import TORCH_SUFFIXES, StateFileError, load_content
-from symnet.errors import SymnetError
+from symnet.errors import StateFileError, SymnetError
+from symnet.files import TORCH_SUFFIXES, read_content
 from symnet.graph import NeuronGraph
 from symnet.tracing import trace
 
@@ -65,7 +65,7 @@ def read_wild_park(folder: str | Path, build: Build, *, on_error: OnError = "rai
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], Mapping[str, Any], dict[str, float]]:
-    content = load_content(path)
+    content = read_content(path)
     if not isinstance(content, Mapping) or not all(isinstance(content.get(k), Mapping) for k in ("model", "config")):
         raise StateFileError(f"{path} is no checkpoint with 'model' and 'config'; it holds {_outline(content)}.")
     state = {name: tensor for name, tensor in content["model"].items() if isinstance(tensor, Tensor)}
