@@ -5,6 +5,9 @@ from symnet.verify.bilinear import BilinearCertificate, certify_bilinear
 from symnet.verify.certify import Certificate, certify
 from symnet.verify.equivariance import equivariance
 from symnet.verify.foreign import on_lists, on_vectors
+from symnet.verify.jacobian_bound import JacobianBound, jacobian_bound
+from symnet.verify.lie_algebra import LieAlgebra, lie_algebra
+from symnet.verify.lie_pieces import LiePiece, named_dimension, pieces_of
 from symnet.verify.maximality import MaximalityReport, maximality
 from symnet.verify.network import network
 from symnet.verify.report import Check, Report
@@ -13,13 +16,20 @@ __all__ = [
     "BilinearCertificate",
     "Certificate",
     "Check",
+    "JacobianBound",
+    "LieAlgebra",
+    "LiePiece",
     "MaximalityReport",
     "Report",
     "certify",
     "certify_bilinear",
     "equivariance",
+    "jacobian_bound",
+    "lie_algebra",
     "maximality",
+    "named_dimension",
     "network",
     "on_lists",
     "on_vectors",
+    "pieces_of",
 ]

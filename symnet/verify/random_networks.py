@@ -19,7 +19,7 @@ from symnet.nn import features
 from symnet.tracing.examples import copy_model
 from symnet.verify.comparison import flatten
 
-_POSITIVE = ("running_var", "var", "variance")  # last words of names whose entries stay positive
+POSITIVE = ("running_var", "var", "variance")  # last words of names whose entries stay positive
 
 
 def double_copy(model: nn.Module) -> nn.Module:
@@ -79,7 +79,7 @@ def _draw(name: str, own: Tensor, generator: torch.Generator, positive: bool) ->
     # Drawn on the CPU, so that a seed means the same on every device.
     noise = torch.randn(own.shape, generator=generator, dtype=torch.float64).to(own)
     finite = own.isfinite()
-    if positive or name.rsplit(".", 1)[-1] in _POSITIVE:
+    if positive or name.rsplit(".", 1)[-1] in POSITIVE:
         drawn = 0.5 + noise.abs()
     elif own.ndim >= 2:
         rms = float(torch.where(finite, own, 0.0).square().mean().sqrt()) if own.numel() else 0.0

@@ -54,7 +54,7 @@ def _max_with_positions(x: Tensor, *args: Any, **keywords: Any) -> Any:
     return torch.return_types.max((values, torch.zeros_like(values, dtype=torch.int64)))
 
 
-def _batch_norm(
+def batch_norm_formula(
     x: Tensor, mean: Any, variance: Any, weight: Any = None, bias: Any = None, *args: Any, **keywords: Any
 ) -> Tensor:
     """Batch norm in eval mode as a formula that is differentiable in its running statistics too."""
@@ -95,7 +95,7 @@ class _Smooth(TorchFunctionMode):
             if running is not None:
                 kwargs = {k: v for k, v in kwargs.items() if k not in ("training", "momentum")}
                 renamed = {"running_mean": "mean", "running_var": "variance", "input": "x"}
-                return _batch_norm(*args, **{renamed.get(k, k): v for k, v in kwargs.items()})
+                return batch_norm_formula(*args, **{renamed.get(k, k): v for k, v in kwargs.items()})
         if name in _NORM_ARGUMENTS and function in (F.layer_norm, F.group_norm, F.instance_norm):
             # Equal entries are divided by the root of epsilon alone; a large one keeps rounding from being amplified.
             args, kwargs = args[: _NORM_ARGUMENTS[name]], kwargs | {"eps": 0.5}
