@@ -42,11 +42,11 @@ _LAZY = {
     "align": "symnet.matching",
     "canonicalize": "symnet.matching",
 }
-_MODULES = ("catalogue", "data", "files", "matching", "nn", "plan", "sharing", "show", "tasks", "testing", "tracing", "verify")
-_EXTRAS = {"data": "data", "show": "show", "tasks": "train", "testing": "test"}  # what brings a module's packages
+_MODULES = ("catalogue", "data", "files", "matching", "nn", "plan", "sharing", "show", "surgery", "tasks", "testing", "tracing", "verify")
+_EXTRAS = {"data": "data", "show": "show", "surgery", "tasks": "train", "testing": "test"}  # what brings a module's packages
 
 if TYPE_CHECKING:
-    from symnet import data, files, matching, nn, plan, sharing, tasks, tracing, verify
+    from symnet import data, files, matching, nn, plan, sharing, surgery, tasks, tracing, verify
     from symnet.graph import catalogue
     from symnet.matching import align, canonicalize
     from symnet.nn import features, state_dicts

@@ -28,6 +28,7 @@ LEVELS = (
     {"plan"},
     {"nn"},
     {"verify"},
+    {"surgery"},
     {"matching", "testing"},
     {"show", "data"},
     {"tasks"},

@@ -50,7 +50,7 @@ def act_on_tensor(element: GroupElement, tensor: TensorSpace, array: Array, offs
 
 
 def _act_on_block(element: GroupElement, block: Block, array: Array, offset: int) -> Array:
-    for cluster in _clusters(block):
+    for cluster in clusters(block):
         names = {block.instances[k].symbol for k in cluster}
         if not any(name is not None and element.moves(name) for name in names):
             continue
@@ -120,7 +120,7 @@ def _numbers_like(array: Array, numbers: np.ndarray, name: str) -> Array:
     return _index_like(array, numbers).to(array.dtype)
 
 
-def _clusters(block: Block) -> list[list[int]]:
+def clusters(block: Block) -> list[list[int]]:
     """Dims that must be permuted together: a child with the dims its ancestors are read from."""
     group = list(range(len(block.instances)))
     for k, instance in enumerate(block.instances):

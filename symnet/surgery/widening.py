@@ -1,0 +1,238 @@
+"""widen and split: more neurons, the same function (Net2Net, Chen, Goodfellow and Shlens 2016, arXiv 1511.05641).
+
+A neuron becomes several equal ones, and the weights that read it are divided by their number.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from symnet.errors import GraphError
+from symnet.graph import NeuronGraph
+from symnet.graph.action import apply_views, clusters
+from symnet.graph.elements import image_shapes
+from symnet.graph.neuron_graph import require_graph
+from symnet.surgery.cutting import Surgery, multiply, take_all
+from symnet.surgery.outlets import Copies, OutgoingLike, Outlets, Place, read_outlets
+from symnet.surgery.requests import check_mapping, read_width, whole_numbers
+from symnet.surgery.selection import (
+    Array,
+    Selection,
+    check_weights,
+    each_tensor,
+    is_floating,
+    make_selection,
+    refuse_indivisible,
+)
+
+
+def widen(
+    weights: Mapping[str, Array],
+    graph: NeuronGraph,
+    sizes: Mapping[str, int],
+    *,
+    outgoing: OutgoingLike | None = None,
+    noise: float = 0.0,
+    seed: int = 0,
+) -> Surgery:
+    """The same function with more neurons: copies of neurons chosen at random, as evenly as can be.
+
+    Old neurons keep their places, copies follow. Copies of one neuron share the weights that read it: halves, thirds, ...; with
+    ``noise`` unequal parts of the same sum, so that training tells them apart.
+
+    Args:
+        weights, graph: as for ``keep``.
+        sizes: new number of neurons by set.
+        outgoing: what reads each set: ``sn.surgery.outgoing(model, graph, inputs)``, or names of tensors by set. Without it the
+            layout of torch's layers is trusted (rows make, columns read), and refused where it could mean two things.
+        noise: spread of what one copy gains and the others lose, in units of the shared weights' own spread.
+        seed: of the choice of copies, and of the noise.
+
+    Returns:
+        ``weights, graph`` of the wider network, and what was done.
+
+    Raises:
+        GraphError: a set that cannot be widened; or not exactly, as a norm or softmax runs over it; says which sizes are exact.
+        ShapeError: weights that are not the graph's.
+
+    Example:
+        >>> import symnet as sn
+        >>> graph = sn.catalogue.mlp([2, 4, 1])
+        >>> weights = {name: np.ones(shape) for name, shape in graph.shapes.items()}
+        >>> wide, wide_graph = widen(weights, graph, {"h1": 8})
+        >>> wide_graph.shapes["0.weight"], wide["2.weight"].sum()
+        ((8, 2), np.float64(4.0))
+    """
+    require_graph(graph, "surgery.widen")
+    rng = np.random.default_rng(seed)
+    choices = {}
+    for name, given in check_mapping(sizes, "surgery.widen", "{'h1': 64}").items():
+        width = read_width(graph, name, given)
+        shape = image_shapes(graph.neurons)[name]
+        size, copies = shape[-1], math.prod(shape[:-1])
+        extra = [rng.permuted(np.tile(np.arange(size), (copies, 1)), axis=1) for _ in range(-(-(width - size) // size))]
+        rows = np.concatenate([np.tile(np.arange(size), (copies, 1)), *extra], axis=1)[:, :width]
+        choices[name] = rows.reshape(*shape[:-1], width)
+    return copy_neurons(weights, graph, choices, outgoing, noise, rng)
+
+
+def split(
+    weights: Mapping[str, Array],
+    graph: NeuronGraph,
+    sets: Mapping[str, Mapping[int, int]],
+    *,
+    outgoing: OutgoingLike | None = None,
+    noise: float = 0.0,
+    seed: int = 0,
+) -> Surgery:
+    """The same function with some neurons split into several, which stand in its place, in all copies of the set alike.
+
+    Args:
+        sets: by neuron set, into how many each neuron is split: ``{"h1": {3: 2}}``.
+        weights, graph, outgoing, noise, seed: as for ``widen``, and so are results and errors.
+
+    Example:
+        >>> import symnet as sn
+        >>> graph = sn.catalogue.mlp([2, 3, 1])
+        >>> weights = {name: np.ones(shape) for name, shape in graph.shapes.items()}
+        >>> split(weights, graph, {"h1": {1: 2}}).weights["2.weight"]
+        array([[1. , 0.5, 0.5, 1. ]])
+    """
+    require_graph(graph, "surgery.split")
+    choices = {}
+    for name, given in check_mapping(sets, "surgery.split", "{'h1': {3: 2}}").items():
+        refuse_indivisible(graph, name, "split")
+        shape = image_shapes(graph.neurons)[name]
+        parts = check_mapping(given, f"surgery.split '{name}'", "{3: 2}")
+        neurons, counts = whole_numbers(name, parts.keys(), "split"), whole_numbers(name, parts.values(), "split")
+        if (counts < 1).any() or (neurons < 0).any() or (neurons >= shape[-1]).any():
+            raise GraphError(
+                f"split '{name}' got {dict(parts)!r:.60}; give numbers of neurons, 0 to {shape[-1] - 1}, and how many each becomes."
+            )
+        repeats = np.ones(shape[-1], dtype=np.int64)
+        repeats[neurons] = counts
+        rows = np.repeat(np.arange(shape[-1]), repeats)
+        choices[name] = np.broadcast_to(rows, (*shape[:-1], len(rows)))
+    return copy_neurons(weights, graph, choices, outgoing, noise, np.random.default_rng(seed))
+
+
+def copy_neurons(
+    weights: Mapping[str, Array],
+    graph: NeuronGraph,
+    choices: Mapping[str, np.ndarray],
+    outgoing: OutgoingLike | None,
+    noise: float,
+    rng: np.random.Generator,
+) -> Surgery:
+    """The weights with repeated neurons, which share what reads them.
+
+    Args:
+        choices: old neurons by set, every one at least once, ``(*ancestor sizes, new size)``.
+    """
+    if isinstance(noise, bool) or not isinstance(noise, int | float) or not 0 <= noise < math.inf:
+        raise GraphError(f"noise={noise!r}: give a finite number of at least 0, in units of the weights' spread.")
+    outlets = {name: exact_outlets(graph, name, rows, outgoing) for name, rows in choices.items()}
+    check_weights(graph, weights)
+    selection = make_selection(graph, choices)
+    return Surgery(share(selection, outlets, weights, noise, rng), selection.new, graph, selection, outlets)
+
+
+def share(
+    selection: Selection,
+    outlets: Mapping[str, Outlets],
+    weights: Mapping[str, Array],
+    noise: float = 0.0,
+    rng: np.random.Generator | None = None,
+) -> dict[str, Array]:
+    """The weights of a selection with what reads repeated neurons divided among them."""
+    rng = rng or np.random.default_rng(0)
+    result = take_all(selection, weights)
+    finished: dict[tuple[str, int], Array] = {}
+    for name, key, array in each_tensor(selection.new, result):
+        places = [(n, p) for n, o in outlets.items() for p in o.places if p.tensor == key]
+        if key is None or not places:
+            continue
+        if (key, id(array)) not in finished:
+            finished[key, id(array)] = _share(selection, places, array, noise, rng)
+        result[name] = finished[key, id(array)]
+    return result
+
+
+def exact_outlets(graph: NeuronGraph, name: str, rows: np.ndarray, outgoing: OutgoingLike | None) -> Outlets:
+    """The outlets of a set, if its neurons can be copied in these numbers and nothing changes.
+
+    Raises:
+        GraphError: something else hears of the neurons; says how they could be copied, if they can.
+    """
+    outlets = read_outlets(graph, name, outgoing)
+    counts = copies_of_each(rows)
+    alike = bool((counts == counts.flat[0]).all())
+    if outlets.copies is Copies.any or (outlets.copies is Copies.alike and alike):
+        return outlets
+    if outlets.copies is Copies.none:
+        raise GraphError(
+            f"'{name}' cannot be copied so that the function stays: a tensor both makes and reads it (tied weights), or a norm or "
+            "softmax hears of its neurons in a way that no division makes good; tried out on the module."
+        )
+    size = int(rows.max()) + 1
+    why = "found out on the module" if outlets.proved else "a module holds weights for each of its neurons, as norms do"
+    raise GraphError(
+        f"'{name}' can only be copied evenly and stay exact, since a norm or a softmax over the set hears of every neuron ({why}): "
+        f"{2 * size}, {3 * size}, ... neurons."
+        + ("" if outlets.proved else " If it is none: outgoing=sn.surgery.outgoing(model, graph, inputs).")
+    )
+
+
+def copies_of_each(rows: np.ndarray) -> np.ndarray:
+    """How often the neuron at each place occurs in its copy, of the shape of ``rows``."""
+    flat = rows.reshape(-1, rows.shape[-1])
+    counts = [np.bincount(row)[row] for row in flat]
+    return np.array(counts, dtype=np.int64).reshape(rows.shape)
+
+
+def _share(
+    selection: Selection, places: list[tuple[str, Place]], array: Array, noise: float, rng: np.random.Generator
+) -> Array:
+    """A tensor of the new graph with what reads copies divided among them."""
+    result = array.copy() if isinstance(array, np.ndarray) else array.detach().clone()
+    if not is_floating(result):
+        raise GraphError(
+            f"'{places[0][1].tensor}' holds whole numbers, which cannot be divided. Give the weights as floating-point numbers."
+        )
+    for name, place in places:
+        factors = 1 / copies_of_each(selection.sources[name])
+        multiply(selection.new, place.tensor, place.block, place.dim, factors, result)
+    if noise:
+        spread = float((result * result).mean() ** 0.5)
+        for name, place in places:
+            _add_noise(selection, name, place, result, noise * spread, rng)
+    return result
+
+
+def _add_noise(
+    selection: Selection, name: str, place: Place, array: Array, spread: float, rng: np.random.Generator
+) -> None:
+    """Adds noise to one block of an array, in place, whose sum over the copies of every neuron is zero."""
+    old = selection.old.weights[place.tensor].blocks[place.block]
+    new = selection.new.weights[place.tensor].blocks[place.block]
+    cluster = next(dims for dims in clusters(new) if place.dim in dims)
+    sources = selection.positions(old, new, cluster)
+    shape = new.shape
+    noise = np.moveaxis(rng.normal(scale=spread, size=shape), cluster, range(len(cluster)))
+    rows = noise.reshape(len(sources), -1)
+    _, group, counts = np.unique(sources, return_inverse=True, return_counts=True)
+    sums = np.zeros((len(counts), rows.shape[1]))
+    np.add.at(sums, group, rows)
+    rows = rows - (sums / counts[:, None])[group]
+    balanced = np.moveaxis(rows.reshape(noise.shape), range(len(cluster)), cluster)
+    view: Any = apply_views(array, new.views)
+    if isinstance(array, np.ndarray):
+        view += balanced.astype(array.dtype)
+        return
+    import torch  # whoever passes a torch tensor has it loaded
+
+    view += torch.from_numpy(np.ascontiguousarray(balanced)).to(device=array.device, dtype=array.dtype)
