@@ -43,7 +43,7 @@ _LAZY = {
     "canonicalize": "symnet.matching",
 }
 _MODULES = ("catalogue", "data", "files", "matching", "nn", "plan", "sharing", "show", "surgery", "tasks", "testing", "tracing", "verify")
-_EXTRAS = {"data": "data", "show": "show", "surgery", "tasks": "train", "testing": "test"}  # what brings a module's packages
+_EXTRAS = {"data": "data", "show": "show", "tasks": "train", "testing": "test"}  # what brings a module's packages
 
 if TYPE_CHECKING:
     from symnet import data, files, matching, nn, plan, sharing, surgery, tasks, tracing, verify

@@ -19,12 +19,12 @@ from symnet.graph.action import apply_views, clusters
 from symnet.graph.blocks import Block
 from symnet.graph.elements import image_shapes
 from symnet.graph.notation import print_axes
-from symnet.groups import Fixed, SignedSymmetric, Symmetric
+from symnet.groups import Fixed, Scaled, SignedSymmetric, Symmetric
 
 # Arrays are numpy arrays or torch tensors, as in symnet.graph.action.
 Array = Any
 # Groups under which any neurons of a set may be left out or taken twice: what is left is again such a set.
-_DIVISIBLE = (Symmetric, SignedSymmetric)
+_DIVISIBLE = (Symmetric, SignedSymmetric, Scaled)
 
 
 def is_divisible(neuron_set: NeuronSet) -> bool:
