@@ -22,7 +22,8 @@ class DenseLinear(nn.Module):
 
     Every orbit of index pairs has the weight ``sum over diagrams that contain it, coefficient * scale``, a diagram's
     scale being one over the number of entries it averages; the matrix is the orbits' weights looked up by the orbit
-    labels. Parameters are those of the layer it is made from.
+    labels. Where a group mixes neurons, and there are no orbits, it is the sum of the diagrams as matrices. Parameters are
+    those of the layer it is made from.
 
     Args:
         maps: the derivation.
@@ -47,8 +48,8 @@ class DenseLinear(nn.Module):
         constant = EquivariantMaps(Space(self.outputs.neurons, {"constant": ""}), self.outputs)
         every = [*self.weights, *(self.biases or ())]
         self._channels = (self.weights[0].shape[1] if self.pairs else None), (every[0].shape[2] if every else 1)
-        self._lookup = [_labels_and_change(maps.between(s, t)) for s, t in self.pairs]
-        self._bias_lookup = [_labels_and_change(constant.between(s, "constant")) for s in self.outputs]
+        self._lookup = [_lookups(maps.between(s, t)) for s, t in self.pairs]
+        self._bias_lookup = [_lookups(constant.between(s, "constant")) for s in self.outputs]
 
     @classmethod
     def from_layer(cls, layer: Linear) -> DenseLinear:
@@ -65,7 +66,7 @@ class DenseLinear(nn.Module):
     def matrix(self, output: str, input: str) -> Tensor:
         """The dense map ``(output size, input size, c_in, c_out)``."""
         number = self._number[output, input]
-        return _dense(self.weights[number], *self._lookup[number])
+        return _dense(self.weights[number], self._lookup[number])
 
     def forward(self, x: Mapping[str, Tensor]) -> Features:
         check_features(x, self.inputs, "DenseLinear got", self._channels[0], like=next(self.parameters(), None))
@@ -80,7 +81,7 @@ class DenseLinear(nn.Module):
                 flat = x[t].reshape(batch, self.inputs[t].size, x[t].shape[-1])
                 total = total + torch.einsum("bjc,ijcd->bid", flat, self.matrix(s, t))
             if self.biases is not None:
-                total = total + _dense(self.biases[number], *self._bias_lookup[number])[:, 0, 0, :]
+                total = total + _dense(self.biases[number], self._bias_lookup[number])[:, 0, 0, :]
             result[s] = total.reshape(batch, *tensor.shape, total.shape[-1])
         return result
 
@@ -104,9 +105,9 @@ class DenseProduct(nn.Module):
         self.weights = nn.ParameterList([nn.Parameter(values.detach().clone()) for values in coefficients.values()])
         self._lookup = []
         for s, a, b in maps.triples():
-            labels, change = _labels_and_change(maps.between(s, a, b))
-            kept = [range(placed.offset, placed.offset + placed.count) for placed in maps.placed(s, a, b)]
-            self._lookup.append((labels, change[[k for numbers in kept for k in numbers]]))
+            numbers = [k for p in maps.placed(s, a, b) for k in range(p.offset, p.offset + p.count)]
+            lookups = _lookups(maps.between(s, a, b))
+            self._lookup.append([(labels, change[numbers]) for labels, change in lookups])
 
     @classmethod
     def from_layer(cls, layer: Product) -> DenseProduct:
@@ -123,7 +124,7 @@ class DenseProduct(nn.Module):
     def array(self, output: str, left: str, right: str) -> Tensor:
         """The dense map ``(output size, left size, right size, products of channels, c_out)``."""
         number = self._number[output, f"{left} * {right}"]
-        matrix = _dense(self.weights[number], *self._lookup[number])
+        matrix = _dense(self.weights[number], self._lookup[number])
         sizes = self.maps.left[left].size, self.maps.right[right].size
         return matrix.reshape(len(matrix), *sizes, *matrix.shape[2:])
 
@@ -141,11 +142,34 @@ class DenseProduct(nn.Module):
         return {s: result[s] for s in self.maps.outputs}
 
 
-def _dense(weights: Tensor, labels: Tensor, change: Tensor) -> Tensor:
-    by_orbit = torch.einsum("po,pcd->ocd", change.to(weights), weights)
-    # The label -1 of entries that must vanish reads the zero at the end.
-    padded = torch.cat([by_orbit, by_orbit.new_zeros(1, *by_orbit.shape[1:])])
-    return padded[labels.to(weights.device)]
+# Labels of all entries (-1 for none), and the change of basis from the parameters to the labels.
+Lookup = tuple[Tensor, Tensor]
+
+
+def _dense(weights: Tensor, lookups: list[Lookup]) -> Tensor:
+    total = weights.new_zeros(())
+    for labels, change in lookups:
+        by_label = torch.einsum("po,pcd->ocd", change.to(weights), weights)
+        # The label -1 of entries that must vanish reads the zero at the end.
+        padded = torch.cat([by_label, by_label.new_zeros(1, *by_label.shape[1:])])
+        total = total + padded[labels.to(weights.device)]
+    return total
+
+
+def _lookups(pattern: SharingPattern) -> list[Lookup]:
+    """Orbit labels and the change from diagrams to orbits; without orbits, the labels of every diagram and its scale."""
+    if pattern.has_orbits:
+        return [_labels_and_change(pattern)]
+    none = torch.full((pattern.output.size, pattern.input.size), -1)
+    found = [(none, torch.zeros(pattern.dimension, 0))]  # the shape, where no diagram is left
+    for placed in pattern.diagrams:
+        entries = pattern.entries(placed)
+        change = torch.zeros(pattern.dimension, placed.count)
+        change[placed.offset : placed.offset + placed.count] = (
+            torch.eye(placed.count) / placed.diagram.input.dropped_size
+        )
+        found.append((torch.from_numpy(np.where(entries >= 0, entries - placed.offset, -1)), change))
+    return found
 
 
 def _labels_and_change(pattern: SharingPattern) -> tuple[Tensor, Tensor]:

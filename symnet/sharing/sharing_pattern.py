@@ -8,11 +8,11 @@ from functools import cached_property
 
 import numpy as np
 
-from symnet.errors import TooLargeError
+from symnet.errors import GraphError, TooLargeError
 from symnet.graph.action import apply_views
 from symnet.graph.neuron_sets import NeuronSet
 from symnet.graph.space import TensorSpace
-from symnet.groups import is_signed
+from symnet.groups import is_charged, is_linear
 from symnet.sharing.counting import count_burnside, count_orbits
 from symnet.sharing.diagrams import Diagram, diagrams_between
 from symnet.sharing.dims import BlockDims, dims_of
@@ -36,7 +36,10 @@ class PlacedDiagram:
 
 @dataclass(frozen=True, eq=False)
 class SharingPattern:
-    """The equivariant linear maps from one tensor to another: one parameter per orbit of index pairs."""
+    """The equivariant linear maps from one tensor to another: one parameter per orbit of index pairs.
+
+    Where a group mixes neurons there are no orbits, and one parameter per independent diagram.
+    """
 
     output: TensorSpace
     input: TensorSpace
@@ -52,12 +55,12 @@ class SharingPattern:
 
     @cached_property
     def dimension(self) -> int:
-        """Number of orbits, counted without listing them."""
+        """Number of independent maps, counted without listing them: of orbits where there are any."""
         return sum(count_orbits(ours + theirs) for ours in self.output_dims for theirs in self.input_dims)
 
     @cached_property
     def dimension_by_burnside(self) -> int:
-        """The same number by Burnside's lemma."""
+        """The same number by Burnside's lemma: the mean over the group of the trace on all matrices."""
         return sum(count_burnside(ours + theirs) for ours in self.output_dims for theirs in self.input_dims)
 
     @cached_property
@@ -75,18 +78,14 @@ class SharingPattern:
     def labels(self) -> np.ndarray:
         """The orbit of every index pair: int64 ``(output size, input size)``, orbits numbered 0 .. dimension - 1.
 
-        -1 marks entries that must vanish: orbits that meet their own negative, which only signed groups have.
+        -1 marks entries that must vanish: orbits that meet their own negative or another multiple, under signs and scales.
 
         Raises:
+            GraphError: the group mixes neurons, so that there are no orbits of entries; ``entries`` has the diagrams.
             TooLargeError: the matrix would not fit; says its size.
         """
-        entries = self.output.size * self.input.size
-        if entries > LABEL_LIMIT:
-            raise TooLargeError(
-                f"The labels from '{self.input.name}' to '{self.output.name}' are a matrix of {self.output.size} by "
-                f"{self.input.size} entries, {8 * entries / 2**30:.3g} GiB; the limit is {8 * LABEL_LIMIT / 2**30:.3g} GiB. "
-                "The dimension and the layer need no such matrix; look at the same architecture with narrower sets."
-            )
+        self._check_orbits()
+        self._check_size()
         result = np.full((self.output.size, self.input.size), -1)
         rows = [_positions(self.output, k) for k in range(len(self.output.blocks))]
         columns = [_positions(self.input, k) for k in range(len(self.input.blocks))]
@@ -99,9 +98,44 @@ class SharingPattern:
             result[where] = (
                 np.where(block >= 0, block, result[where]) if result.size > block.size else np.maximum(result, block)
             )
-        signed = any(is_signed(neuron_set.group) for neuron_set in self.neurons.values())
-        assert signed or result.size == 0 or result.min() >= 0
+        charged = any(is_charged(neuron_set.group) for neuron_set in self.neurons.values())
+        assert charged or result.size == 0 or result.min() >= 0
         return result
+
+    def entries(self, placed: PlacedDiagram) -> np.ndarray:
+        """The parameter that a diagram puts at every entry: int64 ``(output size, input size)``, -1 where it has none.
+
+        Raises:
+            TooLargeError: the matrix would not fit; says its size.
+        """
+        self._check_size()
+        rows, columns = np.indices((self.output.size, self.input.size))
+        return self.evaluate(placed, rows, columns)
+
+    @cached_property
+    def has_orbits(self) -> bool:
+        """Whether entries fall into orbits: not where a group mixes neurons."""
+        names = {*self.output.symbols, *self.input.symbols}
+        return not any(is_linear(self.neurons[name].group) for name in names)
+
+    def _check_orbits(self) -> None:
+        if self.has_orbits:
+            return
+        names = dict.fromkeys((*self.output.symbols, *self.input.symbols))
+        name = next(name for name in names if is_linear(self.neurons[name].group))
+        raise GraphError(
+            f"{self.neurons[name].group!r} mixes the neurons of '{name}', so that the entries between '{self.input.name}' and "
+            f"'{self.output.name}' fall into no orbits. Look at the diagrams: .diagrams, .entries(diagram), .summary(), .latex()."
+        )
+
+    def _check_size(self) -> None:
+        entries = self.output.size * self.input.size
+        if entries > LABEL_LIMIT:
+            raise TooLargeError(
+                f"The labels from '{self.input.name}' to '{self.output.name}' are a matrix of {self.output.size} by "
+                f"{self.input.size} entries, {8 * entries / 2**30:.3g} GiB; the limit is {8 * LABEL_LIMIT / 2**30:.3g} GiB. "
+                "The dimension and the layer need no such matrix; look at the same architecture with narrower sets."
+            )
 
     def evaluate(self, placed: PlacedDiagram, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
         """The parameter that a diagram puts at matrix entries ``(rows, columns)``, -1 where it has none there.
@@ -124,6 +158,7 @@ class SharingPattern:
         """
         from symnet.sharing.orbit_words import describe_orbit
 
+        self._check_orbits()
         return describe_orbit(self, output, input)
 
     def _label_at(self, placed: PlacedDiagram, values: list[np.ndarray] | tuple[np.ndarray, ...]) -> np.ndarray:

@@ -4,6 +4,16 @@ Needs hypothesis: ``pip install 'symnet[test]'``.
 """
 
 from symnet.testing.mistakes import WrongLayer, wrong_layers
-from symnet.testing.strategies import features, graphs, group_elements, groups, spaces
+from symnet.testing.strategies import CONTINUOUS, EVERY_GROUP, features, graphs, group_elements, groups, spaces
 
-__all__ = ["WrongLayer", "features", "graphs", "group_elements", "groups", "spaces", "wrong_layers"]
+__all__ = [
+    "CONTINUOUS",
+    "EVERY_GROUP",
+    "WrongLayer",
+    "features",
+    "graphs",
+    "group_elements",
+    "groups",
+    "spaces",
+    "wrong_layers",
+]

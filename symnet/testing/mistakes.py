@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from symnet.graph import NeuronGraph, Space
 from symnet.nn import Linear
-from symnet.sharing import EquivariantMaps
+from symnet.sharing import EquivariantMaps, SharingPattern
 
 
 class WrongLayer(nn.Module):
@@ -70,11 +70,23 @@ def wrong_layers(draw: st.DrawFn, graph: NeuronGraph, channels: int = 1) -> Wron
     inputs = Space(space.neurons, {"constant": ""}) if bias else space
     output = draw(st.sampled_from(list(space)))
     source = draw(st.sampled_from(list(inputs)))
-    labels = EquivariantMaps(inputs, space).between(output, source).labels()
-    sizes = np.bincount(labels[labels >= 0], minlength=1)
-    wrong = np.argwhere((labels < 0) | (sizes[labels] > 1))
+    wrong = _wrong_entries(EquivariantMaps(inputs, space).between(output, source))
     assume(len(wrong))
     row, column = wrong[draw(st.integers(0, len(wrong) - 1))].tolist()
     torch.manual_seed(0)
     right = Linear(graph, channels, channels, dtype=torch.float64)
     return WrongLayer(right, output, row, None if bias else source, column)
+
+
+def _wrong_entries(pattern: SharingPattern) -> np.ndarray:
+    """Row and column of every matrix entry that is no equivariant map by itself."""
+    if pattern.has_orbits:
+        labels = pattern.labels()
+        sizes = np.bincount(labels[labels >= 0], minlength=1)
+        return np.argwhere((labels < 0) | (sizes[labels] > 1))
+    # One entry alone is a map exactly if it lies in the span of the diagrams.
+    maps = [pattern.entries(placed) == placed.offset + k for placed in pattern.diagrams for k in range(placed.count)]
+    shape = pattern.output.size, pattern.input.size
+    basis, values, _ = np.linalg.svd(np.array(maps, dtype=float).reshape(len(maps), -1).T, full_matrices=False)
+    inside = (basis[:, values > 1e-9] ** 2).sum(1).reshape(shape)  # squared length of the projection
+    return np.argwhere(inside < 1 - 1e-9)

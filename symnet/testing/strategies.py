@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import string
 from collections.abc import Callable, Mapping, Sequence
 
@@ -13,26 +14,43 @@ from torch import Tensor
 from symnet.errors import GraphError, NotationError
 from symnet.graph import GroupElement, NeuronGraph, NeuronSet, SpaceLike
 from symnet.graph.space import Space
-from symnet.groups import Cyclic, Dihedral, Fixed, Generated, PermutationGroup, SignedSymmetric, Symmetric
+from symnet.groups import (
+    Cyclic,
+    Dihedral,
+    Fixed,
+    GeneralLinear,
+    Generated,
+    Group,
+    Orthogonal,
+    Scaled,
+    SignedSymmetric,
+    Symmetric,
+    is_charged,
+    is_linear,
+)
 
 # In the order in which Hypothesis prefers them: what fails for a plain set of neurons is shown for a plain set.
 GROUPS = ("Symmetric", "Fixed", "Cyclic", "Dihedral", "Generated", "SignedSymmetric")
-_SIMPLE: dict[str, Callable[[int], PermutationGroup]] = {
+CONTINUOUS = ("Scaled", "Orthogonal", "GeneralLinear")
+EVERY_GROUP = (*GROUPS, *CONTINUOUS)
+_SIMPLE: dict[str, Callable[[int], Group]] = {
     "Symmetric": Symmetric,
     "Fixed": Fixed,
     "Cyclic": Cyclic,
     "Dihedral": Dihedral,
     "SignedSymmetric": SignedSymmetric,
+    "Scaled": Scaled,
+    "GeneralLinear": GeneralLinear,
 }
 
 
 @st.composite
-def groups(draw: st.DrawFn, max_size: int = 5, kinds: Sequence[str] = GROUPS) -> PermutationGroup:
-    """A permutation group on 1 to ``max_size`` points.
+def groups(draw: st.DrawFn, max_size: int = 5, kinds: Sequence[str] = GROUPS) -> Group:
+    """A group on 1 to ``max_size`` points: of permutations, or with ``kinds=EVERY_GROUP`` a continuous one too.
 
     Args:
         kinds: names of the classes to draw from, the simplest first. ``Generated`` draws up to two generators, also
-            intransitive ones.
+            intransitive ones; ``Orthogonal`` also those that fix the mean.
 
     Shrinks to the first kind on one point.
 
@@ -41,12 +59,14 @@ def groups(draw: st.DrawFn, max_size: int = 5, kinds: Sequence[str] = GROUPS) ->
         >>> find(groups(), lambda group: group.order > 2)
         Symmetric(3)
     """
-    if unknown := [kind for kind in kinds if kind not in GROUPS]:
-        raise GraphError(f"groups(kinds=...) names {unknown}; choose among {', '.join(GROUPS)}.")
+    if unknown := [kind for kind in kinds if kind not in EVERY_GROUP]:
+        raise GraphError(f"groups(kinds=...) names {unknown}; choose among {', '.join(EVERY_GROUP)}.")
     size = draw(st.integers(1, max_size))
     kind = draw(st.sampled_from(list(kinds)))
     if kind == "Generated":
         return Generated(size, draw(st.lists(st.permutations(range(size)), max_size=2)))
+    if kind == "Orthogonal":
+        return Orthogonal(size, draw(st.booleans()))
     return _SIMPLE[kind](size)
 
 
@@ -64,7 +84,8 @@ def graphs(
     Args:
         max_sets, max_size: neuron sets, and neurons of each.
         max_tensors, max_entries: tensors, and entries of each: what a dense oracle can bear.
-        kinds: the groups to draw from, as in ``groups``.
+        kinds: the groups to draw from, as in ``groups``. With continuous ones among them, the strands of sets on which they show
+            have marks (``h``, ``h*``, ``h.``).
 
     Shrinks to one set of one neuron and one tensor without axes.
 
@@ -79,12 +100,14 @@ def graphs(
     neurons: dict[str, NeuronSet] = {}
     # Asking "one more?" each time, not "how many?" at first, lets Hypothesis drop a set and keep what follows.
     while not neurons or (len(neurons) < max_sets and draw(st.booleans())):
-        parents = draw(st.lists(st.sampled_from(list(neurons)), unique=True, max_size=2)) if neurons else []
+        monomial = [name for name, one in neurons.items() if not is_linear(one.group)]
+        parents = draw(st.lists(st.sampled_from(monomial), unique=True, max_size=2)) if monomial else []
         name = string.ascii_lowercase[len(neurons)] if len(neurons) < 26 else f"n{len(neurons)}"
         neurons[name] = NeuronSet(draw(groups(max_size, kinds)), over=tuple(parents))
     tensors: dict[str, str] = {}
     while not tensors or (len(tensors) < max_tensors and draw(st.booleans())):
-        tensors[f"t{len(tensors)}"] = draw(_axes(neurons, max_entries))
+        axes = draw(_axes(neurons, max_entries))
+        tensors[f"t{len(tensors)}"] = draw(_marked(neurons, axes)) if set(kinds) & set(CONTINUOUS) else axes
     return NeuronGraph(neurons, tensors)
 
 
@@ -100,7 +123,10 @@ def spaces(draw: st.DrawFn, graph: NeuronGraph, max_tensors: int = 2, max_entrie
         {'s0': 'h1'}
     """
     count = draw(st.integers(1, max_tensors))
-    return {f"s{k}": draw(_axes(graph.neurons, max_entries)) for k in range(count)}
+    axes = {f"s{k}": draw(_axes(graph.neurons, max_entries)) for k in range(count)}
+    if any(type(one.group).__name__ in CONTINUOUS for one in graph.neurons.values()):
+        axes = {name: draw(_marked(graph.neurons, notation)) for name, notation in axes.items()}
+    return axes
 
 
 @st.composite
@@ -173,6 +199,19 @@ def _axes(draw: st.DrawFn, neurons: Mapping[str, NeuronSet], max_entries: int) -
         if _fits(neurons, [*kept, axis], max_entries):
             kept.append(axis)
     return " ".join(kept)
+
+
+@st.composite
+def _marked(draw: st.DrawFn, neurons: Mapping[str, NeuronSet], axes: str) -> str:
+    """The axes with a degree for every strand of a set whose group shows it."""
+
+    def mark(match: re.Match[str]) -> str:
+        group = neurons[match.group()].group
+        if not is_charged(group):
+            return match.group()
+        return match.group() + draw(st.sampled_from(["", "*"] if is_linear(group) else ["", "*", "."]))
+
+    return re.sub(r"[a-z]\w*", mark, axes)
 
 
 def _fits(neurons: Mapping[str, NeuronSet], axes: Sequence[str], max_entries: int) -> bool:
