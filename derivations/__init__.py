@@ -22,4 +22,5 @@ ORDER = (
     "signed_groups",
     "pointwise_nonlinearities",
     "initial_variance",
+    "path_products",
 )

@@ -86,6 +86,7 @@ STEPS = {
     r"D_\pi[i, j] = 1": "diagrams_and_orbits",
     r"D_\pi = \sum_{\sigma": "diagrams_and_orbits",
     r"y_i = \alpha": "initial_variance",
+    r"(W_2 W_1)[o, j] =": "path_products",
 }
 
 

@@ -12,6 +12,7 @@ from symnet.nn.kernels.backend import backend
 from symnet.nn.linear import Linear
 from symnet.nn.low_rank import LowRankLinear
 from symnet.nn.network import Network
+from symnet.nn.path_product import PathProduct
 from symnet.nn.pointwise import Pointwise
 from symnet.nn.pool import Pool
 from symnet.nn.product import Product
@@ -31,6 +32,7 @@ __all__ = [
     "Linear",
     "LowRankLinear",
     "Network",
+    "PathProduct",
     "Pointwise",
     "PointwiseNetwork",
     "Pool",
