@@ -41,6 +41,7 @@ _LAZY = {
     "trace": "symnet.tracing",
     "align": "symnet.matching",
     "canonicalize": "symnet.matching",
+    "normal_form": "symnet.matching",
 }
 _MODULES = ("catalogue", "data", "files", "matching", "nn", "plan", "sharing", "show", "surgery", "tasks", "testing", "tracing", "verify")
 _EXTRAS = {"data": "data", "show": "show", "tasks": "train", "testing": "test"}  # what brings a module's packages
@@ -48,7 +49,7 @@ _EXTRAS = {"data": "data", "show": "show", "tasks": "train", "testing": "test"} 
 if TYPE_CHECKING:
     from symnet import data, files, matching, nn, plan, sharing, surgery, tasks, tracing, verify
     from symnet.graph import catalogue
-    from symnet.matching import align, canonicalize
+    from symnet.matching import align, canonicalize, normal_form
     from symnet.nn import features, state_dicts
     from symnet.sharing import derive
     from symnet.tracing import trace
@@ -110,6 +111,7 @@ __all__ = [
     "features",
     "load",
     "nn",
+    "normal_form",
     "parse",
     "state_dicts",
     "trace",

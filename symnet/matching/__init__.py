@@ -2,6 +2,22 @@
 
 from symnet.matching.alignment import Alignment, align
 from symnet.matching.canonical import Canonical, canonicalize
+from symnet.matching.folds import ClassMean, Fold, Gain, Phase, Shift, Unread
+from symnet.matching.normal_form import normal_form
 from symnet.matching.scaling import Scaling, read_scaling
 
-__all__ = ["Alignment", "Canonical", "Scaling", "align", "canonicalize", "read_scaling"]
+__all__ = [
+    "Alignment",
+    "Canonical",
+    "ClassMean",
+    "Fold",
+    "Gain",
+    "Phase",
+    "Scaling",
+    "Shift",
+    "Unread",
+    "align",
+    "canonicalize",
+    "normal_form",
+    "read_scaling",
+]
