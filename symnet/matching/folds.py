@@ -16,7 +16,7 @@ from torch import Tensor
 from symnet.errors import GraphError
 from symnet.graph import NeuronGraph
 from symnet.graph.notation import symbols_in
-from symnet.matching.strands import strands_of
+from symnet.graph.strands import strands_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,9 @@ from symnet.errors import GraphError, ShapeError
 from symnet.graph import NeuronGraph
 from symnet.graph.neuron_graph import require_graph
 from symnet.graph.notation import Axis, Concatenation, Product, Symbol
+from symnet.graph.strands import Strand, strands_of
 from symnet.groups import Fixed, GeneralLinear, Group, Orthogonal, Scaled, SignedSymmetric, Symmetric
 from symnet.matching.folds import Fold, apply_fold, folded_tensors, without_tensors
-from symnet.matching.strands import Strand, side_by_side, strands_of
 from symnet.nn.features import Source
 
 Tensors = dict[str, Tensor]
@@ -93,6 +93,11 @@ def _read(weights: Source, graph: NeuronGraph, batch_dims: int) -> Tensors:
     return state
 
 
+def _side_by_side(strands: tuple[Strand, ...], tensors: Mapping[str, Tensor]) -> Tensor:
+    """The entries of several strands in float64, one after another: ``(*batch, *ancestor sizes, n, columns)``."""
+    return torch.cat([strand.read(tensors).double() for strand in strands], dim=-1)
+
+
 # ---- one set ------------------------------------------------------------------------------------------------------------------------
 def _remove(
     group: Group, name: str, strands: tuple[Strand, ...], tensors: Tensors, graph: NeuronGraph
@@ -102,13 +107,13 @@ def _remove(
     sources = ", ".join(dict.fromkeys(f"'{strand.tensor}'" for strand in strands))
     match group:
         case Scaled():
-            norms = _safe_norm(side_by_side(strands, tensors))
+            norms = _safe_norm(_side_by_side(strands, tensors))
             sign = strands[0].degree  # a set that is only read from: its dual strands get norm 1
             return _multiplied(
                 everywhere, tensors, 1 / norms if sign > 0 else norms
             ), f"{name}: norms of {sources} are 1"
         case SignedSymmetric():
-            cubes = side_by_side(strands, tensors).detach().pow(3).sum(-1)
+            cubes = _side_by_side(strands, tensors).detach().pow(3).sum(-1)
             signs = torch.where(cubes < 0, -1.0, 1.0).double()
             return _multiplied(everywhere, tensors, signs), f"{name}: sums of cubes of {sources} are not negative"
         case GeneralLinear():
@@ -142,8 +147,8 @@ def _by_singular_values(strands: Sequence[Strand], tensors: Tensors) -> Tensors:
     """
     primal = tuple(strand for strand in strands if strand.degree > 0)
     dual = tuple(strand for strand in strands if strand.degree < 0)
-    left, down = torch.linalg.qr(_tall(side_by_side(dual, tensors)))
-    right, up = torch.linalg.qr(_tall(side_by_side(primal, tensors)))
+    left, down = torch.linalg.qr(_tall(_side_by_side(dual, tensors)))
+    right, up = torch.linalg.qr(_tall(_side_by_side(primal, tensors)))
     u, values, v = torch.linalg.svd(down @ up.mT)
     root = _safe_root(values).unsqueeze(-2)
     for several, basis, turned in ((primal, right, v.mT), (dual, left, u)):
@@ -169,7 +174,7 @@ def _safe_root(values: Tensor) -> Tensor:
 
 
 def _by_principal_axes(strands: Sequence[Strand], tensors: Tensors, fixes_mean: bool) -> Tensors:
-    columns = side_by_side(tuple(strands), tensors)
+    columns = _side_by_side(tuple(strands), tensors)
     gram = columns @ columns.mT
     size = gram.shape[-1]
     if fixes_mean:

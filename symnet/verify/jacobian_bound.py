@@ -10,7 +10,7 @@ import numpy as np
 from torch import nn
 
 from symnet.errors import VerificationError
-from symnet.verify.differentials import Differential, has_settled, of_unit_length, singular_vectors
+from symnet.tracing.differentials import Differential, has_settled, of_unit_length, singular_vectors
 from symnet.verify.lie_algebra import LieAlgebra, solve_axes
 from symnet.verify.report import entry
 

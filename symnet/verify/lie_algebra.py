@@ -16,7 +16,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from symnet.errors import VerificationError
-from symnet.verify.differentials import Differential, has_settled, of_unit_length, singular_vectors
+from symnet.tracing.differentials import Differential, has_settled, of_unit_length, singular_vectors
 from symnet.verify.report import entry
 
 UNKNOWNS = 3000  # entries of all matrices: the work grows with their cube, at 3,000 some minutes

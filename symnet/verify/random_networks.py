@@ -16,10 +16,9 @@ from torch import Tensor, nn
 from symnet.errors import ShapeError
 from symnet.graph import NeuronGraph
 from symnet.nn import features
+from symnet.tracing.differentials import POSITIVE
 from symnet.tracing.examples import copy_model
 from symnet.verify.comparison import flatten
-
-POSITIVE = ("running_var", "var", "variance")  # last words of names whose entries stay positive
 
 
 def double_copy(model: nn.Module) -> nn.Module:

@@ -20,6 +20,7 @@ from torch.overrides import TorchFunctionMode
 
 from symnet.graph import GroupElement, NeuronGraph
 from symnet.groups import is_trivial
+from symnet.tracing.differentials import batch_norm_formula
 from symnet.tracing.examples import Inputs, double_precision, float_state, is_chosen, refreshed
 from symnet.tracing.recording import plain_kernels, tensors_in
 
@@ -52,17 +53,6 @@ def _max_with_positions(x: Tensor, *args: Any, **keywords: Any) -> Any:
     if not isinstance(dim, int):
         return values
     return torch.return_types.max((values, torch.zeros_like(values, dtype=torch.int64)))
-
-
-def batch_norm_formula(
-    x: Tensor, mean: Any, variance: Any, weight: Any = None, bias: Any = None, *args: Any, **keywords: Any
-) -> Tensor:
-    """Batch norm in eval mode as a formula that is differentiable in its running statistics too."""
-    epsilon = keywords.get("eps", args[2] if len(args) > 2 else 1e-5)
-    shape = (1, -1, *[1] * (x.dim() - 2))
-    result = (x - mean.reshape(shape)) / torch.sqrt(variance.reshape(shape) + epsilon)
-    result = result if weight is None else result * weight.reshape(shape)
-    return result if bias is None else result + bias.reshape(shape)
 
 
 def _prelu(x: Tensor, weight: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 import symnet as sn
 from symnet.matching import ClassMean, Gain, Phase, Shift, Unread
-from tests.verify.continuous_models import Attention, LoRA, Llama, mlp
+from tests.verify.continuous_models import Attention, Llama, LoRA, mlp
 
 Tensors = dict[str, Tensor]
 
@@ -21,7 +21,7 @@ def relu_graph(sizes: list[int], group: Callable[[int], object] = sn.Scaled) -> 
     names = ["in", *hidden, "out"]
     neurons = {
         "in": sn.Fixed(sizes[0]),
-        **{h: group(n) for h, n in zip(hidden, sizes[1:-1])},
+        **{h: group(n) for h, n in zip(hidden, sizes[1:-1], strict=True)},
         "out": sn.Fixed(sizes[-1]),
     }
     tensors = {}

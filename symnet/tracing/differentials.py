@@ -27,9 +27,8 @@ from symnet.tracing.examples import (
     without_single_sizes,
 )
 from symnet.tracing.recording import map_tensors, plain_kernels, tensors_in
-from symnet.verify.random_networks import POSITIVE
-from symnet.verify.refinement import batch_norm_formula
 
+POSITIVE = ("running_var", "var", "variance")  # last words of names whose entries stay positive
 # States at which a null space must have stayed the same: a rectifier that is rarely on shows itself late.
 STABLE = 8
 _SHORT = 1e-3  # equations shorter than this part of the longest are left out: a saturated function has no derivative to speak of
@@ -55,6 +54,17 @@ def singular_vectors(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     except np.linalg.LinAlgError:  # divide and conquer fails on some triangles with many zeros
         _, values, vectors = scipy.linalg.svd(matrix, lapack_driver="gesvd")
     return np.concatenate([values, np.zeros(matrix.shape[1] - len(values))]), vectors
+
+
+def batch_norm_formula(
+    x: Tensor, mean: Any, variance: Any, weight: Any = None, bias: Any = None, *args: Any, **keywords: Any
+) -> Tensor:
+    """Batch norm in eval mode as a formula that is differentiable in its running statistics too."""
+    epsilon = keywords.get("eps", args[2] if len(args) > 2 else 1e-5)
+    shape = (1, -1, *[1] * (x.dim() - 2))
+    result = (x - mean.reshape(shape)) / torch.sqrt(variance.reshape(shape) + epsilon)
+    result = result if weight is None else result * weight.reshape(shape)
+    return result if bias is None else result + bias.reshape(shape)
 
 
 class _NormFormula(TorchFunctionMode):

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-
-from symnet.graph import NeuronGraph
 from symnet.graph.action import apply_views
 from symnet.graph.blocks import Block
+from symnet.graph.neuron_graph import NeuronGraph
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +75,3 @@ def _strands(graph: NeuronGraph, name: str, batch_dims: int) -> Iterator[Strand]
             for place, instance in enumerate(block.instances):
                 if instance.symbol == name:
                     yield Strand(name, tensor, block, place, batch_dims)
-
-
-def side_by_side(strands: tuple[Strand, ...], tensors: Mapping[str, Tensor]) -> Tensor:
-    """The entries of several strands in float64, one after another: ``(*batch, *ancestor sizes, n, columns)``."""
-    return torch.cat([strand.read(tensors).double() for strand in strands], dim=-1)
