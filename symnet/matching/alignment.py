@@ -173,7 +173,9 @@ def align(
             break
     best = max(descents, key=lambda descent: descent.value)
     aligned = MovedState(b, graph, best.element)
-    distances = {name: (likeness.distance, distance_between(a[name], aligned[name])) for name, likeness in likenesses.items()}
+    distances = {
+        name: (likeness.distance, distance_between(a[name], aligned[name])) for name, likeness in likenesses.items()
+    }
     return Alignment(
         graph,
         best.element,

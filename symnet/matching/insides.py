@@ -75,7 +75,10 @@ def _is_simple(inside: Inside) -> bool:
     moving = {name for name, neuron_set in inside.neurons.items() if not is_trivial(neuron_set.group)}
     if any(inside.neurons[name].over for name in moving):
         return False
-    return all(sum(i.symbol in moving for i in space.blocks[0].instances) <= 1 for space in (r.space for r in inside.remainders))
+    return all(
+        sum(i.symbol in moving for i in space.blocks[0].instances) <= 1
+        for space in (r.space for r in inside.remainders)
+    )
 
 
 @dataclass(frozen=True)
@@ -114,9 +117,7 @@ class _Sides:
             sides.append(_Side(instance.symbol or "", a, b, r.weight, (r.degree, instance.degree % 2)))
         return _Sides({x: s.group for x, s in inside.neurons.items()}, tuple(sides))
 
-    def solve(
-        self, n: int, one_by_one: bool, signs: Collection[int]
-    ) -> Iterator[tuple[int, int, int, float, Layout]]:
+    def solve(self, n: int, one_by_one: bool, signs: Collection[int]) -> Iterator[tuple[int, int, int, float, Layout]]:
         """Every neuron of ``a`` against every one of ``b``, or the same one alone; as many at once as fit.
 
         Yields:

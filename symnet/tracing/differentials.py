@@ -137,6 +137,10 @@ class Differential:
         """
         with self._differentiable() as leaves, torch.enable_grad():
             vector = self._run()
+            if not vector.requires_grad:
+                raise VerificationError(
+                    f"No output of {type(self.model).__name__} has a gradient by its state: nothing continuous can be said of it."
+                )
             count = min(most, vector.numel())
             shape = (count, vector.numel())
             directions = torch.randn(shape, generator=self.generator, dtype=torch.float64)
@@ -154,6 +158,18 @@ class Differential:
                 "about its continuous symmetries. Give inputs inside the domain of its functions."
             )
         return rows
+
+    def outputs_at(self, states: Sequence[Mapping[str, Tensor]]) -> list[Tensor]:
+        """All chosen outputs as one vector, at several states and the same new inputs."""
+        drawn = self.generator.get_state()
+        found = []
+        for state in states:
+            self.generator.set_state(drawn)
+            with torch.no_grad():
+                for name, tensor in self.state.items():
+                    tensor.copy_(state[name])
+                found.append(self._run())
+        return found
 
     def dead_tensors(self, rounds: int = 3) -> tuple[str, ...]:
         """Tensors none of whose entries has influence, at several states and inputs."""
@@ -176,10 +192,10 @@ class Differential:
             )
             result = self.model(*args, **keywords)
         chosen = [t for path, t in tensors_in(result) if t is not None and is_chosen(path, self.outputs)]
-        parts = [t.reshape(-1).double() for t in chosen if t.dtype.is_floating_point and t.requires_grad]
+        parts = [t.reshape(-1).double() for t in chosen if t.dtype.is_floating_point]
         if not parts:
             raise VerificationError(
-                f"No output of {type(self.model).__name__} has a gradient by its state: nothing continuous can be said of it."
+                f"{type(self.model).__name__} returned no floating-point outputs, so there is no function to keep unchanged."
             )
         return torch.cat(parts)
 

@@ -20,6 +20,7 @@ from symnet.graph.notation import Axes
 from symnet.groups import Fixed
 from symnet.tracing.branches import record_after, record_every_way
 from symnet.tracing.checking import Check, Checker, Mismatch
+from symnet.tracing.continuous import with_larger_groups
 from symnet.tracing.examples import (
     copy_model,
     detached,
@@ -47,6 +48,7 @@ def trace(
     model: nn.Module,
     *example_inputs: Any,
     io: Literal["fixed", "permuted"] = "fixed",
+    groups: Literal["permutations", "all"] = "permutations",
     check: Check | None = None,
     outputs: Sequence[str] | None = None,
     **keyword_inputs: Any,
@@ -57,6 +59,8 @@ def trace(
         model: any module; it is copied, traced in eval mode, and left as it is.
         example_inputs: what to call it with. Several tokens and samples show more than one.
         io: ``"fixed"``: inputs and outputs keep their order. ``"permuted"``: ``f(g.x; g.theta) = g.f(x; theta)``.
+        groups: ``"all"``: every set gets the largest group that keeps the function: signs, scales, rotations, invertible maps. A
+            gain of a norm hides the rotations of its stream until it is folded into what reads the stream.
         check: how thoroughly the result is checked before it is returned.
         outputs: which outputs are to be kept unchanged, by name (``["logits"]``); all of them unless given.
         keyword_inputs: keyword arguments of the model.
@@ -82,6 +86,8 @@ def trace(
     """
     if io not in ("fixed", "permuted"):
         raise TraceError(f"trace(..., io={io!r}): expected 'fixed' or 'permuted'.")
+    if groups not in ("permutations", "all") or (groups == "all" and io != "fixed"):
+        raise TraceError(f"trace(..., groups={groups!r}): expected 'permutations', or 'all' where io='fixed'.")
     if not isinstance(model, nn.Module):
         raise TraceError(
             f"trace expected a torch.nn.Module, but was given a {type(model).__name__}. Wrap the function in a module."
@@ -118,7 +124,7 @@ def trace(
             if input_axes or output_axes:  # inputs that move keep their sizes; what is inside is also checked at others
                 inside = with_fixed_io(graph, {**(input_axes or {}), **(output_axes or {})})
                 Checker(private, inside, inputs, thorough, outputs=outputs, given=given).run_all()
-            return graph
+            return graph if groups == "permutations" else with_larger_groups(private, graph, inputs, outputs)
         except Mismatch as error:
             # These inputs show a way through the model that the recording did not take.
             other = record_after(recording, private, checker.state, error.inputs, lambda path: is_chosen(path, outputs))

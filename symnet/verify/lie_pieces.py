@@ -17,6 +17,7 @@ from typing import Literal
 
 import numpy as np
 
+from symnet.tracing.continuous import reduced_rows
 from symnet.verify.lie_algebra import AxisUnknown, LieAlgebra
 
 Kind = Literal["scale", "maps", "rotations", "rotary plane", "common scale", "dead"]
@@ -58,7 +59,8 @@ def pieces_of(algebra: LieAlgebra) -> tuple[LiePiece, ...]:
     Example:
         >>> import torch
         >>> from torch import nn
-        >>> from symnet.verify.lie_algebra import lie_algebra
+        >>> from symnet.tracing.continuous import reduced_rows
+from symnet.verify.lie_algebra import lie_algebra
         >>> model = nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 2))
         >>> print(pieces_of(lie_algebra(model, torch.randn(8, 3)))[0])
         scale of dimension 1 at 0 on 0.weight[0], 0.bias[0], 2.weight[1] by -1
@@ -126,24 +128,7 @@ _Piece = tuple[Kind, tuple[int, ...], _Degrees, int]
 def _intersection(rows: np.ndarray) -> np.ndarray:
     """Vectors of the algebra that have entries at these unknowns only: reduced to leading ones, as rows."""
     left, cosines, _ = np.linalg.svd(rows, full_matrices=False)
-    return _reduced(left[:, cosines > 1 - _ONE].T)
-
-
-def _reduced(rows: np.ndarray) -> np.ndarray:
-    """Row-reduced echelon form, in which vectors of disjoint supports stand apart."""
-    rows, done = rows.copy(), 0
-    for column in range(rows.shape[1]):
-        if done == len(rows):
-            break
-        pivot = done + int(np.abs(rows[done:, column]).argmax())
-        if abs(rows[pivot, column]) < _ZERO:
-            continue
-        rows[[done, pivot]] = rows[[pivot, done]]
-        rows[done] /= rows[done, column]
-        others = np.arange(len(rows)) != done
-        rows[others] -= np.outer(rows[others, column], rows[done])
-        done += 1
-    return np.where(np.abs(rows) < _ZERO, 0.0, rows)
+    return reduced_rows(left[:, cosines > 1 - _ONE].T)
 
 
 def _degrees(axes: Sequence[AxisUnknown], vector: np.ndarray) -> _Degrees:

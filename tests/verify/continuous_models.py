@@ -37,13 +37,13 @@ class LoRA(nn.Module):
         self.held = torch.randn(outputs, inputs, dtype=torch.float64)
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.tanh(x @ (self.held + self.lora_B @ self.lora_A).mT)
+        return torch.tanh(x @ (self.held.to(x) + self.lora_B @ self.lora_A).mT)
 
 
 def rotate(x: Tensor) -> Tensor:
     """Rotary embedding of ``(batch, head, position, width)``: pairs (i, i + width / 2) turned by position times frequency."""
     half = x.shape[-1] // 2
-    angles = torch.arange(x.shape[-2]).double()[:, None] * 0.7 ** torch.arange(half).double()
+    angles = torch.arange(x.shape[-2]).to(x)[:, None] * 0.7 ** torch.arange(half).to(x)
     first, second = x[..., :half], x[..., half:]
     return torch.cat([first * angles.cos() - second * angles.sin(), first * angles.sin() + second * angles.cos()], -1)
 
