@@ -6,6 +6,7 @@ from symnet.data.digits import Digits, Split, digits, pixel_grid, split_images
 from symnet.data.fitting import FitRecipe, fit_images
 from symnet.data.inr_folders import read_dws_folders, read_siren_folders
 from symnet.data.network_set import NetworkSet, read_folder
+from symnet.data.peft_folders import Adapter, read_peft_folder
 from symnet.data.shards import BrokenShardError, read_shard, write_shard
 from symnet.data.sirens import Sine, evaluate, initial_weights, psnr, siren
 from symnet.data.small_cnn_zoo import read_small_cnn_zoo, read_zoo_split, zoo_parts
@@ -14,6 +15,7 @@ from symnet.errors import StateFileError
 from symnet.files import read_state_file, write_state_file
 
 __all__ = [
+    "Adapter",
     "Augmented",
     "BrokenShardError",
     "Compose",
@@ -38,6 +40,7 @@ __all__ = [
     "psnr",
     "read_dws_folders",
     "read_folder",
+    "read_peft_folder",
     "read_shard",
     "read_siren_folders",
     "read_small_cnn_zoo",

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from numbers import Integral
 
 from symnet.errors import GraphError
+from symnet.graph.adapters import lora, pad_rank
 from symnet.graph.neuron_graph import NeuronGraph
 from symnet.graph.neuron_sets import NeuronSet
 from symnet.groups import Fixed, PermutationGroup, Symmetric
@@ -426,8 +427,10 @@ __all__ = [
     "experts",
     "grouped_query_attention",
     "gru",
+    "lora",
     "lstm",
     "mlp",
+    "pad_rank",
     "resnet",
     "rnn",
 ]
