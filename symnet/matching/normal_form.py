@@ -90,6 +90,8 @@ def _read(weights: Source, graph: NeuronGraph, batch_dims: int) -> Tensors:
             )
         if not array.is_floating_point():
             raise ShapeError(f"Tensor '{name}' holds {array.dtype}; normal forms are of floating-point weights.")
+        if not bool(array.isfinite().all()):
+            raise ShapeError(f"Tensor '{name}' holds values that are not finite, which have no normal form.")
     return state
 
 
