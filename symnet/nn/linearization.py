@@ -26,6 +26,19 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from symnet.errors import ShapeError, TraceError
+from symnet.nn.stand_ins import (
+    NORMS,
+    adaptive_mean_pool,
+    batch_norm,
+    centred_norm,
+    equal_weights,
+    mean_over,
+    mean_pool,
+    means,
+    on_channels,
+    rms_norm,
+    same,
+)
 
 State = Mapping[str, Tensor]
 
@@ -193,7 +206,7 @@ class _Rewriting:
         last[-1].append(added)  # placeholders keep the order of the arguments
         dims = 0 if channels_last else len(self.state[name].shape) - 2
         with self.graph.inserting_after(node):
-            shaped = self.graph.call_function(_on_channels, (added, dims))
+            shaped = self.graph.call_function(on_channels, (added, dims))
         with self.graph.inserting_after(shaped):
             total = self.graph.call_function(torch.add, (node, shaped))
         node.replace_all_uses_with(total, delete_user_cb=lambda user: user is not total)
@@ -220,7 +233,7 @@ class _Rewriting:
         size, _ = self.activations[name]
         last = _name(node.args[0]) != "convolution"
         with self.graph.inserting_after(node):
-            return self.graph.call_function(_means, (node, last, size))
+            return self.graph.call_function(means, (node, last, size))
 
     # ---- operations -------------------------------------------------------------------------------------------------
     def _linearize(self, node: fx.Node) -> None:
@@ -230,21 +243,21 @@ class _Rewriting:
             self._become(node, first)
         elif name in ("_softmax", "_safe_softmax", "softmax"):
             if self._is_attention(node):
-                self._call(node, _equal_weights, (first, arguments[1]))
+                self._call(node, equal_weights, (first, arguments[1]))
             else:
                 self._become(node, first)
         elif name in ("native_layer_norm", "native_group_norm", "_fused_rms_norm", "rms_norm"):
-            self._call(node, _NORMS.get(name, _rms_norm), arguments)
+            self._call(node, NORMS.get(name, rms_norm), arguments)
         elif name in ("native_batch_norm", "_native_batch_norm_legit_no_training", "_native_batch_norm_legit"):
             training = len(arguments) == 6 or (len(arguments) == 8 and bool(arguments[5]))
-            self._call(node, _centred_norm if training else _batch_norm, (*arguments[:5], float(arguments[-1])))
+            self._call(node, centred_norm if training else batch_norm, (*arguments[:5], float(arguments[-1])))
         elif name.startswith("max_pool"):
-            self._call(node, _mean_pool, (name, *arguments))
+            self._call(node, mean_pool, (name, *arguments))
         elif name.startswith("adaptive_max_pool"):
-            self._call(node, _adaptive_mean_pool, (name, *arguments))
+            self._call(node, adaptive_mean_pool, (name, *arguments))
         elif name in ("amax", "max") and len(arguments) > 1 and not isinstance(arguments[1], fx.Node):
             self._call(
-                node, _mean_over, (first, arguments[1], bool(arguments[2]) if len(arguments) > 2 else False, name)
+                node, mean_over, (first, arguments[1], bool(arguments[2]) if len(arguments) > 2 else False, name)
             )
         elif name in _INVERSES or (name == "pow" and isinstance(arguments[1], float | int) and arguments[1] < 1):
             self._call(node, torch.ones_like, (first,))
@@ -297,7 +310,7 @@ class _Rewriting:
         """A node's users read another node."""
         if _name(node) in _GATES:
             with self.graph.inserting_after(node):
-                marked = self.graph.call_function(_same, (other,))
+                marked = self.graph.call_function(same, (other,))
             self.moving.add(marked)
             self.gates.add(marked)
             other = marked
@@ -329,85 +342,3 @@ def _name(node: Any) -> str:
     if isinstance(node.target, torch._ops.OpOverload):
         return node.target.overloadpacket.__name__
     return getattr(node.target, "__name__", "")
-
-
-# ---- what stands for operations -------------------------------------------------------------------------------------------
-def _same(x: Tensor) -> Tensor:
-    return x
-
-
-def _on_channels(perturbation: Tensor, dims: int) -> Tensor:
-    return perturbation.reshape(-1, *(1,) * dims)
-
-
-def _means(x: Tensor, channels_last: bool, size: int) -> Tensor:
-    rows = x.reshape(-1, size) if channels_last else x.reshape(-1, size, x[0, 0].numel() if x.dim() > 2 else 1)
-    return rows.mean(0) if channels_last else rows.mean((0, 2))
-
-
-def _equal_weights(scores: Tensor, dim: int) -> Tensor:
-    """Weights of scores that are all alike; those that a mask forbids stay forbidden."""
-    forbidden = scores.detach().isneginf() | (scores.detach() < -1e30)
-    return torch.zeros_like(scores).masked_fill(forbidden, -torch.inf).softmax(dim)
-
-
-def _layer_norm(x: Tensor, shape: list[int], weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
-    centred = x - x.mean(tuple(range(-len(shape), 0)), keepdim=True)
-    return centred if weight is None else centred * weight
-
-
-def _rms_norm(x: Tensor, shape: list[int], weight: Tensor | None = None, *rest: Any) -> Tensor:
-    return x if weight is None else x * weight
-
-
-def _group_norm(
-    x: Tensor, weight: Tensor | None, bias: Tensor | None, n: int, c: int, hw: int, groups: int, eps: float
-) -> Tensor:
-    rows = x.reshape(n, groups, -1)
-    centred = (rows - rows.mean(2, keepdim=True)).reshape(x.shape)
-    return centred if weight is None else centred * _along_channels(weight, x)
-
-
-_NORMS: dict[str, Callable[..., Any]] = {"native_layer_norm": _layer_norm, "native_group_norm": _group_norm}
-
-
-def _along_channels(weight: Tensor, x: Tensor) -> Tensor:
-    return weight.reshape(1, -1, *(1,) * (x.dim() - 2))
-
-
-def _batch_norm(
-    x: Tensor, weight: Tensor | None, bias: Tensor | None, mean: Tensor | None, variance: Tensor, eps: float
-) -> Tensor:
-    # A variance is at least 0; features of other channels, which stand in its place, may not be.
-    scale = (variance.abs() + eps).rsqrt()
-    return x * _along_channels(scale if weight is None else scale * weight, x)
-
-
-def _centred_norm(
-    x: Tensor, weight: Tensor | None, bias: Tensor | None, mean: Any, variance: Any, eps: float
-) -> Tensor:
-    centred = x - x.mean((0, *range(2, x.dim())), keepdim=True)
-    return centred if weight is None else centred * _along_channels(weight, x)
-
-
-def _mean_pool(
-    name: str, x: Tensor, kernel: Any, stride: Any = (), padding: Any = 0, dilation: Any = 1, ceil: bool = False
-) -> Tensor:
-    pool = {"1": nn.functional.avg_pool1d, "2": nn.functional.avg_pool2d, "3": nn.functional.avg_pool3d}[name[8]]
-    if any(step != 1 for step in ([dilation] if isinstance(dilation, int) else dilation)):
-        raise TraceError("Dilated maximum pooling has no mean pooling to stand for it.")
-    return pool(x, kernel, stride or kernel, padding, ceil, False)
-
-
-def _adaptive_mean_pool(name: str, x: Tensor, size: Any) -> Tensor:
-    functional = nn.functional
-    pools = {
-        "1": functional.adaptive_avg_pool1d,
-        "2": functional.adaptive_avg_pool2d,
-        "3": functional.adaptive_avg_pool3d,
-    }
-    return pools[name[17]](x, size)
-
-
-def _mean_over(x: Tensor, dims: Any, keepdim: bool, name: str) -> Tensor:
-    return x.mean(dims, keepdim=keepdim)

@@ -14,7 +14,7 @@ from symnet.graph import NeuronGraph, Space, SpaceLike
 from symnet.graph.action import apply_views
 from symnet.graph.neuron_graph import require_graph
 from symnet.graph.notation import print_axes, symbols_in
-from symnet.groups import is_trivial
+from symnet.groups import Group, is_trivial
 from symnet.nn.arguments import check_count
 from symnet.nn.features import Features, check_features
 from symnet.nn.linearization import LinearProgram, linearize
@@ -208,6 +208,8 @@ class PathProduct(nn.Module):
             axes = self.graph.weights[name].axes[axis : axis + 1]
             if all(is_trivial(self.graph.neurons[symbol].group) for symbol in symbols_in(axes[0])):
                 continue  # an end itself
+            if any(_has_a_dual(self.graph.neurons[symbol].group) for symbol in symbols_in(axes[0])):
+                continue  # what is read there has other axes than what is written
             written = print_axes(axes)
             try:
                 self.graph.space({"": written})
@@ -244,6 +246,10 @@ class PathProduct(nn.Module):
         if self._program is not None:  # whole numbers that were recorded in it move with it
             self._program.module._apply(fn)
         return self
+
+
+def _has_a_dual(group: Group) -> bool:
+    return group.rule is not None and group.rule.charge([1]) != group.rule.charge([-1])
 
 
 def _matrix(tensor: Tensor, space: Space, link: Link) -> Tensor:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import assert_never
 
 from symnet.errors import GraphError
+from symnet.graph.blocks import Instance
 from symnet.graph.neuron_graph import NeuronGraph, SpaceLike
 from symnet.graph.notation import Anonymous, Axis, Concatenation, Product, Symbol
 from symnet.graph.space import Space, TensorSpace
@@ -23,27 +24,31 @@ from symnet.plan.layer_plan import Cost
 
 MOST = 1024  # positions of an end together with taps, up to which taps are kept
 
-Node = tuple[str, ...]  # the sets that index one end of a tensor: ("h",), ("head", "qk")
+Node = tuple[str, ...]  # the strands that index one end of a tensor: ("h",), ("head", "qk"), ("h*",)
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
     """A block of a tensor as a matrix between two ends.
 
+    writes, reads: the strands of what it writes, and of what can be contracted with it.
+    reversed_writes, reversed_reads: the same for its transpose.
     output, input: dims of the block that index the ends; taps: its other dims.
     """
 
     tensor: str
     block: int
-    output_node: Node
-    input_node: Node
+    writes: Node
+    reads: Node
+    reversed_writes: Node
+    reversed_reads: Node
     output: tuple[int, ...]
     input: tuple[int, ...]
     taps: tuple[int, ...]
     sizes: tuple[int, int, int]  # of output, input, taps
 
     def reversed(self) -> Link:
-        ends = self.input_node, self.output_node, self.input, self.output
+        ends = self.reversed_writes, self.reversed_reads, self.writes, self.reads, self.input, self.output
         rows, columns, taps = self.sizes
         return Link(self.tensor, self.block, *ends, self.taps, (columns, rows, taps))
 
@@ -108,7 +113,7 @@ class PathPlan:
 
     def is_between_ends(self, number: int) -> bool:
         """Whether a value is an invariant: it leads from one Fixed set to another."""
-        return all(is_trivial(self.inputs.neurons[name].group) for name in self.values[number].node)
+        return all(is_trivial(self.inputs.neurons[_set_of(word)].group) for word in self.values[number].node)
 
     def cost(self, channels: int = 1) -> Cost:
         """The cost of one forward pass for one network."""
@@ -180,24 +185,24 @@ class _Chain:
         self.at: dict[Node, dict[tuple[Node, tuple[int, ...]], int]] = {}  # node -> value numbers by end and taps
 
     def is_end(self, node: Node) -> bool:
-        return all(is_trivial(self.space.neurons[name].group) for name in node)
+        return all(is_trivial(self.space.neurons[_set_of(word)].group) for word in node)
 
     def take(self, link: Link) -> None:
         """Follow one matrix, from the set it reads to the set it writes."""
-        if not self.at.get(link.input_node):
-            if self.is_end(link.input_node):
-                self._write(link, None, link.input_node, ())
-                return
-            if not self.at.get(link.output_node) and self.is_end(link.output_node):
-                link = link.reversed()  # a table that is looked up: its rows are the input
-                self._write(link, None, link.input_node, ())
-                return
-            if not self.at.get(link.output_node):
+        if not self.at.get(link.reads):
+            if self.is_end(link.reads):
+                self._write(link, None, link.reads, ())
                 return
             link = link.reversed()
-        for (end, taps), number in list(self.at[link.input_node].items()):
-            if self.is_end(link.input_node):
-                self._write(link, None, link.input_node, ())
+            if self.is_end(link.reads):
+                if not self.at.get(link.reads):  # a table that is looked up: its rows are the input
+                    self._write(link, None, link.reads, ())
+                return
+            if not self.at.get(link.reads):
+                return
+        for (end, taps), number in list(self.at[link.reads].items()):
+            if self.is_end(link.reads):
+                self._write(link, None, link.reads, ())
                 break
             self._write(link, number, end, taps)
 
@@ -206,12 +211,12 @@ class _Chain:
         keeps = link.sizes[2] > 1 and begin * link.sizes[2] <= self.most
         if keeps:
             taps = (*taps, link.sizes[2])
-        where = self.at.setdefault(link.output_node, {})
+        where = self.at.setdefault(link.writes, {})
         adds = (end, taps) in where
         if not adds:
             size = link.sizes[0], begin * (link.sizes[2] if keeps else 1)
             where[end, taps] = len(self.values)
-            self.values.append(PathValue(link.output_node, end, taps, size, forward))
+            self.values.append(PathValue(link.writes, end, taps, size, forward))
         self.steps.append(PathStep(link, source, where[end, taps], adds, keeps))
 
     def back(self) -> None:
@@ -223,11 +228,12 @@ class _Chain:
             if (link.tensor, link.block) in seen or step.source is None:
                 continue
             seen.add((link.tensor, link.block))
-            if self.is_end(link.output_node):
-                self._write(link.reversed(), None, link.output_node, (), forward=False)
+            if self.is_end(link.writes):
+                self._write(link.reversed(), None, link.writes, (), forward=False)
                 continue
-            for (end, taps), number in list(self.at.get(link.output_node, {}).items()):
-                self._write(link.reversed(), number, end, taps, forward=False)
+            back = link.reversed()
+            for (end, taps), number in list(self.at.get(back.reads, {}).items()):
+                self._write(back, number, end, taps, forward=False)
 
     def plan(self) -> PathPlan:
         outputs: dict[str, int] = {}
@@ -265,8 +271,26 @@ def _links(tensor: TensorSpace, space: Space) -> Iterator[Link]:
         first, second = (tuple(groups[axis]) for axis in sorted(groups))
         taps = tuple(k for k in range(len(block.instances)) if k not in (*first, *second))
         sizes = tuple(math.prod(block.instances[k].size for k in dims) for dims in (first, second, taps))
-        nodes = [tuple(str(block.instances[k].symbol) for k in dims) for dims in (first, second)]
-        yield Link(tensor.name, number, nodes[0], nodes[1], first, second, taps, (sizes[0], sizes[1], sizes[2]))
+        (writes, reversed_reads), (reversed_writes, reads) = (
+            tuple(tuple(_strand(block.instances[k], space, sign) for k in dims) for sign in (1, -1))
+            for dims in (first, second)
+        )
+        nodes = writes, reads, reversed_writes, reversed_reads
+        yield Link(tensor.name, number, *nodes, first, second, taps, (sizes[0], sizes[1], sizes[2]))
+
+
+def _strand(instance: Instance, space: Space, sign: int) -> str:
+    """A dim's strand as the group sees it, or the one that it can be contracted with (``sign`` -1)."""
+    name = str(instance.symbol)
+    rule = space.neurons[name].group.rule
+    if rule is None or not rule.charge([1]):
+        return name
+    charge = rule.charge([sign * instance.degree])
+    return {0: f"{name}.", -1: f"{name}*"}.get(charge, name)
+
+
+def _set_of(strand: str) -> str:
+    return strand.rstrip("*.")
 
 
 def _moves(symbol: str | None, space: Space) -> bool:

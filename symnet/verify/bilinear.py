@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -296,7 +297,12 @@ def _sum(x: Mapping[str, Tensor], y: Mapping[str, Tensor]) -> Features:
 
 # ---- the second count ---------------------------------------------------------------------------------------------------
 def _count_orbits(graph: NeuronGraph, maps: BilinearMaps) -> int | None:
-    """Number of orbits of index triples that hang together (or of all), by the generators of the group alone."""
+    """Number of orbits of index triples that hang together (or of all), by the generators of the group alone.
+
+    Groups without a list of generators have no orbits of entries: all maps are counted by Burnside's lemma, connected ones not at all.
+    """
+    if math.isinf(graph.order):
+        return maps.dimension_by_burnside if maps.diagrams == "all" else None
     return sum(count_orbits_of_triples(graph, maps, *triple) for triple in maps.triples())
 
 

@@ -94,6 +94,17 @@ def test_every_product_is_equivariant(name) -> None:
     assert report.passed, report
 
 
+def test_sets_are_contracted_only_with_their_duals() -> None:
+    relu = sn.NeuronGraph(
+        {"x": sn.Fixed(2), "h": sn.Scaled(4), "r": sn.GeneralLinear(3), "y": sn.Fixed(2)},
+        {"in": "h x", "A": "r h*", "B": "y r*", "other": "y h"},
+    )
+    path = sn.nn.PathProduct(relu)
+    assert notation(path) == {"y x": "y x", "h x": "h x", "r x": "r x", "y r*": "y r*", "y h*": "y h*"}
+    report = sn.verify.equivariance(path, relu, outputs=notation(path), seed=0)
+    assert report.passed, report
+
+
 def notation(path: sn.nn.PathProduct) -> dict[str, str]:
     return {name: print_axes(tensor.axes) for name, tensor in path.outputs.items()}
 

@@ -36,6 +36,33 @@ def test_a_product_layer_is_equivariant_complete_and_minimal(name, diagrams) -> 
     assert certificate.dimension == certificate.dimension_by_orbits == certificate.rank == certificate.parameters
 
 
+OTHER_GROUPS = {
+    # B A alone is left of an adapter; of a ReLU network the product over its hidden set, and what a bias does to what is read
+    "adapter": (
+        {"in": sn.Fixed(3), "r": sn.GeneralLinear(3), "out": sn.Fixed(2)},
+        {"A": "r in", "B": "out r*"},
+        {"": ""},
+        6,
+    ),
+    "relu": ({"x": sn.Fixed(2), "h": sn.Scaled(3), "y": sn.Fixed(1)}, {"w": "h x", "b": "h", "v": "y h*"}, {"": ""}, 3),
+    "stream": ({"m": sn.Orthogonal(3), "f": sn.Scaled(2)}, {"up": "f m", "down": "m f*"}, {"": "", "f": "f f*"}, None),
+    "state space": ({"s": sn.GeneralLinear(2), "i": sn.Fixed(2)}, {"A": "s s*", "B": "s i", "C": "i s*"}, None, None),
+    "layer norm": ({"m": sn.Orthogonal(3, fixes_mean=True)}, {"w": "m m", "b": "m"}, {"b": "m"}, None),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_GROUPS)
+def test_products_follow_the_rule_of_every_group(name) -> None:
+    neurons, tensors, outputs, dimension = OTHER_GROUPS[name]
+    graph = sn.NeuronGraph(neurons, tensors)
+    layer = sn.nn.Product(graph, 1, 1, outputs=outputs)
+    certificate = sn.verify.certify(layer, graph, seed=0)
+    assert certificate and layer.dimension, certificate
+    assert dimension in (None, layer.dimension)
+    every = sn.sharing.derive_bilinear(graph, outputs=outputs, diagrams="all")
+    assert every.dimension == every.dimension_by_burnside >= layer.dimension
+
+
 def test_numbers_are_per_triple_of_channels() -> None:
     graph = sn.NeuronGraph({"h": sn.Symmetric(3)}, {"a": "h", "b": "h"})
     for channels in ("all", "same"):
