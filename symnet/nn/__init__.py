@@ -16,6 +16,7 @@ from symnet.nn.network import Network
 from symnet.nn.path_product import PathProduct
 from symnet.nn.pointwise import Pointwise
 from symnet.nn.pool import Pool
+from symnet.nn.probes import Probes, random_inputs
 from symnet.nn.product import Product
 from symnet.nn.reference import DenseLinear, DenseProduct
 from symnet.nn.regularization import Dropout, LayerNorm
@@ -39,6 +40,7 @@ __all__ = [
     "PointwiseNetwork",
     "Pool",
     "PositionalEncoding",
+    "Probes",
     "Product",
     "Residual",
     "Statistics",
@@ -49,6 +51,7 @@ __all__ = [
     "coefficients",
     "features",
     "load",
+    "random_inputs",
     "save",
     "state_dicts",
 ]

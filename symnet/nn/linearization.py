@@ -24,6 +24,7 @@ from torch import Tensor, fx, nn
 from torch.func import functional_call, functionalize
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._pytree import tree_leaves
 
 from symnet.errors import ShapeError, TraceError
 from symnet.nn.stand_ins import (
@@ -105,8 +106,7 @@ def linearize(module: nn.Module, names: Mapping[str, str], inputs: tuple[Any, ..
 
     def call(values: dict[str, Tensor], first: Tensor) -> Tensor:
         result = functional_call(module, {name: values[names[name]] for name in own}, (first, *sample[1:]))
-        tensors = [leaf for leaf in torch.utils._pytree.tree_leaves(result) if isinstance(leaf, Tensor)]
-        return next((tensor for tensor in tensors if tensor.is_floating_point()), tensors[0])
+        return first_tensor(result)
 
     try:
         with sdpa_kernel(SDPBackend.MATH), torch.no_grad():
@@ -117,6 +117,20 @@ def linearize(module: nn.Module, names: Mapping[str, str], inputs: tuple[Any, ..
             "PathProduct(graph) without the module goes by the graph's own order."
         ) from error
     return _Rewriting(recorded, list(state), state, sample[0]).program()
+
+
+def first_tensor(result: Any) -> Tensor:
+    """The first tensor of real numbers in what a module returns.
+
+    Raises:
+        ShapeError: there is none.
+    """
+    for leaf in tree_leaves(result):
+        if isinstance(leaf, Tensor) and leaf.is_floating_point():
+            return leaf
+    raise ShapeError(
+        f"The module returned {type(result).__name__} without a tensor of real numbers: nothing can be read off it."
+    )
 
 
 class _Rewriting:
