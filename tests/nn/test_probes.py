@@ -114,7 +114,7 @@ def test_probes_can_be_learned_and_differentiated_twice() -> None:
 def test_errors_say_what_to_give() -> None:
     graph = sn.catalogue.mlp([2, 3, 2])
     module = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 2))
-    with pytest.raises(sn.ShapeError, match="has no '2.weight'"):
+    with pytest.raises(sn.ShapeError, match="The module has no"):
         sn.nn.Probes(nn.Sequential(nn.Linear(2, 3)), graph, torch.zeros(1, 2))
     with pytest.raises(sn.ShapeError, match="does not run on these probes"):
         sn.nn.Probes(module, graph, torch.zeros(1, 5))
