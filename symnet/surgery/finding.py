@@ -16,7 +16,7 @@ from symnet.surgery.proving import Trial
 from symnet.surgery.resizing import resize
 from symnet.surgery.selection import is_divisible, refuse_indivisible
 from symnet.surgery.widening import widen
-from symnet.tracing.examples import Inputs
+from symnet.tracing.fresh_inputs import Inputs
 
 
 def outgoing(

@@ -15,7 +15,8 @@ from symnet.graph.blocks import Block
 from symnet.graph.elements import image_shapes
 from symnet.surgery.outlets import Copies, Outlets, Place, axis_of, places_of
 from symnet.surgery.selection import make_selection
-from symnet.tracing.examples import Inputs, copy_model, detached, float_state, initialise, randomise, refreshed, run
+from symnet.tracing.examples import copy_model, detached, float_state, initialise, randomise, refreshed, run
+from symnet.tracing.fresh_inputs import Inputs
 from symnet.tracing.recording import map_tensors
 
 _TOLERANCE = 1e-9

@@ -21,16 +21,15 @@ from symnet.errors import TraceError
 from symnet.graph import GroupElement, NeuronGraph
 from symnet.groups import Symmetric, is_trivial
 from symnet.tracing.examples import (
-    REFUSALS,
-    Inputs,
-    double_precision,
     float_state,
     other_inputs,
     randomise,
-    refreshed,
     run,
 )
-from symnet.tracing.recording import map_tensors, module_paths, plain_kernels, tensors_in
+from symnet.tracing.execution import double_precision
+from symnet.tracing.fresh_inputs import FreshInputs, Inputs, fresh_inputs_that_run
+from symnet.tracing.movement import Movement, distance, largest, movements
+from symnet.tracing.recording import map_tensors, module_paths, tensors_in
 
 # Entries times elements above which every neuron set is not also moved alone.
 _EACH_ALONE = 200_000_000
@@ -47,7 +46,7 @@ class Check:
     Args:
         rounds: random elements of the whole group, each on fresh inputs; at least one.
         shapes: whether inputs of other sizes are tried as well.
-        tolerance: largest error, relative to the output's largest entry, in float64.
+        tolerance: largest error, relative to how much the output moves over random states, in float64.
         seed: of the randomised state, the inputs and the elements.
     """
 
@@ -112,7 +111,8 @@ class Checker:
         self.check = check
         self.state, _ = float_state(self.model)
         self.given = given
-        self.original_inputs = inputs
+        self.fresh = FreshInputs(inputs)
+        self.movements: dict[str, Movement] = {}  # of the outputs, once they are known
         self.input_axes = dict(input_axes or {})
         self.output_axes = dict(output_axes or {})
         randomise(self.state, check.seed)
@@ -156,7 +156,7 @@ class Checker:
                 self.keep()
                 self.find_a_state()
             if number < self.check.rounds or number % 8 == self.check.rounds or number == 1:
-                inputs = refreshed(self.original_inputs, generator, torch.float64)
+                inputs = self.fresh.draw(generator)
                 reference = self.evaluate(inputs, None)
             self.compare(label, element, inputs, reference)
         return self.worst
@@ -167,46 +167,67 @@ class Checker:
         self.loaded = None
 
     def find_a_state(self) -> None:
-        """Leaves the random state if the function is defined there; else a positive one, else one near the given one."""
-        if self.is_defined():
-            return
-        for nearby in (False, True):
-            randomise(self.state, self.check.seed, positive=True)
-            if nearby:
-                with torch.no_grad():
-                    for name, tensor in self.state.items():
-                        if name in self.given:
-                            tensor.copy_(self.given[name] + 0.1 * self.given[name].abs().mean() * tensor)
-            self.keep()
-            if self.is_defined():
-                return
+        """Leaves the random state if the function is defined there; else a positive one, else one near the given one.
 
-    def is_defined(self) -> bool:
-        """Whether the outputs are numbers at this state."""
-        generator = torch.Generator().manual_seed(self.check.seed + 1)
+        Raises:
+            TraceError: no random state gives numbers.
+        """
+        own = FreshInputs(self.fresh.inputs, frozenset(path for path, _ in tensors_in(self.fresh.inputs)))
+        if self.is_defined(self.fresh):
+            return
+        for kind in ("moderate", "positive", "near the given one"):
+            if kind != "moderate":
+                randomise(self.state, self.check.seed, positive=True)
+            if kind == "near the given one":
+                self.bring_near_the_given_one()
+            self.keep()
+            if self.is_defined(own):
+                generator = torch.Generator().manual_seed(self.check.seed + 1)
+                self.fresh = fresh_inputs_that_run(own.inputs, self.gives_numbers, generator)
+                self.is_defined(self.fresh)
+                return
+        self.require_finite(self.evaluate(own.draw(torch.Generator()), None))
+
+    def bring_near_the_given_one(self) -> None:
+        """The given state, with a tenth of the random one added."""
+        with torch.no_grad():
+            for name, tensor in self.state.items():
+                if name in self.given:
+                    tensor.copy_(self.given[name] + 0.1 * self.given[name].abs().mean() * tensor)
+
+    def is_defined(self, fresh: FreshInputs) -> bool:
+        """Whether the outputs are numbers at this state, on inputs drawn from the seed."""
+        inputs = fresh.draw(torch.Generator().manual_seed(self.check.seed + 1))
+        return self.gives_numbers(inputs)
+
+    def gives_numbers(self, inputs: Inputs) -> bool:
+        """Whether the network runs on these inputs at this state, and its outputs are numbers; keeps them if so."""
         self.tried = None
         try:
-            outputs = self.evaluate(refreshed(self.original_inputs, generator, torch.float64), None)
-        except torch.linalg.LinAlgError:
+            outputs = self.evaluate(inputs, None)
+        except Exception:  # of any class: state and inputs are invented
+            return False
+        if any(bool(t.isnan().any()) for t in outputs.values() if t.dtype.is_floating_point):
             return False
         self.tried = outputs
-        return not any(bool(t.isnan().any()) for t in outputs.values() if t.dtype.is_floating_point)
+        return True
 
     def sizes(self, generator: torch.Generator) -> Iterator[tuple[str, Inputs, dict[str, Tensor]]]:
         """Fresh inputs with their outputs: of the example's sizes, then of others and other numbers that the model takes."""
-        inputs = refreshed(self.original_inputs, generator, torch.float64)  # those of is_defined: one seed
+        inputs = self.fresh.draw(generator)  # those of is_defined: one seed
         reference = self.tried if self.tried is not None else self.evaluate(inputs, None)
         self.require_finite(reference)
+        self.measure(inputs, reference)
         yield "", inputs, reference
         if not self.check.shapes or self.input_axes:  # permuted inputs keep the sizes of their neuron sets
             return
-        entries = sum(t.numel() for _, t in tensors_in(self.original_inputs) if t is not None)
+        entries = sum(t.numel() for _, t in tensors_in(self.fresh.inputs) if t is not None)
         large = entries * self.graph.weights.size >= _LARGE
-        for alternatives in other_inputs(self.original_inputs, generator, few=large):
+        for alternatives in other_inputs(self.fresh, generator, few=large):
             for described, inputs in alternatives:
                 if sum(t.numel() for _, t in tensors_in(inputs) if t is not None) > 2_000_000:
                     break
-                with contextlib.suppress(*REFUSALS):
+                with contextlib.suppress(Exception):  # of any class: these inputs are invented
                     reference = self.evaluate(inputs, None)
                     yield described, inputs, reference
                     break
@@ -253,6 +274,26 @@ class Checker:
         """The inputs with every float tensor in float64."""
         return map_tensors(lambda x: x.double() if x.dtype.is_floating_point else x, inputs)
 
+    def measure(self, inputs: Inputs, reference: Mapping[str, Tensor]) -> None:
+        """Notes how far each output moves from one random state to another.
+
+        Raises:
+            TraceError: it is so little beside the outputs' size that no wrong action could be noticed.
+        """
+        randomise(self.state, self.check.seed + 101)
+        try:
+            others = run(self.model, inputs, self.outputs)
+        except Exception:  # of any class: the state is invented
+            others = {}
+        self.movements = movements(reference, others)
+        moving = [movement for movement in self.movements.values() if not movement.is_constant]
+        if moving and all(movement.shows_nothing for movement in moving):
+            most = max(movement.distance / movement.size for movement in moving)
+            raise TraceError(
+                f"The self-check can show nothing: over random states the outputs of {type(self.model).__name__} move by only "
+                f"{most:.0e} of their size, and errors would drown in rounding. Trace the part before the last operations."
+            )
+
     def require_finite(self, outputs: Mapping[str, Tensor]) -> None:
         for path, tensor in outputs.items():
             if tensor.dtype.is_floating_point and bool(torch.isnan(tensor).any()):
@@ -268,7 +309,7 @@ class Checker:
             space = self.graph.space({p: self.output_axes[p] for p in fitting})
             expected |= self.graph.act(element, fitting, space=space)
         outputs = self.evaluate(inputs, element)
-        error = max((relative_error(expected[path], outputs[path]) for path in expected), default=0.0)
+        error = max((self.movements[path].error(expected[path], outputs[path]) for path in expected), default=0.0)
         self.worst = max(self.worst, error)
         if not error <= self.check.tolerance:
             self.require_a_function(inputs)
@@ -279,7 +320,7 @@ class Checker:
         once = self.evaluate(inputs, None)
         self.loaded = None
         again = self.evaluate(inputs, None)
-        if any(not relative_error(once[path], again[path]) <= self.check.tolerance for path in once):
+        if any(not self.movements[path].error(once[path], again[path]) <= self.check.tolerance for path in once):
             raise TraceError(
                 f"{type(self.model).__name__} gives other outputs when it is called a second time with the same state and inputs, "
                 "so what it computes is no function of its state dict. Reset what it keeps between calls, or trace a part without it."
@@ -292,7 +333,7 @@ class Checker:
         tensors = [n for n, t in self.graph.weights.items() if guilty in t.symbols]
         return (
             f"The traced group does not leave the function unchanged: {label} changes the output by {error:.1e} "
-            f"(relative, float64, randomised state; allowed {self.check.tolerance:.0e}). "
+            f"(of what random states do, float64; allowed {self.check.tolerance:.0e}). "
             f"Neuron set '{guilty}' in {', '.join(repr(t) for t in tensors[:4])}; values first differ after {where}. "
             "Pass example inputs that show every dependence (several tokens, a batch), or declare the graph by hand."
         )
@@ -306,25 +347,10 @@ class Checker:
         for candidate, neuron_set in self.graph.neurons.items():
             if not is_trivial(neuron_set.group):
                 outputs = self.evaluate(inputs, moving_element(self.graph, rng, only=candidate))
-                error = max((relative_error(reference[p], outputs[p]) for p in reference), default=0.0)
+                error = max((self.movements[p].error(reference[p], outputs[p]) for p in reference), default=0.0)
                 if error > worst:
                     worst, name = error, candidate
         return name
-
-
-def relative_error(expected: Tensor, given: Tensor) -> float:
-    """The largest difference relative to the largest expected entry; infinite if shapes or whole numbers differ."""
-    if expected.shape != given.shape:
-        return float("inf")
-    if not expected.dtype.is_floating_point:
-        return 0.0 if bool(torch.equal(expected, given)) else float("inf")
-    if expected.numel() == 0:
-        return 0.0
-    same = (expected == given) | (expected.isnan() & given.isnan())
-    difference = torch.where(same, torch.zeros_like(expected), (expected - given).abs())
-    finite = expected[torch.isfinite(expected)]
-    scale = float(finite.abs().max()) if finite.numel() else 1.0
-    return float(difference.max()) / max(scale, 1e-300)
 
 
 class _Sorted(TorchDispatchMode):
@@ -349,13 +375,12 @@ def first_difference(checker: Checker, inputs: Inputs, element: GroupElement) ->
     found = []
     for moved in (None, element):
         checker.load(moved)
-        with module_paths(checker.model) as stack, torch.no_grad(), plain_kernels(), double_precision():
-            torch.manual_seed(0)
+        with module_paths(checker.model) as stack, torch.no_grad(), double_precision():
             with (mode := _Sorted(stack)):
                 given = checker.move(inputs, moved)
                 checker.model(*given[0], **given[1])
             found.append(mode.digests)
     for (name, before), (other, after) in zip(*found, strict=False):
-        if name != other or relative_error(before, after) > checker.check.tolerance:
+        if name != other or distance(before, after) > checker.check.tolerance * largest(before):
             return name
     return "its last operation"

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 import scipy.linalg
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
-from torch.overrides import TorchFunctionMode
 
 from symnet.errors import VerificationError
+from symnet.tracing.batch_norms import StatisticsWithGradients
 from symnet.tracing.examples import (
-    Inputs,
     copy_model,
     detached,
-    double_precision,
     float_state,
     initialise,
     is_chosen,
@@ -26,7 +22,9 @@ from symnet.tracing.examples import (
     refreshed,
     without_single_sizes,
 )
-from symnet.tracing.recording import map_tensors, plain_kernels, tensors_in
+from symnet.tracing.execution import double_precision
+from symnet.tracing.fresh_inputs import Inputs
+from symnet.tracing.recording import map_tensors, tensors_in
 
 POSITIVE = ("running_var", "var", "variance")  # last words of names whose entries stay positive
 # States at which a null space must have stayed the same: a rectifier that is rarely on shows itself late.
@@ -54,34 +52,6 @@ def singular_vectors(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     except np.linalg.LinAlgError:  # divide and conquer fails on some triangles with many zeros
         _, values, vectors = scipy.linalg.svd(matrix, lapack_driver="gesvd")
     return np.concatenate([values, np.zeros(matrix.shape[1] - len(values))]), vectors
-
-
-def batch_norm_formula(
-    x: Tensor, mean: Any, variance: Any, weight: Any = None, bias: Any = None, *args: Any, **keywords: Any
-) -> Tensor:
-    """Batch norm in eval mode as a formula that is differentiable in its running statistics too."""
-    epsilon = keywords.get("eps", args[2] if len(args) > 2 else 1e-5)
-    shape = (1, -1, *[1] * (x.dim() - 2))
-    result = (x - mean.reshape(shape)) / torch.sqrt(variance.reshape(shape) + epsilon)
-    result = result if weight is None else result * weight.reshape(shape)
-    return result if bias is None else result + bias.reshape(shape)
-
-
-class _NormFormula(TorchFunctionMode):
-    """Batch norm in eval mode by its formula, which has derivatives by the running statistics too."""
-
-    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = dict(kwargs or {})
-        trains = kwargs.get("training", len(args) > 5 and args[5])
-        if (
-            function is F.batch_norm
-            and not trains
-            and kwargs.get("running_mean", args[1] if len(args) > 1 else None) is not None
-        ):
-            kept = {key: value for key, value in kwargs.items() if key not in ("training", "momentum")}
-            names = {"running_mean": "mean", "running_var": "variance", "input": "x"}
-            return batch_norm_formula(*args, **{names.get(key, key): value for key, value in kept.items()})
-        return function(*args, **kwargs)
 
 
 class Differential:
@@ -183,8 +153,7 @@ class Differential:
 
     def _run(self) -> Tensor:
         """All chosen outputs at new inputs, as one vector."""
-        with plain_kernels(), double_precision(), _NormFormula():
-            torch.manual_seed(0)
+        with double_precision(), StatisticsWithGradients():
             factor = 2.0 ** float(torch.randint(4, (), generator=self.generator))  # what only large inputs switch on
             args, keywords = map_tensors(
                 lambda x: x * factor if x.is_floating_point() else x,

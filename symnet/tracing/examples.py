@@ -10,24 +10,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_leaves
 
 from symnet.errors import TraceError
-from symnet.tracing.recording import map_tensors, plain_kernels, tensors_in
-
-# What a model may raise when it does not take inputs of some shape.
-REFUSALS = (
-    RuntimeError,
-    ValueError,
-    IndexError,
-    TypeError,
-    AssertionError,
-    KeyError,
-    AttributeError,
-    NotImplementedError,
-)
-Inputs = tuple[tuple[Any, ...], dict[str, Any]]
+from symnet.tracing.execution import double_precision, plain_kernels
+from symnet.tracing.fresh_inputs import FreshInputs, Inputs
+from symnet.tracing.kept_between_calls import kept_notes, unchanged
+from symnet.tracing.recording import map_tensors, tensors_in
 
 
 def copy_model(model: nn.Module) -> nn.Module:
@@ -51,10 +40,39 @@ def copy_model(model: nn.Module) -> nn.Module:
         ) from error
 
 
+def run_plainly(model: nn.Module, inputs: Inputs) -> None:
+    """Runs a private copy once as it is, before anything of ours is around it; lazy modules make their parameters.
+
+    Raises:
+        TraceError: it does not run on these inputs; a tuple of inputs in place of several is told.
+    """
+    is_lazy = any(nn.parameter.is_lazy(p) for p in [*model.parameters(), *model.buffers()])
+    try:
+        with torch.no_grad(), contextlib.nullcontext() if is_lazy else unchanged(model), plain_kernels():
+            model(*detached(inputs)[0], **detached(inputs)[1])
+    except Exception as error:  # of any class: it is the model's own
+        raise TraceError(
+            f"{type(model).__name__} does not run on these inputs: {type(error).__name__}: {error}. {_advice(model, inputs)}"
+        ) from error
+
+
 def initialise(model: nn.Module, inputs: Inputs) -> None:
     """Lets lazy modules make their parameters, by one call."""
     if any(nn.parameter.is_lazy(p) for p in [*model.parameters(), *model.buffers()]):
         model(*inputs[0], **inputs[1])
+
+
+def refreshed(inputs: Inputs, generator: torch.Generator, dtype: torch.dtype | None) -> Inputs:
+    """The inputs with new entries of the same domains."""
+    return FreshInputs(inputs).draw(generator, dtype)
+
+
+def _advice(model: nn.Module, inputs: Inputs) -> str:
+    """What to do about inputs on which a model does not run."""
+    args, kwargs = inputs
+    if len(args) == 1 and isinstance(args[0], (tuple, list)) and accepts(model, (tuple(args[0]), kwargs)):
+        return "It runs on the entries of your one tuple as inputs of their own: pass *inputs."
+    return "Pass inputs that the model takes."
 
 
 def refuse_hidden_tensors(structure: Any) -> None:
@@ -111,30 +129,20 @@ def detached(inputs: Inputs) -> Inputs:
     return map_tensors(lambda x: x.detach().clone(), inputs)
 
 
-def resized(inputs: Inputs, axis: int, old: int, new: int) -> Inputs:
-    """The inputs with every axis number ``axis`` of size ``old`` brought to size ``new`` by repeating entries."""
-
-    def change(x: Tensor) -> Tensor:
-        if x.dim() > axis and x.shape[axis] == old:
-            return x.index_select(axis, torch.arange(new, device=x.device) % old)
-        return x
-
-    return map_tensors(change, inputs)
-
-
 def other_sizes(inputs: Inputs) -> Iterator[tuple[int, int]]:
     """(axis, size) pairs that occur among the inputs, batch first."""
     found = {(axis, size) for _, t in tensors_in(inputs) if t is not None for axis, size in enumerate(t.shape) if size}
     yield from sorted(found)
 
 
-def other_inputs(inputs: Inputs, generator: torch.Generator, few: bool) -> Iterator[list[tuple[str, Inputs]]]:
+def other_inputs(fresh: FreshInputs, generator: torch.Generator, few: bool) -> Iterator[list[tuple[str, Inputs]]]:
     """Fresh inputs of other sizes and with other whole numbers: lists with a description, of which the first that runs will do."""
 
     def sized(axis: int, size: int, new: int) -> tuple[str, Inputs]:
-        changed = refreshed(resized(inputs, axis, size, new), generator, torch.float64)
+        changed = fresh.of_size(axis, size, new).draw(generator)
         return f", axis {axis} of the inputs of size {new} instead of {size}", changed
 
+    inputs = fresh.inputs
     sizes = list(other_sizes(inputs))
     if few:  # the batch alone, and a smaller one if it can be: a large model takes seconds for every sample
         yield from ([sized(axis, size, 1 if size > 1 else 2)] for axis, size in sizes[:1])
@@ -143,14 +151,14 @@ def other_inputs(inputs: Inputs, generator: torch.Generator, few: bool) -> Itera
         yield from ([sized(axis, size, 1)] for axis, size in [pair for pair in sizes if pair[1] > 1][:2])
         numbers = [t for _, t in tensors_in(inputs) if t is not None and _counts(t) and t.device.type == "cpu"]
         if numbers:
-            yield [(", other whole numbers in the inputs", _with_numbers(inputs, generator, k)) for k in (2, 1)]
+            yield [(", other whole numbers in the inputs", _with_numbers(fresh, generator, k)) for k in (2, 1)]
 
 
 def _counts(tensor: Tensor) -> bool:
     return tensor.numel() > 0 and tensor.dtype in (torch.int64, torch.int32, torch.int16)
 
 
-def _with_numbers(inputs: Inputs, generator: torch.Generator, factor: int) -> Inputs:
+def _with_numbers(fresh: FreshInputs, generator: torch.Generator, factor: int) -> Inputs:
     """Fresh inputs whose whole numbers may be some that did not occur, up to a multiple of the largest."""
 
     def change(x: Tensor) -> Tensor:
@@ -158,15 +166,15 @@ def _with_numbers(inputs: Inputs, generator: torch.Generator, factor: int) -> In
             return x
         return torch.randint(factor * max(int(x.max()), 0) + factor, x.shape, generator=generator).to(x.dtype)
 
-    return map_tensors(change, refreshed(inputs, generator, torch.float64))
+    return map_tensors(change, fresh.draw(generator))
 
 
 def accepts(model: nn.Module, inputs: Inputs) -> bool:
     """Whether the model runs on the inputs."""
     try:
-        with torch.no_grad(), plain_kernels():
+        with torch.no_grad(), unchanged(model), plain_kernels():
             model(*inputs[0], **inputs[1])
-    except REFUSALS:
+    except Exception:  # of any class: these inputs are invented
         return False
     return True
 
@@ -175,29 +183,10 @@ def without_single_sizes(model: nn.Module, inputs: Inputs) -> Inputs:
     """The inputs with axes of size 1 made larger where the model takes that: one token or one sample hides what mixes."""
     for axis, size in other_sizes(inputs):
         if size == 1:
-            larger = resized(inputs, axis, 1, 2)
+            larger = FreshInputs(inputs).of_size(axis, 1, 2).inputs
             if accepts(model, larger):
                 inputs = larger
     return inputs
-
-
-def refreshed(inputs: Inputs, generator: torch.Generator, dtype: torch.dtype | None) -> Inputs:
-    """The inputs with new entries: normal numbers, or whole numbers drawn from those that were there."""
-
-    def change(x: Tensor) -> Tensor:
-        if x.numel() == 0:
-            return x
-        if x.dtype.is_floating_point:
-            kind = dtype or x.dtype
-            if not bool(torch.isfinite(x).all()):
-                return x.to(kind)
-            return torch.randn(x.shape, generator=generator, dtype=torch.float64).to(x.device, kind)
-        if x.dtype == torch.bool or x.dtype.is_complex:
-            return x
-        chosen = torch.randint(x.numel(), (x.numel(),), generator=generator).to(x.device)
-        return x.reshape(-1)[chosen].reshape(x.shape)
-
-    return map_tensors(change, inputs)
 
 
 def randomise(state: Mapping[str, Tensor], seed: int, positive: bool = False) -> None:
@@ -217,43 +206,43 @@ def randomise(state: Mapping[str, Tensor], seed: int, positive: bool = False) ->
             tensor.copy_(entries)
 
 
-class _DoublePrecision(TorchDispatchMode):
-    """Models cast inside (norms to float32); here such casts give float64, so that errors are not hidden."""
-
-    _LOW = (torch.float32, torch.float16, torch.bfloat16)
-
-    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = dict(kwargs or {})
-        if kwargs.get("dtype") in self._LOW:
-            kwargs["dtype"] = torch.float64
-        tensors = [x for x in (*args, *kwargs.values()) if isinstance(x, Tensor) and x.dtype.is_floating_point]
-        if len({x.dtype for x in tensors}) > 1 and not any(a.alias_info for a in function._schema.arguments):
-            raise_to = lambda x: x.double() if isinstance(x, Tensor) and x.dtype in self._LOW else x  # noqa: E731
-            args, kwargs = tree_map(raise_to, (args, kwargs))
-        return function(*args, **kwargs)
-
-
-@contextlib.contextmanager
-def double_precision() -> Iterator[None]:
-    """Inside, new tensors and casts are float64."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    try:
-        with _DoublePrecision():
-            yield
-    finally:
-        torch.set_default_dtype(before)
-
-
 def is_chosen(path: str, outputs: Sequence[str] | None) -> bool:
     """Whether an output path is one of the named outputs or lies inside one."""
     return outputs is None or any(path == name or path.startswith((f"{name}.", f"{name}[")) for name in outputs)
 
 
-def run(model: nn.Module, inputs: Inputs, outputs: Sequence[str] | None = None) -> dict[str, Tensor]:
-    """The model's output tensors by path, without gradients, in float64 where it can; random numbers repeat."""
+@dataclasses.dataclass
+class Habits:
+    """What runs of a network showed of it: whether it draws random numbers, and what it keeps between calls."""
+
+    draws: bool = False
+    kept: dict[str, None] = dataclasses.field(default_factory=dict)
+
+    @property
+    def notes(self) -> list[str]:
+        """The same in words."""
+        drawn = ["the network draws random numbers; they were the same in every run"] if self.draws else []
+        return drawn + kept_notes(list(self.kept))
+
+
+def outputs_by_path(result: Any, outputs: Sequence[str] | None) -> dict[str, Tensor]:
+    """The tensors and numbers among what a network returned, of those outputs that count."""
+    return {
+        path: tensor
+        for path, tensor in tensors_in(result, numbers=True)
+        if tensor is not None and is_chosen(path, outputs)
+    }
+
+
+def run(
+    model: nn.Module, inputs: Inputs, outputs: Sequence[str] | None = None, habits: Habits | None = None
+) -> dict[str, Tensor]:
+    """The model's output tensors by path, without gradients, in float64; random numbers repeat, and nothing is kept."""
     inputs = detached(inputs)  # the model may write into them
-    with torch.no_grad(), plain_kernels(), double_precision():
-        torch.manual_seed(0)
+    with torch.no_grad(), unchanged(model) as changes, double_precision() as execution:
         result = model(*inputs[0], **inputs[1])
-    return {p: t.detach().clone() for p, t in tensors_in(result) if t is not None and is_chosen(p, outputs)}
+        found = {path: tensor.detach().clone() for path, tensor in outputs_by_path(result, outputs).items()}
+    if habits is not None:
+        habits.draws |= execution.draws
+        habits.kept |= dict.fromkeys(changes)
+    return found

@@ -18,6 +18,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
+from symnet.tracing.execution import REFERENCES, plain_kernels
 from symnet.tracing.recording import (
     SCALAR_READS,
     Operation,
@@ -25,7 +26,6 @@ from symnet.tracing.recording import (
     Value,
     map_tensors,
     module_paths,
-    plain_kernels,
     tensors_in,
     values_in,
 )
@@ -154,7 +154,7 @@ class _Recorder(TorchDispatchMode):
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         arguments, keywords = tree_map(lambda x: self.read(x) if isinstance(x, Tensor) else x, (args, kwargs))
-        result = function(*args, **kwargs)
+        result = REFERENCES.get(function, function)(*args, **kwargs)
         name = function._schema.name.split("::")[-1]
         if name in _EMPTY and isinstance(result, Tensor):
             result.zero_()  # whatever lay in that memory means nothing
@@ -282,7 +282,7 @@ def record(
         filled: makes masks that hold nowhere hold everywhere, to see what is done with what they choose.
     """
     args, kwargs = map_tensors(lambda x: x.detach().clone(), (args, dict(kwargs)))  # the model may write into them
-    with module_paths(model) as modules, plain_kernels(), torch.enable_grad():
+    with module_paths(model) as modules, torch.enable_grad():
         recorder = _Recorder(state, modules, after.state if after else {}, flipped, filled)
         recorder.count = after.last_number() if after else recorder.count
         for tensor in model.state_dict(keep_vars=True).values():
@@ -292,7 +292,7 @@ def record(
             recorder.read(tensor)
         given = [(path, t) for path, t in tensors_in((args, dict(kwargs))) if t is not None]
         inputs = [(path, recorder.start(tensor, f"input:{path}")) for path, tensor in given]
-        with _Rewritten(recorder), recorder:
+        with _Rewritten(recorder), recorder, plain_kernels():
             result = model(*args, **kwargs)
         found = list(tensors_in(result))
         outputs = [(path, recorder.read(t)) for path, t in found if t is not None and is_output(path)]

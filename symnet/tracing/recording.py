@@ -127,38 +127,28 @@ def values_in(structure: Any) -> Iterator[Value]:
             yield from values_in(item)
 
 
-def tensors_in(structure: Any, path: str = "") -> Iterator[tuple[str, Tensor | None]]:
-    """Every tensor in an input or output structure with its path; ``None`` for an object that is not looked into."""
+def tensors_in(structure: Any, path: str = "", numbers: bool = False) -> Iterator[tuple[str, Tensor | None]]:
+    """Every tensor in an input or output structure with its path; ``None`` for an object that is not looked into.
+
+    Args:
+        numbers: whether numbers count as tensors without axes.
+    """
     if isinstance(structure, Tensor):
         yield path, structure
+    elif numbers and isinstance(structure, (bool, int, float, complex)):
+        yield path, torch.tensor(structure)
     elif isinstance(structure, Mapping):
         for key, item in structure.items():
-            yield from tensors_in(item, f"{path}.{key}" if path else str(key))
+            yield from tensors_in(item, f"{path}.{key}" if path else str(key), numbers)
     elif isinstance(structure, (list, tuple)):
         for number, item in enumerate(structure):
-            yield from tensors_in(item, f"{path}[{number}]")
+            yield from tensors_in(item, f"{path}[{number}]", numbers)
     elif dataclasses.is_dataclass(structure) and not isinstance(structure, type):
         for field in dataclasses.fields(structure):
             item = getattr(structure, field.name)
-            yield from tensors_in(item, f"{path}.{field.name}" if path else field.name)
+            yield from tensors_in(item, f"{path}.{field.name}" if path else field.name, numbers)
     elif not isinstance(structure, (int, float, complex, str, bytes, bool, type(None), torch.dtype, torch.device)):
         yield path, None
-
-
-@contextlib.contextmanager
-def plain_kernels() -> Iterator[None]:
-    """Inside, attention and recurrent layers run as the operations they are made of; settings are restored."""
-    from torch.nn.attention import SDPBackend, sdpa_kernel
-
-    mkldnn, fastpath = torch._C._get_mkldnn_enabled(), torch.backends.mha.get_fastpath_enabled()
-    torch._C._set_mkldnn_enabled(False)
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        with sdpa_kernel(SDPBackend.MATH), torch.random.fork_rng(devices=[]):
-            yield
-    finally:
-        torch._C._set_mkldnn_enabled(mkldnn)
-        torch.backends.mha.set_fastpath_enabled(fastpath)
 
 
 @contextlib.contextmanager

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 
 # The rules register themselves when they are loaded.
@@ -25,12 +24,13 @@ from symnet.tracing.examples import (
     copy_model,
     detached,
     float_state,
-    initialise,
     is_chosen,
     refuse_hidden_tensors,
+    run_plainly,
     without_single_sizes,
 )
 from symnet.tracing.fallback import read_unknown
+from symnet.tracing.kept_between_calls import kept_notes, unchanged
 from symnet.tracing.reading import Reading
 from symnet.tracing.recording import Recording
 from symnet.tracing.solution import solve
@@ -100,16 +100,17 @@ def trace(
             "model.to_empty(device='cpu'); trace randomises the entries of its copy."
         )
     inputs = detached((example_inputs, dict(keyword_inputs)))
+    run_plainly(private, inputs)
+    inputs = without_single_sizes(private, inputs)
+    state, aliases = float_state(private)
     try:
-        with torch.no_grad():
-            initialise(private, inputs)
-            inputs = without_single_sizes(private, inputs)
-        state, aliases = float_state(private)
-        recording, notes = record_every_way(private, state, inputs, lambda path: is_chosen(path, outputs))
-    except (RuntimeError, TypeError, ValueError, IndexError, AttributeError) as error:
+        with unchanged(private) as changes:
+            recording, notes = record_every_way(private, state, inputs, lambda path: is_chosen(path, outputs))
+        notes += kept_notes(changes)
+    except (RuntimeError, TypeError, ValueError, IndexError, AttributeError, NotImplementedError) as error:
         raise TraceError(
-            f"{type(model).__name__} could not be run and recorded on the example inputs: {type(error).__name__}: {error}. "
-            "Pass inputs that the model takes, and dense tensors (no sparse or nested ones)."
+            f"{type(model).__name__} runs on the example inputs, but could not be recorded: {type(error).__name__}: {error}. "
+            "This is no fault of the inputs: symnet records dense tensors (no sparse or nested ones) and what torch computes."
         ) from error
     _require_a_function(model, recording, state, outputs)
     thorough = check or Check()

@@ -12,8 +12,9 @@ from symnet.errors import VerificationError
 from symnet.graph import NeuronGraph, Space, SpaceLike
 from symnet.graph.neuron_graph import require_graph
 from symnet.nn.product import Product
+from symnet.tracing.execution import double_precision
 from symnet.verify.bilinear import BilinearCertificate, certify_bilinear
-from symnet.verify.comparison import check_tolerance, check_whole, double_precision, make_seed
+from symnet.verify.comparison import check_tolerance, check_whole, make_seed
 from symnet.verify.equivariance import Features, copy_function, equivariance, name_of
 from symnet.verify.linear_family import Coordinates, Family, LinearLayer, express, without_parameters
 from symnet.verify.map_words import describe_map

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -16,20 +15,6 @@ from symnet.graph import GroupElement, NeuronGraph
 from symnet.groups import LinearGroup, is_trivial
 
 GENERATORS = 16  # elements that generate one set's group, tried besides random ones; of more, some are drawn
-
-
-@contextmanager
-def double_precision(seed: int) -> Iterator[np.random.Generator]:
-    """A seeded generator; inside, torch is seeded as well and makes float64 tensors, afterwards all is as before."""
-    default = torch.get_default_dtype()
-    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
-        torch.set_default_dtype(torch.float64)
-        try:
-            yield np.random.default_rng(seed)
-        finally:
-            torch.set_default_dtype(default)
 
 
 def make_seed(seed: int | None) -> int:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from symnet.graph import NeuronGraph
+from symnet.graph import GroupElement, NeuronGraph
 from symnet.groups import is_trivial
-from symnet.verify.comparison import as_double, errors_between
-from symnet.verify.random_networks import load
+from symnet.tracing.fresh_inputs import Inputs
+from symnet.tracing.movement import Movement, as_double
+from symnet.verify.running import LoadedNetwork, Outputs, act_on_tensor
 
 _TINY = 1e-12  # a gradient or change this much smaller than the largest is rounding
+# What a tensor's own motion does to the outputs, relative to what random states do: below the first nothing could be
+# noticed; below the second it is rounding, and the outputs do not depend on the tensor.
+_NOTICEABLE, _NOTHING = 1e-8, 1e-13
 
 
 class Effects:
@@ -23,16 +28,41 @@ class Effects:
         self.entries: dict[str, Tensor] = {}  # felt entries of tensors whose gradients are known
         self.felt: set[str] = set()
         self.read: set[str] = set()
+        self.motions: dict[str, float] = {}  # what moving a tensor alone does to the outputs, to first order
+        self.dependent: set[str] = set()  # outputs that have a gradient
 
     def look(
         self,
-        model: nn.Module,
-        theta: Mapping[str, Tensor],
-        call: Callable[[], dict[str, Tensor]],
-        generator: torch.Generator,
+        network: LoadedNetwork,
+        trial: int,
+        inputs: Inputs,
+        outputs: Outputs,
+        movements: Mapping[str, Movement],
+        element: GroupElement | None,
     ) -> None:
-        """Take gradients of a random combination of the outputs; perturb what shows none (buffers have none)."""
-        gradients = self._gradients(model, call, generator)
+        """Take gradients of a random combination of the outputs; perturb what shows none.
+
+        Args:
+            outputs: those at this trial's state, which is loaded, and these inputs.
+            movements: how far each output moves: the combination weighs all alike.
+            element: one that moves all neuron sets, to see what it does to each tensor alone.
+        """
+        rng = torch.Generator().manual_seed(trial)
+
+        def combine(found: Outputs) -> Tensor:
+            total = torch.zeros((), dtype=torch.float64)
+            for path, tensor in found.items():
+                if not tensor.requires_grad or not tensor.numel():
+                    continue
+                self.dependent.add(path)
+                values = torch.view_as_real(tensor) if tensor.is_complex() else tensor
+                noise = torch.randn(values.shape, generator=rng, dtype=torch.float64).to(values.device)
+                moved = movements[path].distance if path in movements else 0.0
+                term = (torch.where(values.isfinite(), values, 0.0) * noise).sum()
+                total = total.to(values.device) + term / (moved or 1.0)
+            return total
+
+        gradients = {name: as_double(g) for name, g in network.gradients(inputs, combine).items()}
         largest = max((float(g.abs().max()) for g in gradients.values() if g.numel()), default=0.0)
         for name, gradient in gradients.items():
             own = float(gradient.abs().max()) if gradient.numel() else 0.0
@@ -41,61 +71,35 @@ class Effects:
                 self.read.add(name)
                 alive = gradient.abs() > _TINY * own
                 self.entries[name] = self.entries.get(name, torch.zeros_like(alive)) | alive
-        with torch.no_grad():
-            before = call()
-            for name in theta:
-                if name not in self.felt:
-                    self._perturb(name, model, theta, before, call, generator)
-
-    def _gradients(
-        self, model: nn.Module, call: Callable[[], dict[str, Tensor]], generator: torch.Generator
-    ) -> dict[str, Tensor]:
-        """Gradient by name, of trainable parameters that have one; none if the model cannot be differentiated."""
-        parameters = {
-            self.graph.aliases.get(name, name): parameter
-            for name, parameter in model.named_parameters()
-            if self.graph.aliases.get(name, name) in self.graph.weights
-        }
-        total = torch.zeros(())
-        try:
-            with torch.enable_grad():
-                for parameter in parameters.values():
-                    parameter.requires_grad_(True)
-                for tensor in call().values():
-                    if tensor.requires_grad and tensor.numel():
-                        values = torch.view_as_real(tensor) if tensor.is_complex() else tensor
-                        noise = torch.randn(values.shape, generator=generator).to(values)
-                        total = total.to(values.device) + (torch.where(values.isfinite(), values, 0.0) * noise).sum()
-                if not total.requires_grad:
-                    return {}
-                found = torch.autograd.grad(total, list(parameters.values()), allow_unused=True)
-        except RuntimeError:
-            return {}  # no derivative somewhere: everything is perturbed instead
-        finally:
-            for parameter in parameters.values():
-                parameter.requires_grad_(False)
-        return {
-            name: as_double(g)
-            for name, g in zip(parameters, found, strict=True)
-            if g is not None and bool(g.isfinite().all())
-        }
+            if element is not None and self.moved(name):
+                theta = network.theta[name]
+                change = as_double(act_on_tensor(self.graph, element, name, theta)) - as_double(theta)
+                # masks of minus infinity stay where they are
+                motion = float((gradient * torch.where(change.isfinite(), change, 0.0)).sum().abs())
+                self.motions[name] = max(self.motions.get(name, 0.0), motion)
+        for name in self.graph.weights:
+            if name not in self.felt:
+                self._perturb(name, network, trial, inputs, outputs, movements)
 
     def _perturb(
         self,
         name: str,
-        model: nn.Module,
-        theta: Mapping[str, Tensor],
-        before: Mapping[str, Tensor],
-        call: Callable[[], dict[str, Tensor]],
-        generator: torch.Generator,
+        network: LoadedNetwork,
+        trial: int,
+        inputs: Inputs,
+        before: Outputs,
+        movements: Mapping[str, Movement],
     ) -> None:
-        factor = 1 + torch.rand(theta[name].shape, generator=generator).to(theta[name])
-        load(model, self.graph, {name: theta[name] * factor})
-        after = call()
-        load(model, self.graph, {name: theta[name]})
-        if any(not torch.equal(before[path], after[path]) for path in before):
+        theta = network.theta[name]
+        words = np.random.SeedSequence([trial, len(self.graph.weights)]).generate_state(1)
+        rng = torch.Generator().manual_seed(int(words[0]))
+        factor = 1 + torch.rand(theta.shape, generator=rng, dtype=torch.float64).to(theta.device)
+        network.write(name, theta * factor)
+        after = network.rerun(inputs)
+        network.write(name, theta)
+        if any(path not in after or not torch.equal(tensor, after[path]) for path, tensor in before.items()):
             self.read.add(name)
-        if any(error > _TINY for error in errors_between(before, after).values()):
+        if any(path not in after or movements[path].error(t, after[path]) > _TINY for path, t in before.items()):
             self.felt.add(name)
 
     # ---- what it means ------------------------------------------------------------------------------------------
@@ -105,17 +109,29 @@ class Effects:
         return any(not is_trivial(self.graph.neurons[symbol].group) for symbol in symbols)
 
     def problems(self, allow_unread: bool) -> list[str]:
-        """Reasons why the check could not have noticed a wrong declaration."""
+        """Reasons why the check could not have noticed a wrong declaration; ``allow_unread`` excuses single tensors."""
+        moved = [name for name in self.graph.weights if self.moved(name)]
         if self.graph.weights and not self.felt:
             return ["the outputs do not depend on any tensor of the state: nothing can be noticed."]
-        unread = [name for name in self.graph.weights if name not in self.read and self.moved(name)]
-        if not unread or allow_unread:
+        if moved and not any(name in self.felt for name in moved):
+            return ["the outputs depend on no tensor that the group moves: nothing was shown."]
+        if allow_unread:
             return []
-        return [
-            f"{', '.join(map(repr, unread[:6]))}{' and more' if len(unread) > 6 else ''} are moved by the group, but never read on "
-            "these inputs, so nothing was checked for them. Pass inputs that reach them, hold their sets fixed, or pass "
-            "allow_unread=True."
-        ]
+        unread = [name for name in moved if name not in self.read]
+        faint = [name for name in moved if _NOTHING < self.motions.get(name, 1.0) < _NOTICEABLE]
+        found = []
+        if unread:
+            found.append(
+                f"{_listed(unread)} are moved by the group, but never read on these inputs, so nothing was checked for them. "
+                "Pass inputs that reach them, hold their sets fixed, or pass allow_unread=True."
+            )
+        if faint:
+            found.append(
+                f"moving {_listed(faint)} changes the outputs by less than {_NOTICEABLE:.0e} of what random states do, so nothing "
+                "was shown for them. Verify the part of the network before the outputs become so insensitive, or pass "
+                "allow_unread=True."
+            )
+        return found
 
     def dead(self) -> dict[str, str]:
         """By name, tensors without an effect on the outputs, and how many entries of the others have none."""
@@ -129,3 +145,7 @@ class Effects:
                 count = int((~self.entries[name]).sum())
                 found[name] = f"{count} of {tensor.size} entries have no effect on the outputs"
         return found
+
+
+def _listed(names: list[str]) -> str:
+    return f"{', '.join(map(repr, names[:6]))}{' and more' if len(names) > 6 else ''}"

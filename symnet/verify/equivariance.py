@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from symnet.errors import ShapeError, VerificationError
 from symnet.graph import GroupElement, NeuronGraph, Space, SpaceLike
 from symnet.graph.neuron_graph import require_graph
+from symnet.tracing.execution import double_precision
 from symnet.verify.comparison import (
     check_tolerance,
     check_whole,
-    double_precision,
     elements_of_set,
     errors_between,
     make_seed,
@@ -78,7 +78,8 @@ def equivariance(
     check_tolerance(tolerance)
     seed = make_seed(seed)
     spaces = require_graph(graph, "equivariance").space(inputs), graph.space(outputs)
-    with double_precision(seed) as rng:
+    rng = np.random.default_rng(seed)
+    with double_precision(seed):
         trial = _Trials(fn, graph, spaces, in_channels, rng, perturb)
         for number in range(trials):
             trial.run(number, batch)
@@ -190,15 +191,7 @@ class _Trials:
     def call(self, x: Features) -> Features:
         """The outputs by name, detached; an invariant tensor is named ``""``."""
         batch = len(_any(x))
-        try:
-            result = self.fn({name: tensor.clone() for name, tensor in x.items()})
-        except RuntimeError as error:
-            if "dtype" not in str(error):
-                raise
-            raise VerificationError(
-                f"{self.name} does not run on float64 features: {error}. Pass the module itself (it is copied and converted), "
-                "or a function that works in float64."
-            ) from error
+        result = self.fn({name: tensor.clone() for name, tensor in x.items()})
         self.invariant = isinstance(result, Tensor)
         if isinstance(result, Tensor):
             if result.ndim < 1 or result.shape[0] != batch:

@@ -17,7 +17,7 @@ from symnet.graph import GroupElement, NeuronGraph
 from symnet.graph.notation import parse_axes, print_axis
 from symnet.groups import is_trivial
 
-# One text, one a tensor in order, or by path ("0", "logits", "1.0"); None leaves a tensor out of the check.
+# One text, one a tensor in order, or by path ("0", "logits", "[1][0]" or "1.0"); None leaves a tensor out of the check.
 AxesLike = str | Sequence[str | None] | Mapping[str, str | None] | None
 
 
@@ -43,11 +43,17 @@ def read_axes(given: AxesLike, paths: Sequence[str], what: str) -> dict[str, str
         if len(texts) > len(paths):
             raise NotationError(f"{what}_axes holds {len(texts)} texts for {len(paths)} {what}s ({', '.join(paths)}).")
         return dict.fromkeys(paths, "") | dict(zip(paths, texts, strict=False))
-    if unknown := [path for path in given if path not in paths]:
+    dotted = {_dotted(path): path for path in paths}
+    if unknown := [path for path in given if _dotted(path) not in dotted]:
         raise NotationError(
             f"{what}_axes names {', '.join(map(repr, unknown))}; the {what}s are {', '.join(map(repr, paths))}."
         )
-    return dict.fromkeys(paths, "") | dict(given)
+    return dict.fromkeys(paths, "") | {dotted[_dotted(path)]: text for path, text in given.items()}
+
+
+def _dotted(path: str) -> str:
+    """A path with dots alone: ``"[0].x"`` and ``"0.x"`` name the same."""
+    return path.replace("[", ".").replace("]", "").lstrip(".")
 
 
 def act_on(graph: NeuronGraph, element: GroupElement, text: str, tensor: Tensor, what: str) -> Tensor:

@@ -2,43 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from symnet.errors import VerificationError
+from symnet.errors import ShapeError, TraceError, VerificationError
 from symnet.graph import GroupElement, NeuronGraph
 from symnet.graph.neuron_graph import require_graph
+from symnet.tracing.examples import copy_model, run_plainly
+from symnet.tracing.fresh_inputs import FreshInputs, Inputs, fresh_inputs_that_run
+from symnet.tracing.movement import Movement, movements
+from symnet.tracing.recording import tensors_in
 from symnet.verify.comparison import (
     check_tolerance,
     check_whole,
-    double_precision,
     elements_of_set,
-    errors_between,
     flatten,
     make_seed,
     moving_sets,
 )
 from symnet.verify.effects import Effects
 from symnet.verify.io_axes import AxesLike, act_on, read_axes, sets_in
-from symnet.verify.random_networks import (
-    change_tensors,
-    check_state,
-    double_copy,
-    first_size,
-    fresh,
-    load,
-    random_state,
-    to_double,
-)
+from symnet.verify.random_networks import RandomState, change_tensors, check_state, tensors_left_out, to_double
 from symnet.verify.report import Check, Report
+from symnet.verify.running import LoadedNetwork, Outputs
 
-# What a network may raise on inputs that it was not made for.
-_REFUSALS = (RuntimeError, ValueError, IndexError, TypeError, KeyError, AssertionError)
-_GENERATORS = 4  # of every set's group, tried in the first trial
+# Generators of every set's group that are tried in the first trial, and runs that they may take all together.
+_GENERATORS, _GENERATOR_RUNS = 4, 24
+# Entries of the state times neuron sets above which sets are moved alone only if all together fail.
+_EACH_ALONE = 100_000_000
+# Neuron sets up to which each is moved alone in every trial.
+_FEW_SETS = 8
+# Entries of the state above which effects are looked at in the first trial alone.
+_LARGE_STATE = 1_000_000
 
 
 def network(
@@ -46,6 +45,7 @@ def network(
     graph: NeuronGraph,
     *inputs: Any,
     kwargs: Mapping[str, Any] | None = None,
+    outputs: Sequence[str] | None = None,
     input_axes: AxesLike = None,
     output_axes: AxesLike = None,
     seed: int | None = None,
@@ -56,23 +56,27 @@ def network(
 ) -> Report:
     """Whether ``f(x; g.theta) = f(x; theta)``, or ``f(g.x; g.theta) = g.f(x; theta)`` where I/O neurons move: a report.
 
-    Works on a copy in float64 and eval mode; yours is not touched. In every trial all floating-point entries of the
-    state (running statistics too) are drawn anew, and so are the inputs, of the same shapes and of another batch size
-    where the model takes it. Every neuron set is permuted alone, then all together. A tensor that the outputs do not
-    depend on is reported as not felt; one that the model never read, though the group moves it, fails the check.
+    Works on a copy in eval mode; yours is not touched. All is computed in float64, casts inside included; random numbers that the
+    network draws are the same in every run, and what it keeps between calls is put back. In every trial all
+    floating-point entries of the state (running statistics too) are drawn anew, with the scale and the signs of your own, and so
+    are the inputs, of the same domains and also of another batch size where the model takes it. Neuron sets are permuted all
+    together and, unless the network is large, each alone. A tensor that the outputs do not depend on is reported as not felt;
+    the check fails where it could not have noticed anything: tensors that the group moves and the model never reads,
+    outputs that hardly move.
 
     Args:
         model: the network; its state dict is what the graph describes.
         inputs, kwargs: example inputs; tensors in tuples, lists, dicts and dataclasses are found.
+        outputs: which outputs count, by name as in ``trace`` (``["logits"]``); all of them unless given.
         input_axes, output_axes: where I/O neurons move, on which dims they lie: ``["... in"]``, ``["_ in ..."]``, or by path
             ``{"0": "... in"}``; ``"..."`` and ``_`` are dims that stay, ``None`` leaves an output out of the check.
-        tolerance: of the largest difference, relative to the output's largest entry.
+        tolerance: of the largest difference, relative to how much the output moves over random states.
         positive: state entries that must stay positive (``running_var`` does by itself).
-        allow_unread: pass even if tensors that the group moves are never read.
+        allow_unread: pass even if single tensors that the group moves are never read, or hardly felt.
 
     Raises:
         ShapeError: the graph does not cover the state dict; every entry is named.
-        VerificationError: the model does not run in float64 or returns no tensors.
+        VerificationError: the model does not run on the inputs, or returns no tensors.
 
     Example:
         >>> import symnet as sn
@@ -84,163 +88,231 @@ def network(
     check_tolerance(tolerance)
     require_graph(graph, "network")
     seed = make_seed(seed)
-    with double_precision(seed) as rng:
-        arguments = to_double((inputs, dict(kwargs or {})))
-        check = _NetworkCheck(model, graph, arguments, (input_axes, output_axes), rng, seed, positive)
-        for number in range(trials):
-            check.run(number)
-        return check.report(seed, tolerance, allow_unread)
+    private = _private_copy(model, (inputs, dict(kwargs or {})))
+    check_state(private, graph)
+    network = LoadedNetwork(private, graph, RandomState(model.state_dict(), graph, seed, positive), outputs)
+    check = _NetworkCheck(network, to_double((inputs, dict(kwargs or {}))), (input_axes, output_axes), seed, tolerance)
+    check.notes += [
+        f"{name} lies outside of what the graph describes and stays as it is." for name in _outside(model, graph)
+    ]
+    for number in range(trials):
+        check.run(number)
+    return check.report(type(model).__name__, allow_unread)
+
+
+def _private_copy(model: nn.Module, inputs: Inputs) -> nn.Module:
+    """A copy that has run once, as it was.
+
+    Raises:
+        VerificationError: it does not run.
+    """
+    if not isinstance(model, nn.Module):
+        raise ShapeError(
+            f"verify.network got a {type(model).__name__}; pass a torch.nn.Module. For a function of weights there is "
+            "verify.equivariance."
+        )
+    if any(tensor.is_meta for tensor in model.parameters()):
+        raise VerificationError(
+            f"{type(model).__name__} has parameters on the device 'meta', which hold no values. Load it first."
+        )
+    try:
+        private = copy_model(model)
+        run_plainly(private, inputs)
+    except TraceError as error:
+        raise VerificationError(str(error)) from error
+    for parameter in private.parameters():
+        parameter.requires_grad_(False)
+    with torch.no_grad():  # scripted modules make new parameters
+        return private.double()
+
+
+def _outside(model: nn.Module, graph: NeuronGraph) -> list[str]:
+    names = [repr(name) for name in tensors_left_out(model, graph)]
+    return [*names[:4], f"and {len(names) - 4} more tensors"] if len(names) > 4 else names
 
 
 class _NetworkCheck:
-    """The copy that runs, and what was found on it."""
+    """The rounds of one check and what they found."""
 
     def __init__(
         self,
-        model: nn.Module,
-        graph: NeuronGraph,
-        arguments: tuple[tuple[Any, ...], dict[str, Any]],
+        network: LoadedNetwork,
+        inputs: Inputs,
         io_axes: tuple[AxesLike, AxesLike],
-        rng: np.random.Generator,
         seed: int,
-        positive: Collection[str],
+        tolerance: float,
     ) -> None:
-        self.name, self.graph, self.rng, self.positive = type(model).__name__, graph, rng, positive
-        if isinstance(model, nn.Module) and any(parameter.is_meta for parameter in model.parameters()):
-            raise VerificationError(
-                f"{self.name} has parameters on the device 'meta', which hold no values. Load it first."
-            )
-        self.model, self.arguments = double_copy(model), arguments
+        self.network, self.graph, self.seed, self.tolerance = network, network.graph, seed, tolerance
+        self.rng = np.random.default_rng(seed)
         self.generator = torch.Generator().manual_seed(seed)
-        self.output_axes: dict[str, str | None] = {}
-        outputs = self.first_run()  # before the state is looked at: lazy parameters are made here
-        check_state(self.model, graph)
-        self.input_axes = read_axes(io_axes[0], list(_by_path(arguments)), "input")
-        self.output_axes = read_axes(io_axes[1], list(outputs), "output")
-        entries = self.model.state_dict().items()  # a module may keep other things there as well
-        self.own = {name: tensor.clone() for name, tensor in entries if isinstance(tensor, Tensor)}
-        self.effects = Effects(graph)
         self.checks: list[Check] = []
         self.problems: dict[str, None] = {}
-        self.notes = [f"output '{path}' was left out." for path, text in self.output_axes.items() if text is None]
+        self.notes: list[str] = []
+        self.movements: dict[str, Movement] = {}
+        self.effects = Effects(self.graph)
+        self.output_axes: dict[str, str | None] = {}
+        self.fresh, outputs = self.find_a_state(inputs)
+        self.input_axes = read_axes(io_axes[0], list(_by_path(inputs)), "input")
+        self.output_axes = read_axes(io_axes[1], list(outputs), "output")
+        self.notes += [f"output '{path}' was left out." for path, text in self.output_axes.items() if text is None]
+        self.notes += self.fresh.notes
         self.other_batch = self.find_other_batch()
 
     # ---- running it ---------------------------------------------------------------------------------------------
-    def call(self, arguments: tuple[tuple[Any, ...], dict[str, Any]]) -> dict[str, Tensor]:
+    def call(self, inputs: Inputs, trial: int, element: GroupElement | None = None) -> Outputs:
         """Outputs by path; those left out of the check are not among them."""
-        copied = change_tensors(arguments, lambda _, x: x.clone())
-        found = flatten(self.model(*copied[0], **copied[1]))
+        found = self.network.run(inputs, trial, element)
         return {path: tensor for path, tensor in found.items() if self.output_axes.get(path, "") is not None}
 
-    def first_run(self) -> dict[str, Tensor]:
+    def find_a_state(self, inputs: Inputs) -> tuple[FreshInputs, Outputs]:
+        """Fresh inputs on which the network gives numbers at random states, which are brought near its own if need be.
+
+        Raises:
+            VerificationError: it returns no tensors, or runs at no such state in float64.
+        """
+        own = FreshInputs(inputs, frozenset(path for path, _ in tensors_in(inputs)))
+        for nearby in (False, True):
+            if nearby and not self.network.bring_near_its_own():
+                break
+            if self.gives_numbers(own.inputs):
+                if nearby:
+                    self.notes.append("the function is not defined at random states; those tried are near its own.")
+                return fresh_inputs_that_run(inputs, self.gives_numbers, self.generator), self.call(inputs, 0)
         try:
-            with torch.no_grad():
-                outputs = self.call(self.arguments)
-        except RuntimeError as error:
-            if "dtype" not in str(error) and "Double" not in str(error):
-                raise
+            outputs = self.call(inputs, 0)
+        except Exception as error:  # of any class: it is the model's own
             raise VerificationError(
-                f"{self.name} does not run in float64: {error}. Make the tensors that it creates inside of the same dtype as "
-                "its inputs or parameters (x.new_zeros(...), torch.arange(..., dtype=x.dtype))."
+                f"{type(self.network.model).__name__} runs as it is, but not in float64 at random weights: "
+                f"{type(error).__name__}: {error}. Name tensors that must be positive with positive=[...]."
             ) from error
         if not outputs:
             raise VerificationError(
-                f"{self.name} returned no tensors (inside tuples, dicts or dataclasses); nothing can be compared."
+                f"{type(self.network.model).__name__} returned no tensors"
+                f"{' of these names' if self.network.outputs else ''} (inside tuples, dicts or dataclasses); nothing can be compared."
             )
-        return outputs
+        self.check_finite(outputs)
+        return own, outputs
+
+    def gives_numbers(self, inputs: Inputs) -> bool:
+        """Whether the network runs on these inputs at the first random state, and its outputs are numbers."""
+        try:
+            outputs = self.call(inputs, 0)
+        except Exception:  # of any class: state and inputs are invented
+            return False
+        return bool(outputs) and not any(map(_is_undefined, outputs.values()))
 
     def find_other_batch(self) -> tuple[int, int] | None:
         """Old and new first size of the inputs, if the model takes another one."""
-        size = first_size(self.arguments)
+        size = next((tensor.shape[0] for tensor in flatten(self.fresh.inputs).values() if tensor.ndim), None)
         if not size:
             return None
-        try:
-            with torch.no_grad():
-                self.call(fresh(self.arguments, self.generator, (size, size + 2)))
-        except _REFUSALS:
+        if not self.gives_numbers(self.fresh.of_size(0, size, size + 2).draw(self.generator)):
             self.notes.append(f"inputs with a first dim of {size + 2} instead of {size} were refused, so not tried.")
             return None
+        self.notes.append(f"first dims of the inputs: {size} and {size + 2}.")
         return size, size + 2
 
     # ---- one round ----------------------------------------------------------------------------------------------
     def run(self, number: int) -> None:
-        """New weights, new inputs; permute every set alone, then all."""
-        load(self.model, self.graph, self.own)
-        theta = random_state(self.model, self.graph, self.generator, self.positive)
-        x = fresh(self.arguments, self.generator, self.other_batch if number % 2 else None)
-        load(self.model, self.graph, theta)
-        with torch.no_grad():
-            y = self.call(x)
-            self.check_finite(y)
-            self.compare(number, None, "running it twice", y, self.call(x))
-        self.effects.look(self.model, theta, lambda: self.call(x), self.generator)
-        with torch.no_grad():
-            for name in moving_sets(self.graph):
-                for element in elements_of_set(self.graph, name, self.rng, 1, 0 if number else _GENERATORS):
-                    self.check_element(number, name, f"permuting '{name}'", element, theta, x, y)
-            if moving_sets(self.graph):
-                everything = self.graph.random_element(self.rng)
-                self.check_element(number, None, "permuting all sets", everything, theta, x, y)
+        """New weights, new inputs; permute all sets, and every set alone."""
+        resized = self.fresh.of_size(0, *self.other_batch) if number % 2 and self.other_batch else self.fresh
+        x = resized.draw(self.generator)
+        y = self.call(x, number)
+        self.check_finite(y)
+        if number == 0:
+            self.movements = movements(y, self.call(x, -1))
+        self.compare(number, None, "running it twice", y, self.call(x, number))
+        large = self.graph.weights.size > _LARGE_STATE
+        if number == 0 or not large:
+            everything = self.graph.random_element(self.rng)
+            self.effects.look(self.network, number, x, y, self.movements, everything)
+        for neurons, action, element in self.elements(number):
+            self.check_element(number, neurons, action, element, x, y)
+
+    def elements(self, number: int) -> Iterator[tuple[str | None, str, GroupElement]]:
+        """The elements of a trial: of every set alone where that is affordable, then of all."""
+        names = moving_sets(self.graph)
+        if len(names) * self.graph.weights.size <= _EACH_ALONE and (number == 0 or len(names) <= _FEW_SETS):
+            most = min(_GENERATORS, _GENERATOR_RUNS // len(names)) if number == 0 and names else 0
+            for name in names:
+                for element in elements_of_set(self.graph, name, self.rng, 1, most):
+                    yield name, f"permuting '{name}'", element
+        if names:
+            before = len(self.checks)
+            yield None, "permuting all sets", self.graph.random_element(self.rng)
+            alone = {check.neurons for check in self.checks}
+            if any(check.error > self.tolerance for check in self.checks[before:]) and not alone.issuperset(names):
+                for name in names:  # which of them is it?
+                    yield name, f"permuting '{name}'", elements_of_set(self.graph, name, self.rng, 1, 0)[0]
 
     def check_element(
-        self,
-        number: int,
-        neurons: str | None,
-        action: str,
-        element: GroupElement,
-        theta: Mapping[str, Tensor],
-        x: tuple[tuple[Any, ...], dict[str, Any]],
-        y: Mapping[str, Tensor],
+        self, number: int, neurons: str | None, action: str, element: GroupElement, x: Inputs, y: Outputs
     ) -> None:
         def move(paths: Mapping[str, str | None], what: str, path: str, tensor: Tensor) -> Tensor:
             text = paths.get(path, "")
             return act_on(self.graph, element, text, tensor, f"{what} '{path}'") if text else tensor
 
-        load(self.model, self.graph, self.graph.act(element, theta))
         moved = (
             change_tensors(x[0], lambda path, tensor: move(self.input_axes, "input", path, tensor)),
             change_tensors(x[1], lambda path, tensor: move(self.input_axes, "input", path, tensor)),
         )
         expected = {path: move(self.output_axes, "output", path, tensor) for path, tensor in y.items()}
-        self.compare(number, neurons, action, expected, self.call(moved))
+        self.compare(number, neurons, action, expected, self.call(moved, number, element))
 
-    def compare(
-        self, number: int, neurons: str | None, action: str, left: Mapping[str, Tensor], right: Mapping[str, Tensor]
-    ) -> None:
-        for path, error in errors_between(left, right).items():
+    def compare(self, number: int, neurons: str | None, action: str, left: Outputs, right: Outputs) -> None:
+        if left.keys() != right.keys():
+            raise VerificationError(
+                f"Two runs returned different outputs: {', '.join(map(repr, left))} and {', '.join(map(repr, right))}. "
+                "What is returned must not depend on the values."
+            )
+        for path, tensor in left.items():
             shown = f"output '{path}'" if path else "the output"
+            error = self.movements[path].error(tensor, right[path])
             self.checks.append(Check(shown, neurons, action, error, number))
 
-    def check_finite(self, outputs: Mapping[str, Tensor]) -> None:
+    def check_finite(self, outputs: Outputs) -> None:
         for path, tensor in outputs.items():
-            if tensor.numel() and (bool(tensor.isnan().any()) or not bool(tensor.isfinite().any())):
+            if _is_undefined(tensor):
                 self.problems[
                     f"output '{path}' holds NaN or no finite number at random weights, so nothing can be compared. Name "
                     "tensors that must be positive with positive=[...]."
                 ] = None
 
     # ---- the verdict --------------------------------------------------------------------------------------------
-    def report(self, seed: int, tolerance: float, allow_unread: bool) -> Report:
-        problems = [*self.problems, *self.effects.problems(allow_unread)]
+    def shown(self) -> Iterator[str]:
+        """Outputs that move too little for anything to be noticed."""
+        for path, movement in self.movements.items():
+            name = f"output '{path}'" if path else "the output"
+            saturated = movement.is_constant and path in self.effects.dependent
+            if movement.shows_nothing or saturated:
+                yield (
+                    f"nothing was shown for {name}: over random states it moves by only {movement.distance:.1g}, beside entries of "
+                    f"{movement.size:.1g}; a wrong action could not be told from rounding. Verify the network without its last "
+                    "operations, or leave this output out."
+                )
+
+    def report(self, name: str, allow_unread: bool) -> Report:
         unsaid = sets_in([*self.input_axes.values(), *self.output_axes.values()], self.graph)
-        if any(check.error > tolerance for check in self.checks) and not unsaid:
+        if any(check.error > self.tolerance for check in self.checks) and not unsaid:
             self.notes.append(
                 "if a set that fails indexes inputs or outputs, say where: input_axes=['... in'], output_axes=['... out']."
             )
-        if self.other_batch is not None:
-            self.notes.append(f"first dims of the inputs: {self.other_batch[0]} and {self.other_batch[1]}.")
         if not moving_sets(self.graph):
             self.notes.append("no neuron set can move: the group is trivial, and nothing is claimed.")
         return Report(
-            subject=f"the group of {len(self.graph.neurons)} neuron sets leaves the function of {self.name} unchanged",
-            seed=seed,
-            tolerance=tolerance,
+            subject=f"the group of {len(self.graph.neurons)} neuron sets leaves the function of {name} unchanged",
+            seed=self.seed,
+            tolerance=self.tolerance,
             checks=tuple(self.checks),
-            problems=tuple(problems),
+            problems=(*self.problems, *self.shown(), *self.effects.problems(allow_unread)),
             dead=self.effects.dead(),
-            notes=tuple(self.notes),
+            notes=(*self.notes, *(f"{note}." for note in self.network.habits.notes)),
         )
 
 
-def _by_path(arguments: tuple[tuple[Any, ...], dict[str, Any]]) -> Iterable[str]:
-    return [*flatten(arguments[0]), *flatten(arguments[1])]
+def _is_undefined(tensor: Tensor) -> bool:
+    return bool(tensor.numel()) and (bool(tensor.isnan().any()) or not bool(tensor.isfinite().any()))
+
+
+def _by_path(inputs: Inputs) -> list[str]:
+    return [*flatten(inputs[0]), *flatten(inputs[1])]

@@ -1,4 +1,4 @@
-"""A network with a random state and random inputs: what a symmetry must be checked on to be noticed.
+"""A network with a random state: what a symmetry must be checked on to be noticed.
 
 At their usual initialisation (zero biases, unit norms, equal variances) networks hide up to two thirds of wrong
 symmetries, so every floating-point entry of the state is drawn anew.
@@ -10,15 +10,78 @@ import dataclasses
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from symnet.errors import ShapeError
 from symnet.graph import NeuronGraph
-from symnet.nn import features
+from symnet.nn.features import check_state as check_state_dict
 from symnet.tracing.differentials import POSITIVE
 from symnet.tracing.examples import copy_model
-from symnet.verify.comparison import flatten
+
+
+class RandomState:
+    """Random entries of a network's state, one tensor at a time, each with the scale and the signs of its own.
+
+    The entries of a tensor depend on the seed, its place in the graph, and the number of the trial alone, so that they can
+    be made when they are read and forgotten after.
+
+    Args:
+        state: the network's own state dict, whose tensors are only looked at; on the device ``meta`` they have no values.
+        positive: further tensors whose entries must stay positive.
+        nearby: stay within a tenth of the network's own entries, for functions that are not defined elsewhere.
+    """
+
+    def __init__(
+        self,
+        state: Mapping[str, Tensor],
+        graph: NeuronGraph,
+        seed: int,
+        positive: Collection[str] = (),
+        nearby: bool = False,
+    ) -> None:
+        self.state, self.seed, self.nearby = state, seed, nearby
+        self.positive = {name for name in graph.weights if name.rsplit(".", 1)[-1] in POSITIVE} | set(positive)
+        self.numbers = {name: number for number, name in enumerate(graph.weights)}
+
+    def entries(self, name: str, trial: int) -> Tensor:
+        """A tensor's entries in a trial, in double precision, on the device of its own."""
+        own = self.state[name].detach()
+        words = np.random.SeedSequence([self.seed, trial + 1, self.numbers[name]]).generate_state(1)
+        generator = torch.Generator().manual_seed(int(words[0]))
+        shape = (*own.shape, 2) if own.is_complex() else own.shape
+        # Drawn on the CPU, so that a seed means the same on every device.
+        noise = torch.randn(shape, generator=generator, dtype=torch.float64)
+        if own.is_meta:
+            return _without_values(noise, name in self.positive)
+        noise = noise.to(own.device)
+        if own.is_complex():
+            return torch.view_as_complex(self.drawn(torch.view_as_real(own.resolve_conj()).double(), noise, False))
+        return self.drawn(own.double(), noise, name in self.positive)
+
+    def drawn(self, own: Tensor, noise: Tensor, positive: bool) -> Tensor:
+        finite = own.isfinite()
+        values = torch.where(finite, own, 0.0)
+        rms = float(values.square().mean().sqrt()) if own.numel() else 0.0
+        if self.nearby:
+            drawn = values * (1 + 0.1 * noise) + (0.01 * rms * noise if not positive else 0)
+        elif rms and (bool((own > 0).all()) or bool((own < 0).all())):
+            drawn = values * torch.exp(0.5 * noise)  # variances, norms, rates: each keeps its sign and its scale
+        elif positive:
+            drawn = 0.5 + noise.abs()
+        elif own.ndim >= 2:
+            drawn = noise * max(rms, own[0].numel() ** -0.5 if own.numel() else 0.0)
+        else:
+            drawn = values + 0.5 * max(rms, 1.0) * noise
+        return torch.where(finite, drawn, own)  # masks of minus infinity stay
+
+
+def _without_values(noise: Tensor, positive: bool) -> Tensor:
+    """Entries for a tensor without values of its own: matrices keep the size of what they are multiplied with."""
+    if noise.ndim < 2 or positive:
+        return 0.5 + noise.abs() / 2
+    return noise * noise[0].numel() ** -0.5 if noise.numel() else noise
 
 
 def double_copy(model: nn.Module) -> nn.Module:
@@ -36,18 +99,13 @@ def double_copy(model: nn.Module) -> nn.Module:
 
 
 def check_state(model: nn.Module, graph: NeuronGraph) -> None:
-    """Check that the graph covers the state dict, and declares tied tensors alike.
+    """Check that the graph covers the floating-point state, and declares tied tensors alike.
 
     Raises:
-        ShapeError: entries are missing, unknown, misshapen, complex, or tied and declared with different axes.
+        ShapeError: entries are missing, unknown, misshapen, or tied and declared with different axes.
     """
     state = model.state_dict(keep_vars=True)
-    if complex_ones := [name for name, value in state.items() if isinstance(value, Tensor) and value.is_complex()]:
-        raise ShapeError(
-            f"The state holds complex entries ({', '.join(complex_ones)}), on which symnet does not act. Store them as real "
-            "and imaginary parts with an axis of size 2."
-        )
-    features(model, graph)  # names everything missing, unknown or misshapen
+    check_state_dict(state, graph, "the network")  # names everything missing, unknown or misshapen
     first: dict[int, str] = {}
     for name, value in state.items():
         key = graph.aliases.get(name, name)
@@ -61,31 +119,21 @@ def check_state(model: nn.Module, graph: NeuronGraph) -> None:
             )
 
 
-def random_state(
-    model: nn.Module, graph: NeuronGraph, generator: torch.Generator, positive: Collection[str] = ()
-) -> dict[str, Tensor]:
-    """The graph's tensors, every finite entry drawn anew; matrices keep their gain, vectors stay near where they were.
-
-    Args:
-        model: float64 network whose own state gives the scales.
-        positive: further tensors whose entries must stay positive.
-    """
-    state = model.state_dict()
-    return {name: _draw(name, state[name], generator, name in positive) for name in graph.weights}
-
-
-def _draw(name: str, own: Tensor, generator: torch.Generator, positive: bool) -> Tensor:
-    # Drawn on the CPU, so that a seed means the same on every device.
-    noise = torch.randn(own.shape, generator=generator, dtype=torch.float64).to(own)
-    finite = own.isfinite()
-    if positive or name.rsplit(".", 1)[-1] in POSITIVE:
-        drawn = 0.5 + noise.abs()
-    elif own.ndim >= 2:
-        rms = float(torch.where(finite, own, 0.0).square().mean().sqrt()) if own.numel() else 0.0
-        drawn = noise * max(rms, own[0].numel() ** -0.5 if own.numel() else 0.0)
-    else:
-        drawn = torch.where(finite, own, 0.0) + 0.5 * noise
-    return torch.where(finite, drawn, own)  # masks of minus infinity stay
+def tensors_left_out(model: nn.Module, graph: NeuronGraph) -> list[str]:
+    """Names of tensors that a network may compute with and the graph does not describe: complex ones, and those in lists."""
+    complex_ones = [
+        name
+        for name, value in model.state_dict().items()
+        if isinstance(value, Tensor) and value.is_complex() and graph.aliases.get(name, name) not in graph.weights
+    ]
+    standard, hidden = set(vars(nn.Module())), []
+    for path, module in model.named_modules():
+        attributes = {} if isinstance(module, torch.jit.ScriptModule) else vars(module)
+        for name, value in attributes.items():
+            items = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else [value]
+            if name not in standard and any(isinstance(x, Tensor) and x.is_floating_point() and x.ndim for x in items):
+                hidden.append(f"{path}.{name}".lstrip("."))
+    return complex_ones + hidden
 
 
 def load(model: nn.Module, graph: NeuronGraph, tensors: Mapping[str, Tensor]) -> None:
@@ -101,32 +149,6 @@ def load(model: nn.Module, graph: NeuronGraph, tensors: Mapping[str, Tensor]) ->
 def to_double(value: Any) -> Any:
     """Inputs with their floating-point tensors in float64, nested containers included."""
     return change_tensors(value, lambda _, x: x.detach().double() if x.is_floating_point() else x)
-
-
-def fresh(value: Any, generator: torch.Generator, batch: tuple[int, int] | None = None) -> Any:
-    """Random inputs of the same shapes: normal with the given mean and spread (not negative where none was), whole
-    numbers in the given range, truth values as they are; with ``batch=(old, new)`` first dims of size old become new.
-    """
-
-    def draw(_: str, x: Tensor) -> Tensor:
-        size = list(x.shape)
-        if batch is not None and size and size[0] == batch[0]:
-            size[0] = batch[1]
-        if x.dtype == torch.bool or not x.numel():
-            rows = torch.arange(size[0]) % x.shape[0] if size and x.shape[0] else torch.arange(0)
-            return x[rows.to(x.device)] if size and x.shape[0] else x
-        if not x.is_floating_point() and not x.is_complex():
-            return torch.randint(int(x.min()), int(x.max()) + 1, size, generator=generator).to(x)
-        spread = float(x.real.std(correction=0)) or 1.0
-        drawn = torch.randn(size, generator=generator, dtype=torch.float64) * spread + float(x.real.mean())
-        return (drawn.abs() if not x.is_complex() and bool((x >= 0).all()) and bool((x > 0).any()) else drawn).to(x)
-
-    return change_tensors(value, draw)
-
-
-def first_size(value: Any) -> int | None:
-    """Size of the first dim of the first input tensor that has dims: the batch, in most networks."""
-    return next((tensor.shape[0] for tensor in flatten(value).values() if tensor.ndim), None)
 
 
 def change_tensors(value: Any, change: Callable[[str, Tensor], Tensor], path: str = "") -> Any:

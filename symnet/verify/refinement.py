@@ -20,9 +20,11 @@ from torch.overrides import TorchFunctionMode
 
 from symnet.graph import GroupElement, NeuronGraph
 from symnet.groups import is_trivial
-from symnet.tracing.differentials import batch_norm_formula
-from symnet.tracing.examples import Inputs, double_precision, float_state, is_chosen, refreshed
-from symnet.tracing.recording import plain_kernels, tensors_in
+from symnet.tracing.batch_norms import StatisticsWithGradients
+from symnet.tracing.examples import float_state, is_chosen
+from symnet.tracing.execution import double_precision
+from symnet.tracing.fresh_inputs import FreshInputs, Inputs
+from symnet.tracing.recording import tensors_in
 
 # Gradients of one cell that differ by more than this, relative to their tensor's largest, belong to different orbits.
 _RESOLUTION = 1e-8
@@ -75,17 +77,11 @@ _NORM_ARGUMENTS = {"layer_norm": 4, "group_norm": 4, "instance_norm": 7}
 
 
 class _Smooth(TorchFunctionMode):
-    """Replaces what is not smooth: rectifiers, maxima, and batch norms that hold their statistics constant."""
+    """Replaces what is not smooth: rectifiers and maxima; batch norms let their statistics have gradients beside it."""
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
         name = getattr(function, "__name__", "")
-        if name == "batch_norm" and function is F.batch_norm and not kwargs.get("training", len(args) > 5 and args[5]):
-            running = args[1] if len(args) > 1 else kwargs.get("running_mean")
-            if running is not None:
-                kwargs = {k: v for k, v in kwargs.items() if k not in ("training", "momentum")}
-                renamed = {"running_mean": "mean", "running_var": "variance", "input": "x"}
-                return batch_norm_formula(*args, **{renamed.get(k, k): v for k, v in kwargs.items()})
         if name in _NORM_ARGUMENTS and function in (F.layer_norm, F.group_norm, F.instance_norm):
             # Equal entries are divided by the root of epsilon alone; a large one keeps rounding from being amplified.
             args, kwargs = args[: _NORM_ARGUMENTS[name]], kwargs | {"eps": 0.5}
@@ -130,9 +126,14 @@ class Refiner:
         with torch.no_grad():
             for tensor, values in zip(self.state.values(), self.random_values(colours), strict=True):
                 tensor.copy_(torch.from_numpy(values).reshape(tensor.shape))
-        with self.differentiable() as leaves, torch.enable_grad(), plain_kernels(), double_precision(), _Smooth():
-            torch.manual_seed(0)
-            args, keywords = refreshed(self.inputs, self.generator, torch.float64)
+        with (
+            self.differentiable() as leaves,
+            torch.enable_grad(),
+            double_precision(),
+            StatisticsWithGradients(),
+            _Smooth(),
+        ):
+            args, keywords = FreshInputs(self.inputs).draw(self.generator)
             result = self.model(*args, **keywords)
             found = [t for p, t in tensors_in(result) if t is not None and is_chosen(p, self.outputs)]
             total = sum(

@@ -11,7 +11,8 @@ from torch import nn
 import symnet as sn
 from symnet.tracing import Check
 from symnet.tracing.checking import Checker, moving_element, relative_error
-from symnet.tracing.examples import Inputs, copy_model, detached, double_precision, float_state, randomise
+from symnet.tracing.examples import Inputs, copy_model, detached, float_state, randomise
+from symnet.tracing.execution import double_precision
 from symnet.tracing.recording import tensors_in
 from tests.tracing.models import Case
 

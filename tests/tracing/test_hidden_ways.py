@@ -202,16 +202,39 @@ def _remembers(net: Any, x: Tensor, h: Tensor) -> Tensor:
     return net.b(h.relu() + net.last)
 
 
+class _Memory:
+    last: Any = 0
+
+
+_MEMORY = _Memory()
+
+
+def _remembers_elsewhere(net: Any, x: Tensor, h: Tensor) -> Tensor:
+    _MEMORY.last = _MEMORY.last * 0.5 + h.detach().mean(0)
+    return net.b(h.relu() + _MEMORY.last)
+
+
+def test_what_a_module_keeps_is_put_back_and_said() -> None:
+    """Every call is a first one then: 24, as without the memory."""
+    net = Net(_remembers_of_its_own, a=nn.Linear(2, 4), b=nn.Linear(4, 1))
+    graph = sn.trace(net, rand(3, 2))
+    assert graph.order == 24 and any("keeps 'last'" in note for note in graph.notes)
+
+
+def _remembers_of_its_own(net: Any, x: Tensor) -> Tensor:
+    return _remembers(net, x, net.a(x))
+
+
 def test_what_is_no_function_of_the_state_is_refused() -> None:
     with pytest.raises(sn.TraceError, match="a second time"):
-        order(_remembers)
+        order(_remembers_elsewhere)
 
 
 @pytest.mark.parametrize(
     ("make", "given", "words"),
     [
         (lambda: nn.Linear(2, 1, device="meta"), lambda: rand(3, 2), "'meta', without entries"),
-        (lambda: nn.Linear(2, 1), lambda: rand(3, 5), "could not be run and recorded.*shapes cannot be multiplied"),
+        (lambda: nn.Linear(2, 1), lambda: rand(3, 5), "does not run on these inputs.*shapes cannot be multiplied"),
         (lambda: nn.Linear(2, 1), lambda: rand(2, 2).to_sparse(), "dense tensors"),
     ],
     ids=["meta", "wrong size", "sparse"],
