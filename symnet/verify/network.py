@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from symnet.errors import ShapeError, TraceError, VerificationError
 from symnet.graph import GroupElement, NeuronGraph
 from symnet.graph.neuron_graph import require_graph
-from symnet.tracing.examples import copy_model, run_plainly
+from symnet.tracing.examples import copy_model, run, run_plainly
 from symnet.tracing.fresh_inputs import FreshInputs, Inputs, fresh_inputs_that_run
 from symnet.tracing.movement import Movement, movements
 from symnet.tracing.recording import tensors_in
@@ -119,11 +119,21 @@ def _private_copy(model: nn.Module, inputs: Inputs) -> nn.Module:
         private = copy_model(model)
         run_plainly(private, inputs)
     except TraceError as error:
-        raise VerificationError(str(error)) from error
+        if not _runs_in_double(copy_model(model), inputs):  # inputs and weights may be of different precisions
+            raise VerificationError(str(error)) from error
     for parameter in private.parameters():
         parameter.requires_grad_(False)
     with torch.no_grad():  # scripted modules make new parameters
         return private.double()
+
+
+def _runs_in_double(private: nn.Module, inputs: Inputs) -> bool:
+    try:
+        with torch.no_grad():
+            run(private.double(), to_double(inputs))
+    except Exception:  # of any class: it is the model's own
+        return False
+    return True
 
 
 def _outside(model: nn.Module, graph: NeuronGraph) -> list[str]:
