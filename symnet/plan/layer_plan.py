@@ -129,20 +129,27 @@ def describe(plan: LayerPlan, in_channels: int = 1, out_channels: int = 1, most:
 
 
 def statistic_in_words(statistic: Statistic) -> str:
-    """'itself', 'mean over h1', 'diagonal h=h', 'mean over everything'."""
+    """'itself', 'mean over h1', 'diagonal h=h', 'trace over m', 'mean over everything'."""
     parts = statistic.pattern.parts
-    diagonals = ["=".join([part.symbol] * len(part.dims)) for part in parts if len(part.dims) > 1]
-    averaged = [part.symbol for k, part in enumerate(parts) if k not in statistic.kept]
+    diagonals = ["=".join([part.symbol] * len(part.dims)) for part in parts if len(part.dims) > 1 and not part.is_pair]
+    averaged = [part.symbol for k, part in enumerate(parts) if k not in statistic.kept and not part.is_pair]
+    traces = [part.symbol for part in parts if part.is_pair]
     words = [f"diagonal {' '.join(diagonals)}"] if diagonals else []
+    if traces:
+        words.append(f"trace over {' '.join(traces)}")
     if averaged:
         words.append(f"mean over {' '.join(averaged)}")
     return ", ".join(words) or "itself"
 
 
 def slot_in_words(slot: Slot, table: Table) -> str:
-    """'[h2,h1]': the table, and the diagonal that it is written on."""
-    diagonals = ["=".join([part.symbol] * len(part.dims)) for part in slot.term.pattern.parts if len(part.dims) > 1]
-    return f"[{table.name}]" + (f" on the diagonal {' '.join(diagonals)}" if diagonals else "")
+    """'[h2,h1]': the table, and the diagonal that it is written on, or the pairs of strands that it joins."""
+    parts = slot.term.pattern.parts
+    diagonals = ["=".join([part.symbol] * len(part.dims)) for part in parts if len(part.dims) > 1 and not part.is_pair]
+    pairs = [part.symbol for part in parts if part.is_pair]
+    where = [f" on the diagonal {' '.join(diagonals)}"] if diagonals else []
+    where += [f" paired over {' '.join(pairs)}"] if pairs else []
+    return f"[{table.name}]" + ",".join(where)
 
 
 def _shorten(text: str, most: int = 70) -> str:

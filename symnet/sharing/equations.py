@@ -206,6 +206,11 @@ def _deltas(diagram: Diagram, indices: list[str]) -> str:
 def _name_of_mean(diagram: Diagram, dims: int) -> str:
     """``row mean, over h1``; plain words where there are no rows and columns."""
     parts, dropped = diagram.input.pattern.parts, diagram.input.dropped
+    traces = [parts[k].symbol for k in dropped if parts[k].is_pair]
+    if traces:
+        others = [parts[k].symbol for k in dropped if not parts[k].is_pair]
+        size = "".join(f", over {parts[k].size}" for k in dropped if parts[k].is_pair)
+        return f"trace over {' and '.join(traces)}{size}" + (f", mean over {' and '.join(others)}" if others else "")
     names = list(dict.fromkeys(parts[k].symbol for k in dropped))
     diagonals = [part.symbol for part in parts if len(part.dims) > 1]
     if diagonals:

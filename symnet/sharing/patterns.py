@@ -46,7 +46,12 @@ class Part:
     @property
     def may_be_kept(self) -> bool:
         """Whether it can be a block together with dims of the map's other side."""
-        return not (self.linear and len(self.dims) > 1)
+        return not self.is_pair
+
+    @property
+    def is_pair(self) -> bool:
+        """Whether it contracts two strands of a set that mixes neurons: a trace of an input, a unit matrix in an output."""
+        return self.linear and len(self.dims) > 1
 
 
 @dataclass(frozen=True, slots=True)

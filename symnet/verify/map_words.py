@@ -24,7 +24,9 @@ def describe_map(pattern: SharingPattern, placed: PlacedDiagram, parameter: int)
     """
     diagram = placed.diagram
     words = [f"per {name}" for name in _symbols(diagram.output, diagram.output.kept)]
+    words += [f"trace over {name}" for name in _pairs(diagram.input)]
     words += [f"averaged over {name}" for name in _symbols(diagram.input, diagram.input.dropped)]
+    words += [f"paired over {name}" for name in _pairs(diagram.output)]
     words += [f"broadcast over {name}" for name in _symbols(diagram.output, diagram.output.dropped)]
     words += [f"from the diagonal of {name}" for name in _diagonals(diagram.input)]
     words += [f"onto the diagonal of {name}" for name in _diagonals(diagram.output)]
@@ -36,11 +38,16 @@ def describe_map(pattern: SharingPattern, placed: PlacedDiagram, parameter: int)
 
 
 def _symbols(term: Term, parts: tuple[int, ...]) -> list[str]:
-    return [term.pattern.parts[k].symbol for k in parts]
+    return [part.symbol for part in (term.pattern.parts[k] for k in parts) if not part.is_pair]
+
+
+def _pairs(term: Term) -> list[str]:
+    """Sets that mix neurons, two of whose strands are contracted with each other."""
+    return [part.symbol for part in term.pattern.parts if part.is_pair]
 
 
 def _diagonals(term: Term) -> list[str]:
-    return [part.symbol for part in term.pattern.parts if len(part.dims) > 1]
+    return [part.symbol for part in term.pattern.parts if len(part.dims) > 1 and not part.is_pair]
 
 
 def _positions(placed: PlacedDiagram, parameter: int) -> list[str]:
