@@ -84,9 +84,10 @@ def _wrong_entries(pattern: SharingPattern) -> np.ndarray:
         labels = pattern.labels()
         sizes = np.bincount(labels[labels >= 0], minlength=1)
         return np.argwhere((labels < 0) | (sizes[labels] > 1))
+    shape = pattern.output.size, pattern.input.size
     # One entry alone is a map exactly if it lies in the span of the diagrams.
     maps = [pattern.entries(placed) == placed.offset + k for placed in pattern.diagrams for k in range(placed.count)]
-    shape = pattern.output.size, pattern.input.size
-    basis, values, _ = np.linalg.svd(np.array(maps, dtype=float).reshape(len(maps), -1).T, full_matrices=False)
+    flat = np.array(maps, dtype=float).reshape(len(maps), shape[0] * shape[1])
+    basis, values, _ = np.linalg.svd(flat.T, full_matrices=False)
     inside = (basis[:, values > 1e-9] ** 2).sum(1).reshape(shape)  # squared length of the projection
     return np.argwhere(inside < 1 - 1e-9)

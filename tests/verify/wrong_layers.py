@@ -19,6 +19,13 @@ MLP = sn.catalogue.mlp([2, WIDTH, WIDTH, 2])  # square in the middle: a wrong ax
 HEADS = sn.catalogue.attention(4, 2, head_size=2, bias=False)
 QUERY = {"q": "(head qk) in"}
 CIRCLE = sn.NeuronGraph({"x": sn.Cyclic(5)}, {"w": "x x", "v": "x"})
+SCALES = sn.NeuronGraph({"h": sn.Scaled(3)}, {"0.weight": "h 2", "1.weight": "2 h*", "norm": "h."})
+SIGNS = sn.NeuronGraph({"s": sn.SignedSymmetric(3)}, {"w": "s 2"})
+ROTATIONS = sn.NeuronGraph({"m": sn.Orthogonal(3), "b": sn.Orthogonal(3, fixes_mean=True)}, {"x": "m", "y": "b"})
+ADAPTER = sn.NeuronGraph({"r": sn.GeneralLinear(2)}, {"A": "r 3", "B": "3 r*", "gram": "3 3"})
+COPIES = sn.NeuronGraph(
+    {"e": sn.Symmetric(2), "d": sn.NeuronSet(sn.GeneralLinear(2), over="e")}, {"q": "e d", "k": "e d*", "s": "e"}
+)
 W, B1, B2 = "2.weight", "0.bias", "2.bias"
 
 
@@ -236,5 +243,67 @@ LAYERS: dict[str, WrongLayer] = {
         as_invariant(lambda x: x[B1].sum(1) - x[B2].sum(1)),
         "",
         ("h1",),
+    ),
+    "a wrong degree": WrongLayer(
+        change("1.weight", lambda x: x["1.weight"] + x["0.weight"].sum(2)[:, None]),
+        change("1.weight", lambda x: x["1.weight"] + x["0.weight"].sum(2)[:, None] * 0),
+        "1.weight",
+        ("h",),
+        SCALES,
+    ),
+    "a missing star": WrongLayer(
+        change("norm", lambda x: x["norm"] + (x["0.weight"].sum(2) * x["0.weight"].sum(2))),
+        change("norm", lambda x: x["norm"] + (x["0.weight"].sum(2) * x["1.weight"].sum(1))),
+        "norm",
+        ("h",),
+        SCALES,
+    ),
+    "a function that scales do not pass": WrongLayer(
+        change("0.weight", lambda x: nn.functional.gelu(x["0.weight"])),
+        change("0.weight", lambda x: x["0.weight"].relu()),
+        "0.weight",
+        ("h",),
+        SCALES,
+    ),
+    "scales that may be negative under ReLU": WrongLayer(
+        change("w", lambda x: x["w"].relu()), change("w", lambda x: x["w"] * x["w"].square()), "w", ("s",), SIGNS
+    ),
+    "rotations where only those hold that fix the ones": WrongLayer(
+        change("x", lambda x: x["x"] - x["x"].mean(1, keepdim=True)),
+        change("x", lambda x: x["x"] / x["x"].square().mean(1, keepdim=True).sqrt()),
+        "x",
+        ("m",),
+        ROTATIONS,
+    ),
+    "the mean of a stream": WrongLayer(
+        change("y", lambda x: x["y"] + x["y"].amax(1, keepdim=True)),
+        change("y", lambda x: x["y"] + x["y"].mean(1, keepdim=True)),
+        "y",
+        ("b",),
+        ROTATIONS,
+    ),
+    "a contraction of primal with primal": WrongLayer(
+        change("gram", lambda x: x["gram"] + torch.einsum("brxc,bryc->bxyc", x["A"], x["A"])),
+        change("gram", lambda x: x["gram"] + torch.einsum("bxrc,bryc->bxyc", x["B"], x["A"])),
+        "gram",
+        ("r",),
+        ADAPTER,
+    ),
+    "the transpose of a dual": WrongLayer(
+        change("A", lambda x: x["A"] + x["B"].transpose(1, 2)),
+        change("A", lambda x: x["A"] + x["A"].flip(2)),
+        "A",
+        ("r",),
+        ADAPTER,
+    ),
+    "features of a rank one by one": WrongLayer(
+        change("A", lambda x: x["A"].relu()), change("A", lambda x: 2 * x["A"]), "A", ("r",), ADAPTER
+    ),
+    "one matrix for all heads": WrongLayer(
+        change("q", lambda x: x["q"] + x["k"]),
+        change("q", lambda x: x["q"] + x["q"].sum(1, keepdim=True) * 0 + x["s"][:, :, None] * x["q"]),
+        "q",
+        ("d",),
+        COPIES,
     ),
 }
