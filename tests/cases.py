@@ -55,6 +55,14 @@ GRAPHS: dict[str, NeuronGraph] = {
         {"head": Symmetric(2), "qk": NeuronSet(Symmetric(2), over="head"), "model": Symmetric(2), "c": Symmetric(3)},
         {"qkv": "((head qk) + (head qk)) model", "join": "model (c + model)"},
     ),
+    "shuffled channels": NeuronGraph(
+        {"kept": Symmetric(3), "changed": Symmetric(3), "out": Symmetric(2)},
+        {"unit": "changed out", "last": "out (kept & changed)", "both": "((kept & changed) + out)"},
+    ),
+    "packed cross-attention": NeuronGraph(
+        {"qk": Symmetric(2), "vo": Symmetric(3), "x": Symmetric(2), "memory": Symmetric(2)},
+        {"in_proj": "(qk + qk + vo) (x | memory | memory)", "bias": "(qk + qk + vo)", "out": "x vo"},
+    ),
     "rotations": NeuronGraph({"x": Cyclic(5), "h": Symmetric(2)}, {"w": "x x", "v": "h x"}),
     "reflections": NeuronGraph({"x": Dihedral(4)}, {"w": "x x", "v": "x"}),
     "intransitive": NeuronGraph({"x": Generated(5, [[1, 0, 2, 3, 4], [0, 1, 3, 4, 2]])}, {"w": "x x", "v": "x"}),

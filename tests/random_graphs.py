@@ -51,7 +51,10 @@ def random_axis(rng: np.random.Generator, neurons: dict[str, sn.NeuronSet]) -> s
     word = with_parents(rng, neurons, str(rng.choice(names)))
     if rng.random() < 0.15:
         other = with_parents(rng, neurons, str(rng.choice(names)))
-        return f"({word} + {other})"
+        sign = str(rng.choice(["+", "&"]))
+        if rng.random() < 0.3:  # what another axis has at each part
+            return f"({word} + {other}) ({' | '.join(str(name) for name in rng.choice(names, size=2))})"
+        return f"({word} {sign} {other})"
     return word
 
 

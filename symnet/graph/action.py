@@ -5,12 +5,12 @@ Signs and scales multiply along an axis before it is permuted, and matrices mix 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, assert_never
 
 import numpy as np
 
 from symnet.errors import ShapeError
-from symnet.graph.blocks import Block, Range, Split
+from symnet.graph.blocks import Block, Pick, Range, Split, View
 from symnet.graph.elements import GroupElement
 from symnet.graph.space import TensorSpace
 
@@ -18,18 +18,23 @@ from symnet.graph.space import TensorSpace
 Array = Any
 
 
-def apply_views(array: Array, views: tuple[Split | Range, ...], offset: int = 0) -> Array:
+def apply_views(array: Array, views: tuple[View, ...], offset: int = 0) -> Array:
     """A block of a tensor as a view, its axes starting after ``offset`` leading dims.
 
     Splitting one strided axis never copies, so writing into the result writes into ``array``.
     """
     for view in views:
         axis = view.axis + offset
-        if isinstance(view, Split):
-            shape = tuple(array.shape)
-            array = array.reshape(shape[:axis] + view.sizes + shape[axis + 1 :])
-        else:
-            array = array[(slice(None),) * axis + (slice(view.start, view.start + view.size),)]
+        match view:
+            case Split(sizes=sizes):
+                shape = tuple(array.shape)
+                array = array.reshape(shape[:axis] + sizes + shape[axis + 1 :])
+            case Range(start=start, size=size):
+                array = array[(slice(None),) * axis + (slice(start, start + size),)]
+            case Pick(position=position):
+                array = array[(slice(None),) * axis + (position,)]
+            case _:
+                assert_never(view)
     return array
 
 

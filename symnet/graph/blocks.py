@@ -7,13 +7,24 @@ axis), so reading one costs nothing and writing one writes into the tensor.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import assert_never
 
 from symnet.errors import GraphError
 from symnet.graph.neuron_sets import NeuronSet
-from symnet.graph.notation import Anonymous, Axes, Axis, Concatenation, Product, Symbol
+from symnet.graph.notation import (
+    Alternatives,
+    Anonymous,
+    Axes,
+    Axis,
+    Concatenation,
+    Interleaving,
+    Product,
+    Symbol,
+    print_axis,
+    product,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +45,17 @@ class Range:
 
 
 @dataclass(frozen=True, slots=True)
+class Pick:
+    """View step: of axis ``axis`` keep the one position ``position``; the axis is gone."""
+
+    axis: int
+    position: int
+
+
+View = Split | Range | Pick
+
+
+@dataclass(frozen=True, slots=True)
 class Instance:
     """One occurrence of a symbol in a block: a dimension of the block.
 
@@ -50,7 +72,7 @@ class Instance:
 class Block:
     """A summand of a tensor: dimensions, each an instance of one symbol, and the views that reach it."""
 
-    views: tuple[Split | Range, ...]
+    views: tuple[View, ...]
     instances: tuple[Instance, ...]
 
     @property
@@ -61,17 +83,20 @@ class Block:
 def product_of_blocks(left: Block, right: Block) -> Block:
     """The block of the products of all entries: dimensions of the left one, then of the right one."""
     shift = len(left.instances)  # the left one's views come first, and leave so many axes
-    views: list[Split | Range] = list(left.views)
+    views: list[View] = list(left.views)
     for view in right.views:
         match view:
             case Split(axis, sizes):
                 views.append(Split(axis + shift, sizes))
             case Range(axis, start, size):
                 views.append(Range(axis + shift, start, size))
+            case Pick(axis, position):
+                views.append(Pick(axis + shift, position))
             case _:
                 assert_never(view)
     moved = (
-        replace(one, parents=tuple((name, place + shift) for name, place in one.parents)) for one in right.instances
+        Instance(one.symbol, one.size, tuple((name, place + shift) for name, place in one.parents))
+        for one in right.instances
     )
     return Block(tuple(views), (*left.instances, *moved))
 
@@ -87,13 +112,32 @@ def axis_size(axis: Axis, sizes: Mapping[str, int]) -> int:
             return math.prod(axis_size(factor, sizes) for factor in factors)
         case Concatenation(parts):
             return sum(axis_size(part, sizes) for part in parts)
+        case Interleaving(parts):
+            return len(parts) * _one_size(axis, sizes)
+        case Alternatives():
+            return _one_size(axis, sizes)
         case _:
             assert_never(axis)
 
 
+def _one_size(axis: Interleaving | Alternatives, sizes: Mapping[str, int]) -> int:
+    """The size of all parts of an axis whose parts have one size.
+
+    Raises:
+        GraphError: they have several.
+    """
+    found = [axis_size(part, sizes) for part in axis.parts]
+    if len(set(found)) > 1:
+        raise GraphError(
+            f"Axis '{print_axis(axis)}' has parts of {', '.join(map(str, found))} positions; parts that are interleaved, "
+            "or stand for one another, have one size. Join parts of several sizes with '+'."
+        )
+    return found[0]
+
+
 # A partly read block: the views so far, and the block's dimensions, each still an Axis and the number
 # of the tensor axis that it came from.
-_Partial = tuple[tuple[Split | Range, ...], tuple[tuple[Axis, int], ...]]
+_Partial = tuple[tuple[View, ...], tuple[tuple[Axis, int], ...]]
 
 
 def split_blocks(
@@ -115,25 +159,51 @@ def split_blocks(
     done: list[_Partial] = []
     while todo:
         views, dims = todo.pop(0)
-        position = next((k for k, (axis, _) in enumerate(dims) if isinstance(axis, Product | Concatenation)), None)
+        position = next(
+            (k for k, (axis, _) in enumerate(dims) if not isinstance(axis, Symbol | Anonymous | Alternatives)), None
+        )
         if position is None:
             done.append((views, dims))
-            continue
-        axis, origin = dims[position]
-        before, after = dims[:position], dims[position + 1 :]
-        if isinstance(axis, Product):
-            split = Split(position, tuple(axis_size(factor, sizes) for factor in axis.factors))
-            middle = tuple((factor, origin) for factor in axis.factors)
-            todo.insert(0, ((*views, split), before + middle + after))
-            continue
-        assert isinstance(axis, Concatenation)
-        start, expanded = 0, []
-        for part in axis.parts:
-            size = axis_size(part, sizes)
-            expanded.append(((*views, Range(position, start, size)), (*before, (part, origin), *after)))
-            start += size
-        todo = expanded + todo
+        else:
+            todo = [*_expand(views, dims, position, sizes), *todo]
     return tuple(Block(views, _instances(dims, sizes, ancestors, where)) for views, dims in done)
+
+
+def _expand(
+    views: tuple[View, ...], dims: tuple[tuple[Axis, int], ...], position: int, sizes: Mapping[str, int]
+) -> Iterator[_Partial]:
+    """A partly read block with one dimension taken apart: its factors, or one block for each of its parts."""
+    axis, origin = dims[position]
+    before, after = dims[:position], dims[position + 1 :]
+    match axis:
+        case Product(factors):
+            split = Split(position, tuple(axis_size(factor, sizes) for factor in factors))
+            yield (*views, split), (*before, *((factor, origin) for factor in factors), *after)
+        case Concatenation(parts):
+            start = 0
+            for number, part in enumerate(parts):
+                size = axis_size(part, sizes)
+                chosen = _choose((*before, (part, origin), *after), number, len(parts))
+                yield (*views, Range(position, start, size)), chosen
+                start += size
+        case Interleaving(parts):
+            # Rows of one position of every part: a part is a column.
+            rows = Split(position, (axis_size(axis, sizes) // len(parts), len(parts)))
+            for number, part in enumerate(parts):
+                yield (*views, rows, Pick(position + 1, number)), (*before, (part, origin), *after)
+
+
+def _choose(dims: tuple[tuple[Axis, int], ...], number: int, count: int) -> tuple[tuple[Axis, int], ...]:
+    """The dimensions with what alternatives stand for at one part of an axis joined of ``count`` parts."""
+    return tuple((_chosen(axis, number, count), origin) for axis, origin in dims)
+
+
+def _chosen(axis: Axis, number: int, count: int) -> Axis:
+    if isinstance(axis, Alternatives) and len(axis.parts) == count:
+        return axis.parts[number]
+    if isinstance(axis, Product):
+        return product([_chosen(factor, number, count) for factor in axis.factors])
+    return axis
 
 
 def _instances(
@@ -144,6 +214,11 @@ def _instances(
 ) -> tuple[Instance, ...]:
     found = []
     for axis, origin in dims:
+        if isinstance(axis, Alternatives):
+            raise GraphError(
+                f"{where}: '{print_axis(axis)}' says what {len(axis.parts)} parts have each, but no other axis is joined of so many "
+                "parts with '+'. Write as many alternatives as that axis has parts."
+            )
         if isinstance(axis, Anonymous):
             found.append(Instance(None, axis.size))
             continue

@@ -3,9 +3,11 @@
 Grammar (as in einops, with ``+`` for concatenation)::
 
     tensor  = axis*                        one axis a word; "" is a scalar
-    axis    = strand | integer | "(" sum ")"
+    axis    = strand | integer | "(" join ")"
     strand  = name | name "*" | name "."   of degree 1, of degree -1 (dual), of degree 0
-    sum     = product ("+" product)*       parts laid one after another
+    join    = product ("+" product)*       parts laid one after another
+            | product ("&" product)*       interleaved: a0 b0 a1 b1 ... (a channel shuffle)
+            | product ("|" product)*       one for each part of the tensor's joined axis: "(q + k) (x | y)" is q by x and k by y
     product = axis+                        row-major, the last factor varies fastest
 
 A bare integer is an anonymous Fixed axis. Degrees matter where the group does more than reorder neurons: what scales ``h``
@@ -23,7 +25,7 @@ from typing import assert_never
 from symnet.errors import NotationError
 
 DEPTH_LIMIT = 100  # parentheses inside one another
-NAME = re.compile(r"[^\s()+:#,\"']+")
+NAME = re.compile(r"[^\s()+&|:#,\"']+")
 
 
 MARKS = {1: "", -1: "*", 0: "."}
@@ -58,7 +60,21 @@ class Concatenation:
     parts: tuple[Axis, ...]
 
 
-Axis = Symbol | Anonymous | Product | Concatenation
+@dataclass(frozen=True, slots=True)
+class Interleaving:
+    """Axes of one size shuffled into one: position ``i * parts + p`` is position ``i`` of part ``p``. At least two parts."""
+
+    parts: tuple[Axis, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Alternatives:
+    """One axis for each part of another axis of the tensor, which is joined of as many parts. All of one size."""
+
+    parts: tuple[Axis, ...]
+
+
+Axis = Symbol | Anonymous | Product | Concatenation | Interleaving | Alternatives
 Axes = tuple[Axis, ...]
 
 
@@ -78,6 +94,19 @@ def concatenation(parts: list[Axis]) -> Axis:
     for part in parts:
         flat.extend(part.parts if isinstance(part, Concatenation) else [part])
     return flat[0] if len(flat) == 1 else Concatenation(tuple(flat))
+
+
+def interleaving(parts: list[Axis]) -> Axis:
+    """The interleaving of axes; one part is itself."""
+    return parts[0] if len(parts) == 1 else Interleaving(tuple(parts))
+
+
+def alternatives(parts: list[Axis]) -> Axis:
+    """The alternatives of axes; one part is itself."""
+    return parts[0] if len(parts) == 1 else Alternatives(tuple(parts))
+
+
+_JOINS = {"+": concatenation, "&": interleaving, "|": alternatives}
 
 
 def is_number(word: str) -> bool:
@@ -101,7 +130,7 @@ class _Reader:
             character = text[position]
             if character.isspace():
                 position += 1
-            elif character in "()+":
+            elif character in "()+&|":
                 self.tokens.append((character, position))
                 position += 1
             elif match := NAME.match(text, position):
@@ -115,7 +144,8 @@ class _Reader:
     def fail(self, problem: str, position: int) -> None:
         raise NotationError(
             f"Axis notation {self.text!r:.200}, column {position + 1}: {problem}. "
-            "Write names, whole numbers, '(a b)' for a flattened product and '(a + b)' for a concatenation."
+            "Write names, whole numbers, '(a b)' for a flattened product, '(a + b)' for a concatenation, '(a & b)' for an interleaving "
+            "and '(a | b)' for what differs from part to part."
         )
 
     def peek(self) -> str | None:
@@ -132,11 +162,11 @@ class _Reader:
 
     def axis(self) -> Axis:
         token, position = self.tokens[self.next]
-        if token in ")+":
+        if token in ")+&|":
             self.fail(f"'{token}' without an open parenthesis before it", position)
         self.next += 1
         if token == "(":
-            return self.sum(position)
+            return self.join(position)
         if is_number(token):
             if len(token) > 18:
                 self.fail(f"an axis whose size has {len(token)} digits", position)
@@ -155,25 +185,30 @@ class _Reader:
             self.fail(f"'{token}' marks a whole number, whose positions nothing moves", position)
         return Symbol(name, degree)
 
-    def sum(self, opened: int) -> Axis:
+    def join(self, opened: int) -> Axis:
         self.depth += 1
         if self.depth > DEPTH_LIMIT:
             self.fail(f"more than {DEPTH_LIMIT} parentheses inside one another", opened)
         parts: list[Axis] = []
         factors: list[Axis] = []
-        empty_allowed = True
+        empty_allowed, kind = True, "+"
         while True:
             token, position = self.peek(), self.position()
             if token is None:
                 self.fail("this parenthesis is never closed", opened)
-            if token in (")", "+"):
+            if token in (")", "+", "&", "|"):
+                if parts and token not in (")", kind):
+                    self.fail(
+                        f"'{kind}' and '{token}' in one pair of parentheses; put the inner join into its own", position
+                    )
+                kind = kind if token == ")" else token
                 if not factors and not (token == ")" and empty_allowed):
                     self.fail(f"nothing stands before '{token}'", position)
                 parts.append(product(factors))
                 self.next += 1
                 if token == ")":
                     self.depth -= 1
-                    return concatenation(parts)
+                    return _JOINS[kind](parts)
                 factors, empty_allowed = [], False
             else:
                 factors.append(self.axis())
@@ -204,6 +239,10 @@ def print_axis(axis: Axis) -> str:
             return f"({' '.join(map(print_axis, factors))})"
         case Concatenation(parts):
             return f"({' + '.join(map(print_axis, parts))})"
+        case Interleaving(parts):
+            return f"({' & '.join(map(print_axis, parts))})"
+        case Alternatives(parts):
+            return f"({' | '.join(map(print_axis, parts))})"
         case _:
             assert_never(axis)
 
@@ -232,8 +271,8 @@ def rename_symbols(axis: Axis, names: Mapping[str, str]) -> Axis:
             return axis
         case Product(factors):
             return Product(tuple(rename_symbols(factor, names) for factor in factors))
-        case Concatenation(parts):
-            return Concatenation(tuple(rename_symbols(part, names) for part in parts))
+        case Concatenation(parts) | Interleaving(parts) | Alternatives(parts):
+            return type(axis)(tuple(rename_symbols(part, names) for part in parts))
         case _:
             assert_never(axis)
 
@@ -248,7 +287,7 @@ def strands_in(axis: Axis) -> Iterator[Symbol]:
         case Product(factors):
             for factor in factors:
                 yield from strands_in(factor)
-        case Concatenation(parts):
+        case Concatenation(parts) | Interleaving(parts) | Alternatives(parts):
             for part in parts:
                 yield from strands_in(part)
         case _:

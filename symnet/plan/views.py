@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from symnet.graph.action import apply_views
-from symnet.graph.blocks import Block, Range, Split
+from symnet.graph.blocks import Block, Pick, Range, Split, View
 from symnet.sharing.dims import BlockDims
 from symnet.sharing.patterns import Pattern
 
@@ -52,9 +52,7 @@ def assemble(
     return _assemble([(block.views, array) for block, array in zip(blocks, arrays, strict=True)], concatenate)
 
 
-def _assemble(
-    parts: list[tuple[tuple[Split | Range, ...], Array]], concatenate: Callable[[list[Array], int], Array]
-) -> Array:
+def _assemble(parts: list[tuple[tuple[View, ...], Array]], concatenate: Callable[[list[Array], int], Array]) -> Array:
     if len(parts) == 1 and not parts[0][0]:
         return parts[0][1]
     step = parts[0][0][0]
@@ -63,11 +61,22 @@ def _assemble(
         shape, axis = tuple(whole.shape), step.axis + 1
         merged = math.prod(step.sizes)
         return whole.reshape((*shape[:axis], merged, *shape[axis + len(step.sizes) :]))
-    by_range: dict[Range, list[tuple[tuple[Split | Range, ...], Array]]] = {}
+    # Ranges of an axis are laid one after another; so are its single positions, once they have an axis again.
+    by_place: dict[Range | Pick, list[tuple[tuple[View, ...], Array]]] = {}
     for views, array in parts:
-        assert isinstance(views[0], Range)
-        by_range.setdefault(views[0], []).append((views[1:], array))
-    return concatenate([_assemble(group, concatenate) for group in by_range.values()], step.axis + 1)
+        assert isinstance(views[0], Range | Pick)
+        by_place.setdefault(views[0], []).append((views[1:], array))
+    axis = step.axis + 1
+    pieces = [(place, _assemble(group, concatenate)) for place, group in by_place.items()]
+    return concatenate(
+        [
+            piece.reshape((*tuple(piece.shape)[:axis], 1, *tuple(piece.shape)[axis:]))
+            if isinstance(place, Pick)
+            else piece
+            for place, piece in pieces
+        ],
+        axis,
+    )
 
 
 def sym_positions(dims: BlockDims, pattern: Pattern) -> list[list[int]]:

@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from symnet.errors import GraphError
 from symnet.graph import NeuronGraph
-from symnet.graph.blocks import Block, Range, Split
+from symnet.graph.blocks import Block, Pick, Range, Split
 from symnet.graph.notation import print_axes, symbols_in
 from symnet.graph.space import TensorSpace
 from symnet.groups import is_trivial
@@ -78,6 +78,8 @@ def axis_of(tensor: TensorSpace, place: Place) -> int:
         match view:
             case Split(axis, sizes):
                 origins[axis : axis + 1] = [origins[axis]] * len(sizes)
+            case Pick(axis):
+                del origins[axis]
             case Range():
                 pass
     return origins[place.dim]

@@ -223,13 +223,17 @@ def _fits(neurons: Mapping[str, NeuronSet], axes: Sequence[str], max_entries: in
 
 @st.composite
 def _axis(draw: st.DrawFn, neurons: Mapping[str, NeuronSet]) -> str:
-    kind = draw(st.sampled_from(["set", "spread", "number", "joined"]))
+    kind = draw(st.sampled_from(["set", "spread", "number", "joined", "interleaved", "part by part"]))
     if kind == "number":
         return str(draw(st.integers(1, 3)))
     if kind == "spread":  # parents as axes of their own
         return " ".join(_with_ancestors(neurons, draw(st.sampled_from(list(neurons)))))
     if kind == "joined":
         return f"({draw(_word(neurons))} + {draw(_word(neurons))})"
+    if kind == "interleaved":
+        return f"({draw(_word(neurons))} & {draw(_word(neurons))})"
+    if kind == "part by part":
+        return f"({draw(_word(neurons))} | {draw(_word(neurons))})"
     return draw(_word(neurons))
 
 

@@ -278,10 +278,10 @@ def _take_node(node: Node, start: int, stop: int) -> Label:
             return (node,)
         if node.wild:
             return fresh(stop - start, wild=True)
-        if node.family is not None:
-            collapse(node)
-            return take((node,), start, stop)
         cuts = sorted({0, start, stop, node.size})
+        if node.family is not None:
+            _cut_family(node, cuts)
+            return take((node,), start, stop)
         node.parts = [fresh(b - a, node.pin, kin=node.kin) for a, b in itertools.pairwise(cuts)]
         node.pin = None
         return node.parts[cuts.index(start)]
@@ -300,6 +300,22 @@ def _take_node(node: Node, start: int, stop: int) -> Label:
     if root(node) is node and node.parts is not None:
         node.parts = [label for _, label in pieces]
     return concatenate(chosen)
+
+
+def _cut_family(node: Node, cuts: Sequence[int]) -> None:
+    """A family as a join of families: every member is cut at the same places (interleaved channels, taken by halves)."""
+    family = node.family
+    assert family is not None
+    pieces = [[take((member,), a, b) for member in family.members] for a, b in itertools.pairwise(cuts)]
+    if any(len(piece) != 1 for labels in pieces for piece in labels):
+        return collapse(node)  # single positions, or a member of several factors
+    node.family = None
+    node.parts = []
+    for labels in pieces:
+        leaf = Node(labels[0][0].size, kin=node.kin)
+        leaf.family = Family(family.axis, list(family.bounds), [label[0] for label in labels])
+        leaf.family.given = [True] * len(labels)
+        node.parts.append((leaf,))
 
 
 def members_at(label: Iterable[Node], axis: Node, start: int, stop: int) -> Label:

@@ -13,7 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from symnet.tracing.examples import randomise
+from symnet.tracing.fallback import read_unknown
 from symnet.tracing.fresh_inputs import FreshInputs, Inputs
+from symnet.tracing.reading import Reading
 from symnet.tracing.recorder import record
 from symnet.tracing.recording import Recording
 
@@ -37,7 +39,7 @@ def record_every_way(
         inputs: example inputs.
         is_output: which of the returned tensors count, by path.
     """
-    found = record(model, state, *inputs, is_output)
+    found = with_certain_answers(record(model, state, *inputs, is_output))
     if found.chose_nothing:
         other = record_after(found, model, state, inputs, is_output, filled=True)
         if other is not None:
@@ -65,18 +67,33 @@ def _with_other_answers(
     """The recording with those of other answers, one changed first, then two and more, and how many ways these are."""
     count = 1
     left = _WAYS
-    waiting: deque[tuple[tuple[int, ...], int]] = deque([((), found.decisions)])
+    waiting: deque[tuple[tuple[int, ...], list[int]]] = deque([((), open_answers(found))])
     while waiting:
-        given, decisions = waiting.popleft()
-        for answer in range(max(given, default=0) + 1, decisions + 1):
+        given, open_now = waiting.popleft()
+        for answer in [number for number in open_now if number > max(given, default=0)]:
             if left == 0:
                 return found, count
             left -= 1
             other = record_after(found, model, state, inputs, is_output, (*given, answer))
             if other is not None:
-                waiting.append(((*given, answer), other.decisions))
+                waiting.append(((*given, answer), open_answers(other)))
                 found, count = found.joined(other), count + 1
     return found, count
+
+
+def with_certain_answers(recording: Recording) -> Recording:
+    """The recording with the reads marked whose answers are the same whatever the weights and inputs are."""
+    if recording.decisions:
+        reading = Reading(recording, fixed=True)
+        reading.run(read_unknown)
+        recording.certain |= reading.certain
+    return recording
+
+
+def open_answers(recording: Recording) -> list[int]:
+    """Numbers of the other answers that the code could have been given."""
+    certain = {answer for o in recording.operations if id(o) in recording.certain for answer in o.answers}
+    return [number for number in range(1, recording.decisions + 1) if number not in certain]
 
 
 def record_after(
@@ -90,6 +107,7 @@ def record_after(
 ) -> Recording | None:
     """One more recording; ``None`` where that way ends in an error, as a refused input does."""
     try:
-        return record(model, state, *inputs, is_output, after=earlier, flipped=flipped, filled=filled)
+        again = record(model, state, *inputs, is_output, after=earlier, flipped=flipped, filled=filled)
     except Exception:  # of any class: these answers are invented
         return None
+    return with_certain_answers(again)

@@ -11,7 +11,7 @@ import itertools
 from collections.abc import Iterable, Sequence
 
 from symnet.tracing.axes import collapse
-from symnet.tracing.labels import Label, Node, bounds_of, flat, root
+from symnet.tracing.labels import Label, Node, bounds_of, flat, leaves, root
 
 Dims = tuple[tuple[Node, ...], ...]
 Dependence = dict[Node, set[Node]]
@@ -23,7 +23,7 @@ def expand_block(labels: Sequence[Label]) -> list[Dims] | None:
     done: dict[Dims, None] = {}
     while todo:
         dims = todo.pop()
-        place = next(((d, k) for d, dim in enumerate(dims) for k, n in enumerate(dim) if n.parts is not None), None)
+        place = _next_join(dims)
         if place is None:
             for dim in dims:
                 for leaf in dim:
@@ -42,6 +42,16 @@ def expand_block(labels: Sequence[Label]) -> list[Dims] | None:
         todo += _parts_of(dims, d, k, cat)
         todo = list(dict.fromkeys(todo))
     return list(done)
+
+
+def _next_join(dims: tuple[Label, ...]) -> tuple[int, int] | None:
+    """Where a concatenation stands that no other one holds a family of: those are written out first."""
+    places = [(d, k) for d, dim in enumerate(dims) for k, n in enumerate(dim) if n.parts is not None]
+    if len(places) < 2:
+        return places[0] if places else None
+    inside = [leaf for d, k in places for leaf in leaves((dims[d][k],))]
+    later = {root(leaf.family.axis) for leaf in inside if leaf.family is not None}
+    return next(((d, k) for d, k in places if dims[d][k] not in later), places[0])
 
 
 def _parts_of(dims: tuple[Label, ...], d: int, k: int, cat: Node) -> list[tuple[Label, ...]]:

@@ -282,4 +282,7 @@ def grouped_matmul(
     return torch.cat([*parts, a.new_zeros(a.shape[1], b.shape[1] - ends[-1])], 1)
 
 
-REFERENCES: dict[Any, Callable[..., Any]] = {_aten._grouped_mm.default: grouped_matmul}
+# Older versions of torch do not have it.
+REFERENCES: dict[Any, Callable[..., Any]] = (
+    {_aten._grouped_mm.default: grouped_matmul} if hasattr(_aten, "_grouped_mm") else {}
+)

@@ -62,7 +62,10 @@ class Reading:
         self.hidden: list[
             tuple[Label, str]
         ] = []  # axes over which one was contracted with a constant, and a reason to pin
+        self.contracted: dict[int, list[Label]] = {}  # id of an operation -> axes that it sums over
         self.positions = Positions()
+        self.certain: set[int] = set()  # ids of operations that tell the code what is always so
+        self.always: set[int] = set()  # numbers of values that are the same whatever the weights and inputs are
         self.operation: Operation | None = None
         for operation in recording.operations:
             self.used.update(value.number for value in operation.inputs())

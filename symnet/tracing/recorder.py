@@ -29,6 +29,7 @@ from symnet.tracing.recording import (
     tensors_in,
     values_in,
 )
+from symnet.tracing.rewriting import join_halves
 
 _FACTORIES = {
     "new_zeros", "new_ones", "new_full", "new_empty", "zeros_like", "ones_like", "full_like", "empty_like", "rand_like",
@@ -41,6 +42,7 @@ _CHOICES = {"nonzero", "index", "masked_select", "_unique2"}
 _RESHAPES = {"t", "transpose", "squeeze", "unsqueeze", "swapaxes", "as_strided", "resize", "set", "detach"}
 # Answers other than the number that was read; thresholds lie between them.
 _EXTREMES, _SMALL = (2e6, -2e6, 0.0), (0, 1, 2, 3)
+_WHOLE = (torch.int64, torch.int32, torch.int16)
 # Longest tensor whose list is read number by number; operations of a way through the code before it is given up.
 _LISTED, _LONGEST = 256, 200_000
 
@@ -169,7 +171,9 @@ class _Recorder(TorchDispatchMode):
         varies = name not in _FACTORIES and any(value.varies for value in operation.inputs())
         varies |= torch.Tag.nondeterministic_seeded in function.tags
         if isinstance(result, (bool, int, float)) and name in SCALAR_READS and not constant:
+            first = self.decisions
             result = self.answer(result)
+            operation.answers = range(first + 1, self.decisions + 1)
         written = [
             (schema.name, args[k] if k < len(args) else kwargs.get(schema.name))
             for k, schema in enumerate(function._schema.arguments)
@@ -225,6 +229,8 @@ class _Rewritten(TorchFunctionMode):
             classes = args[1] if len(args) > 1 else kwargs.get("num_classes", -1)
             if classes > 0:
                 return (index.unsqueeze(-1) == torch.arange(classes, device=index.device)).to(torch.int64)
+        if function is Tensor.__getitem__ and (picked := self.picked_by_number(*args)) is not None:
+            return picked
         if function is Tensor.tolist and args[0].numel() <= _LISTED and not self.recorder.read(args[0]).constant:
             return _numbers(args[0])
         result = function(*args, **kwargs)
@@ -232,6 +238,15 @@ class _Rewritten(TorchFunctionMode):
             taken = self.recorder.taken_out(args[0], np.asarray(result))
             return taken.tolist() if function is Tensor.tolist else taken
         return result
+
+    def picked_by_number(self, tensor: Tensor, key: Any) -> Tensor | None:
+        """``tensor[e]`` for a computed whole number: the number would be read and forgotten, so it is kept as an index."""
+        first, *rest = key if isinstance(key, tuple) and key else (key,)
+        single = isinstance(first, Tensor) and first.dim() == 0 and first.dtype in _WHOLE
+        if not single or any(isinstance(item, Tensor) for item in rest) or self.recorder.read(first).constant:
+            return None
+        row = torch.index_select(tensor, 0, first.reshape(1)).squeeze(0)
+        return row[tuple(rest)] if rest else row
 
 
 def constant_inputs(*structure: Any) -> bool:
@@ -308,7 +323,7 @@ def record(
         chose_nothing=recorder.chose_nothing,
         decisions=recorder.decisions,
     )
-    return drop_dead_code(recording)
+    return drop_dead_code(join_halves(drop_dead_code(recording)))
 
 
 def drop_dead_code(recording: Recording) -> Recording:

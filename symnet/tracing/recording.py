@@ -46,6 +46,7 @@ class Operation:
     keywords: dict[str, Any]
     outputs: list[Value | None]
     module: str
+    answers: range = range(0)  # numbers of the other answers to what it tells the code about a computed tensor
     overwritten: list[Value] = dataclasses.field(default_factory=list)  # what was in the outputs' memory, if in place
 
     def inputs(self) -> list[Value]:
@@ -70,6 +71,7 @@ class Recording:
         default_factory=set
     )  # ids of operations that another recording shows with entries
     chose_nothing: bool = False  # whether a choice by entries, of rows or positions, came out empty
+    certain: set[int] = dataclasses.field(default_factory=set)  # ids of operations whose answers cannot be others
     decisions: int = 0  # how many other answers there are to what the code asked of computed tensors
 
     def last_number(self) -> int:
@@ -80,7 +82,10 @@ class Recording:
 
     def reads_numbers(self) -> bool:
         """Whether the code read numbers out of computed tensors: its way may depend on them."""
-        return any(o.name in SCALAR_READS and not all(v.constant for v in o.inputs()) for o in self.operations)
+        return any(
+            o.name in SCALAR_READS and id(o) not in self.certain and not all(v.constant for v in o.inputs())
+            for o in self.operations
+        )
 
     def joined(self, other: Recording) -> Recording:
         """Both recordings, one after the other, of the same state."""
@@ -91,6 +96,7 @@ class Recording:
             outputs=[*self.outputs, *other.outputs],
             mutated=self.mutated | other.mutated,
             excused=self.excused | other.excused,
+            certain=self.certain | other.certain,
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from symnet.tracing.labels import Label, flat, size_of
+from symnet.tracing.labels import Label, concatenate, flat, size_of
 from symnet.tracing.reading import Labels, Reading, arguments, axes_argument, rule
 from symnet.tracing.recording import Operation, Value
 from symnet.tracing.rules_shape import pin_everything, slice_axis
@@ -38,16 +38,38 @@ def equal(reading: Reading, operation: Operation) -> None:
     """Positions compared with 0, 1, 2, ... along a new axis: that axis is the one they are positions of."""
     values, output = operation.inputs(), operation.outputs[0]
     assert output is not None
+    if compare_positions(reading, values, operation.arguments[-1]):
+        reading.set(output, reading.broadcast(values, output.shape))
+        if len(values) == 1:
+            reading.always.add(output.number)
+        return
     for value, other in zip(values, reversed(values), strict=True):
         axis = _counting_axis(other, output.shape) if len(values) == 2 else None
         if axis is None or (axis < len(output.shape) and _size_at(value, axis, output.shape) != 1):
             continue
-        points = reading.positions.use(value, output.shape[axis])
-        if points is not None:
+        points = reading.positions.of.get(value.number)
+        count = size_of(points.along) if points is not None else 0
+        if points is not None and count <= output.shape[axis]:
+            reading.positions.understood.add(value.number)
             labels = list(reading.broadcast([value], output.shape))
-            labels[axis] = points.along
+            beyond = [(1, ())] * (output.shape[axis] - count)  # no entry is beyond the last position
+            labels[axis] = concatenate([(count, points.along), *beyond])
+            reading.positions.marks[output.number] = points.along
             return reading.set(output, labels)
     return pointwise(reading, operation)
+
+
+def compare_positions(reading: Reading, values: list[Value], other: object) -> bool:
+    """Whether two positions along one axis are compared, or one with a number that is no position at all."""
+    points = [reading.positions.of.get(value.number) for value in values]
+    if any(p is None for p in points):
+        return False
+    along = [flat(p.along) for p in points if p is not None]
+    beyond = len(values) == 1 and isinstance(other, int) and not 0 <= other < size_of(along[0])
+    if beyond or (len(values) == 2 and along[0] == along[1]):
+        reading.positions.understood.update(value.number for value in values)
+        return True
+    return False
 
 
 def _counting_axis(value: Value, shape: tuple[int, ...]) -> int | None:
@@ -150,12 +172,17 @@ def softmax(reading: Reading, operation: Operation) -> None:
 
 
 # ---- contractions ---------------------------------------------------------------------------------------------------
-def contract(reading: Reading, left: Value, right: Value, a: Label, b: Label, others: Labels) -> None:
-    """Merges the summed axes of both factors and notes the product before the sum."""
+def contract(
+    reading: Reading, left: Value, right: Value, a: Label, b: Label, others: Labels, elements: Labels | None = None
+) -> None:
+    """Merges the summed axes of both factors and notes the product before the sum, with the elements it belongs to."""
     known = [v.constant and v.number not in reading.recording.mutated for v in (left, right)]
     merged = reading.merge(a, b)
     reading.positions.contracted.append(merged)
-    reading.block(*others, merged, *reading.positions.elements_of((left, right), (*others, merged)))
+    reading.contracted.setdefault(id(reading.operation), []).append(merged)
+    if elements is None:
+        elements = reading.positions.elements_of((left, right), (*others, merged))
+    reading.block(*others, merged, *elements)
     # Summed against something that only the code knows (an initial state of zeros) hides a recurrence.
     (reading.hidden if any(known) else reading.summed).append(
         (merged, reading.why("it is only summed against a constant"))

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from symnet.tracing.labels import Label
+from symnet.tracing.labels import Label, flat, leaves, size_of
 from symnet.tracing.positions import Points
 from symnet.tracing.reading import Reading, arguments, rule
 from symnet.tracing.recording import Operation, Value
-from symnet.tracing.rules_compute import pointwise
-from symnet.tracing.rules_shape import taken_by_index
+from symnet.tracing.rules_compute import contract, pointwise
+from symnet.tracing.rules_shape import pin_everything, taken_by_index
+from symnet.tracing.views import repartition
 
 BY_INDEX = "its positions are picked by index"
 
 
 def merge_positions(reading: Reading, label: Label, index: Value, size: int) -> bool:
     """Whether an index holds positions along an axis of this size; then the axis it reads is that axis."""
-    points = reading.positions.use(index, size)
-    if points is None:
+    points = reading.positions.of.get(index.number)
+    count = size_of(points.along) if points is not None else 0
+    if points is None or count > size:
         return False
+    if count < size:  # an axis with further entries behind, where no position lies
+        joined = flat(label)
+        if len(joined) != 1 or joined[0].parts is None or flat(joined[0].parts[0]) != flat(points.along):
+            return False
+        label = joined[0].parts[0]
+    reading.positions.understood.add(index.number)
     reading.merge(label, points.along)
     return True
 
@@ -24,19 +32,45 @@ def merge_positions(reading: Reading, label: Label, index: Value, size: int) -> 
 def picked(reading: Reading, output: Value | None, index: Value) -> None:
     """Notes that every entry of the output belongs to the element its index names."""
     points = reading.positions.of.get(index.number)
-    if points is not None and output is not None and index.number in reading.positions.understood:
+    known = index.number in reading.positions.understood and index.number not in reading.positions.permutations
+    if points is not None and output is not None and known:
         reading.positions.picked[output.number] = (points,)
 
 
-@rule("remainder", "fmod")
-def remainder(reading: Reading, operation: Operation) -> None:
-    """A position modulo the number of positions is the position (``take_along_dim`` does this)."""
+def pick_positions(reading: Reading, source: Value, index: Value, output: Value) -> None:
+    """Positions picked by positions are positions: of the same axis, in the order of the index."""
+    positions = reading.positions
+    points, by = positions.of.get(source.number), positions.of.get(index.number)
+    if points is None or by is None or index.number not in positions.understood or len(source.shape) != 1:
+        return
+    positions.understood.add(source.number)
+    key = positions.composed.setdefault((points.key, by.key), output.number)
+    positions.of[output.number] = Points(points.along, reading.label(index), key)
+
+
+@rule("remainder", "fmod", "floor_divide", "div")
+def divide(reading: Reading, operation: Operation) -> None:
+    """A position of rows by columns, divided by the number of columns, is the row; the remainder is the column.
+
+    With one row, the remainder is the position itself (``take_along_dim`` does this).
+    """
     value, *others = operation.inputs()
     output, divisor = operation.outputs[0], operation.arguments[1]
-    points = reading.positions.use(value, divisor) if isinstance(divisor, int) and not others else None
+    rounds = operation.name != "div" or operation.keywords.get("rounding_mode") in ("floor", "trunc")
+    points = reading.positions.of.get(value.number)
+    whole = size_of(points.along) if points is not None else 0
     pointwise(reading, operation)
-    if points is not None and output is not None:
-        reading.positions.of[output.number] = Points(points.along, reading.label(output), points.key)
+    if points is None or output is None or others or not rounds or type(divisor) is not int:
+        return
+    if divisor > 0 and whole % divisor == 0:
+        rows, columns = repartition([points.along], [whole // divisor, divisor])
+        remains = operation.name in ("remainder", "fmod")
+        reading.positions.understood.add(value.number)
+        reading.positions.of[output.number] = Points(
+            columns if remains else rows,
+            reading.label(output),
+            points.key if remains and whole == divisor else output.number,
+        )
 
 
 @rule("embedding")
@@ -81,6 +115,7 @@ def index(reading: Reading, operation: Operation) -> None:
         if not merge_positions(reading, labels[axes[0]], single[0], source.shape[axes[0]]):
             reading.pin(labels[axes[0]], BY_INDEX)
         picked(reading, output, single[0])
+        pick_positions(reading, source, single[0], output)
         places = list(reading.label(single[0]))
     else:
         for axis in axes:
@@ -137,6 +172,8 @@ def index_select(reading: Reading, operation: Operation) -> None:
 def index_put(reading: Reading, operation: Operation) -> None:
     given = arguments(operation)
     target, written = given["self"], given["values"]
+    if invert_permutation(reading, operation, given["indices"][0], written):
+        return
     where = _indexed_axes(given["indices"])
     labels = list(reading.label(target))
     for axis in where:
@@ -160,6 +197,22 @@ def index_put(reading: Reading, operation: Operation) -> None:
     for label in (*sources[: len(sources) - matched], *(labels[axis] for axis in kept if axis not in trailing)):
         reading.pin(label, BY_INDEX)
     reading.set(operation.outputs[0], labels)
+
+
+def invert_permutation(reading: Reading, operation: Operation, index: Value | None, written: Value) -> bool:
+    """Whether 0, 1, 2, ... is written at the places of a permutation: that makes its inverse."""
+    output = operation.outputs[0]
+    if index is None or output is None or index.number not in reading.positions.permutations:
+        return False
+    counting = written.constant and written.kept is not None and not written.varies
+    if not counting or output.shape != index.shape or written.kept.tolist() != list(range(*index.shape)):  # type: ignore[union-attr]
+        return False
+    points = reading.positions.of[index.number]
+    reading.positions.understood.add(index.number)
+    reading.set(output, [points.along])
+    reading.positions.of[output.number] = Points(points.axes[0], (points.along,), output.number)
+    reading.positions.permutations.add(output.number)
+    return True
 
 
 @rule("gather", "scatter", "scatter_add", "scatter_reduce", "take_along_dim")
@@ -219,15 +272,20 @@ def index_add(reading: Reading, operation: Operation) -> None:
     target, source = given["self"], given.get("source", given.get("value"))
     axis = given["dim"] % max(len(target.shape), 1)
     labels = list(reading.label(target))
-    reading.pin(labels[axis], BY_INDEX)
-    for label in reading.label(given["index"]):
+    where = reading.label(given["index"])
+    known = operation.name == "index_add" and merge_positions(reading, labels[axis], given["index"], target.shape[axis])
+    for label in () if known else (labels[axis], *where):
         reading.pin(label, BY_INDEX)
     if isinstance(source, Value) and len(source.shape) == len(labels):
         for k, label in enumerate(reading.label(source)):
-            if k == axis:
-                reading.pin(label, BY_INDEX)
-            else:
+            if k != axis:
                 labels[k] = reading.merge(labels[k], label)
+            elif known:
+                reading.merge(label, where[0])
+            else:
+                reading.pin(label, BY_INDEX)
+    if known:
+        reading.block(*labels[:axis], *where, *labels[axis + 1 :])
     reading.set(operation.outputs[0], labels)
 
 
@@ -235,6 +293,8 @@ def index_add(reading: Reading, operation: Operation) -> None:
 def topk(reading: Reading, operation: Operation) -> None:
     """Entries in order of size: the result has ranks, whatever the order of what is sorted."""
     source = operation.inputs()[0]
+    if source.number in reading.positions.of and operation.name in ("sort", "argsort"):
+        return sort_positions(reading, operation, source)
     axis = arguments(operation).get("dim", -1 if operation.name != "msort" else 0) % max(len(source.shape), 1)
     ranks = reading.pinned(
         operation.inputs()[0].shape[axis] if operation.name != "topk" else arguments(operation)["k"], "ranks"
@@ -248,6 +308,60 @@ def topk(reading: Reading, operation: Operation) -> None:
         reading.set(output, result)
         if not output.dtype.is_floating_point and (operation.name == "argsort" or output is operation.outputs[-1]):
             reading.positions.mark(output, labels[axis], tuple(result))
+
+
+def sort_positions(reading: Reading, operation: Operation, source: Value) -> None:
+    """Positions in ascending order: along an axis whose order must not matter, or, of a permutation, in their own order."""
+    points, outputs = reading.positions.of[source.number], [o for o in operation.outputs if o is not None]
+    if len(source.shape) != 1 or arguments(operation).get("descending"):
+        reading.pin(points.along, "positions along it are sorted")
+        for output in outputs:
+            reading.set(output, [reading.pinned(n, "positions are sorted") for n in output.shape])
+        return
+    reading.positions.understood.add(source.number)
+    inverse = source.number in reading.positions.permutations
+    order = points.along if inverse else reading.positions.sort(points.along, source.shape[0])
+    for output in outputs:
+        reading.set(output, [order])
+        if output is outputs[-1]:
+            reading.positions.mark(output, reading.label(source)[0], (order,))
+            reading.positions.permutations.add(output.number)
+        else:
+            reading.positions.mark(output, points.along, (order,))
+
+
+@rule("bincount", "histc")
+def count_positions(reading: Reading, operation: Operation) -> None:
+    """How often every position occurs: one number for each of them."""
+    source, output = operation.inputs()[0], operation.outputs[0]
+    assert output is not None
+    given = arguments(operation)
+    points, size = reading.positions.of.get(source.number), output.shape[0]
+    limits = (given["min"], given["max"]) if operation.name == "histc" else (0, size - 1)
+    counted = points is not None and len(operation.inputs()) == 1 and limits == (0, size - 1)
+    if not counted or points is None or reading.positions.use(source, size) is None:
+        return data_dependent(reading, operation)
+    reading.set(output, [points.along])
+    reading.positions.counts[output.number] = points
+
+
+@rule("_grouped_mm", "grouped_mm_fallback")
+def grouped_product(reading: Reading, operation: Operation) -> None:
+    """Rows in the order of their experts, each times its expert's matrix: what ``weight[experts]`` and ``bmm`` compute."""
+    values, output = operation.inputs(), operation.outputs[0]
+    assert output is not None
+    ends = reading.positions.run_ends.get(values[2].number) if len(values) == 3 else None
+    if ends is None or [len(v.shape) for v in values] != [2, 3, 1]:
+        return pin_everything(reading, operation, "groups of rows that are not known to be those of an index")
+    rows, inner = reading.label(values[0])
+    experts, weight_inner, outer = reading.label(values[1])
+    if flat(rows) != flat(ends.axes[0]):
+        return pin_everything(reading, operation, "rows in another order than their groups")
+    reading.positions.understood.add(values[2].number)
+    experts = reading.merge(experts, ends.along)
+    contract(reading, values[0], values[1], inner, weight_inner, (rows, outer), (experts,))
+    reading.positions.picked[output.number] = (ends,)
+    reading.set(output, [rows, outer])
 
 
 @rule("diagonal", "diagonal_copy")
@@ -272,6 +386,8 @@ def diagonal(reading: Reading, operation: Operation) -> None:
 @rule("_local_scalar_dense", "is_nonzero")
 def read_number(reading: Reading, operation: Operation) -> None:
     """A single entry has no axes; if it is a position, what it is a position of is pinned by those who follow positions."""
+    if all(value.number in reading.always for value in operation.inputs()):
+        reading.certain.add(id(operation))
 
 
 @rule("equal", "allclose")
@@ -289,7 +405,31 @@ def leave_torch(reading: Reading, operation: Operation) -> None:
         reading.pin(label, "its entries are read as an array or a list")
 
 
-@rule("nonzero", "masked_select", "_unique2", "unique_dim", "bincount", "histc")
+@rule("nonzero", "_unique2")
+def distinct_positions(reading: Reading, operation: Operation) -> None:
+    """The positions that occur, in ascending order: along an axis whose order must not matter."""
+    source, output = operation.inputs()[0], operation.outputs[0]
+    assert output is not None
+    positions = reading.positions
+    along = None
+    if operation.name == "nonzero" and len(source.shape) == 1:
+        label = flat(reading.label(source)[0])
+        along = positions.marks.get(source.number, label if any(n.pin is None for n in leaves(label)) else None)
+    elif operation.name == "_unique2" and all(o is None or o.number not in reading.used for o in operation.outputs[1:]):
+        points = positions.of.get(source.number)
+        along = points.along if points is not None else None
+    if along is None or output.shape[0] < 2:
+        return data_dependent(reading, operation)
+    positions.understood.add(source.number)
+    order = positions.sort(along, output.shape[0])
+    reading.set(output, [order, *[()] * (len(output.shape) - 1)])
+    positions.mark(output, along, reading.label(output))
+    for other in operation.outputs[1:]:
+        if other is not None:
+            reading.set(other, [reading.pinned(n, "nobody reads it") for n in other.shape])
+
+
+@rule("masked_select", "unique_dim")
 def data_dependent(reading: Reading, operation: Operation) -> None:
     for value in operation.inputs():
         for label in reading.label(value):

@@ -130,12 +130,18 @@ def strided(reading: Reading, labels: Labels, axis: int, start: int, step: int, 
     return result
 
 
+def without(labels: Labels, axis: int) -> Labels:
+    return labels[:axis] + labels[axis + 1 :]
+
+
 @rule("select", "select_copy")
 def select(reading: Reading, operation: Operation) -> None:
     source, output = operation.inputs()[0], operation.outputs[0]
     given = arguments(operation)
     axis = given["dim"] % len(source.shape)
     at = given["index"] % source.shape[axis]
+    if reading.positions.goes_through(source, axis, reading.label(source)[axis]):
+        return reading.set(output, without(reading.label(source), axis))
     labels = slice_axis(reading, reading.label(source), axis, at, at + 1)
     reading.set(output, labels[:axis] + labels[axis + 1 :])
 
@@ -144,6 +150,10 @@ def select(reading: Reading, operation: Operation) -> None:
 def unbind(reading: Reading, operation: Operation) -> None:
     source = operation.inputs()[0]
     axis = (arguments(operation).get("dim") or 0) % len(source.shape)
+    if reading.positions.goes_through(source, axis, reading.label(source)[axis]):
+        for output in operation.outputs:
+            reading.set(output, without(reading.label(source), axis))
+        return
     for at, output in enumerate(operation.outputs):
         labels = slice_axis(reading, reading.label(source), axis, at, at + 1)
         reading.set(output, labels[:axis] + labels[axis + 1 :])
@@ -314,7 +324,18 @@ def channel_shuffle(reading: Reading, operation: Operation) -> None:
     reading.set(output, labels)
 
 
-@rule("flip", "cumsum", "cumprod", "logcumsumexp", "cummax", "cummin", "tril", "triu", "diff")
+@rule("cumsum")
+def running_sum(reading: Reading, operation: Operation) -> None:
+    """Of how often every position occurs among sorted ones, it is where each position's run ends."""
+    source, output = operation.inputs()[0], operation.outputs[0]
+    points = reading.positions.counts.get(source.number)
+    if points is None or output is None:
+        return pin_along(reading, operation)
+    reading.set(output, reading.label(source))
+    reading.positions.run_ends[output.number] = points
+
+
+@rule("flip", "cumprod", "logcumsumexp", "cummax", "cummin", "tril", "triu", "diff")
 def pin_along(reading: Reading, operation: Operation) -> None:
     """The operation tells positions along its axes apart; the other axes stay."""
     source = operation.inputs()[0]

@@ -50,7 +50,7 @@ def pool(reading: Reading, operation: Operation) -> None:
     "adaptive_max_pool1d", "upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d", "upsample_bilinear2d", "upsample_linear1d",
     "upsample_trilinear3d", "upsample_bicubic2d", "_upsample_nearest_exact1d", "_upsample_nearest_exact2d",
     "_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa", "reflection_pad1d", "reflection_pad2d", "reflection_pad3d", "replication_pad1d",
-    "replication_pad2d", "replication_pad3d", "grid_sampler_2d", "fractional_max_pool2d",
+    "replication_pad2d", "replication_pad3d", "fractional_max_pool2d",
 )  # fmt: skip
 def spatial(reading: Reading, operation: Operation) -> None:
     """The trailing axes are positions; batch and channels stay."""
@@ -67,6 +67,17 @@ def spatial(reading: Reading, operation: Operation) -> None:
         if output is not None:
             places = [reading.pinned(n, "positions after resampling") for n in output.shape[-count:]]
             reading.set(output, [*labels[:-count], *places])
+
+
+@rule("grid_sampler_2d", "grid_sampler_3d")
+def sample(reading: Reading, operation: Operation) -> None:
+    """Each place of the grid says where to look in its own sample; what is folded into the batch goes together."""
+    source, grid = operation.inputs()[:2]
+    batch, channels, *space = reading.label(source)
+    grid_batch, *places, coordinates = reading.label(grid)
+    for label in (*space, coordinates):
+        reading.pin(label, "it is sampled at places between positions")
+    reading.set(operation.outputs[0], [reading.merge(batch, grid_batch), channels, *places])
 
 
 @rule("max_unpool2d", "max_unpool3d")

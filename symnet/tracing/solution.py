@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from symnet.tracing.axes import collapse, pin
 from symnet.tracing.copies import Dependence, Dims, dependences, join_mutual, settle
-from symnet.tracing.labels import Family, Label, Node, flat, leaves, root, size_of
+from symnet.tracing.labels import Family, Label, Node, bounds_of, flat, leaves, root, size_of
+from symnet.tracing.loops import rows_are_treated_alike
 from symnet.tracing.reading import SLICES, Labels, Reading
 from symnet.tracing.recording import Value
 
@@ -44,6 +45,7 @@ def solve(reading: Reading, fixed: bool) -> Solution:
             pairs = zip(known, reading.label(value), strict=True)
             outputs[path] = tuple(reading.merge(a, b) if size_of(a) == size_of(b) else a for a, b in pairs)
     state = {name: reading.labels[value.number] for name, value in recording.state.items()}
+    _pin_used_orders(reading)
     for name, value in recording.state.items():
         if value.number not in reading.used:
             for label in state[name]:
@@ -111,7 +113,7 @@ def _copies_over_single_positions(blocks: list[Labels]) -> None:
 
 # ---- families -------------------------------------------------------------------------------------------------------
 def _settle_families(state: Mapping[str, Labels], blocks: list[Labels]) -> dict[Node, tuple[Node, ...]]:
-    """Families that the notation can write: beside their axis as a concatenation, or as copies over a fixed axis.
+    """Families that the notation can write: beside their axis as a join, as copies over a fixed axis, or part by part of a join.
 
     All others become ordinary symbols. Returns those kept as copies, with their members.
     """
@@ -126,10 +128,11 @@ def _settle_families(state: Mapping[str, Labels], blocks: list[Labels]) -> dict[
                     continue
                 members = _private_members(leaf, state)
                 # An axis is written as a join or as the parent of copies, not as both.
-                if members is None or (leaf.family is not None and root(leaf.family.axis) in written_out):
+                if members is not None and leaf.family is not None and root(leaf.family.axis) not in written_out:
+                    copies[leaf] = members
+                elif not stands_across(leaf, labels):
                     collapse(leaf)
                     break
-                copies[leaf] = members
             else:
                 continue
             break
@@ -138,7 +141,7 @@ def _settle_families(state: Mapping[str, Labels], blocks: list[Labels]) -> dict[
 
 
 def _families_of(labels: Labels) -> list[tuple[Node, bool]]:
-    """The families in a tensor's labels, and whether each stands right behind its axis."""
+    """The families in a tensor's labels, and whether each stands beside its axis: right behind it, or interleaved before it."""
     found = []
     for label in labels:
         nodes = flat(label)
@@ -147,7 +150,8 @@ def _families_of(labels: Labels) -> list[tuple[Node, bool]]:
             if node.parts is not None:
                 behind = node
             elif node.family is not None:
-                found.append((node, behind is root(node.family.axis)))
+                axis = root(node.family.axis)
+                found.append((node, behind is axis or is_interleaved(node, nodes)))
             else:
                 behind = behind if behind is not None and _runs_on(nodes, node, behind) else None
         for node in nodes:
@@ -155,6 +159,27 @@ def _families_of(labels: Labels) -> list[tuple[Node, bool]]:
                 for part in node.parts:
                     found += [(leaf, beside) for leaf, beside in _families_of((part,))]
     return found
+
+
+def is_interleaved(leaf: Node, nodes: Label) -> bool:
+    """Whether the axis of a family stands behind it, cut into single positions: the members are shuffled into one axis."""
+    assert leaf.family is not None
+    axis = root(leaf.family.axis)
+    single = axis.parts is not None and not any(axis.parts)
+    return single and nodes.count(axis) == 1 and nodes.index(leaf) < nodes.index(axis)
+
+
+def stands_across(leaf: Node, labels: Labels) -> bool:
+    """Whether another axis of the tensor is joined along the axis of a family, so that each part has its member."""
+    assert leaf.family is not None
+    axis = root(leaf.family.axis)
+    whole = [flat(label) for label in labels]
+    joined = [nodes for nodes in whole if any(node.parts is not None for node in nodes)]
+    if axis.parts is None or len(joined) != 1 or joined[0].count(axis) != 1:  # or it were not clear which join is meant
+        return False
+    shuffled = any(n.family is not None and is_interleaved(n, joined[0]) for n in joined[0])
+    beside = any(leaf in nodes for nodes in whole if nodes is not joined[0])
+    return beside and not shuffled and set(leaf.family.bounds) <= set(bounds_of(axis))
 
 
 def _runs_on(nodes: Label, node: Node, axis: Node) -> bool:
@@ -181,6 +206,19 @@ def _pin_hidden(reading: Reading) -> None:
     seen = {leaf for label, _ in reading.summed for leaf in leaves(label)}
     for label, reason in reading.hidden:
         pin([leaf for leaf in leaves(label) if leaf not in seen], reason)
+
+
+def _pin_used_orders(reading: Reading) -> None:
+    """Pins what was sorted by its positions wherever the resulting order is used."""
+    recording = reading.recording
+    outside = [*recording.state.values(), *(v for _, v in (*recording.inputs, *recording.outputs))]
+    symbols = {leaf for value in outside for label in reading.label(value) for leaf in leaves(label)}
+    for order in reading.positions.free_orders:
+        if order.is_used(symbols):
+            pin(order.along, "the order of positions along it, sorted, is used")
+    for source, axis, along in reading.positions.loops:
+        if not rows_are_treated_alike(recording, source, axis, reading.certain):
+            pin(along, "the code goes through positions along it one by one, and treats them differently")
 
 
 # ---- dead slices ----------------------------------------------------------------------------------------------------
@@ -211,9 +249,11 @@ def _live_symbols(reading: Reading) -> dict[int, set[Node]]:
         after = set().union(*(live.get(o.number, ()) for o in outputs))
         # What a slice does not hold is not read; what another result does not hold was summed over.
         gone = set() if operation.name in SLICES else set().union(*map(own, outputs))
+        # All positions of an axis that is summed over count, even if of the same symbol on a result's axis one is read.
+        summed = {leaf for label in reading.contracted.get(id(operation), ()) for leaf in _symbols([(label,)])}
         for value in operation.inputs():
             mine = own(value)
-            kept = mine & after if operation.name in SLICES else mine - (gone - after)
+            kept = mine & after if operation.name in SLICES else mine - (gone - after - summed)
             live.setdefault(value.number, set()).update(kept)
     return live
 

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import bisect
+from collections.abc import Container, Iterable, Mapping, Sequence
 
 from symnet.graph import NeuronGraph, NeuronSet
-from symnet.graph.notation import Anonymous, Axes, Axis, Product, Symbol, concatenation, product
+from symnet.graph.notation import (
+    Anonymous,
+    Axes,
+    Axis,
+    Concatenation,
+    Product,
+    Symbol,
+    alternatives,
+    concatenation,
+    interleaving,
+    product,
+)
 from symnet.groups import Fixed, Symmetric
 from symnet.tracing.copies import Dims, settle
 from symnet.tracing.labels import Label, Node, bounds_of, flat, leaves, root
 from symnet.tracing.naming import Occurrence, add_inner_layers, name_symbols, owner, printable, unused
 from symnet.tracing.reading import Labels, Reading
 from symnet.tracing.roles import roles_of
-from symnet.tracing.solution import Solution
+from symnet.tracing.solution import Solution, is_interleaved, stands_across
 
 
 class Writer:
@@ -29,6 +41,7 @@ class Writer:
         add_inner_layers(where, roles)
         self.names = name_symbols(where, roles)
         self.copied: dict[Node, tuple[str, str]] = {}  # leaf kept as copies -> names of the symbol and its fixed parent
+        self.counts: dict[Node, list[int]] = {}  # join -> parts that each of its own parts is written as
         self.neurons = self._neuron_sets(where)
 
     # ---- symbols ------------------------------------------------------------------------------------------------
@@ -104,11 +117,24 @@ class Writer:
     # ---- notation -----------------------------------------------------------------------------------------------
     def axes(self, labels: Labels) -> Axes:
         """Notation of a tensor's axes."""
-        parents = {root(n.family.axis): self.copied[n][1] for label in labels for n in flat(label)
-                   if n in self.copied and n.family is not None}  # fmt: skip
-        return tuple(self.axis(label, parents) for label in labels)
+        families = [n for label in labels for n in flat(label) if n.family is not None]
+        parents = {
+            root(n.family.axis): self.copied[n][1] for n in families if n in self.copied and n.family is not None
+        }
+        whole = {root(n.family.axis) for n in families if n.family is not None and stands_across(n, labels)}
+        self.counts.clear()
+        joined = [(any(n in whole for n in flat(label)), k, label) for k, label in enumerate(labels)]
+        written = {k: self.axis(label, parents, whole) for _, k, label in sorted(joined, key=lambda item: not item[0])}
+        return tuple(written[k] for k in range(len(labels)))
 
-    def axis(self, label: Label, fixed: Mapping[Node, str]) -> Axis:
+    def axis(self, label: Label, fixed: Mapping[Node, str], whole: Container[Node] = ()) -> Axis:
+        """Notation of one axis.
+
+        Args:
+            label: its factors.
+            fixed: parents of copies, and their names.
+            whole: joins whose parts are counted from another axis, so that they are written one by one.
+        """
         nodes = list(flat(label))
         factors: list[Axis] = []
         while nodes:
@@ -121,8 +147,19 @@ class Writer:
                 last = max(
                     (k for k, n in enumerate(nodes) if n.family is not None and root(n.family.axis) is node), default=-1
                 )
-                factors.append(self._concatenation(node, tuple(nodes[: last + 1]), fixed))
+                parts = self._parts(node, tuple(nodes[: last + 1]), fixed)
+                self.counts[node] = [len(p.parts) if isinstance(p, Concatenation) else 1 for p in parts]
+                factors.append(concatenation(parts) if node in whole else _tidy_concatenation(parts))
                 del nodes[: last + 1]
+            elif node.family is not None and is_interleaved(node, (node, *nodes)):
+                rows = nodes.index(axis := root(node.family.axis))
+                places = range(axis.size)
+                factors.append(interleaving([self.axis(_at(p, (node, *nodes[:rows])), fixed) for p in places]))
+                del nodes[: rows + 1]
+            elif node.family is not None:
+                axis = root(node.family.axis)  # a join that was written before, with so many parts for each of its own
+                each = zip(bounds_of(axis), self.counts[axis], strict=False)
+                factors.append(alternatives([self.axis(_at(k, (node,)), fixed) for k, n in each for _ in range(n)]))
             else:
                 factors += [self._symbol(n) for n in self.solution.joined.get(node, (node,))]
         return _tidy_product(factors)
@@ -130,20 +167,22 @@ class Writer:
     def _symbol(self, leaf: Node) -> Axis:
         return Symbol(self.names[leaf]) if leaf in self.names else Anonymous(leaf.size)
 
-    def _concatenation(self, cat: Node, along: Label, fixed: Mapping[Node, str]) -> Axis:
+    def _parts(self, cat: Node, along: Label, fixed: Mapping[Node, str]) -> list[Axis]:
         assert cat.parts is not None
-        parts = []
-        for start, part in zip(bounds_of(cat), cat.parts, strict=False):
-            label = list(part)
-            for node in along:
-                if node.family is not None and root(node.family.axis) is cat:
-                    bounds = node.family.bounds
-                    at = next(i for i in range(len(bounds) - 1) if bounds[i] <= start < bounds[i + 1])
-                    label.append(node.family.members[at])
-                else:
-                    label.append(node)
-            parts.append(self.axis(tuple(label), fixed))
-        return _tidy_concatenation(parts)
+        behind = [_at(start, along, cat) for start, _ in zip(bounds_of(cat), cat.parts, strict=False)]
+        return [self.axis((*part, *rest), fixed) for part, rest in zip(cat.parts, behind, strict=True)]
+
+
+def _at(position: int, label: Label, axis: Node | None = None) -> Label:
+    """A label with the families over an axis (of the first one's, unless given) replaced by their members at a position."""
+    members: list[Node] = []
+    for node in label:
+        axis = axis or (root(node.family.axis) if node.family is not None else None)
+        if node.family is not None and root(node.family.axis) is axis:
+            members.append(node.family.members[bisect.bisect_right(node.family.bounds, position) - 1])
+        else:
+            members.append(node)
+    return tuple(members)
 
 
 def _tidy_product(factors: Iterable[Axis]) -> Axis:
@@ -189,24 +228,24 @@ def write_graph(
 SINGLE = "single positions are used on their own (slices, stacks, picks by index, factors that do not align)"
 
 
-def _concatenations(label: Label) -> Iterable[Node]:
+def _concatenations(label: Label, carrying: Container[Node]) -> Iterable[Node]:
     """The concatenations in a label, but for those along which something stands for different symbols."""
     nodes = flat(label)
-    carrying = {root(node.family.axis) for node in nodes if node.family is not None}
     for node in nodes:
         if node.parts is not None and node not in carrying:
             yield node
             for part in node.parts:
-                yield from _concatenations(part)
+                yield from _concatenations(part, carrying)
 
 
 def notes_of(solution: Solution) -> list[str]:
     """For every axis with pinned positions: tensor, axis, how many positions, and why."""
     notes = []
     for name, labels in solution.state.items():
+        carrying = {root(n.family.axis) for label in labels for n in flat(label) if n.family is not None}
         for axis, label in enumerate(labels):
             pinned = [leaf for leaf in leaves(label) if leaf.pin is not None]
-            single = sum(n.parts.count(()) for n in _concatenations(label) if n.parts is not None)
+            single = sum(n.parts.count(()) for n in _concatenations(label, carrying) if n.parts is not None)
             if single:
                 notes.append(f"{name}, axis {axis}, pinned ({single}): {SINGLE}")
             for reason in dict.fromkeys(leaf.pin for leaf in pinned):

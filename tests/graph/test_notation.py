@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import symnet as sn
-from symnet.graph.notation import Anonymous, Symbol, concatenation, parse_axes, print_axes, product
+from symnet.graph.notation import (
+    Anonymous,
+    Symbol,
+    alternatives,
+    concatenation,
+    interleaving,
+    parse_axes,
+    print_axes,
+    product,
+)
 from tests.cases import GRAPHS
 from tests.random_graphs import random_graph
 
@@ -17,6 +29,8 @@ axes = st.recursive(
     lambda inner: (
         st.lists(inner, min_size=1, max_size=3).map(product)
         | st.lists(inner, min_size=1, max_size=3).map(concatenation)
+        | st.lists(inner, min_size=1, max_size=3).map(interleaving)
+        | st.lists(inner, min_size=1, max_size=3).map(alternatives)
     ),
     max_leaves=8,
 )
@@ -27,7 +41,7 @@ def test_parsing_what_was_printed_gives_the_same_axes(value) -> None:
     assert parse_axes(print_axes(value)) == value
 
 
-@given(st.text(alphabet="ab 1()+#:", max_size=12))
+@given(st.text(alphabet="ab 1()+&|#:", max_size=12))
 def test_any_text_is_read_or_refused_with_a_column(text) -> None:
     try:
         value = parse_axes(text)
@@ -38,7 +52,18 @@ def test_any_text_is_read_or_refused_with_a_column(text) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "column"), [("(a", 1), ("a)", 2), ("( + a)", 3), ("(a + )", 6), ("a 0", 3), ("a:b", 2)]
+    ("text", "column"),
+    [
+        ("(a", 1),
+        ("a)", 2),
+        ("( + a)", 3),
+        ("(a + )", 6),
+        ("a 0", 3),
+        ("a:b", 2),
+        ("(a & b + c)", 8),
+        ("(a | )", 6),
+        ("& a", 1),
+    ],
 )
 def test_malformed_axes_are_refused_at_their_column(text, column) -> None:
     with pytest.raises(sn.NotationError, match=f"column {column}"):
@@ -84,3 +109,41 @@ def test_malformed_files_are_refused_with_line_and_column(text, message) -> None
 def test_comments_are_ignored() -> None:
     text = "# a network\nneurons  # sets\n  h: Symmetric(3)\ntensors\n  a: h h  # square\n"
     assert sn.parse(text) == sn.NeuronGraph({"h": sn.Symmetric(3)}, {"a": "h h"})
+
+
+# ---- what the joins mean ------------------------------------------------------------------------------------------
+def entries(graph: sn.NeuronGraph, name: str) -> np.ndarray:
+    """Every entry of a tensor that holds its own number, moved by an element that swaps the first two of 'a'."""
+    swap = graph.identity()
+    while not swap.moves("a"):
+        swap = graph.random_element(only=["a"])
+    numbers = np.arange(math.prod(graph.shapes[name])).reshape(graph.shapes[name])
+    return graph.act(swap, {name: numbers})[name]
+
+
+def test_interleaved_positions_take_turns() -> None:
+    graph = sn.NeuronGraph({"a": sn.Symmetric(2), "b": sn.Symmetric(2)}, {"t": "(a & b)", "u": "(a & b & 2)"})
+    assert entries(graph, "t").tolist() == [2, 1, 0, 3]
+    assert entries(graph, "u").tolist() == [3, 1, 2, 0, 4, 5]
+
+
+def test_an_alternative_belongs_to_its_part() -> None:
+    graph = sn.NeuronGraph(
+        {"a": sn.Symmetric(2), "b": sn.Symmetric(2)}, {"t": "(1 + 2) (a | b)", "u": "(b | a) (1 + 1)"}
+    )
+    assert entries(graph, "t").tolist() == [[1, 0], [2, 3], [4, 5]]
+    assert entries(graph, "u").tolist() == [[0, 3], [2, 1]]
+
+
+@pytest.mark.parametrize(
+    ("axes", "message"),
+    [
+        ("(a & c)", r"parts of 2, 3 positions.*one size"),
+        ("(a + b) (a | c)", r"parts of 2, 3 positions"),
+        ("(a | b)", "no other axis is joined of so many parts"),
+        ("(a + b + c) (a | b)", "no other axis is joined of so many parts"),
+    ],
+)
+def test_joins_that_do_not_fit_are_refused(axes: str, message: str) -> None:
+    with pytest.raises(sn.GraphError, match=message):
+        sn.NeuronGraph({"a": sn.Symmetric(2), "b": sn.Symmetric(2), "c": sn.Symmetric(3)}, {"t": axes})

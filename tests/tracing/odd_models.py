@@ -16,6 +16,7 @@ from tests.tracing.models import seq
 S4, S5, S6 = 24, 120, 720
 BY_INDEX = "a choice by index has no gradient to certify with"
 COMMUTES = "factors of a product can change places, as they commute: no relabelling of neurons"
+ONLY_SUMS = "only sums of two weights matter, so single entries can change places, not only neurons"
 WINNERS = "only the largest of a window has a gradient"
 ONE_BY_ONE = "positions that lie apart can be exchanged, which notation by intervals cannot say"
 
@@ -87,7 +88,15 @@ between("softmax over neurons", lambda h: h.softmax(-1), S4)
 between("flipped", lambda h: h.flip(-1), 1, ONE_BY_ONE)
 between("rolled", lambda h: h.relu().roll(1, -1), 6, ONE_BY_ONE)
 between("every second", lambda h: h[:, ::2], 6, width=6, after=3)
-between("even times odd", lambda h: h[:, ::2] * h[:, 1::2], 6, COMMUTES, width=6, after=3)
+# Every pair can change places by itself, and pairs with pairs.
+PAIRS = 2**3 * 6
+between("even times odd", lambda h: h[:, ::2] * h[:, 1::2], PAIRS, width=6, after=3)
+between("half plus half", lambda h: (h[:, :3] + h[:, 3:]).tanh(), PAIRS, ONLY_SUMS, width=6, after=3)
+between("half times half", lambda h: torch.mul(*h.chunk(2, -1)), PAIRS, width=6, after=3)
+between("larger of two halves", lambda h: torch.maximum(*h.chunk(2, -1)), PAIRS, WINNERS, width=6, after=3)
+between("half gated by half", lambda h: h[:, :3].sigmoid() * h[:, 3:], 6, width=6, after=3)
+between("half minus half", lambda h: (h[:, :3] - h[:, 3:]).tanh(), 6, width=6, after=3)
+between("half times half, and a half again", lambda h: h[:, :3] * h[:, 3:] + h[:, 3:], 6, width=6, after=3)
 between("halves exchanged by index", lambda h: h[:, [2, 3, 0, 1]].relu(), 4, ONE_BY_ONE)
 between("repeated", lambda h: h.repeat_interleave(2, -1), 6 * 8, width=3, after=6)
 between("pairs", lambda h: (h[:, :, None] * h[:, None, :].tanh()).flatten(1), 6, width=3, after=9)
@@ -249,3 +258,54 @@ odd("position returned", lambda: Net(lambda n, x: (n.a(x).argmax(-1), n.b(n.a(x)
 odd("messages along edges", lambda: Net(
     lambda n, x, e: n.b(torch.zeros(len(x), 4).index_add(0, e[1], n.a(x).relu()[e[0]])).relu(), a=nn.Linear(2, 4), b=nn.Linear(4, 1)),
     (rand(5, 2), torch.tensor([[0, 1, 2, 3, 4, 4], [1, 2, 3, 4, 0, 2]])), S4)  # fmt: skip
+
+
+# ---- joins that take turns, or differ from part to part -------------------------------------------------------------
+class ShuffleUnits(nn.Module):
+    """Units that keep half of the channels, change the other half, and interleave the two."""
+
+    def __init__(self, units: int) -> None:
+        super().__init__()
+        self.first, self.last = nn.Conv2d(1, 8, 3, padding=1), nn.Conv2d(8, 2, 1)
+        self.units = nn.ModuleList(nn.Conv2d(4, 4, 1) for _ in range(units))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x).relu()
+        for unit in self.units:
+            kept, changed = x.chunk(2, 1)
+            x = F.channel_shuffle(torch.cat([kept, unit(changed).tanh()], 1), 2)
+        return self.last(x).mean((2, 3))
+
+
+odd("shuffled channels", lambda: ShuffleUnits(1), (rand(2, 1, 5, 5),), S4**3)
+odd("channels shuffled twice", lambda: ShuffleUnits(2), (rand(2, 1, 5, 5),), S4**2 * 2**4)
+odd("packed cross-attention", lambda: Net(
+    lambda n, x, y: n.o(n.a(n.i(x), n.j(y), n.j(y), need_weights=False)[0]), i=nn.Linear(3, 4), j=nn.Linear(3, 4),
+    a=nn.MultiheadAttention(4, 2, batch_first=True), o=nn.Linear(4, 2)), (rand(2, 4, 3), rand(2, 5, 3)), S4**3 * 2 * 2**4)  # fmt: skip
+
+
+def _joined_tokens(net: Any, x: Tensor) -> Tensor:
+    x = torch.cat([net.tokens.expand(len(x), -1, -1), net.embed(x)], 1)
+    return net.head((torch.softmax(net.q(x) @ net.k(x).transpose(1, 2), -1) @ x)[:, -1])
+
+
+odd("learned tokens joined to a sequence", lambda: Net(
+    _joined_tokens, embed=nn.Linear(2, 4), tokens=weight(1, 3, 4), q=nn.Linear(4, 3), k=nn.Linear(4, 3), head=nn.Linear(4, 2)),
+    (rand(2, 5, 2),), S4 * 6 * 6)  # fmt: skip
+
+
+def _sampled_heads(net: Any, image: Tensor, queries: Tensor) -> Tensor:
+    values = net.values(image).flatten(0, 1).unsqueeze(1)
+    grid = net.places(queries).view(len(image), -1, 3, 2).transpose(1, 2).flatten(0, 1).unsqueeze(2).tanh()
+    sampled = F.grid_sample(values, grid, align_corners=False)
+    return net.out(sampled.view(len(image), 3, -1).transpose(1, 2))
+
+
+odd("heads in the batch of grid_sample", lambda: Net(
+    _sampled_heads, values=nn.Conv2d(1, 3, 1), places=nn.Linear(2, 6), out=nn.Linear(3, 1)), (rand(2, 1, 5, 5), rand(2, 4, 2)), 6)  # fmt: skip
+odd("positions flipped, rolled and resampled", lambda: Net(
+    lambda n, x: n.b(F.interpolate(n.a(x).relu().flip(-1).roll(1, -2), scale_factor=2, mode="bilinear") * n.p),
+    a=nn.Conv2d(1, 4, 1), p=weight(8, 8), b=nn.Conv2d(4, 1, 1)), (rand(2, 1, 4, 4),), S4)  # fmt: skip
+odd("scattered to constant places", lambda: Net(
+    lambda n, x: n.b(torch.zeros(len(x), 6, 4).scatter(1, torch.tensor([0, 2, 5])[None, :, None].expand(len(x), 3, 4), n.a(x).relu())),
+    a=nn.Linear(2, 4), b=nn.Linear(4, 1)), (rand(2, 3, 2),), S4)  # fmt: skip

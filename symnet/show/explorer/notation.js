@@ -4,7 +4,7 @@
 
 const KINDS = ["Symmetric", "SignedSymmetric", "Fixed", "Cyclic", "Dihedral", "Generated"];
 const SECTIONS = ["neurons", "tensors", "aliases"];
-const NAME = /^[^\s()+:#,"']+$/;
+const NAME = /^[^\s()+&|:#,"']+$/;
 
 class NotationError extends Error {
   constructor(line, column, problem) {
@@ -14,19 +14,19 @@ class NotationError extends Error {
   }
 }
 
-// ---- axes: name | integer | "(" sum ")" ----------------------------------------------------------------------------
+// ---- axes: name | integer | "(" join ")", a join by one of + & | ----------------------------------------------------------------------------
 function parseAxes(text, fail) {
-  const tokens = [...text.matchAll(/[()+]|[^\s()+:#,"']+|[:#,"']/g)].map((m) => ({ text: m[0], at: m.index }));
+  const tokens = [...text.matchAll(/[()+&|]|[^\s()+&|:#,"']+|[:#,"']/g)].map((m) => ({ text: m[0], at: m.index }));
   let next = 0;
   const at = () => (next < tokens.length ? tokens[next].at : text.length);
   const problem = (what, where) => fail(where, `axis notation '${text}': ${what}`);
 
   function axis() {
     const { text: token, at: where } = tokens[next];
-    if (token === ")" || token === "+") problem(`'${token}' without an open parenthesis before it`, where);
+    if (")+&|".includes(token)) problem(`'${token}' without an open parenthesis before it`, where);
     if (!"(".includes(token) && !NAME.test(token)) problem(`'${token}' may not stand in axis notation`, where);
     next += 1;
-    if (token === "(") return sum(where);
+    if (token === "(") return join(where);
     if (/^-*\d+$/.test(token)) {
       if (!(Number(token) >= 1)) problem(`an axis of size ${token}`, where);
       return { type: "number", size: Number(token) };
@@ -34,22 +34,27 @@ function parseAxes(text, fail) {
     return { type: "symbol", name: token };
   }
 
-  function sum(opened) {
+  function join(opened) {
     const parts = [];
     let factors = [];
+    let kind = "+";
     for (;;) {
       if (next >= tokens.length) problem("this parenthesis is never closed", opened);
       const token = tokens[next].text;
-      if (token !== ")" && token !== "+") {
+      if (!")+&|".includes(token)) {
         factors.push(axis());
         continue;
       }
+      if (parts.length && token !== ")" && token !== kind) {
+        problem(`'${kind}' and '${token}' in one pair of parentheses; put the inner join into its own`, at());
+      }
+      if (token !== ")") kind = token;
       const empty = token === ")" && parts.length === 0; // "()" is a single position
       if (!factors.length && !empty) problem(`nothing stands before '${token}'`, at());
       parts.push(product(factors));
       factors = [];
       next += 1;
-      if (token === ")") return concatenation(parts);
+      if (token === ")") return joined(kind, parts);
     }
   }
 
@@ -64,15 +69,19 @@ function product(given) {
   return factors.length === 1 ? factors[0] : { type: "product", factors };
 }
 
-function concatenation(given) {
-  const parts = given.flatMap((axis) => (axis.type === "sum" ? axis.parts : [axis]));
-  return parts.length === 1 ? parts[0] : { type: "sum", parts };
+const JOINS = { "+": "sum", "&": "shuffle", "|": "choice" };
+
+function joined(kind, given) {
+  const parts = kind === "+" ? given.flatMap((axis) => (axis.type === "sum" ? axis.parts : [axis])) : given;
+  return parts.length === 1 ? parts[0] : { type: JOINS[kind], parts };
 }
 
 function printAxis(axis) {
   if (axis.type === "symbol") return axis.name;
   if (axis.type === "number") return String(axis.size);
-  return axis.type === "product" ? `(${axis.factors.map(printAxis).join(" ")})` : `(${axis.parts.map(printAxis).join(" + ")})`;
+  if (axis.type === "product") return `(${axis.factors.map(printAxis).join(" ")})`;
+  const sign = Object.keys(JOINS).find((one) => JOINS[one] === axis.type);
+  return `(${axis.parts.map(printAxis).join(` ${sign} `)})`;
 }
 
 const printAxes = (axes) => axes.map(printAxis).join(" ");
@@ -178,7 +187,7 @@ function checkNames(graph, { section, name, value, fail }) {
     return;
   }
   const used = section === "neurons" ? graph.neurons.get(name).over : graph.tensors.get(name).flatMap(symbolsIn);
-  for (const { 0: word, index } of value.matchAll(/[^\s()+:#,"']+/g)) {
+  for (const { 0: word, index } of value.matchAll(/[^\s()+&|:#,"']+/g)) {
     if (used.includes(word) && !graph.neurons.has(word)) {
       fail(index, `no neuron set '${word}' is declared; the neuron sets are ${[...graph.neurons.keys()].join(", ") || "none"}`);
     }

@@ -74,13 +74,45 @@ function termsOf(axis, graph) {
     return { size, terms: [{ offset: 0, dims: [{ symbol: axis.name, size, stride: 1 }] }] };
   }
   if (axis.type === "product") return multiplyTerms(axis.factors.map((factor) => termsOf(factor, graph)));
+  const parts = axis.parts.map((one) => termsOf(one, graph));
+  if (axis.type === "sum") return sumTerms(parts.map((part, k) => (axis.only === undefined || axis.only === k ? part : { ...part, terms: [] })));
+  if (parts.some((part) => part.size !== parts[0].size)) {
+    throw new NotationError(0, 0, `Axis '${printAxis(axis)}' has parts of ${parts.map((part) => part.size).join(", ")} positions`);
+  }
+  if (axis.type === "choice") {
+    throw new NotationError(0, 0, `'${printAxis(axis)}' says what ${parts.length} parts have each, but no other axis is joined of so many parts with '+'`);
+  }
+  const count = parts.length; // position i of part p is position i * count + p
+  const terms = parts.flatMap((part, p) => part.terms.map((term) => spread(term, count, p)));
+  return { size: count * parts[0].size, terms };
+}
+
+function spread(term, count, start) {
+  return { offset: term.offset * count + start, dims: term.dims.map((dim) => ({ ...dim, stride: dim.stride * count })) };
+}
+
+function sumTerms(parts) {
   let size = 0;
   const terms = [];
-  for (const part of axis.parts.map((one) => termsOf(one, graph))) {
+  for (const part of parts) {
     for (const term of part.terms) terms.push({ ...term, offset: term.offset + size });
     size += part.size;
   }
   return { size, terms };
+}
+
+// "(q + k) (x | y)" is a sum of tensors "q x" and "k y": one list of axes for each part, all others of it left out.
+function choices(axes) {
+  const parts = axes.flatMap((axis) => (axis.type === "product" ? axis.factors : [axis]));
+  const choice = parts.find((one) => one.type === "choice");
+  const join = choice && parts.find((one) => one.type === "sum" && one.parts.length === choice.parts.length);
+  if (!join) return [axes];
+  const chosen = (axis, k) => {
+    if (axis === join) return { ...axis, only: k };
+    if (axis.type === "choice" && axis.parts.length === join.parts.length) return axis.parts[k];
+    return axis.type === "product" ? { ...axis, factors: axis.factors.map((one) => chosen(one, k)) } : axis;
+  };
+  return join.parts.flatMap((_, k) => choices(axes.map((axis) => chosen(axis, k))));
 }
 
 // Row-major: the last factor varies fastest. Terms of the first factor are listed first.
@@ -98,12 +130,16 @@ function multiplyTerms(factors) {
 }
 
 function blocksOf(graph, name, axes) {
-  const factors = axes.map((axis, origin) => {
-    const found = termsOf(axis, graph);
-    found.terms.forEach((term) => term.dims.forEach((dim) => Object.assign(dim, { origin })));
-    return found;
-  });
-  const { size, terms } = multiplyTerms(factors);
+  const read = (given) =>
+    given.map((axis, origin) => {
+      const found = termsOf(axis, graph);
+      found.terms.forEach((term) => term.dims.forEach((dim) => Object.assign(dim, { origin })));
+      return found;
+    });
+  const summands = choices(axes).map(read);
+  const [factors] = summands;
+  const { size } = multiplyTerms(factors);
+  const terms = summands.flatMap((one) => multiplyTerms(one).terms);
   if (size > MOST_WEIGHTS) throw new TooLarge(`Tensor '${name}' has ${size} weights; this page shows up to ${MOST_WEIGHTS} in all. Use smaller sets.`);
   return { size, shape: factors.map((factor) => factor.size), blocks: terms.map((term) => ({ ...term, dims: readParents(graph, name, term.dims) })) };
 }
