@@ -80,6 +80,22 @@ class Block:
         return tuple(instance.size for instance in self.instances)
 
 
+def axes_of_dims(block: Block, axes: int) -> tuple[int, ...]:
+    """For every dimension of a block, which of its tensor's axes it comes from."""
+    origins = list(range(axes))
+    for view in block.views:
+        match view:
+            case Split(axis, sizes):
+                origins[axis : axis + 1] = [origins[axis]] * len(sizes)
+            case Pick(axis):
+                del origins[axis]
+            case Range():
+                pass
+            case _:
+                assert_never(view)
+    return tuple(origins)
+
+
 def product_of_blocks(left: Block, right: Block) -> Block:
     """The block of the products of all entries: dimensions of the left one, then of the right one."""
     shift = len(left.instances)  # the left one's views come first, and leave so many axes

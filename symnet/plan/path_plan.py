@@ -8,16 +8,13 @@ come from while that stays small, and averaged when it does not.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import assert_never
 
 from symnet.errors import GraphError
-from symnet.graph.blocks import Instance
+from symnet.graph.blocks import Instance, axes_of_dims
 from symnet.graph.neuron_graph import NeuronGraph, SpaceLike
-from symnet.graph.notation import Anonymous, Axis, Concatenation, Product, Symbol
 from symnet.graph.space import Space, TensorSpace
 from symnet.groups import is_trivial
 from symnet.plan.layer_plan import Cost
@@ -253,9 +250,8 @@ class _Chain:
 # ---- tensors as matrices ----------------------------------------------------------------------------------------------
 def _links(tensor: TensorSpace, space: Space) -> Iterator[Link]:
     """A tensor's blocks that lie between two ends."""
-    choices = itertools.product(*(list(_parts(axis)) for axis in tensor.axes))
-    for number, (block, counts) in enumerate(zip(tensor.blocks, choices, strict=True)):
-        owner = [axis for axis, count in enumerate(counts) for _ in range(count)]  # the axis that a dim comes from
+    for number, block in enumerate(tensor.blocks):
+        owner = axes_of_dims(block, len(tensor.axes))
         moving = [k for k, one in enumerate(block.instances) if _moves(one.symbol, space)]
         groups: dict[int, list[int]] = {}
         for k in moving:
@@ -295,18 +291,3 @@ def _set_of(strand: str) -> str:
 
 def _moves(symbol: str | None, space: Space) -> bool:
     return symbol is not None and not is_trivial(space.neurons[symbol].group)
-
-
-def _parts(axis: Axis) -> Iterator[int]:
-    """For every block's part of an axis, its number of dims."""
-    match axis:
-        case Symbol() | Anonymous():
-            yield 1
-        case Product(factors):
-            for counts in itertools.product(*(list(_parts(factor)) for factor in factors)):
-                yield sum(counts)
-        case Concatenation(parts):
-            for part in parts:
-                yield from _parts(part)
-        case _:
-            assert_never(axis)

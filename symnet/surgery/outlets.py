@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from symnet.errors import GraphError
 from symnet.graph import NeuronGraph
-from symnet.graph.blocks import Block, Pick, Range, Split
+from symnet.graph.blocks import axes_of_dims
 from symnet.graph.notation import print_axes, symbols_in
 from symnet.graph.space import TensorSpace
 from symnet.groups import is_trivial
@@ -72,17 +72,7 @@ def places_of(graph: NeuronGraph, name: str) -> Iterator[Place]:
 
 def axis_of(tensor: TensorSpace, place: Place) -> int:
     """The tensor's axis in which an occurrence is written."""
-    block: Block = tensor.blocks[place.block]
-    origins = list(range(len(tensor.axes)))
-    for view in block.views:
-        match view:
-            case Split(axis, sizes):
-                origins[axis : axis + 1] = [origins[axis]] * len(sizes)
-            case Pick(axis):
-                del origins[axis]
-            case Range():
-                pass
-    return origins[place.dim]
+    return axes_of_dims(tensor.blocks[place.block], len(tensor.axes))[place.dim]
 
 
 def read_outlets(graph: NeuronGraph, name: str, outgoing: OutgoingLike | None) -> Outlets:

@@ -21,7 +21,7 @@ from symnet.errors import TraceError
 from symnet.graph import NeuronGraph, NeuronSet
 from symnet.graph.blocks import split_blocks
 from symnet.graph.elements import in_order
-from symnet.graph.notation import Anonymous, Axis, Concatenation, Product, Symbol
+from symnet.graph.notation import Alternatives, Anonymous, Axis, Concatenation, Interleaving, Product, Symbol
 from symnet.graph.strands import Strand
 from symnet.groups import GeneralLinear, Group, Orthogonal, Scaled, SignedSymmetric, Symmetric
 from symnet.tracing.differentials import Differential, has_settled, of_unit_length, singular_vectors
@@ -123,8 +123,8 @@ def _tagged(axis: Axis, counter: Iterator[int]) -> Axis:
             return axis
         case Product(factors):
             return Product(tuple(_tagged(factor, counter) for factor in factors))
-        case Concatenation(parts):
-            return Concatenation(tuple(_tagged(part, counter) for part in parts))
+        case Concatenation(parts) | Interleaving(parts) | Alternatives(parts):
+            return type(axis)(tuple(_tagged(part, counter) for part in parts))
         case _:
             assert_never(axis)
 
@@ -141,8 +141,8 @@ def _marked(
             return axis
         case Product(factors):
             return Product(tuple(_marked(factor, tensor, degrees, counter) for factor in factors))
-        case Concatenation(parts):
-            return Concatenation(tuple(_marked(part, tensor, degrees, counter) for part in parts))
+        case Concatenation(parts) | Interleaving(parts) | Alternatives(parts):
+            return type(axis)(tuple(_marked(part, tensor, degrees, counter) for part in parts))
         case _:
             assert_never(axis)
 
