@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, assert_never
 
 from torch import nn
 
 from symnet.graph import NeuronGraph
 from symnet.graph.blocks import axis_size
-from symnet.graph.notation import Axis, Concatenation, Product
+from symnet.graph.notation import Alternatives, Anonymous, Axis, Concatenation, Interleaving, Product, Symbol
 from symnet.surgery.layer_sizes import is_torch_layer, part_counts
 
 Changes = dict[int, set[int]]  # an old size -> what it has become; itself if it has stayed somewhere
@@ -60,11 +60,13 @@ def _parts(axis: Axis) -> Iterator[Axis]:
                     yield Product(factors[start:stop])
             for factor in factors:
                 yield from _parts(factor)
-        case Concatenation(parts):
+        case Concatenation(parts) | Interleaving(parts) | Alternatives(parts):
             for part in parts:
                 yield from _parts(part)
-        case _:
+        case Symbol() | Anonymous():
             return
+        case _:
+            assert_never(axis)
 
 
 def numbers_in(model: nn.Module, by_tensor: Mapping[str, Changes], everything: Changes) -> list[Number]:
