@@ -44,6 +44,8 @@ def entries(graph: sn.NeuronGraph, name: str) -> dict[tuple[int, ...], tuple[int
         for view in block.views:
             if hasattr(view, "sizes"):
                 part = part.reshape(part.shape[: view.axis] + view.sizes + part.shape[view.axis + 1 :])
+            elif hasattr(view, "position"):
+                part = np.take(part, view.position, axis=view.axis)
             else:
                 part = np.take(part, range(view.start, view.start + view.size), axis=view.axis)
         for place in np.ndindex(part.shape):

@@ -14,13 +14,14 @@ import symnet as sn
 from symnet.tracing.execution import grouped_matmul
 from tests.tracing.odd_models import Net, rand, weight
 
-# 4 experts with 5 inner units each: all of it, and experts pinned.
-WHOLE, PINNED = 24 * 120**4, 120**4
+# 4 experts with 8 inner units each: all of it, and experts pinned. (torch's grouped product takes multiples of 4.)
+UNITS = 40320
+WHOLE, PINNED = 24 * UNITS**4, UNITS**4
 
 
 def experts() -> dict[str, nn.Module | nn.Parameter]:
     torch.manual_seed(0)
-    return {"router": nn.Linear(3, 4), "up": weight(4, 5, 3), "down": weight(4, 3, 5), "bias": weight(4, 3)}
+    return {"router": nn.Linear(4, 4), "up": weight(4, 8, 4), "down": weight(4, 4, 8), "bias": weight(4, 4)}
 
 
 def by_sorting(net: Any, x: Tensor, mix: Any = lambda y, chosen: y, ends: Any = lambda ends: ends) -> Tensor:
@@ -33,11 +34,11 @@ def by_sorting(net: Any, x: Tensor, mix: Any = lambda y, chosen: y, ends: Any = 
     y = mix(y * scores.reshape(-1)[order, None], ids)
     back = torch.empty_like(order)
     back[order] = torch.arange(len(order))
-    return y[back].view(len(x), 2, 3).sum(1)
+    return y[back].view(len(x), 2, 4).sum(1)
 
 
 def order_of(function: Any) -> int:
-    return sn.trace(Net(function, **experts()), rand(6, 3)).order
+    return sn.trace(Net(function, **experts()), rand(6, 4)).order
 
 
 def test_rows_sorted_by_expert_and_multiplied_in_groups_move_as_whole_experts() -> None:
@@ -62,7 +63,7 @@ def test_a_permutation_can_be_inverted_by_sorting_it() -> None:
         lambda y, ids: y.flip(0),
         lambda y, ids: y * torch.arange(1, len(y) + 1)[:, None],
         lambda y, ids: y + y[torch.arange(len(y)) // 2],
-        lambda y, ids: y.view(2, -1, 3).softmax(0).view(-1, 3),
+        lambda y, ids: y.view(2, -1, 4).softmax(0).view(-1, 4),
         lambda y, ids: y * (ids[:, None] + 1),
     ],
     ids=["running sum", "first row", "flipped", "counted", "pairs", "halves", "numbers"],
@@ -144,7 +145,7 @@ def test_one_turn_does_not_show_what_others_would_do() -> None:
             y = y + (number + 1) * F.linear(F.linear(x, net.up[expert]).relu(), net.down[expert])
         return y
 
-    assert order_of(forward) == 120
+    assert order_of(forward) == UNITS
 
 
 def test_the_two_best_one_after_another() -> None:
@@ -163,7 +164,7 @@ def test_the_two_best_one_after_another() -> None:
 # ---- models of transformers --------------------------------------------------------------------------------------
 SMALL = {
     "vocab_size": 11, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "num_experts_per_tok": 2,
-    "max_position_embeddings": 16, "intermediate_size": 5, "moe_intermediate_size": 5,
+    "max_position_embeddings": 16, "intermediate_size": 8, "moe_intermediate_size": 8,
 }  # fmt: skip
 GROUPED = {"num_key_value_heads": 1, "num_local_experts": 4, "num_experts": 4}
 LATENT = {
@@ -173,7 +174,7 @@ LATENT = {
 # Stream, two queries, four values; experts with their units.
 GROUPED_ORDER = 40320 * 2 * 24 * WHOLE
 # Stream, two heads with their values and unrotated dims, two latent spaces; a shared expert; experts in groups.
-LATENT_ORDER = 40320 * (2 * 6**2 * 2**2) * 24**2 * 120 * (2 * 2**2 * 120**4)
+LATENT_ORDER = 40320 * (2 * 6**2 * 2**2) * 24**2 * UNITS * (2 * 2**2 * UNITS**4)
 
 
 @pytest.mark.parametrize("implementation", ["grouped_mm", "batched_mm", "eager"])
