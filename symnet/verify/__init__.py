@@ -3,6 +3,7 @@ larger one, is a linear layer complete and minimal?"""
 
 from symnet.verify.bilinear import BilinearCertificate, certify_bilinear
 from symnet.verify.certify import Certificate, certify
+from symnet.verify.continuous_part import ContinuousPart, continuous_part
 from symnet.verify.equivariance import equivariance
 from symnet.verify.foreign import on_lists, on_vectors
 from symnet.verify.jacobian_bound import JacobianBound, jacobian_bound
@@ -16,6 +17,7 @@ __all__ = [
     "BilinearCertificate",
     "Certificate",
     "Check",
+    "ContinuousPart",
     "JacobianBound",
     "LieAlgebra",
     "LiePiece",
@@ -23,6 +25,7 @@ __all__ = [
     "Report",
     "certify",
     "certify_bilinear",
+    "continuous_part",
     "equivariance",
     "jacobian_bound",
     "lie_algebra",

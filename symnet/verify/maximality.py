@@ -12,8 +12,9 @@ from torch import nn
 
 from symnet.errors import VerificationError
 from symnet.graph import NeuronGraph
-from symnet.groups import is_charged, is_signed
+from symnet.groups import Symmetric, is_charged, lie_dimension
 from symnet.tracing.examples import copy_model, detached, float_state
+from symnet.verify.continuous_part import ContinuousPart, continuous_part
 from symnet.verify.refinement import BaseSet, Refiner, base_of, claimed_orbits
 from symnet.verify.report import entry
 
@@ -45,11 +46,12 @@ class MaximalityReport:
     dead: dict[str, int]
     steps: tuple[Step, ...]
     seed: int
+    continuous: ContinuousPart | None = None
 
     @property
     def certified(self) -> bool:
-        """Whether no larger group of permutations within tensors leaves the function unchanged."""
-        return self.bound == self.order
+        """Whether no larger group of permutations within tensors, and no further continuous one, leaves the function unchanged."""
+        return self.bound == self.order and (self.continuous is None or self.continuous.certified)
 
     @property
     def passed(self) -> bool:
@@ -79,6 +81,7 @@ class MaximalityReport:
         )
         lines += entry("bound", [number + below])
         lines += entry("gap", self.gap)
+        lines += self.continuous.lines() if self.continuous is not None else []
         lines += entry("not felt", (f"{name}: {count} entries without influence" for name, count in self.dead.items()))
         return "\n".join([*lines, f"  {'seed':<9} {self.seed}"])
 
@@ -102,6 +105,9 @@ def maximality(
     maxima are replaced by smooth ones, batch norms by their formula. Choices by index (top-k routing) break ties and so
     cannot be certified.
 
+    Of a graph with scales, rotations or invertible maps the continuous part is certified too: its Lie dimension is compared with
+    that of ``lie_algebra`` and ``jacobian_bound``, which is feasible at small widths; what lies between them is named by kind.
+
     Args:
         model: the network; a copy is used.
         graph: the claimed symmetry, known to be sound (``verify.network``).
@@ -120,15 +126,17 @@ def maximality(
         >>> report.bound, report.order, report.certified
         (24, 24, True)
     """
+    continuous = None
+    if graph.dimension:
+        continuous = continuous_part(model, graph, *inputs, outputs=outputs, seed=seed, **keyword_inputs)
+        graph = permutations_of(graph)
     if charged := [name for name, one in graph.neurons.items() if is_charged(one.group)]:
-        group = graph.neurons[charged[0]].group
-        what = "change their sign" if is_signed(group) else "move otherwise"
         raise VerificationError(
-            f"The bound is on permutations of weights, but the neurons of '{charged[0]}' also {what}. Certify the graph "
-            f"with Symmetric in place of {type(group).__name__} (with_groups); verify.network checks the rest."
+            f"The bound is on permutations of weights, but the neurons of '{charged[0]}' also change their sign. Certify the graph "
+            "with Symmetric in place of SignedSymmetric (with_groups); verify.network checks the rest."
         )
     order = graph.order
-    assert isinstance(order, int)  # only permutations are left
+    assert isinstance(order, int)  # what is continuous has been taken out
     private = copy_model(model)
     total = sum(tensor.numel() for tensor in float_state(private)[0].values())
     if total > limit:
@@ -152,7 +160,13 @@ def maximality(
     counts = np.bincount(refiner.tensor_of[refiner.dead], minlength=len(names))
     gap = () if bound == order else _find_gap(refiner, graph, steps)
     dead = {name: int(count) for name, count in zip(names, counts, strict=True) if count}
-    return MaximalityReport(type(model).__name__, bound, order, gap, dead, tuple(steps), seed)
+    return MaximalityReport(type(model).__name__, bound, order, gap, dead, tuple(steps), seed, continuous)
+
+
+def permutations_of(graph: NeuronGraph) -> NeuronGraph:
+    """The graph with the permutations alone of every set that is also scaled or mixed."""
+    continuous = {name: one for name, one in graph.neurons.items() if lie_dimension(one.group)}
+    return graph.with_groups({name: Symmetric(one.size) for name, one in continuous.items()})
 
 
 class _Chain:
