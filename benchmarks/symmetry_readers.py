@@ -33,8 +33,8 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "tanh": torch.tanh,
     "sine": lambda x: torch.sin(2 * x),
 }
-INPUTS, HIDDEN, CLASSES = 8, 32, 4
-COPIES = 8  # moved copies of the training set, for augmentation
+INPUTS, HIDDEN, CLASSES = 6, 16, 4
+COPIES = 4  # moved copies of the training set, for augmentation
 
 
 # ---- networks to read -------------------------------------------------------------------------------------------------------------------
@@ -347,16 +347,18 @@ def study(data: Networks, readers: Callable[[sn.NeuronGraph], Iterator], seeds: 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["zoo", "adapters"])
+    parser.add_argument("--only", choices=list(ACTIVATIONS), help="one activation of the zoo")
     parser.add_argument("--quick", action="store_true", help="one seed, few networks and steps: does it run?")
     options = parser.parse_args()
-    count, seeds, steps = (80, 1, 20) if options.quick else (800, 3, 400)
-    saved: Mapping = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    if options.what == "zoo":
-        found = {name: study(classifiers(name, count, 0), zoo_readers, seeds, steps) for name in ACTIVATIONS}
-    else:
-        found = {"adapters": study(adapters(count, 0), adapter_readers, seeds, steps)}
-    if not options.quick:
-        RESULTS.write_text(json.dumps({**saved, **found}, indent=1) + "\n")
+    count, seeds, steps = (80, 1, 20) if options.quick else (600, 3, 250)
+    names = ([options.only] if options.only else list(ACTIVATIONS)) if options.what == "zoo" else ["adapters"]
+    for name in names:
+        zoo = options.what == "zoo"
+        data = classifiers(name, count, 0) if zoo else adapters(count, 0)
+        rows = study(data, zoo_readers if zoo else adapter_readers, seeds, steps)
+        if not options.quick:
+            saved: Mapping = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+            RESULTS.write_text(json.dumps({**saved, name: rows}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
