@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 
 import symnet
-from symnet.cli import alignment, repository, training
+from symnet.cli import alignment, normalising, repository, training
 from symnet.cli.architectures import (
     change_groups,
     complete_architecture,
@@ -214,14 +214,18 @@ def trace(
         Literal["fixed", "permuted"],
         typer.Option(help="Treat the network's inputs and outputs as 'fixed' or 'permuted'."),
     ] = "fixed",
+    groups: Annotated[
+        Literal["permutations", "all"],
+        typer.Option(help="'all': also signs, scales, rotations and invertible maps, the largest group of every set."),
+    ] = "permutations",
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Write the graph's text form to this file.")] = None,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """Read a network's permutation symmetries off its forward pass, and verify them; 0 if they hold."""
+    """Read a network's symmetries off its forward pass, and verify them; 0 if they hold."""
     model, inputs = make_module(module, shapes or (), seed)
     with working("tracing and verifying"):
-        graph = symnet.trace(model, *inputs, io=io)
+        graph = symnet.trace(model, *inputs, io=io, groups=groups)
         report = symnet.verify.network(model, graph, *inputs, seed=seed)
     if out:
         graph.save(out)
@@ -327,5 +331,5 @@ def demo(
     raise typer.Exit(0 if held else 1)
 
 
-for commands in (alignment, repository, training):
+for commands in (alignment, normalising, repository, training):
     commands.register(app)
