@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 
 import symnet
-from symnet.cli import alignment, normalising, repository, training
+from symnet.cli import alignment, normalising, repository, surgery, training
 from symnet.cli.architectures import (
     change_groups,
     complete_architecture,
@@ -331,5 +331,5 @@ def demo(
     raise typer.Exit(0 if held else 1)
 
 
-for commands in (alignment, normalising, repository, training):
+for commands in (alignment, normalising, repository, surgery, training):
     commands.register(app)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,90 +15,78 @@ from symnet.surgery.numbers import Changes, configs_of
 
 Shapes = Mapping[str, tuple[int, ...]]
 # Fields that are None where the code computes them from others.
-_COMPUTED = ("n_inner", "head_dim", "ffn_dim", "intermediate_size", "num_key_value_heads")
-_TRIES = 400  # models made without memory while a configuration is sought
+_COMPUTED = ("n_inner", "head_dim")
+_TRIES = 300  # models made without memory while a configuration is sought
 
 
 class Configured:
     """A search over the fields of a configuration, by the shapes of the model that each choice makes."""
 
     def __init__(self, model: nn.Module, shapes: Shapes, changes: Changes) -> None:
-        self.model, self.shapes, self.tries = model, shapes, 0
+        self.model, self.shapes = model, shapes
         self.fields = [
             (path, name, options) for path, config in configs_of(model) for name, options in _options(config, changes)
         ]
 
-    def search(self) -> tuple[Any, nn.Module] | None:
-        """A configuration with a model on the meta device that has the new shapes; None if none is found."""
-        best = {field[:2]: field[2][0] for field in self.fields}
-        start = {field[:2]: field[2][-1] for field in self.fields}
-        best = min((best, start), key=self.mismatches)
-        improved = True
-        while improved and self.mismatches(best):
-            improved = False
-            for path, name, options in self.fields:
-                for option in options:
-                    other = best | {(path, name): option}
-                    if self.tries < _TRIES and self.mismatches(other) < self.mismatches(best):
-                        best, improved = other, True
-        if self.mismatches(best):
-            return None
-        return self._minimal(best)
+    def fits(self) -> list[tuple[Any, nn.Module]]:
+        """Configurations, each with a model on the meta device, that have the new shapes, change no more fields than that
+        takes, and no factor of the computation. Several may have the same shapes: 3 heads of 4, and 4 heads of 3."""
+        fitting: list[dict[int, Any]] = []
+        for changed in itertools.islice(self._choices(), _TRIES):
+            if any(fit.items() <= changed.items() for fit in fitting):
+                continue
+            made = self.make(self.config(changed))
+            if made is not None and self._has_shapes(made):
+                fitting.append(changed)
+        models = [(config := self.config(changed), self.make(config)) for changed in fitting]
+        return [(c, made) for c, made in models if made is not None and not _other_factors(self.model, made)]
 
-    def _minimal(self, choice: dict[tuple[str, str], Any]) -> tuple[Any, nn.Module] | None:
-        """The choice with every field as it was that the shapes do not ask to change."""
-        for path, name, options in self.fields:
-            other = choice | {(path, name): options[-1]}
-            if choice[path, name] != options[-1] and not self.mismatches(other):
-                choice = other
-        config = self.config(choice)
-        made = self.make(config)
-        return None if made is None or _other_factors(self.model, made) else (config, made)
+    def _choices(self) -> Iterator[dict[int, Any]]:
+        """New values by the number of their field, fewest first."""
+        for count in range(len(self.fields) + 1):
+            for which in itertools.combinations(range(len(self.fields)), count):
+                for values in itertools.product(*(self.fields[k][2] for k in which)):
+                    yield dict(zip(which, values, strict=True))
 
-    def config(self, choice: Mapping[tuple[str, str], Any]) -> Any:
+    def config(self, changed: Mapping[int, Any]) -> Any:
+        """A copy of the configuration with other values in some fields."""
         holder = nn.Module()
         holder.config = copy.deepcopy(self.model.config)
-        for path, config in configs_of(holder):
-            for (where, name), value in choice.items():
-                if where == path:
-                    setattr(config, name, copy.copy(value))
+        configs = dict(configs_of(holder))
+        for number, value in changed.items():
+            path, name, _ = self.fields[number]
+            setattr(configs[path], name, copy.copy(value))
         return holder.config
 
     def make(self, config: Any) -> nn.Module | None:
         """The model of a configuration, on the meta device; None if its code refuses the numbers."""
-        self.tries += 1
         try:
             with torch.random.fork_rng(devices=[]), torch.device("meta"):
                 return type(self.model)(config)
         except Exception:  # whatever a model's code raises on sizes that do not fit
             return None
 
-    def mismatches(self, choice: Mapping[tuple[str, str], Any]) -> float:
-        """In how many entries of the state the model of a choice differs from the wanted shapes."""
-        key = repr(sorted(choice.items()))
-        known = self.__dict__.setdefault("_known", {})
-        if key not in known:
-            made = self.make(self.config(choice))
-            shapes = {} if made is None else {n: tuple(t.shape) for n, t in made.state_dict().items()}
-            wrong = sum(shapes.get(name) != shape for name, shape in self.shapes.items())
-            known[key] = float("inf") if made is None else wrong + len(shapes.keys() - self.shapes.keys())
-        return float(known[key])
+    def _has_shapes(self, made: nn.Module) -> bool:
+        shapes = {name: tuple(tensor.shape) for name, tensor in made.state_dict().items()}
+        return shapes.keys() == self.shapes.keys() and all(shapes[name] == s for name, s in self.shapes.items())
 
 
 def _options(config: Any, changes: Changes) -> list[tuple[str, list[Any]]]:
-    """Fields that may hold a size that has changed, with their values: changed ones first, the old one last."""
+    """Fields that may hold a size that has changed, with the values that they may take instead."""
     found: list[tuple[str, list[Any]]] = []
     for name, value in vars(config).items():
         if name.startswith("_") or isinstance(value, bool):
             continue
         if isinstance(value, int) and (changed := sorted(changes.get(value, set()) - {value})):
-            found.append((name, [*changed, value]))
+            found.append((name, list(changed)))
         elif value is None and name in _COMPUTED:
-            found.append((name, [*sorted({new for news in changes.values() for new in news}), value]))
+            found.append(
+                (name, sorted({n for old, news in changes.items() for n in news if n != old or name == "head_dim"}))
+            )
         elif isinstance(value, list) and value and all(type(n) is int for n in value):
             changed_list = [min(changes.get(n, {n}) - {n} or {n}) for n in value]
             if changed_list != value:
-                found.append((name, [changed_list, value]))
+                found.append((name, [changed_list]))
     return found
 
 
@@ -122,3 +112,31 @@ def adopt(model: nn.Module, config: Any, made: nn.Module) -> None:
         for name, value in vars(source[path]).items():
             if isinstance(value, (int, tuple)) and not name.startswith("_") and name != "training":
                 setattr(module, name, value)
+
+
+def fitting_configuration(
+    folder: Path, architectures: object, shapes: Shapes, changes: Changes
+) -> tuple[str | None, str]:
+    """The text of a ``config.json`` that makes a model of these shapes, or why there is none.
+
+    Args:
+        folder: holds the old ``config.json``.
+        architectures: its field of that name: the class of the model.
+    """
+    try:
+        import transformers
+    except ImportError:
+        return None, "transformers is not installed"
+    name = architectures[0] if isinstance(architectures, list) and architectures else None
+    kind = getattr(transformers, name, None) if isinstance(name, str) else None
+    if kind is None:
+        return None, f"transformers has no class {name!r}"
+    config = transformers.AutoConfig.from_pretrained(folder)
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        model = kind(config)
+    state = {n: tuple(t.shape) for n, t in model.state_dict().items()}
+    fits = Configured(model, {n: shapes.get(n, shape) for n, shape in state.items()}, changes).fits()
+    if len(fits) != 1:
+        why = "makes these sizes (do its layers differ?)" if not fits else "is the only one of these shapes"
+        return None, f"no configuration of {type(config).__name__} {why}"
+    return fits[0][0].to_json_string(), ""

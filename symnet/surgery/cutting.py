@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from symnet.errors import GraphError
+from symnet.errors import FileError, GraphError
 from symnet.graph import NeuronGraph
 from symnet.graph.action import apply_views
 from symnet.graph.elements import image_shapes
 from symnet.graph.neuron_graph import require_graph
+from symnet.surgery.large_files import OneByOne, rewrite
 from symnet.surgery.outlets import OutgoingLike, Outlets, read_outlets
 from symnet.surgery.requests import NeuronsLike, check_mapping, complement, read_neurons
 from symnet.surgery.selection import Array, Selection, check_weights, each_tensor, make_selection
+
+# Arrays by name, or the path of a file or folder.
+WeightsLike = Mapping[str, Array] | str | Path
+Progress = Callable[[str], object]
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,18 +29,20 @@ class Surgery:
     """Weights after an operation, the graph they belong to, and what was done; unpacks as ``weights, graph``.
 
     Attributes:
-        weights: new arrays by name, of the kind that was given; untouched ones are the given objects.
+        weights: new arrays by name, of the kind that was given; untouched ones are the given objects. Of files: the path of the new.
         graph: the new graph, with the new sizes.
         old: the graph before.
         selection: which old neuron stands where; None after ``join``, where several do.
         outgoing: where copies share their weights, if there are any (see ``widen``).
+        notes: what could not be done beside it (a ``config.json`` that does not exist for these sizes).
     """
 
-    weights: dict[str, Array]
+    weights: Any  # dict[str, Array], or the path of what was written
     graph: NeuronGraph
     old: NeuronGraph
     selection: Selection | None
     outgoing: Mapping[str, Outlets] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def __iter__(self) -> Iterator[Any]:
         return iter((self.weights, self.graph))
@@ -45,17 +53,30 @@ class Surgery:
         return f"Surgery({', '.join(sizes) or 'of the same sizes'})"
 
 
-def keep(weights: Mapping[str, Array], graph: NeuronGraph, sets: Mapping[str, NeuronsLike]) -> Surgery:
+def keep(
+    weights: WeightsLike,
+    graph: NeuronGraph,
+    sets: Mapping[str, NeuronsLike],
+    *,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Surgery:
     """A network with these neurons alone, in this order; what is over them, and every tensor they index, goes along.
 
     The weights of the other neurons are left out. Where nothing else hears of a neuron (no norm, no softmax over its set),
     the result computes what the network computes with these neurons masked.
 
     Args:
-        weights: a state dict: numpy arrays or torch tensors by name.
+        weights: a state dict: numpy arrays or torch tensors by name. Or the path of a file of weights, of an index of shards, or of
+            a folder as transformers write it: then ``out`` is written, tensor by tensor.
         graph: its graph, declared or traced.
         sets: by neuron set the neurons that stay: a list for all copies alike, or an array ``(*ancestor sizes, count)`` with
             a row for each copy (each keeps as many).
+        out: for files: a file, or for folders and shards a folder. It gets a new index, a ``config.json`` if some configuration makes
+            these sizes, and the small files beside the weights. Until it is whole it has another name.
+        overwrite: whether ``out`` may exist.
+        progress: called with the name of every tensor that was written.
 
     Returns:
         ``weights, graph`` of the smaller network, and what was done.
@@ -63,6 +84,7 @@ def keep(weights: Mapping[str, Array], graph: NeuronGraph, sets: Mapping[str, Ne
     Raises:
         GraphError: a set that cannot be cut, with the reason; neurons that there are not. Nothing is changed before.
         ShapeError: weights that are not the graph's.
+        FileError: a file that cannot be read or written, or is there already.
 
     Example:
         >>> import symnet as sn
@@ -73,10 +95,18 @@ def keep(weights: Mapping[str, Array], graph: NeuronGraph, sets: Mapping[str, Ne
         ((2, 2), NeuronSet(Symmetric(2)))
     """
     choices = {name: read_neurons(graph, name, neurons, "keep") for name, neurons in _checked(graph, sets, "keep")}
-    return _select(weights, graph, choices)
+    return _select(weights, graph, choices, FileOptions(out, overwrite, progress))
 
 
-def drop(weights: Mapping[str, Array], graph: NeuronGraph, sets: Mapping[str, NeuronsLike]) -> Surgery:
+def drop(
+    weights: WeightsLike,
+    graph: NeuronGraph,
+    sets: Mapping[str, NeuronsLike],
+    *,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Surgery:
     """A network without these neurons: ``keep`` of all others; arguments, result and errors as there.
 
     Example:
@@ -89,10 +119,18 @@ def drop(weights: Mapping[str, Array], graph: NeuronGraph, sets: Mapping[str, Ne
     choices = {
         name: complement(graph, name, read_neurons(graph, name, n, "drop")) for name, n in _checked(graph, sets, "drop")
     }
-    return _select(weights, graph, choices)
+    return _select(weights, graph, choices, FileOptions(out, overwrite, progress))
 
 
-def reorder(weights: Mapping[str, Array], graph: NeuronGraph, sets: Mapping[str, NeuronsLike]) -> Surgery:
+def reorder(
+    weights: WeightsLike,
+    graph: NeuronGraph,
+    sets: Mapping[str, NeuronsLike],
+    *,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Surgery:
     """The same network with the neurons of some sets in this order; arguments, result and errors as for ``keep``.
 
     Example:
@@ -110,7 +148,7 @@ def reorder(weights: Mapping[str, Array], graph: NeuronGraph, sets: Mapping[str,
                 f"reorder '{name}' names {rows.shape[-1]} of its {size} neurons; list each once, or use keep."
             )
         choices[name] = rows
-    return _select(weights, graph, choices)
+    return _select(weights, graph, choices, FileOptions(out, overwrite, progress))
 
 
 def _checked(graph: NeuronGraph, sets: Mapping[str, NeuronsLike], what: str) -> list[tuple[str, NeuronsLike]]:
@@ -118,24 +156,64 @@ def _checked(graph: NeuronGraph, sets: Mapping[str, NeuronsLike], what: str) -> 
     return list(check_mapping(sets, f"surgery.{what}", "{'h1': [0, 2, 5]}").items())
 
 
-def _select(weights: Mapping[str, Array], graph: NeuronGraph, choices: Mapping[str, np.ndarray]) -> Surgery:
-    check_weights(graph, weights)
+def _select(
+    weights: WeightsLike, graph: NeuronGraph, choices: Mapping[str, np.ndarray], options: FileOptions
+) -> Surgery:
     selection = make_selection(graph, choices)
-    return Surgery(take_all(selection, weights), selection.new, graph, selection)
+    return perform(weights, selection, selection.take, {}, options)
 
 
-def take_all(selection: Selection, weights: Mapping[str, Array]) -> dict[str, Array]:
-    """Every tensor of a selection; tied tensors stay tied, and what the graph does not hold stays as it is."""
-    taken: dict[tuple[str, object], Array] = {}
+@dataclass(frozen=True, slots=True)
+class FileOptions:
+    """Where weights go that are read from files."""
+
+    out: str | Path | None = None
+    overwrite: bool = False
+    progress: Progress | None = None
+
+
+def perform(
+    weights: WeightsLike,
+    selection: Selection,
+    change: Callable[[str, Array], Array],
+    outgoing: Mapping[str, Outlets],
+    options: FileOptions,
+) -> Surgery:
+    """Every tensor changed: in memory, or from file to file.
+
+    Args:
+        change: the new array of a tensor, by a name that the graph knows.
+    """
+    old, new = selection.old, selection.new
+    if not isinstance(weights, str | Path):
+        if options.out is not None:
+            raise FileError("out= is for weights given as a path; write these with symnet.files.write_state_file.")
+        return Surgery(change_all(old, check_weights(old, weights), change), new, old, selection, outgoing)
+    check_weights(old, OneByOne(weights))
+
+    def changed(name: str, array: Array) -> Array:
+        return change(name, array) if old.aliases.get(name, name) in old.weights else array
+
+    path, notes = rewrite(
+        weights, options.out, (old, new), changed, overwrite=options.overwrite, progress=options.progress
+    )
+    return Surgery(path, new, old, selection, outgoing, tuple(notes))
+
+
+def change_all(
+    graph: NeuronGraph, weights: Mapping[str, Array], change: Callable[[str, Array], Array]
+) -> dict[str, Array]:
+    """Every tensor changed; tied tensors stay tied, and what the graph does not hold stays as it is."""
+    finished: dict[tuple[str, object], Array] = {}
     result = {}
-    for name, key, array in each_tensor(selection.old, weights):
+    for name, key, array in each_tensor(graph, weights):
         if key is None:
             result[name] = array
             continue
         place = key, _memory(array)
-        if place not in taken:
-            taken[place] = selection.take(name, array)
-        result[name] = taken[place]
+        if place not in finished:
+            finished[place] = change(name, array)
+        result[name] = finished[place]
     return result
 
 

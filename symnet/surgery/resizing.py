@@ -6,6 +6,7 @@ import copy
 import itertools
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +18,14 @@ from symnet.errors import ShapeError, SymnetError, VerificationError
 from symnet.graph import NeuronGraph
 from symnet.surgery.attention import ResizedAttention
 from symnet.surgery.configurations import Configured, adopt
-from symnet.surgery.cutting import Surgery, masked
+from symnet.surgery.cutting import Surgery
+from symnet.surgery.expectation import Expectation
+from symnet.surgery.large_files import OneByOne
 from symnet.surgery.layer_sizes import is_torch_layer, set_sizes
-from symnet.surgery.numbers import Changes, Number, changes_of, numbers_in
+from symnet.surgery.numbers import Changes, Number, changes_of, configs_of, numbers_in
 from symnet.surgery.outlets import Outlets
-from symnet.surgery.proving import Trial, largest_difference
-from symnet.surgery.widening import share
-from symnet.tracing.examples import detached
-from symnet.tracing.fresh_inputs import Inputs
 
 _COMBINATIONS = 600  # of numbers that are tried
-_TOLERANCE = 1e-9
 
 
 class ResizeError(SymnetError):
@@ -77,16 +75,21 @@ def resize(
         )
     """
     surgery = weights if isinstance(weights, Surgery) else None
+    if surgery is not None and isinstance(surgery.weights, Path):  # it was done on files
+        opened = OneByOne(surgery.weights)
+        surgery = replace(
+            surgery, weights={**{a: opened[k] for a, k in surgery.graph.aliases.items() if k in opened}, **opened}
+        )
     state = _tensors(model, surgery.weights if surgery else weights)  # type: ignore[arg-type]
     result = replace_tensors(model, state)
     by_tensor = _changes_by_tensor(model, state, surgery)
     everything = _united(by_tensor)
     shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
     arguments = (inputs, keyword_inputs) if inputs or keyword_inputs else None
-    comparison = _Comparison(model, surgery, arguments, outputs, seed, outgoing or {}) if arguments else None
-    configured = Configured(model, shapes, everything).search() if getattr(model, "config", None) is not None else None
-    if configured is not None:
-        adopt(result, *configured)
+    comparison = Expectation(model, surgery, arguments, outputs, seed, outgoing or {}) if arguments else None
+    fits = Configured(model, shapes, everything).fits() if configs_of(model) else []
+    for config, made in fits if comparison is not None or len(fits) == 1 else []:
+        adopt(result, config, made)
         if comparison is None or comparison.problem(result) is None:
             return result
         result = replace_tensors(model, state)
@@ -122,7 +125,25 @@ def replace_tensors(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
             setattr(parent, path.rpartition(".")[2], resized)
         elif is_torch_layer(module) or type(module).__name__ == "Conv1D":
             set_sizes(module)
+            if isinstance(module, nn.RNNBase):
+                _require_one_size(module, path)
     return result
+
+
+def _require_one_size(module: nn.RNNBase, path: str) -> None:
+    """Refuses a recurrent module whose layers or directions were cut to different sizes.
+
+    Raises:
+        ResizeError: with the sizes.
+    """
+    kinds = {"weight_hh": 1, "weight_hr": 0}
+    for kind, axis in kinds.items():
+        sizes = {t.shape[axis] for name, t in module.named_parameters() if name.startswith(kind)}
+        if len(sizes) > 1:
+            raise ResizeError(
+                f"'{path}': {type(module).__name__} has one hidden_size for all of its layers and directions, but the weights have "
+                f"{', '.join(map(str, sorted(sizes)))}. Cut or widen all of its sets to the same number."
+            )
 
 
 def _has_changed(old: nn.Module, new: nn.Module) -> bool:
@@ -226,7 +247,7 @@ def _named(number: Number) -> str:
     return f"{number.path}.{number.name}".lstrip(".")
 
 
-def _by_trial(result: nn.Module, numbers: list[Number], comparison: _Comparison) -> nn.Module:
+def _by_trial(result: nn.Module, numbers: list[Number], comparison: Expectation) -> nn.Module:
     """The copy with numbers with which it computes what it should; as few as possible are changed.
 
     Raises:
@@ -265,7 +286,7 @@ def _write(model: nn.Module, groups: Mapping[Any, list[Number]], values: Sequenc
 
 
 def _fewest(
-    model: nn.Module, groups: Mapping[Any, list[Number]], values: Sequence[int], comparison: _Comparison
+    model: nn.Module, groups: Mapping[Any, list[Number]], values: Sequence[int], comparison: Expectation
 ) -> nn.Module:
     """Numbers that change nothing are no sizes, and stay as they were."""
     chosen = list(values)
@@ -296,81 +317,3 @@ def _explain(model: nn.Module, numbers: list[Number], problems: list[Exception])
         f"({type(first).__name__}: {str(first).partition(chr(10))[0][:160]}){tried}. Write the number as an attribute or take it from a "
         "shape, or give it: attributes={'path.name': value}. The weights themselves are as they should be."
     )
-
-
-# ---- the function ---------------------------------------------------------------------------------------------------
-class _Comparison:
-    """What the resized copy has to compute: what the network computes with the other neurons masked, or before."""
-
-    def __init__(
-        self,
-        model: nn.Module,
-        surgery: Surgery | None,
-        inputs: Inputs,
-        outputs: Sequence[str] | None,
-        seed: int,
-        known: Mapping[str, Outlets],
-    ) -> None:
-        self.known = known
-        self.surgery, self.inputs, self.outputs = surgery, detached(inputs), outputs
-        self.trial: Trial | None = None
-        old = surgery.old if surgery else NeuronGraph({}, {})
-        self.shapes = Trial(model, old, inputs, outputs, seed).outputs_at(self.inputs, {})
-        # Inputs, new weights, and the outputs that are expected.
-        self.cases: list[tuple[Inputs, dict[str, Tensor], dict[str, Tensor]]] = []
-        if surgery is None or surgery.selection is None:
-            return
-        self.trial = Trial(model, surgery.old, inputs, outputs, seed)
-        actual = {name: model.state_dict()[name].detach().double() for name in surgery.old.weights}
-        first, second = self.trial.round(0), self.trial.round(1)
-        settings = [(self.inputs, actual), (first.inputs, actual), (second.inputs, second.theta)]
-        outgoing = self._outgoing(surgery)
-        if outgoing is None:
-            return  # a norm or a softmax hears of the neurons that are left out: there is nothing to compare with
-        for x, theta in settings:
-            before = theta if surgery.outgoing else masked(theta, surgery.selection, outgoing=outgoing)
-            after = share(surgery.selection, surgery.outgoing, theta)
-            self.cases.append((x, after, self.trial.outputs_at(x, before)))
-
-    def _outgoing(self, surgery: Surgery) -> Mapping[str, Outlets] | None:
-        """What reads the sets that lose neurons, found out on the module; None if something else hears of them."""
-        assert surgery.selection is not None and self.trial is not None
-        if surgery.outgoing:
-            return surgery.outgoing
-        found = {}
-        for name in surgery.selection.changed:
-            if surgery.old.neurons[name].size > surgery.graph.neurons[name].size:
-                found[name] = self.known[name] if name in self.known else self.trial.outlets(name)
-                if not found[name].silencing:
-                    return None
-        return found
-
-    def problem(self, model: nn.Module) -> Exception | None:
-        """Why a copy is not what it should be: it does not run, or computes something else; None if it is."""
-        graph = self.surgery.graph if self.surgery else NeuronGraph({}, {})
-        try:
-            trial = Trial(model, graph, self.inputs, self.outputs, 0)
-            if not self.cases:
-                return _other_shapes(model, self.shapes, trial.outputs_at(self.inputs, {}))
-            for inputs, weights, expected in self.cases:
-                error = largest_difference(expected, trial.outputs_at(inputs, weights))
-                if error > _TOLERANCE:
-                    return VerificationError(
-                        f"The resized {type(model).__name__} runs, but its outputs are off by {error:.2g} of what they should be. "
-                        "Its code may depend on a size in another way than by its weights: say attributes={'path.name': value}."
-                    )
-        except Exception as error:  # of any class: it is the model's own
-            return error
-        return None
-
-
-def _other_shapes(model: nn.Module, before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> Exception | None:
-    """What differs in the outputs' shapes, where there is nothing else to compare."""
-    for path, tensor in before.items():
-        if path not in after or after[path].shape != tensor.shape:
-            shown = tuple(after[path].shape) if path in after else "missing"
-            return VerificationError(
-                f"The resized {type(model).__name__} runs, but its output '{path}' is {shown} where it was {tuple(tensor.shape)}. "
-                "Its code holds a size as a number: say attributes={'path.name': value}."
-            )
-    return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -14,15 +15,17 @@ from symnet.graph import NeuronGraph
 from symnet.graph.action import apply_views
 from symnet.graph.elements import image_shapes
 from symnet.graph.neuron_graph import require_graph
+from symnet.surgery.large_files import OneByOne
 from symnet.surgery.outlets import OutgoingLike, Place, places_of, read_outlets
 from symnet.surgery.selection import Array, check_shape, is_divisible, is_floating
 
+LARGE = 2**25  # entries of a tensor from which single precision has to do
 ScoreName = Literal["l1", "l2", "first-order", "random", "activations"]
 Scores = dict[str, np.ndarray]
 
 
 def importance(
-    weights: Mapping[str, Array],
+    weights: Mapping[str, Array] | str | Path,
     graph: NeuronGraph,
     score: ScoreName = "l2",
     *,
@@ -43,7 +46,7 @@ def importance(
     - ``"random"``: uniform numbers, to compare with.
 
     Args:
-        weights, graph: as for ``keep``; for the norms also an open file, read tensor by tensor.
+        weights, graph: as for ``keep``; of a file one tensor is in memory at a time.
         loss: a function of the weights (torch tensors by name) that returns one number.
         gradients: in place of ``loss``.
         model, batches: the network, and inputs for it, one after another: a tensor, a tuple, or a dict of keywords.
@@ -64,17 +67,19 @@ def importance(
         array([4., 4., 4.])
     """
     require_graph(graph, "importance")
+    if isinstance(weights, str | Path):
+        weights = OneByOne(weights)
     match score:
         case "l1":
-            return _summed(graph, weights, lambda _, w: w.abs())
+            return _summed(graph, weights, lambda _, w: w.abs_())
         case "l2":
-            return {n: np.sqrt(s) for n, s in _summed(graph, weights, lambda _, w: w.square()).items()}
+            return {n: np.sqrt(s) for n, s in _summed(graph, weights, lambda _, w: w.square_()).items()}
         case "random":
             rng = np.random.default_rng(seed)
             return {name: rng.random(shape) for name, shape in _shapes(graph).items()}
         case "first-order":
             slopes = dict(gradients) if gradients is not None else gradients_of(loss, weights)
-            products = _summed(graph, weights, lambda name, w: w * _double(slopes[name]))
+            products = _summed(graph, weights, lambda name, w: w.mul_(_double(slopes[name])))
             return {name: np.abs(total) for name, total in products.items()}
         case "activations":
             return _by_activations(graph, weights, model, batches, outgoing)
@@ -148,7 +153,7 @@ def sum_at(graph: NeuronGraph, place: Place, values: Tensor) -> np.ndarray:
     rest = [dim for dim in range(view.dim()) if dim not in dims]
     total = view.sum(rest) if rest else view
     order = np.argsort(np.argsort(dims))
-    return total.permute(*order.tolist()).numpy()
+    return total.permute(*order.tolist()).double().numpy()
 
 
 def _tensor(array: Array) -> Tensor:
@@ -156,9 +161,11 @@ def _tensor(array: Array) -> Tensor:
 
 
 def _double(array: Array) -> Tensor:
+    """A copy in float64; of very large tensors in float32."""
     if not is_floating(array):
         raise ShapeError(f"A tensor of whole numbers ({array.dtype}) has no importance; give floating-point weights.")
-    return _tensor(array).detach().double().cpu()
+    tensor = _tensor(array).detach()
+    return tensor.to("cpu", torch.float32 if tensor.numel() > LARGE else torch.float64, copy=True)
 
 
 # ---- activations ----------------------------------------------------------------------------------------------------

@@ -204,11 +204,17 @@ def check_weights(graph: NeuronGraph, weights: object) -> Mapping[str, Array]:
         raise ShapeError(
             f"The weights lack {', '.join(map(repr, missing[:5]))} of the graph. Pass a whole state dict of its network."
         )
-    for name, array in weights.items():
+    shapes = getattr(weights, "shapes", None)  # of an open file, whose tensors are not read for this
+    for name in weights:
         key = graph.aliases.get(name, name)
         if key in graph.weights:
-            check_shape(graph, key, array, name)
-        elif is_floating(array):
+            if shapes is None:
+                check_shape(graph, key, weights[name], name)
+            elif shapes[name] != graph.shapes[key]:
+                raise ShapeError(
+                    f"Tensor '{name}' has shape {shapes[name]} in the file; the graph says {graph.shapes[key]}."
+                )
+        elif is_floating(weights[name]):
             raise ShapeError(
                 f"The weights hold '{name}', which the graph does not: how it is to be cut is not known. "
                 "Trace the network that they belong to, or leave the tensor out."

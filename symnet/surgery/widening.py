@@ -6,7 +6,8 @@ A neuron becomes several equal ones, and the weights that read it are divided by
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,14 +17,12 @@ from symnet.graph import NeuronGraph
 from symnet.graph.action import apply_views, clusters
 from symnet.graph.elements import image_shapes
 from symnet.graph.neuron_graph import require_graph
-from symnet.surgery.cutting import Surgery, multiply, take_all
+from symnet.surgery.cutting import FileOptions, Progress, Surgery, WeightsLike, multiply, perform
 from symnet.surgery.outlets import Copies, OutgoingLike, Outlets, Place, read_outlets
 from symnet.surgery.requests import check_mapping, read_width, whole_numbers
 from symnet.surgery.selection import (
     Array,
     Selection,
-    check_weights,
-    each_tensor,
     is_floating,
     make_selection,
     refuse_indivisible,
@@ -31,13 +30,16 @@ from symnet.surgery.selection import (
 
 
 def widen(
-    weights: Mapping[str, Array],
+    weights: WeightsLike,
     graph: NeuronGraph,
     sizes: Mapping[str, int],
     *,
     outgoing: OutgoingLike | None = None,
     noise: float = 0.0,
     seed: int = 0,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
 ) -> Surgery:
     """The same function with more neurons: copies of neurons chosen at random, as evenly as can be.
 
@@ -45,7 +47,7 @@ def widen(
     ``noise`` unequal parts of the same sum, so that training tells them apart.
 
     Args:
-        weights, graph: as for ``keep``.
+        weights, graph, out, overwrite, progress: as for ``keep``.
         sizes: new number of neurons by set.
         outgoing: what reads each set: ``sn.surgery.outgoing(model, graph, inputs)``, or names of tensors by set. Without it the
             layout of torch's layers is trusted (rows make, columns read), and refused where it could mean two things.
@@ -77,11 +79,11 @@ def widen(
         extra = [rng.permuted(np.tile(np.arange(size), (copies, 1)), axis=1) for _ in range(-(-(width - size) // size))]
         rows = np.concatenate([np.tile(np.arange(size), (copies, 1)), *extra], axis=1)[:, :width]
         choices[name] = rows.reshape(*shape[:-1], width)
-    return copy_neurons(weights, graph, choices, outgoing, noise, rng)
+    return copy_neurons(weights, graph, choices, outgoing, noise, rng, FileOptions(out, overwrite, progress))
 
 
 def split(
-    weights: Mapping[str, Array],
+    weights: WeightsLike,
     graph: NeuronGraph,
     sets: Mapping[str, Mapping[int, int]],
     *,
@@ -121,12 +123,13 @@ def split(
 
 
 def copy_neurons(
-    weights: Mapping[str, Array],
+    weights: WeightsLike,
     graph: NeuronGraph,
     choices: Mapping[str, np.ndarray],
     outgoing: OutgoingLike | None,
     noise: float,
     rng: np.random.Generator,
+    options: FileOptions | None = None,
 ) -> Surgery:
     """The weights with repeated neurons, which share what reads them.
 
@@ -136,30 +139,27 @@ def copy_neurons(
     if isinstance(noise, bool) or not isinstance(noise, int | float) or not 0 <= noise < math.inf:
         raise GraphError(f"noise={noise!r}: give a finite number of at least 0, in units of the weights' spread.")
     outlets = {name: exact_outlets(graph, name, rows, outgoing) for name, rows in choices.items()}
-    check_weights(graph, weights)
     selection = make_selection(graph, choices)
-    return Surgery(share(selection, outlets, weights, noise, rng), selection.new, graph, selection, outlets)
+    change = sharing(selection, outlets, noise, rng)
+    return perform(weights, selection, change, outlets, options or FileOptions())
 
 
-def share(
-    selection: Selection,
-    outlets: Mapping[str, Outlets],
-    weights: Mapping[str, Array],
-    noise: float = 0.0,
-    rng: np.random.Generator | None = None,
-) -> dict[str, Array]:
-    """The weights of a selection with what reads repeated neurons divided among them."""
+def sharing(
+    selection: Selection, outlets: Mapping[str, Outlets], noise: float = 0.0, rng: np.random.Generator | None = None
+) -> Callable[[str, Array], Array]:
+    """What changes a tensor: neurons are repeated, and what reads them is divided among the copies."""
     rng = rng or np.random.default_rng(0)
-    result = take_all(selection, weights)
-    finished: dict[tuple[str, int], Array] = {}
-    for name, key, array in each_tensor(selection.new, result):
-        places = [(n, p) for n, o in outlets.items() for p in o.places if p.tensor == key]
-        if key is None or not places:
-            continue
-        if (key, id(array)) not in finished:
-            finished[key, id(array)] = _share(selection, places, array, noise, rng)
-        result[name] = finished[key, id(array)]
-    return result
+    places: dict[str, list[tuple[str, Place]]] = {}
+    for name, found in outlets.items():
+        for place in found.places:
+            places.setdefault(place.tensor, []).append((name, place))
+
+    def change(name: str, array: Array) -> Array:
+        taken = selection.take(name, array)
+        key = selection.old.aliases.get(name, name)
+        return _share(selection, places[key], taken, noise, rng) if key in places else taken
+
+    return change
 
 
 def exact_outlets(graph: NeuronGraph, name: str, rows: np.ndarray, outgoing: OutgoingLike | None) -> Outlets:
