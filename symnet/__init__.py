@@ -43,7 +43,21 @@ _LAZY = {
     "canonicalize": "symnet.matching",
     "normal_form": "symnet.matching",
 }
-_MODULES = ("catalogue", "data", "files", "matching", "nn", "plan", "sharing", "show", "surgery", "tasks", "testing", "tracing", "verify")
+_MODULES = (
+    "catalogue",
+    "data",
+    "files",
+    "matching",
+    "nn",
+    "plan",
+    "sharing",
+    "show",
+    "surgery",
+    "tasks",
+    "testing",
+    "tracing",
+    "verify",
+)
 _EXTRAS = {"data": "data", "show": "show", "tasks": "train", "testing": "test"}  # what brings a module's packages
 
 if TYPE_CHECKING:

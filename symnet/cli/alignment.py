@@ -110,7 +110,9 @@ def _print(console: Console, found: Alignment, report: Any, out: Path | None) ->
     table.add_row("all", f"{found.distance_before:.4g}", f"{found.distance_after:.4g}", style="bold")
     console.print(table)
     moved = [name for name in found.graph.neurons if found.element.moves(name)]
-    console.print(f"Agreement (mean correlation): {found.agreement_before:.4f} before, {found.agreement_after:.4f} after.")
+    console.print(
+        f"Agreement (mean correlation): {found.agreement_before:.4f} before, {found.agreement_after:.4f} after."
+    )
     console.print(
         f"Moved: {', '.join(moved) or 'nothing'}. "
         + ("No neuron set can be improved alone." if found.settled else "Stopped before nothing could be improved.")

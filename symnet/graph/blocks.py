@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import assert_never
 
 from symnet.errors import GraphError
@@ -111,8 +111,7 @@ def product_of_blocks(left: Block, right: Block) -> Block:
             case _:
                 assert_never(view)
     moved = (
-        Instance(one.symbol, one.size, tuple((name, place + shift) for name, place in one.parents))
-        for one in right.instances
+        replace(one, parents=tuple((name, place + shift) for name, place in one.parents)) for one in right.instances
     )
     return Block(tuple(views), (*left.instances, *moved))
 

@@ -8,6 +8,7 @@ from symnet.nn.coefficients import bias_coefficients, coefficients
 from symnet.nn.encodings import PositionalEncoding
 from symnet.nn.features import features, state_dicts
 from symnet.nn.fourier import ValueEncoding
+from symnet.nn.gate import Gate
 from symnet.nn.kernels.backend import backend
 from symnet.nn.linear import Linear
 from symnet.nn.low_rank import LowRankLinear
@@ -28,6 +29,7 @@ __all__ = [
     "Dropout",
     "EquivariantNetwork",
     "FlatNetwork",
+    "Gate",
     "InvariantNetwork",
     "LayerNorm",
     "Linear",

@@ -14,6 +14,28 @@ from symnet.graph.notation import strands_in
 from symnet.groups import GeneralLinear, Orthogonal, Scaled, SignedSymmetric, is_charged, is_signed
 
 Features = dict[str, Tensor]
+
+
+class SpacedFeatures(Features):
+    """Features that know their space: those of layers over groups that do more than permute, so that functions can be checked."""
+
+    __slots__ = ("space",)
+
+    def __init__(self, tensors: Mapping[str, Tensor], space: Space) -> None:
+        super().__init__(tensors)
+        self.space = space
+
+
+def with_space(tensors: Features, space: Space, *, demanding: bool) -> Features:
+    """The features with their space, if that is ``demanding``; plain ones in what torch compiles."""
+    return SpacedFeatures(tensors, space) if demanding and not torch.compiler.is_compiling() else tensors
+
+
+def space_of(x: object) -> Space | None:
+    """The space of features that know it."""
+    return x.space if isinstance(x, SpacedFeatures) else None
+
+
 Source = nn.Module | Mapping[str, Tensor]
 
 

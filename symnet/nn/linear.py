@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from symnet.errors import TooLargeError
 from symnet.graph import NeuronGraph, Space, SpaceLike
 from symnet.nn.arguments import check_interactions, check_layer, check_spaces
+from symnet.nn.commuting import demands
 from symnet.nn.compiled_plan import CompiledPlan
 from symnet.nn.constants import Constants
 from symnet.nn.executor import apply_plan
-from symnet.nn.features import Features, check_features
+from symnet.nn.features import Features, check_features, with_space
 from symnet.nn.gathering import Handover
 from symnet.nn.initialization import draw_matrices
 from symnet.nn.kernels.backend import route
@@ -81,6 +82,7 @@ class Linear(nn.Module):
         self.graph = graph
         self.in_channels, self.out_channels, self.gain = in_channels, out_channels, gain
         self._spaces = check_spaces("Linear", graph.space(inputs), graph.space(outputs))
+        self._demanding = bool(demands(self.outputs))
         self.interactions = interactions
         self._compiled = compile_plan(*self._spaces, interactions)
         self._names = table_names(self.plan.tables)
@@ -183,7 +185,7 @@ class Linear(nn.Module):
         outputs = apply_plan(
             self._compiled, tensors, self.matrices(), self.bias_vector(), relu=relu, known=known, handover=handover
         )
-        return dict(zip(self.outputs, outputs, strict=True))
+        return with_space(dict(zip(self.outputs, outputs, strict=True)), self.outputs, demanding=self._demanding)
 
     # ---- details ------------------------------------------------------------------------------------------------
     def _like(self) -> Tensor:

@@ -41,7 +41,11 @@ class Network(nn.Module):
     def __init__(self, *modules: nn.Module, checkpoint: bool = False) -> None:
         super().__init__()
         self.checkpoint = checkpoint
+        written = None
         for number, module in enumerate(modules):
+            if isinstance(module, Pointwise) and isinstance(written, Linear):
+                module.check(written.outputs, written.out_channels)
+            written = module
             self.add_module(str(number), module)
 
     def forward(self, x: Any) -> Any:

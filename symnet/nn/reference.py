@@ -136,7 +136,7 @@ class DenseProduct(nn.Module):
             left, right = (z[n].reshape(batch, -1, z[n].shape[-1]) for z, n in ((x, a), (y, b)))
             equation = "bic,bjc->bijc" if self.paired else "bic,bjd->bijcd"
             products = torch.einsum(equation, left, right).flatten(3)
-            term = torch.einsum("bijc,oijcd->bod", products, self.array(s, a, b))
+            term = torch.einsum("bijc,oijcd->bod", products, self.array(s, a, b).to(products))
             term = term.reshape(batch, *self.maps.outputs[s].shape, term.shape[-1])
             result[s] = result[s] + term if s in result else term
         return {s: result[s] for s in self.maps.outputs}
@@ -161,12 +161,12 @@ def _lookups(pattern: SharingPattern) -> list[Lookup]:
     if pattern.has_orbits:
         return [_labels_and_change(pattern)]
     none = torch.full((pattern.output.size, pattern.input.size), -1)
-    found = [(none, torch.zeros(pattern.dimension, 0))]  # the shape, where no diagram is left
+    found = [(none, torch.zeros(pattern.dimension, 0, dtype=torch.float64))]  # the shape, where no diagram is left
     for placed in pattern.diagrams:
         entries = pattern.entries(placed)
-        change = torch.zeros(pattern.dimension, placed.count)
+        change = torch.zeros(pattern.dimension, placed.count, dtype=torch.float64)
         change[placed.offset : placed.offset + placed.count] = (
-            torch.eye(placed.count) / placed.diagram.input.dropped_size
+            torch.eye(placed.count, dtype=torch.float64) / placed.diagram.input.dropped_size
         )
         found.append((torch.from_numpy(np.where(entries >= 0, entries - placed.offset, -1)), change))
     return found
