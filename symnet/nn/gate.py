@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator, Mapping
-from typing import assert_never
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -12,9 +10,11 @@ from torch import Tensor, nn
 from symnet.errors import GraphError
 from symnet.graph import NeuronGraph, Space, SpaceLike
 from symnet.graph.action import apply_views
+from symnet.graph.blocks import Block, Instance, axes_of_dims
 from symnet.graph.neuron_graph import require_graph
 from symnet.graph.neuron_sets import NeuronSet
-from symnet.graph.notation import Anonymous, Axes, Axis, Concatenation, Product, Symbol, product
+from symnet.graph.notation import Anonymous, Axes, Axis, Symbol, product
+from symnet.graph.space import TensorSpace
 from symnet.groups import is_linear
 from symnet.nn.arguments import check_count
 from symnet.nn.commuting import demands
@@ -116,30 +116,24 @@ def gate_space(space: Space) -> Space:
     return Space(
         space.neurons,
         {
-            gate_name(name, number): axes
+            gate_name(name, number): _gated(tensor, block, space.neurons)
             for name, tensor in space.items()
-            for number, axes in enumerate(_gated(tensor.axes, space.neurons))
+            for number, block in enumerate(tensor.blocks)
         },
     )
 
 
-def _gated(axes: Axes, neurons: Mapping[str, NeuronSet]) -> Iterator[Axes]:
-    """The axes of every block's gates, in the order of the blocks."""
-    return itertools.product(*(_gated_axis(axis, neurons) for axis in axes))
+def _gated(tensor: TensorSpace, block: Block, neurons: Mapping[str, NeuronSet]) -> Axes:
+    """The axes of one block's gates."""
+    origins = axes_of_dims(block, len(tensor.axes))
+    strands = [(origin, _gated_dim(one, neurons)) for origin, one in zip(origins, block.instances, strict=True)]
+    return tuple(product([strand for origin, strand in strands if origin == axis]) for axis in range(len(tensor.axes)))
 
 
-def _gated_axis(axis: Axis, neurons: Mapping[str, NeuronSet]) -> list[Axis]:
-    match axis:
-        case Symbol(name):
-            return [Anonymous(1) if is_linear(neurons[name].group) else Symbol(name, 0)]
-        case Anonymous():
-            return [axis]
-        case Product(factors):
-            return [product(list(f)) for f in itertools.product(*(_gated_axis(f, neurons) for f in factors))]
-        case Concatenation(parts):
-            return [one for part in parts for one in _gated_axis(part, neurons)]
-        case _:
-            assert_never(axis)
+def _gated_dim(instance: Instance, neurons: Mapping[str, NeuronSet]) -> Axis:
+    if instance.symbol is None:
+        return Anonymous(instance.size)
+    return Anonymous(1) if is_linear(neurons[instance.symbol].group) else Symbol(instance.symbol, 0)
 
 
 def _chosen(graph: NeuronGraph, inputs: Space, sources: SpaceLike) -> Space:
