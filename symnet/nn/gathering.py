@@ -69,20 +69,53 @@ def put_side_by_side(
     plan: CompiledPlan, statistics: Sequence[Tensor], like: Tensor, *, only_direct: bool = False
 ) -> Gathered:
     """The rows of tables from the statistics, with the batch and the dtype of ``like``."""
-    gathered: Gathered = []
-    for table in plan.tables:
-        rows: list[tuple[int, Tensor]] = []
-        for row in table.rows if table.is_direct or not only_direct else ():
-            array = statistics[row.statistic]
-            rows.append((row.start, array if row.permutation is None else array.permute(row.permutation)))
-        if not table.rows:  # an output that nothing is adjacent to: its bias is left
-            gathered.append([(0, like.new_zeros(like.shape[0] * table.positions, 0))])
-        elif table.is_direct or len(rows) < 2:
-            gathered.append([(start, flat(array.to(like.dtype))) for start, array in rows])
-        else:
-            joined = torch.cat([array for _, array in rows], dim=-1)
-            gathered.append([(0, flat(joined.to(like.dtype)))])
-    return gathered
+    return [gather_rows(plan, statistics, number, like, only_direct=only_direct) for number in range(len(plan.tables))]
+
+
+def gather_rows(
+    plan: CompiledPlan,
+    statistics: Sequence[Tensor],
+    number: int,
+    like: Tensor | None = None,
+    *,
+    only_direct: bool = False,
+) -> list[tuple[int, Tensor]]:
+    """The rows of one table."""
+    table, like = plan.tables[number], statistics[0] if like is None else like
+    rows: list[tuple[int, Tensor]] = []
+    for row in table.rows if table.is_direct or not only_direct else ():
+        array = statistics[row.statistic]
+        rows.append((row.start, array if row.permutation is None else array.permute(row.permutation)))
+    if not table.rows:  # an output that nothing is adjacent to: its bias is left
+        return [(0, like.new_zeros(like.shape[0] * table.positions, 0))]
+    if table.is_direct or len(rows) < 2:
+        return [(start, flat(array.to(like.dtype))) for start, array in rows]
+    joined = torch.cat([array for _, array in rows], dim=-1)
+    return [(0, flat(joined.to(like.dtype)))]
+
+
+def entries_of(plan: CompiledPlan, number: int, tensors: Sequence[Tensor]) -> Tensor:
+    """The entries that a statistic is the mean of: ``(batch, *kept axes, averaged entries, features)``."""
+    step = plan.statistics[number]
+    first = step
+    while first.source is not None:
+        first = plan.statistics[first.source]
+    view = _view(first, tensors[step.tensor])
+    kept = _kept_axes(plan, number)
+    averaged = [axis for axis in range(1, view.dim() - 1) if axis not in kept]
+    moved = view.permute(0, *kept, *averaged, view.dim() - 1)
+    count = math.prod(view.shape[axis] for axis in averaged)
+    return moved.reshape(*moved.shape[: 1 + len(kept)], count, moved.shape[-1])
+
+
+def _kept_axes(plan: CompiledPlan, number: int) -> list[int]:
+    """Axes of a statistic's first view, before anything was averaged, that it keeps."""
+    step = plan.statistics[number]
+    kept = [] if step.source is None else _kept_axes(plan, step.source)
+    if step.source is None:
+        parts = len(plan.plan.statistics[number].pattern.parts)
+        kept = list(range(1, parts + 1))
+    return [axis for position, axis in enumerate(kept, 1) if position not in step.averaged]
 
 
 def read_ahead(plan: CompiledPlan, tensor: int, values: Tensor, known: Known) -> None:
