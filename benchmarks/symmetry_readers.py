@@ -102,7 +102,9 @@ def classifiers(activation: str, count: int, seed: int) -> Networks:
         labels = torch.where(wrong, torch.randint(CLASSES, (count, 64), generator=generator), y)
         for tensor in weights.values():
             tensor.requires_grad_(True)
-        loss = F.cross_entropy(outputs(x).flatten(0, 1), labels.flatten(), reduction="none").view(count, 64).mean(1).sum()
+        loss = (
+            F.cross_entropy(outputs(x).flatten(0, 1), labels.flatten(), reduction="none").view(count, 64).mean(1).sum()
+        )
         gradients = torch.autograd.grad(loss, list(weights.values()))
         rate = torch.where(step < lengths, rates, 0.0)
         weights = {
@@ -127,7 +129,9 @@ def adapters(count: int, seed: int, rank: int = 4) -> Networks:
     turns = torch.randint(4, (count,), generator=generator)
     turned = torch.stack([torch.rot90(images, k, (1, 2)).flatten(1) for k in range(4)])
     sizes = {"0": (32, rank, 64), "2": (10, rank, 32)}
-    factors = {f"{n}.lora_A": torch.randn(count, rank, i, generator=generator) / i**0.5 for n, (_, _, i) in sizes.items()}
+    factors = {
+        f"{n}.lora_A": torch.randn(count, rank, i, generator=generator) / i**0.5 for n, (_, _, i) in sizes.items()
+    }
     factors |= {f"{n}.lora_B": torch.zeros(count, o, rank) for n, (o, _, _) in sizes.items()}
     uniform = lambda low, high: low + (high - low) * torch.rand(count, generator=generator)  # noqa: E731
     rates, lengths = uniform(math.log(0.02), math.log(0.3)).exp(), uniform(math.log(5), math.log(200)).exp()
@@ -135,7 +139,11 @@ def adapters(count: int, seed: int, rank: int = 4) -> Networks:
 
     def outputs(x: Tensor) -> Tensor:
         for name in ("0", "2"):
-            x = x @ base[f"{name}.weight"].mT + base[f"{name}.bias"] + x @ factors[f"{name}.lora_A"].mT @ factors[f"{name}.lora_B"].mT
+            x = (
+                x @ base[f"{name}.weight"].mT
+                + base[f"{name}.bias"]
+                + x @ factors[f"{name}.lora_A"].mT @ factors[f"{name}.lora_B"].mT
+            )
             x = torch.relu(x) if name == "0" else x
         return x
 
@@ -154,7 +162,9 @@ def adapters(count: int, seed: int, rank: int = 4) -> Networks:
     accuracy = (outputs(turned[turns][:, held]).argmax(-1) == labels[held]).float().mean(1)
     graph = sn.catalogue.lora(sizes)
     finite = torch.stack([f.isfinite().flatten(1).all(1) for f in factors.values()]).all(0)  # a few diverge
-    found = Networks({n: factors[n].unsqueeze(-1) for n in graph.tensors}, graph, torch.stack([accuracy, turns.float()], 1))
+    found = Networks(
+        {n: factors[n].unsqueeze(-1) for n in graph.tensors}, graph, torch.stack([accuracy, turns.float()], 1)
+    )
     return found.at(finite.nonzero()[:, 0])
 
 
@@ -226,7 +236,9 @@ def permuted(graph: sn.NeuronGraph) -> sn.NeuronGraph:
     return graph.with_groups(moving)
 
 
-def layers_over(graph: sn.NeuronGraph, function: Callable[[], nn.Module] = nn.ReLU, channels: int = 8) -> list[nn.Module]:
+def layers_over(
+    graph: sn.NeuronGraph, function: Callable[[], nn.Module] = nn.ReLU, channels: int = 8
+) -> list[nn.Module]:
     first, second = sn.nn.Linear(graph, 1, channels), sn.nn.Linear(graph, channels, channels)
     return [first, sn.nn.Pointwise(function()), second, sn.nn.Pointwise(function())]
 
@@ -243,7 +255,9 @@ def of_products(graph: sn.NeuronGraph, strand: str, channels: int = 32) -> nn.Mo
 def to_scalars(graph: sn.NeuronGraph, channels: int) -> nn.Module:
     pairs = [(name, name.replace("lora_A", "lora_B")) for name in graph.tensors if name.endswith("lora_A")]
     space = {"scalar": ""}
-    return nn.Sequential(sn.nn.Product(graph, channels, 32, outputs=space, pairs=pairs), sn.nn.Pool(graph, inputs=space))
+    return nn.Sequential(
+        sn.nn.Product(graph, channels, 32, outputs=space, pairs=pairs), sn.nn.Pool(graph, inputs=space)
+    )
 
 
 def zoo_readers(graph: sn.NeuronGraph) -> Iterator[tuple[str, nn.Module, str]]:

@@ -9,12 +9,14 @@ have parameters of their own (HNP), or are permuted as well and their neurons to
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Self
 
+import torch
 from torch import Tensor, nn
 
-from symnet.errors import GraphError, ShapeError
+from symnet.errors import GraphError, ShapeError, TooLargeError
 from symnet.graph import NeuronGraph, Space, SpaceLike
 from symnet.graph.neuron_graph import require_graph
 from symnet.graph.notation import print_axes
@@ -22,12 +24,13 @@ from symnet.groups import Fixed, Symmetric
 from symnet.nn.arguments import check_count, check_interactions
 from symnet.nn.attention import Attention
 from symnet.nn.encodings import PositionalEncoding
-from symnet.nn.features import Features, refuse_signs
+from symnet.nn.features import Features, check_features, refuse_signs
 from symnet.nn.fourier import ValueEncoding
 from symnet.nn.linear import Linear
 from symnet.nn.network import Network
 from symnet.nn.pointwise import Pointwise
 from symnet.nn.pool import Pool
+from symnet.nn.readings import InputScale, Readings
 from symnet.nn.regularization import Dropout, LayerNorm
 from symnet.nn.residual import Residual
 from symnet.sharing import Interactions
@@ -62,8 +65,8 @@ class _Body(nn.Module):
     ) -> None:
         super().__init__()
         self.graph = require_graph(graph, type(self).__name__)
-        for name, count in (("channels", channels), ("in_channels", in_channels)):
-            check_count(name, count)
+        check_count("channels", channels, 0 if isinstance(self, InvariantNetwork) else 1)
+        check_count("in_channels", in_channels)
         check_count("layers", layers, 0)
         check_count("value_waves", value_waves, 0)
         check_interactions(interactions)
@@ -79,6 +82,10 @@ class _Body(nn.Module):
             "value_waves": value_waves, "value_kind": value_kind, "value_scale": value_scale,
             "norm": norm, "dropout": dropout, "inputs": None if inputs is None else _notation(self.inputs),
         }  # fmt: skip
+        self.scale = InputScale(self.inputs)
+        self.body: Network | None = None
+        if not channels:
+            return
         self.permuted = graph.with_groups({name: Symmetric(graph.neurons[name].size) for name in self.encoded})
         modules, width = self._encodings(in_channels)
         modules.append(Linear(self.permuted, width, channels, **self._between()))
@@ -134,16 +141,33 @@ class _Body(nn.Module):
 
     def extra_repr(self) -> str:
         told = f"told apart by encodings: {', '.join(self.encoded)}" if self.encoded else "no positions encoded"
-        return f"{len(self.inputs)} tensors, {told}"
+        parameters = sum(parameter.numel() for parameter in self.parameters())
+        each = f"{parameters / max(self.inputs.size, 1):.3g} for each weight that is read"
+        return f"{len(self.inputs)} tensors, {told}, {parameters:,} parameters, {each}"
+
+
+LARGEST = 300_000  # parameters of a network whose channels are not given
+CHANNELS = (16, 8, 4, 2, 1)  # that are tried then
 
 
 class InvariantNetwork(_Body):
     """A network from weights to numbers that no permutation of neurons changes.
 
+    Layers see what is linear and pointwise; ``statistics``, ``path`` and ``probes`` add what they do not, and what reads accuracies best.
+    Call ``calibrate`` with the networks to learn from before training: it sets the scales of inputs and of these readings,
+    which are saved with the network.
+
     Args:
         graph: the architecture of the networks that are read: declared, from the catalogue, or traced.
-        channels: features of every weight inside.
+        channels: features of every weight inside; 0 for no layers, where there are readings; None for as many, of at most 16,
+            as make at most 300,000 parameters.
         outputs: numbers for each network.
+        statistics: whether it also sees the seven statistics of every tensor.
+        path: whether it also sees the product along the network (see ``PathProduct``): with a module by its own program.
+        probes: number of random inputs, or inputs, on which it also runs the networks (see ``Probes``); needs a module.
+        module, example: a module of this architecture and a batch that it takes. A saved network needs the module to be loaded.
+        moments: of the pooled features (see ``Pool``).
+            Readings are of all tensors of the graph, whatever ``inputs`` names.
         in_channels: features of every weight at the input.
         layers: residual blocks after the first layer.
         mixing: how weights hear of each other in a block: ``"linear"`` (derived layers) or ``"attention"``.
@@ -178,21 +202,96 @@ class InvariantNetwork(_Body):
     """
 
     def __init__(
-        self, graph: NeuronGraph, channels: int, outputs: int, *, hidden: int | None = None, **options: Any
+        self,
+        graph: NeuronGraph,
+        channels: int | None = None,
+        outputs: int = 1,
+        *,
+        hidden: int | None = None,
+        statistics: bool = False,
+        path: bool = False,
+        probes: int | Tensor = 0,
+        module: nn.Module | None = None,
+        example: Tensor | None = None,
+        moments: Sequence[str] = ("mean",),
+        **options: Any,
     ) -> None:
-        super().__init__(graph, channels, **options)
+        require_graph(graph, "InvariantNetwork")
         check_count("outputs", outputs)
-        width = 2 * channels if hidden is None else hidden
+        asked = statistics or path or isinstance(probes, Tensor) or bool(probes)
+        readings = None
+        if asked:
+            readings = Readings(
+                graph, statistics=statistics, path=path, probes=probes, module=module, example=example,
+                in_channels=options.get("in_channels", 1),
+            )  # fmt: skip
+        chosen = _fitting(graph, outputs, moments, readings, options) if channels is None else channels
+        if chosen == 0 and not asked:
+            raise ShapeError(
+                "channels=0 leaves no layers: ask for statistics=True, path=True or probes=, or give channels."
+            )
+        super().__init__(graph, chosen, **options)
+        width = max(2 * chosen, 64 if asked else 1) if hidden is None else hidden
         check_count("hidden", width)
-        self.config |= {"outputs": outputs, "hidden": width}
-        self.pool = Pool(self.permuted, inputs=self._space)
-        count = self.pool.dimension * channels
+        self.config |= {"outputs": outputs, "hidden": width, "moments": list(moments)}
+        self.readings, count = readings, 0
+        if chosen:
+            self.pool = Pool(self.permuted, inputs=self._space, moments=moments)
+            count = self.pool.dimension * self.pool.numbers * chosen
+        if readings is not None:
+            count += readings.out_features
+            number = len(probes) if isinstance(probes, Tensor) else probes
+            self.config |= {"statistics": statistics, "path": path, "probes": number}
+            if module is not None and example is not None:
+                self.config["example"] = [list(example.shape), str(example.dtype).removeprefix("torch.")]
         self.head = nn.Sequential(
             nn.Linear(count, width), nn.GELU(), nn.Dropout(self.config["dropout"]), nn.Linear(width, outputs)
         )
 
+    def calibrate(self, x: Mapping[str, Tensor]) -> Self:
+        """Take scales from the networks to learn from; what is found is saved with the network.
+
+        Warns:
+            UserWarning: there are fewer networks than a thousandth of the parameters.
+        """
+        space = self.inputs if self.readings is None else self.graph.weights
+        check_features(x, space, "calibrate got", self.config["in_channels"])
+        count, parameters = len(next(iter(x.values()))), sum(p.numel() for p in self.parameters())
+        if 1000 * count < parameters:
+            warnings.warn(
+                f"{count} networks are few to learn {parameters:,} parameters from: give fewer channels, or channels=0 with statistics=True "
+                "and path=True.",
+                stacklevel=2,
+            )
+        self.scale.calibrate(x)
+        if self.readings is not None:
+            self.readings.calibrate(x)
+        return self
+
     def forward(self, x: Mapping[str, Tensor]) -> Tensor:
-        return self.head(self.pool(self.body(x)))
+        parts = []
+        if self.body is not None:
+            chosen = x if self.readings is None else {name: x[name] for name in self.inputs if name in x}
+            parts.append(self.pool(self.body(self.scale(chosen))))
+        if self.readings is not None:
+            parts.append(self.readings(x))
+        return self.head(torch.cat(parts, dim=1) if len(parts) > 1 else parts[0])
+
+
+def _fitting(
+    graph: NeuronGraph, outputs: int, moments: Sequence[str], readings: Readings | None, options: Mapping[str, Any]
+) -> int:
+    """The most channels with which there are at most 300,000 parameters, counted on networks without memory."""
+    taken = 0 if readings is None else sum(p.numel() for p in readings.parameters()) + 64 * readings.out_features
+    for channels in CHANNELS:
+        try:
+            with torch.device("meta"):
+                network = InvariantNetwork(graph, channels, outputs, hidden=64, moments=moments, **options)
+        except TooLargeError:
+            continue
+        if taken + sum(parameter.numel() for parameter in network.parameters()) <= LARGEST:
+            return channels
+    return 1 if readings is None else 0
 
 
 class EquivariantNetwork(_Body):
@@ -233,8 +332,15 @@ class EquivariantNetwork(_Body):
         self._each = tuple(name for name in written if written[name] == self._space.get(name))
         self.itself = nn.ModuleList(nn.Linear(channels, out_channels) for _ in self._each)
 
+    def calibrate(self, x: Mapping[str, Tensor]) -> Self:
+        """Take the scales of inputs from the networks to learn from; they are saved with the network."""
+        check_features(x, self.inputs, "calibrate got", self.config["in_channels"])
+        self.scale.calibrate(x)
+        return self
+
     def forward(self, x: Mapping[str, Tensor]) -> Features:
-        found = self.body(x)
+        assert self.body is not None
+        found = self.body(self.scale(x))
         result: Features = self.last(found)
         own = {name: layer(found[name]) for name, layer in zip(self._each, self.itself, strict=True)}
         return {name: tensor + own[name] if name in own else tensor for name, tensor in result.items()}

@@ -20,7 +20,7 @@ from symnet.graph import NeuronGraph, parse
 from symnet.nn.baselines import FlatNetwork, PointwiseNetwork, StatisticsNetwork
 from symnet.nn.builders import EquivariantNetwork, InvariantNetwork
 
-FORMAT = 1
+FORMAT = 2  # since 2 networks hold the scales of their inputs
 KINDS: dict[str, type[Any]] = {
     kind.__name__: kind
     for kind in (InvariantNetwork, EquivariantNetwork, StatisticsNetwork, PointwiseNetwork, FlatNetwork)
@@ -69,8 +69,12 @@ def save(model: nn.Module, path: str | Path) -> None:
         raise SymnetError(f"{path} cannot be written: {error.strerror}. Nothing was changed.") from error
 
 
-def load(path: str | Path) -> Any:
+def load(path: str | Path, *, module: nn.Module | None = None) -> Any:
     """The network in a file that :func:`save` wrote, on the CPU, in eval mode, its parameters of the dtypes they had.
+
+    Args:
+        module: where the network was made with a module (its product along the network, its probes), one of the same architecture:
+            code is not in the file.
 
     Raises:
         SymnetError: the file is missing, damaged, of a later version, or not such a file; says what is wrong.
@@ -84,12 +88,24 @@ def load(path: str | Path) -> Any:
     kind, graph = _check_header(path, described)
     config: dict[str, Any] = dict(described["config"])
     try:
+        if "example" in config:
+            config |= _with_module(path, config.pop("example"), module)
         with torch.random.fork_rng(devices=[]):
             model = KINDS[kind](graph, **config)
     except (TypeError, ValueError, SymnetError) as error:
         raise SymnetError(f"{path}: no {kind} can be made from what the file describes: {error}") from error
+    if described["format"] < 2 and isinstance(getattr(model, "scale", None), nn.Module):
+        state.setdefault("scale.deviation", model.scale.deviation)
     _fill(path, model, state)
     return model.eval()
+
+
+def _with_module(path: Path, example: Any, module: nn.Module | None) -> dict[str, Any]:
+    """The options that a file cannot hold."""
+    if module is None:
+        raise SymnetError("it runs a module of the networks that it reads. Pass one: sn.nn.load(path, module=module).")
+    shape, dtype = example
+    return {"module": module, "example": torch.zeros(shape, dtype=getattr(torch, dtype))}
 
 
 def _library() -> ModuleType:
@@ -146,7 +162,7 @@ def _fill(path: Path, model: nn.Module, state: dict[str, Tensor]) -> None:
     for name in expected:
         if name in state and state[name].shape != expected[name].shape:
             problems.append(f"'{name}' is {tuple(state[name].shape)} instead of {tuple(expected[name].shape)}")
-        elif name in state and not state[name].is_floating_point():
+        elif name in state and expected[name].is_floating_point() and not state[name].is_floating_point():
             problems.append(f"'{name}' is {state[name].dtype}")
     if problems:
         raise SymnetError(f"{path}: its tensors do not fit its {type(model).__name__}: {'; '.join(problems[:8])}.")

@@ -2,7 +2,8 @@
 
 Every tensor between two neuron sets is a matrix of the network; in the order of the declaration (that of a state dict) it takes what was
 computed at the set that it reads to the set that it writes. What several tensors write into one set is added, as in a residual
-stream. The same chain is run backwards from the ends. Taps (Fixed axes besides the two ends) are kept beside the end they
+stream. The same chain is run backwards from the ends. The first two axes of a tensor are what it writes and what it reads, named or not. Taps
+(Fixed axes besides these ends) are kept beside the end they
 come from while that stays small, and averaged when it does not.
 """
 
@@ -110,7 +111,7 @@ class PathPlan:
 
     def is_between_ends(self, number: int) -> bool:
         """Whether a value is an invariant: it leads from one Fixed set to another."""
-        return all(is_trivial(self.inputs.neurons[_set_of(word)].group) for word in self.values[number].node)
+        return _is_end(self.values[number].node, self.inputs)
 
     def cost(self, channels: int = 1) -> Cost:
         """The cost of one forward pass for one network."""
@@ -182,7 +183,7 @@ class _Chain:
         self.at: dict[Node, dict[tuple[Node, tuple[int, ...]], int]] = {}  # node -> value numbers by end and taps
 
     def is_end(self, node: Node) -> bool:
-        return all(is_trivial(self.space.neurons[_set_of(word)].group) for word in node)
+        return _is_end(node, self.space)
 
     def take(self, link: Link) -> None:
         """Follow one matrix, from the set it reads to the set it writes."""
@@ -262,6 +263,11 @@ def _links(tensor: TensorSpace, space: Space) -> Iterator[Link]:
             named = [k for k, one in enumerate(block.instances) if owner[k] == axis and one.symbol is not None]
             if named and axis not in groups and not any(k in dims for k in named for dims in groups.values()):
                 groups[axis] = named
+        if len(groups) == 1:  # an axis without a name may be the other end, if it is where weights have one
+            (axis,) = groups
+            other = 1 - axis if axis < 2 else 0
+            free = [k for k in range(len(block.instances)) if owner[k] == other and k not in groups[axis]]
+            groups |= {other: free} if free else {}
         if len(groups) != 2:
             continue
         first, second = (tuple(groups[axis]) for axis in sorted(groups))
@@ -277,7 +283,9 @@ def _links(tensor: TensorSpace, space: Space) -> Iterator[Link]:
 
 def _strand(instance: Instance, space: Space, sign: int) -> str:
     """A dim's strand as the group sees it, or the one that it can be contracted with (``sign`` -1)."""
-    name = str(instance.symbol)
+    if instance.symbol is None:
+        return str(instance.size)
+    name = instance.symbol
     rule = space.neurons[name].group.rule
     if rule is None or not rule.charge([1]):
         return name
@@ -285,8 +293,10 @@ def _strand(instance: Instance, space: Space, sign: int) -> str:
     return {0: f"{name}.", -1: f"{name}*"}.get(charge, name)
 
 
-def _set_of(strand: str) -> str:
-    return strand.rstrip("*.")
+def _is_end(node: Node, space: Space) -> bool:
+    """Whether all of it is Fixed; axes without a name are."""
+    sets = [strand.rstrip("*.") for strand in node]
+    return all(name not in space.neurons or is_trivial(space.neurons[name].group) for name in sets)
 
 
 def _moves(symbol: str | None, space: Space) -> bool:

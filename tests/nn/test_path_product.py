@@ -86,6 +86,17 @@ def test_taps_are_kept_beside_their_end_or_averaged() -> None:
     assert torch.allclose(sn.nn.PathProduct(graph, most=9)(x)["out in"][..., 0], averaged)
 
 
+def test_ends_need_no_name() -> None:
+    """Traced graphs have whole numbers for the axes of inputs and outputs."""
+    graph = sn.NeuronGraph({"c": sn.Symmetric(4)}, {"0.weight": "c 2 3 3", "0.bias": "c", "3.weight": "5 (c 6)"})
+    x = random_features(graph)
+    head, stem = x["3.weight"][..., 0].view(2, 5, 4, 6), x["0.weight"][..., 0].flatten(3)
+    path = sn.nn.PathProduct(graph)
+    expected = torch.einsum("bocp,bcit->boitp", head, stem).flatten(2)
+    assert torch.allclose(path(x)["5 2"][..., 0], expected)
+    assert notation(path) == {"5 2": "5 (2 9 6)", "c 2": "c (2 9)", "5 c": "(5 6) c"}
+
+
 @pytest.mark.parametrize("name", ["mlp fixed", "cnn", "odd activations"])
 def test_every_product_is_equivariant(name) -> None:
     graph = GRAPHS[name]
