@@ -79,15 +79,16 @@ def reader(
     return sn.nn.InvariantNetwork(graph, channels, 1, **options)
 
 
-def train(network: nn.Module, x: dict[str, Tensor], accuracy: Tensor, seed: int) -> None:
+def train(network: sn.nn.InvariantNetwork, x: dict[str, Tensor], accuracy: Tensor, seed: int) -> None:
     """Binary cross-entropy with the accuracy, and half of it of which of two networks is better."""
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3, weight_decay=0.1)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=STEPS)
+    call, x = steps_of(network, x)
     network.train()
     for _ in range(STEPS):
         rows = torch.randint(len(accuracy), (min(BATCH, len(accuracy)),), generator=generator)
-        score = network({name: tensor[rows] for name, tensor in x.items()})[:, 0]
+        score = call({name: tensor[rows] for name, tensor in x.items()})[:, 0]
         target = accuracy[rows]
         loss = nn.functional.binary_cross_entropy_with_logits(score, target)
         better = (target[:, None] > target[None, :]).float()
@@ -99,6 +100,17 @@ def train(network: nn.Module, x: dict[str, Tensor], accuracy: Tensor, seed: int)
         optimizer.step()
         schedule.step()
     network.eval()
+
+
+def steps_of(
+    network: sn.nn.InvariantNetwork, x: dict[str, Tensor]
+) -> tuple[Callable[[Any], Tensor], dict[str, Tensor]]:
+    """What a step calls, and on what: a network without layers has its readings taken once."""
+    if network.body is not None or network.readings is None:
+        return network, x
+    readings, head = network.readings, network.head
+    with torch.no_grad():
+        return (lambda taken: head(readings.mix(taken))), readings.read(x)
 
 
 def tau_of(network: nn.Module, x: dict[str, Tensor], accuracy: Tensor) -> float:

@@ -187,14 +187,23 @@ class Readings(nn.Module):
             spread = values.std(0, correction=0)
             getattr(self, f"{name}_spread").copy_(torch.where(spread > 1e-6 * (1 + values.mean(0).abs()), spread, 1.0))
 
-    def forward(self, x: Mapping[str, Tensor]) -> Tensor:
-        found = []
+    def read(self, x: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Every kind of reading, standardised, ``(batch, numbers)``: the same in every step of training unless probes are learned."""
+        found = {}
         for name, source in self.sources.items():
             values = source(x).nan_to_num(0.0, 0.0, 0.0)
             values = (values - getattr(self, f"{name}_mean")) / getattr(self, f"{name}_spread")
             # an outlier among a thousand networks is no thousand times as interesting
-            found.append(nn.functional.gelu(self.layers[name](self.dropout(values.clamp(-8, 8)))))
-        return torch.cat(found, dim=1)
+            found[name] = values.clamp(-8, 8)
+        return found
+
+    def mix(self, readings: Mapping[str, Tensor]) -> Tensor:
+        """What layers make of readings, ``(batch, out_features)``."""
+        mixed = [nn.functional.gelu(layer(self.dropout(readings[name]))) for name, layer in self.layers.items()]
+        return torch.cat(mixed, dim=1)
+
+    def forward(self, x: Mapping[str, Tensor]) -> Tensor:
+        return self.mix(self.read(x))
 
     def extra_repr(self) -> str:
         sizes = [f"{getattr(self, f'{name}_mean').numel()} of {name}" for name in self.sources]
