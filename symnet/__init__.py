@@ -63,7 +63,8 @@ _EXTRAS = {"data": "data", "show": "show", "tasks": "train", "testing": "test"} 
 if TYPE_CHECKING:
     from symnet import data, files, matching, nn, plan, sharing, surgery, tasks, tracing, verify
     from symnet.graph import catalogue
-    from symnet.matching import align, canonicalize, normal_form
+    from symnet.matching import align, canonicalize
+    from symnet.matching.normal_form import normal_form
     from symnet.nn import features, state_dicts
     from symnet.sharing import derive
     from symnet.tracing import trace

@@ -7,10 +7,9 @@ the network is recorded again; the symmetry must hold on all recordings.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
 
 from symnet.tracing.examples import randomise
 from symnet.tracing.fallback import read_unknown
@@ -18,6 +17,8 @@ from symnet.tracing.fresh_inputs import FreshInputs, Inputs
 from symnet.tracing.reading import Reading
 from symnet.tracing.recorder import record
 from symnet.tracing.recording import Recording
+from symnet.tracing.subject import Subject
+from symnet.tracing.weightless import NeedsEntriesError
 
 # Recordings with other answers, and on further inputs.
 _WAYS, _INPUTS = 40, 3
@@ -28,30 +29,28 @@ NOTE = (
 )
 
 
-def record_every_way(
-    model: nn.Module, state: Mapping[str, Tensor], inputs: Inputs, is_output: Callable[[str], bool]
-) -> tuple[Recording, list[str]]:
+def record_every_way(subject: Subject, inputs: Inputs, is_output: Callable[[str], bool]) -> tuple[Recording, list[str]]:
     """A recording of the ways through the model that could be found, and notes about ways that may be missing.
 
     Args:
-        model: a private copy; its state is overwritten if its way depends on values.
-        state: its floating-point state by name.
+        subject: the copy to run; its state is overwritten if its way depends on values.
         inputs: example inputs.
         is_output: which of the returned tensors count, by path.
     """
-    found = with_certain_answers(record(model, state, *inputs, is_output))
+    found = with_certain_answers(record(subject, *inputs, is_output))
     if found.chose_nothing:
-        other = record_after(found, model, state, inputs, is_output, filled=True)
+        other = record_after(found, subject, inputs, is_output, filled=True)
         if other is not None:
             found.excused.update(id(operation) for operation in found.operations)
             found = found.joined(other)
     if not found.reads_numbers():
         return found, []
-    found, count = _with_other_answers(found, model, state, inputs, is_output)
+    found, count = _with_other_answers(found, subject, inputs, is_output)
     generator = torch.Generator().manual_seed(0)
     for seed in range(_INPUTS):
-        randomise(state, seed)
-        other = record_after(found, model, state, FreshInputs(inputs).draw(generator, None), is_output)
+        if subject.weightless is None:
+            randomise(subject.state, seed)
+        other = record_after(found, subject, FreshInputs(inputs).draw(generator, None), is_output)
         if other is not None:
             found, count = found.joined(other), count + 1
     return found, [NOTE.format(count=count)]
@@ -59,8 +58,7 @@ def record_every_way(
 
 def _with_other_answers(
     found: Recording,
-    model: nn.Module,
-    state: Mapping[str, Tensor],
+    subject: Subject,
     inputs: Inputs,
     is_output: Callable[[str], bool],
 ) -> tuple[Recording, int]:
@@ -74,7 +72,7 @@ def _with_other_answers(
             if left == 0:
                 return found, count
             left -= 1
-            other = record_after(found, model, state, inputs, is_output, (*given, answer))
+            other = record_after(found, subject, inputs, is_output, (*given, answer))
             if other is not None:
                 waiting.append(((*given, answer), open_answers(other)))
                 found, count = found.joined(other), count + 1
@@ -98,16 +96,21 @@ def open_answers(recording: Recording) -> list[int]:
 
 def record_after(
     earlier: Recording,
-    model: nn.Module,
-    state: Mapping[str, Tensor],
+    subject: Subject,
     inputs: Inputs,
     is_output: Callable[[str], bool],
     flipped: tuple[int, ...] = (),
     filled: bool = False,
 ) -> Recording | None:
-    """One more recording; ``None`` where that way ends in an error, as a refused input does."""
+    """One more recording; ``None`` where that way ends in an error, as a refused input does.
+
+    Raises:
+        NeedsEntriesError: that way cannot be followed without weights.
+    """
     try:
-        again = record(model, state, *inputs, is_output, after=earlier, flipped=flipped, filled=filled)
+        again = record(subject, *inputs, is_output, after=earlier, flipped=flipped, filled=filled)
+    except NeedsEntriesError:
+        raise
     except Exception:  # of any class: these answers are invented
         return None
     return with_certain_answers(again)

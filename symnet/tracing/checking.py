@@ -48,12 +48,15 @@ class Check:
         shapes: whether inputs of other sizes are tried as well.
         tolerance: largest error, relative to how much the output moves over random states, in float64.
         seed: of the randomised state, the inputs and the elements.
+        end_to_end: whether whole forward passes are compared as well as single operations; unless given, where
+            that takes a few seconds.
     """
 
     rounds: int = 2
     shapes: bool = True
     tolerance: float = 1e-9
     seed: int = 0
+    end_to_end: bool | None = None
 
     def __post_init__(self) -> None:
         if self.rounds < 1:

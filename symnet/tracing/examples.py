@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -19,13 +19,16 @@ from symnet.tracing.kept_between_calls import kept_notes, unchanged
 from symnet.tracing.recording import map_tensors, tensors_in
 
 
-def copy_model(model: nn.Module) -> nn.Module:
+def copy_model(model: nn.Module, stand_ins: Mapping[int, Any] | None = None) -> nn.Module:
     """A copy of the model in eval mode, with tied parameters still tied.
+
+    Args:
+        stand_ins: by the id of an object of the model, what takes its place in the copy.
 
     Raises:
         TraceError: the module cannot be copied.
     """
-    memo: dict[int, Any] = {}
+    memo: dict[int, Any] = dict(stand_ins or {})
     for module in model.modules():
         # A computed tensor kept as an attribute (old weight norm) cannot be copied with its graph.
         for value in () if isinstance(module, torch.jit.ScriptModule) else vars(module).values():
@@ -169,6 +172,24 @@ def _with_numbers(fresh: FreshInputs, generator: torch.Generator, factor: int) -
     return map_tensors(change, fresh.draw(generator))
 
 
+def all_larger(inputs: Inputs) -> Inputs:
+    """The inputs with every axis of size 1 made larger: one token or one sample hides what mixes."""
+    for axis, size in list(other_sizes(inputs)):
+        if size == 1:
+            inputs = FreshInputs(inputs).of_size(axis, 1, 2).inputs
+    return inputs
+
+
+def larger_inputs(inputs: Inputs, accepts: Callable[[Inputs], bool]) -> Inputs:
+    """The inputs with axes of size 1 made larger, one after another, where the model takes that."""
+    for axis, size in list(other_sizes(inputs)):
+        if size == 1:
+            larger = FreshInputs(inputs).of_size(axis, 1, 2).inputs
+            if accepts(larger):
+                inputs = larger
+    return inputs
+
+
 def accepts(model: nn.Module, inputs: Inputs) -> bool:
     """Whether the model runs on the inputs."""
     try:
@@ -180,13 +201,8 @@ def accepts(model: nn.Module, inputs: Inputs) -> bool:
 
 
 def without_single_sizes(model: nn.Module, inputs: Inputs) -> Inputs:
-    """The inputs with axes of size 1 made larger where the model takes that: one token or one sample hides what mixes."""
-    for axis, size in other_sizes(inputs):
-        if size == 1:
-            larger = FreshInputs(inputs).of_size(axis, 1, 2).inputs
-            if accepts(model, larger):
-                inputs = larger
-    return inputs
+    """The inputs with axes of size 1 made larger where the model takes that."""
+    return larger_inputs(inputs, lambda larger: accepts(model, larger))
 
 
 def randomise(state: Mapping[str, Tensor], seed: int, positive: bool = False) -> None:

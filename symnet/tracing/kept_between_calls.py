@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from symnet.tracing.weightless import lacks_entries
+
 # What every module has: hooks and the like, which are not the user's.
 _STANDARD = set(vars(nn.Module()))
 _CONTAINERS = (list, dict, set, deque)
@@ -117,6 +119,8 @@ def _is_plain(value: Any, depth: int = 0) -> bool:
 
 def _same_items(left: Any, right: Any) -> bool:
     """Whether two plain containers hold the same things; tensors by their entries."""
+    if isinstance(left, Tensor) and isinstance(right, Tensor) and (lacks_entries(left) or lacks_entries(right)):
+        return left.shape == right.shape
     if isinstance(left, Tensor) or isinstance(right, Tensor):
         return isinstance(left, Tensor) and isinstance(right, Tensor) and torch.equal(left, right)
     if type(left) is not type(right):

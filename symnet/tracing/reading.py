@@ -86,9 +86,14 @@ class Reading:
         """The labels of a value's axes; a constant is wild where it is uniform and pinned elsewhere."""
         if value.number in self.labels:
             return self.labels[value.number]
-        assert value.constant and value.kept is not None, f"{value} has no label"
+        assert value.constant, f"{value} has no label"
+        if value.kept is None:
+            self.labels[value.number] = tuple(
+                self.pinned(size, "a constant without known entries has it") for size in value.shape
+            )
+            return self.labels[value.number]
         written = value.number in self.recording.mutated
-        if not written and not value.varies and _is_like_identity(value.kept):
+        if not written and not value.varies and is_like_identity(value.kept):
             both = fresh(value.shape[0])
             return both, both
         labels = tuple(self._constant_axis(value.kept, axis, written, value) for axis in range(len(value.shape)))
@@ -203,7 +208,7 @@ class Reading:
                     self.pin(label, "it met an empty tensor, so the example hides what it does")
 
 
-def _is_like_identity(tensor: Tensor) -> bool:
+def is_like_identity(tensor: Tensor) -> bool:
     """Whether a matrix has one number on its diagonal and one beside it: permuting rows and columns keeps it."""
     if tensor.dim() != 2 or not 1 < tensor.shape[0] == tensor.shape[1]:
         return False

@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
 from symnet.tracing.execution import REFERENCES, plain_kernels
+from symnet.tracing.progress import Progress
 from symnet.tracing.recording import (
     SCALAR_READS,
     Operation,
@@ -30,11 +31,9 @@ from symnet.tracing.recording import (
     values_in,
 )
 from symnet.tracing.rewriting import join_halves
+from symnet.tracing.subject import Subject
+from symnet.tracing.weightless import FACTORIES, NeedsEntriesError, Weightless, lacks_entries
 
-_FACTORIES = {
-    "new_zeros", "new_ones", "new_full", "new_empty", "zeros_like", "ones_like", "full_like", "empty_like", "rand_like",
-    "randn_like", "new_empty_strided", "empty_strided",
-}  # fmt: skip
 _EMPTY = {"empty", "new_empty", "empty_like", "empty_strided", "new_empty_strided", "empty_permuted"}
 # Their results may be empty, depending on entries.
 _CHOICES = {"nonzero", "index", "masked_select", "_unique2"}
@@ -55,8 +54,12 @@ class _Recorder(TorchDispatchMode):
         known: Mapping[str, Value],
         flipped: tuple[int, ...],
         filled: bool = False,
+        weightless: Weightless | None = None,
+        progress: Progress | None = None,
     ) -> None:
         super().__init__()
+        self.progress = progress or Progress()
+        self.weightless = weightless  # how operations run if the model has no weights
         self.filled = filled  # whether masks that hold nowhere are made to hold everywhere
         self.flipped = flipped  # which other answers the code is given
         self.decisions = 0
@@ -68,6 +71,7 @@ class _Recorder(TorchDispatchMode):
         self.current: dict[int, tuple[Value, int, int]] = {}  # tensor id -> value, writes it has seen, storage
         self.places: dict[tuple[Any, ...], int] = {}  # where entries lie -> id of the tensor that came there last
         self.writes: dict[int, list[tuple[int, Value]]] = {}  # storage -> (tensor id, value) of every write
+        self.geometry: dict[int, tuple[Any, ...]] = {}  # of written values: offset, shape and strides in memory
         self.constant_storages: dict[int, list[Value]] = {}
         self.mutated: set[int] = set()
         self.state_places: dict[tuple[Any, ...], Value] = {}
@@ -80,7 +84,8 @@ class _Recorder(TorchDispatchMode):
 
     def new_value(self, tensor: Tensor, origin: str | None = None, constant: bool = False) -> Value:
         self.count += 1
-        value = Value(self.count, tensor, origin, constant)
+        known = self.weightless is None or not self.weightless.lacks_entries(tensor)
+        value = Value(self.count, tensor, origin, constant, known)
         storage = _storage(tensor)
         if constant:
             self.constant_storages.setdefault(storage, []).append(value)
@@ -112,13 +117,15 @@ class _Recorder(TorchDispatchMode):
         value, seen, _ = self.current[id(tensor)]
         writes = self.writes.get(_storage(tensor), [])
         if seen < len(writes):
-            news = [written for who, written in writes[seen:] if who != id(tensor)]
+            others = [(who, written) for who, written in writes[seen:] if who != id(tensor)]
+            news = [written for _, written in others]
             if news:
                 constant = value.constant and all(new.constant for new in news)
                 updated = self.new_value(tensor, constant=constant)
                 if not constant:
+                    places = [_place(tensor)[1:], *(self.geometry[written.number] for written in news)]
                     self.operations.append(
-                        Operation("alias_update", None, (value, news), {}, [updated], self.modules[-1])
+                        Operation("alias_update", None, (value, news), {"places": places}, [updated], self.modules[-1])
                     )
                 value = updated
             self.place(tensor, value, len(writes))
@@ -156,10 +163,16 @@ class _Recorder(TorchDispatchMode):
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         arguments, keywords = tree_map(lambda x: self.read(x) if isinstance(x, Tensor) else x, (args, kwargs))
-        result = REFERENCES.get(function, function)(*args, **kwargs)
+        run = function if self.weightless is not None else REFERENCES.get(function, function)
+        try:
+            result = run(*args, **kwargs)
+        except NeedsEntriesError as error:
+            raise NeedsEntriesError(f"'{error}' in '{self.modules[-1]}'") from None
         name = function._schema.name.split("::")[-1]
         if name in _EMPTY and isinstance(result, Tensor):
             result.zero_()  # whatever lay in that memory means nothing
+        if len(self.operations) % 64 == 0:
+            self.progress.show(f"recording: {len(self.operations)} operations, in {self.modules[-1] or 'the model'}")
         if len(self.operations) > _LONGEST and self.flipped:
             raise RuntimeError("this way through the code does not end")
         if self.filled and isinstance(result, Tensor) and result.dtype == torch.bool and not bool(result.any()):
@@ -167,8 +180,8 @@ class _Recorder(TorchDispatchMode):
         outgoing = [argument.name for argument in function._schema.arguments if argument.is_out]
         keywords = {key: value for key, value in keywords.items() if key not in outgoing}
         operation = Operation(name, function, tuple(arguments), keywords, [], self.modules[-1])
-        constant = name in _FACTORIES or all(value.constant for value in operation.inputs())
-        varies = name not in _FACTORIES and any(value.varies for value in operation.inputs())
+        constant = name in FACTORIES or all(value.constant for value in operation.inputs())
+        varies = name not in FACTORIES and any(value.varies for value in operation.inputs())
         varies |= torch.Tag.nondeterministic_seeded in function.tags
         if isinstance(result, (bool, int, float)) and name in SCALAR_READS and not constant:
             first = self.decisions
@@ -211,6 +224,7 @@ class _Recorder(TorchDispatchMode):
         new = self.new_value(tensor, constant=constant)
         writes = self.writes.setdefault(storage, [])
         writes.append((id(tensor), new))
+        self.geometry[new.number] = _place(tensor)[1:]
         self.place(tensor, new, len(writes))
         operation.outputs.append(new)
 
@@ -231,8 +245,15 @@ class _Rewritten(TorchFunctionMode):
                 return (index.unsqueeze(-1) == torch.arange(classes, device=index.device)).to(torch.int64)
         if function is Tensor.__getitem__ and (picked := self.picked_by_number(*args)) is not None:
             return picked
-        if function is Tensor.tolist and args[0].numel() <= _LISTED and not self.recorder.read(args[0]).constant:
+        if (
+            function is Tensor.tolist
+            and not lacks_entries(args[0])
+            and args[0].numel() <= _LISTED
+            and not self.recorder.read(args[0]).constant
+        ):
             return _numbers(args[0])
+        if function in (Tensor.numpy, Tensor.__array__, Tensor.tolist) and lacks_entries(args[0]):
+            raise NeedsEntriesError(f"'{function.__name__}' in '{self.recorder.modules[-1]}'")
         result = function(*args, **kwargs)
         if function in (Tensor.numpy, Tensor.__array__, Tensor.tolist) and isinstance(args[0], Tensor):
             taken = self.recorder.taken_out(args[0], np.asarray(result))
@@ -276,8 +297,7 @@ def _place(tensor: Tensor) -> tuple[Any, ...]:
 
 
 def record(
-    model: nn.Module,
-    state: Mapping[str, Tensor],
+    subject: Subject,
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any],
     is_output: Callable[[str], bool] = lambda path: True,
@@ -288,17 +308,22 @@ def record(
     """The recording of ``model(*args, **kwargs)``.
 
     Args:
-        model: a module whose hooks may be changed for the duration of the call.
-        state: its floating-point state by name, tied tensors once.
+        subject: the copy to run; its modules' hooks are changed for the duration of the call.
         is_output: which of the returned tensors count, by path.
         after: an earlier recording of the same network, whose state this one starts from.
         flipped: which of the other answers (from 1) the code is given for what it asks of a computed tensor: the opposite of
             a truth value, extreme or small numbers, to see other branches.
         filled: makes masks that hold nowhere hold everywhere, to see what is done with what they choose.
+
+    Raises:
+        NeedsEntriesError: the copy has no weights, and the code asks for values that depend on them.
     """
+    model = subject.model
     args, kwargs = map_tensors(lambda x: x.detach().clone(), (args, dict(kwargs)))  # the model may write into them
     with module_paths(model) as modules, torch.enable_grad():
-        recorder = _Recorder(state, modules, after.state if after else {}, flipped, filled)
+        recorder = _Recorder(
+            subject.state, modules, after.state if after else {}, flipped, filled, subject.weightless, subject.progress
+        )
         recorder.count = after.last_number() if after else recorder.count
         for tensor in model.state_dict(keep_vars=True).values():
             if isinstance(tensor, Tensor) and not tensor.dtype.is_floating_point:
@@ -307,7 +332,7 @@ def record(
             recorder.read(tensor)
         given = [(path, t) for path, t in tensors_in((args, dict(kwargs))) if t is not None]
         inputs = [(path, recorder.start(tensor, f"input:{path}")) for path, tensor in given]
-        with _Rewritten(recorder), recorder, plain_kernels():
+        with subject.running(), _Rewritten(recorder), recorder, plain_kernels():
             result = model(*args, **kwargs)
         found = list(tensors_in(result))
         outputs = [(path, recorder.read(t)) for path, t in found if t is not None and is_output(path)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
+import math
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import Any
 
@@ -17,17 +18,19 @@ SCALAR_READS = {"_local_scalar_dense", "equal", "allclose", "is_nonzero", "numpy
 
 
 class Value:
-    """A tensor at one moment: its shape, and its entries if they depend on nothing but the code."""
+    """A tensor at one moment: its shape, and its entries if they depend on nothing but the code and are known."""
 
     __slots__ = ("constant", "dtype", "kept", "number", "origin", "shape", "varies")
 
-    def __init__(self, number: int, tensor: Tensor, origin: str | None = None, constant: bool = False) -> None:
+    def __init__(
+        self, number: int, tensor: Tensor, origin: str | None = None, constant: bool = False, known: bool = True
+    ) -> None:
         self.number = number
         self.shape = tuple(tensor.shape)
         self.dtype = tensor.dtype
         self.origin = origin  # 'state:weight' or 'input:0' for what the network starts from
         self.constant = constant
-        self.kept: Tensor | None = tensor.detach().clone() if constant else None
+        self.kept: Tensor | None = tensor.detach().clone() if constant and known else None
         self.varies = (
             False  # whole numbers or masks of the state dict, or made of numbers the code read: others may follow
         )
@@ -86,6 +89,20 @@ class Recording:
             o.name in SCALAR_READS and id(o) not in self.certain and not all(v.constant for v in o.inputs())
             for o in self.operations
         )
+
+    def multiplications(self) -> int:
+        """About how many multiplications one run takes."""
+        total = 0
+        for operation in self.operations:
+            shapes = [value.shape for value in operation.inputs()]
+            output = operation.outputs[0] if operation.outputs else None
+            if output is None:
+                continue
+            if operation.name in ("mm", "bmm", "addmm", "baddbmm", "linear") and len(shapes) > 1:
+                total += math.prod(output.shape) * shapes[-2 if operation.name != "linear" else 0][-1]
+            elif operation.name in ("convolution", "_convolution"):
+                total += math.prod(output.shape) * math.prod(shapes[1][1:])
+        return total
 
     def joined(self, other: Recording) -> Recording:
         """Both recordings, one after the other, of the same state."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from torch import Tensor, nn
@@ -18,26 +18,33 @@ from symnet.graph import NeuronGraph
 from symnet.graph.notation import Axes
 from symnet.groups import Fixed
 from symnet.tracing.branches import record_after, record_every_way
+from symnet.tracing.certificate import Certifier, Evidence
 from symnet.tracing.checking import Check, Checker, Mismatch
 from symnet.tracing.continuous import with_larger_groups
 from symnet.tracing.examples import (
-    copy_model,
+    all_larger,
     detached,
     float_state,
     is_chosen,
+    larger_inputs,
     refuse_hidden_tensors,
     run_plainly,
-    without_single_sizes,
 )
 from symnet.tracing.fallback import read_unknown
+from symnet.tracing.fresh_inputs import Inputs
 from symnet.tracing.kept_between_calls import kept_notes, unchanged
+from symnet.tracing.progress import Progress
 from symnet.tracing.reading import Reading
 from symnet.tracing.recording import Recording
-from symnet.tracing.solution import solve
+from symnet.tracing.solution import Solution, solve
+from symnet.tracing.subject import SMALL_STATE, Subject, copy_with_memory, has_memory, make_subject
+from symnet.tracing.weightless import NeedsEntriesError
 from symnet.tracing.writing import write_graph
 
 # Recordings of inputs on which the check failed, before it is given up.
 _ATTEMPTS = 4
+# Multiplications of one forward pass up to which whole forward passes are compared unless asked.
+_QUICK = 300_000_000
 OTHER_WAY = (
     "the self-check found inputs (fresh ones, of other sizes, or with other whole numbers) that take another way through the code; "
     "it was recorded too"
@@ -93,66 +100,196 @@ def trace(
             f"trace expected a torch.nn.Module, but was given a {type(model).__name__}. Wrap the function in a module."
         )
     refuse_hidden_tensors((example_inputs, keyword_inputs))
-    private = copy_model(model)
-    if any(tensor.is_meta for tensor in (*private.parameters(), *private.buffers())):
-        raise TraceError(
-            f"{type(model).__name__} is on the device 'meta', without entries to compute with. Give it memory: "
-            "model.to_empty(device='cpu'); trace randomises the entries of its copy."
-        )
     inputs = detached((example_inputs, dict(keyword_inputs)))
-    run_plainly(private, inputs)
-    inputs = without_single_sizes(private, inputs)
-    state, aliases = float_state(private)
-    try:
-        with unchanged(private) as changes:
-            recording, notes = record_every_way(private, state, inputs, lambda path: is_chosen(path, outputs))
-        notes += kept_notes(changes)
-    except (RuntimeError, TypeError, ValueError, IndexError, AttributeError, NotImplementedError) as error:
-        raise TraceError(
-            f"{type(model).__name__} runs on the example inputs, but could not be recorded: {type(error).__name__}: {error}. "
-            "This is no fault of the inputs: symnet records dense tensors (no sparse or nested ones) and what torch computes."
-        ) from error
-    _require_a_function(model, recording, state, outputs)
+    subject, inputs, recording, notes = record_model(model, inputs, lambda path: is_chosen(path, outputs))
+    _require_a_function(model, recording, subject.state, outputs)
     thorough = check or Check()
+    if groups == "all":  # proven on whole forward passes
+        thorough = replace(thorough, end_to_end=True)
     if recording.reads_numbers():  # more inputs, for more of the ways through the code
         thorough = replace(thorough, rounds=max(thorough.rounds, 6))
+    evaluated, skipped = _to_evaluate(model, subject, recording, thorough)
     given = {name: tensor for name, tensor in model.state_dict().items() if isinstance(tensor, Tensor)}
     for attempt in range(_ATTEMPTS):
-        graph, input_axes, output_axes = read_graph(recording, aliases, notes, io)
-        checker = Checker(private, graph, inputs, thorough, input_axes, output_axes, outputs, given)
+        claim = read_graph(recording, subject.aliases, notes, io)
+        evidence = look_at_operations(recording, claim, subject.progress)
+        if evaluated is None:
+            require_no_failure(evidence)
+            return with_evidence(claim.graph, evidence, skipped)
         try:
-            checker.run_all()
-            if input_axes or output_axes:  # inputs that move keep their sizes; what is inside is also checked at others
-                inside = with_fixed_io(graph, {**(input_axes or {}), **(output_axes or {})})
-                Checker(private, inside, inputs, thorough, outputs=outputs, given=given).run_all()
-            return graph if groups == "permutations" else with_larger_groups(private, graph, inputs, outputs)
+            worst = _compare_forward_passes(evaluated, claim, inputs, thorough, outputs, given)
         except Mismatch as error:
             # These inputs show a way through the model that the recording did not take.
-            other = record_after(recording, private, checker.state, error.inputs, lambda path: is_chosen(path, outputs))
+            other = record_after(recording, subject, error.inputs, lambda path: is_chosen(path, outputs))
             if other is None or attempt == _ATTEMPTS - 1:
                 raise
             recording = recording.joined(other)
             if attempt == 0:
                 notes.append(OTHER_WAY)
+            continue
+        graph = with_evidence(claim.graph, evidence, f"whole forward passes agree to {worst:.0e}")
+        return graph if groups == "permutations" else with_larger_groups(evaluated, graph, inputs, outputs)
     raise AssertionError("the last attempt returns or raises")
 
 
-def read_graph(
-    recording: Recording, aliases: Mapping[str, str], notes: Sequence[str], io: str
-) -> tuple[NeuronGraph, dict[str, Axes] | None, dict[str, Axes] | None]:
-    """The graph that a recording shows, and the axes of inputs and outputs where these move."""
+def _compare_forward_passes(
+    model: nn.Module,
+    claim: Claim,
+    inputs: Inputs,
+    check: Check,
+    outputs: Sequence[str] | None,
+    given: Mapping[str, Tensor],
+) -> float:
+    """The largest relative error of whole forward passes.
+
+    Raises:
+        Mismatch: the group changes the function.
+    """
+    worst = Checker(model, claim.graph, inputs, check, claim.inputs, claim.outputs, outputs, given).run_all()
+    if claim.inputs or claim.outputs:  # inputs that move keep their sizes; what is inside is checked at others
+        inside = with_fixed_io(claim.graph, {**(claim.inputs or {}), **(claim.outputs or {})})
+        worst = max(worst, Checker(model, inside, inputs, check, outputs=outputs, given=given).run_all())
+    return worst
+
+
+def _to_evaluate(
+    model: nn.Module, subject: Subject, recording: Recording, check: Check
+) -> tuple[nn.Module | None, str]:
+    """The model whose whole forward passes are compared; None and why not, if they are not."""
+    large = subject.entries > SMALL_STATE or recording.multiplications() > _QUICK
+    if check.end_to_end is False or (check.end_to_end is None and large):
+        return None, "whole forward passes were not compared; check=Check(end_to_end=True) asks for it"
+    if subject.weightless is None:
+        return subject.model, ""
+    copied = copy_with_memory(model)
+    if copied is None and check.end_to_end:
+        raise TraceError(
+            f"{type(model).__name__} holds whole numbers or masks on the device 'meta', without values; whole forward "
+            "passes cannot be compared. Make the model without torch.device('meta')."
+        )
+    if copied is None:
+        return None, "whole forward passes were not compared: whole numbers or masks of the model have no values"
+    return copied, ""
+
+
+def look_at_operations(recording: Recording, claim: Claim, progress: Progress) -> Evidence:
+    """What the operations show one by one."""
+    certifier = Certifier(recording, claim.reading, claim.graph, claim.inputs, claim.outputs, progress=progress)
+    evidence = certifier.run()
+    progress.done()
+    return evidence
+
+
+def require_no_failure(evidence: Evidence) -> None:
+    """Refuses what has no other evidence than operations that do not commute.
+
+    Raises:
+        TraceError: some do not commute with the group; names the first.
+    """
+    if evidence.failures:
+        raise TraceError(
+            f"The traced group does not leave every operation unchanged: {evidence.failures[0]}. A rule of tracing is "
+            "wrong there (one of your own, or a fault of symnet). Declare the graph by hand."
+        )
+
+
+def with_evidence(graph: NeuronGraph, evidence: Evidence, forward_passes: str) -> NeuronGraph:
+    """The graph with a note of what it rests on."""
+    axes = {name: tensor.axes for name, tensor in graph.weights.items()}
+    notes = [*graph.notes, f"evidence: {evidence}; {forward_passes}"]
+    return NeuronGraph(graph.neurons, axes, aliases=graph.aliases, notes=notes)
+
+
+def record_model(
+    model: nn.Module, inputs: Inputs, is_output: Callable[[str], bool]
+) -> tuple[Subject, Inputs, Recording, list[str]]:
+    """The copy that was run, the inputs that it took, what was recorded, and notes.
+
+    A model that is recorded without its weights is recorded with them if its code asks for values that depend on them.
+
+    Raises:
+        TraceError: the model cannot be run or copied.
+    """
+    subject = make_subject(model)
+    try:
+        return _record_subject(subject, inputs, is_output)
+    except NeedsEntriesError as error:
+        if not has_memory(model):
+            raise TraceError(
+                f"{type(model).__name__} has no weights, and its code asks for a value (or a shape) that depends on them: "
+                f"{error}. Give it memory: model.to_empty(device='cpu'); trace randomises the entries of its copy."
+            ) from None
+    return _record_subject(make_subject(model, weights=True), inputs, is_output)
+
+
+def _record_subject(
+    subject: Subject, inputs: Inputs, is_output: Callable[[str], bool]
+) -> tuple[Subject, Inputs, Recording, list[str]]:
+    if subject.weightless is None:
+        run_plainly(subject.model, inputs)
+        if not subject.state:  # lazy modules have made it by now
+            subject = Subject(subject.model, *float_state(subject.model), None)
+    try:
+        with unchanged(subject.model) as changes:
+            larger, recording, notes = _record_larger(subject, inputs, is_output)
+        return subject, larger, recording, [*notes, *kept_notes(changes)]
+    except (NeedsEntriesError, TraceError):
+        raise
+    except Exception as error:
+        if subject.weightless is not None:
+            with subject.running():
+                run_plainly(subject.model, inputs)
+        raise TraceError(
+            f"{type(subject.model).__name__} runs on the example inputs, but could not be recorded: "
+            f"{type(error).__name__}: {error}. This is no fault of the inputs: symnet records dense tensors (no sparse or "
+            "nested ones) and what torch computes."
+        ) from error
+
+
+def _record_larger(
+    subject: Subject, inputs: Inputs, is_output: Callable[[str], bool]
+) -> tuple[Inputs, Recording, list[str]]:
+    """The recording of inputs with all axes of size 1 enlarged; of fewer where the model does not take that."""
+    everywhere = all_larger(inputs)
+    try:
+        return everywhere, *record_every_way(subject, everywhere, is_output)
+    except NeedsEntriesError:
+        raise
+    except Exception:  # of any class: these inputs are invented
+        larger = larger_inputs(inputs, subject.accepts)
+        return larger, *record_every_way(subject, larger, is_output)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a recording shows: the graph, the labels it was written from, and the axes of inputs and outputs that move."""
+
+    graph: NeuronGraph
+    reading: Reading
+    inputs: dict[str, Axes] | None
+    outputs: dict[str, Axes] | None
+
+
+def read_labels(recording: Recording, io: str) -> tuple[Reading, Solution]:
+    """The labels of every value of a recording, solved."""
     reading = Reading(recording, fixed=io == "fixed")
     reading.run(read_unknown)
-    solution = solve(reading, fixed=io == "fixed")
+    return reading, solve(reading, fixed=io == "fixed")
+
+
+def read_graph(recording: Recording, aliases: Mapping[str, str], notes: Sequence[str], io: str) -> Claim:
+    """The graph that a recording shows."""
+    reading, solution = read_labels(recording, io)
     unseen = [
         f"output {path}: an object that is not looked into, so it counts as no output"
         for path in recording.skipped_outputs
     ]
     graph, writer = write_graph(solution, reading, _first_use(recording), aliases, [*notes, *unseen])
     if io == "fixed":
-        return graph, None, None
-    return (
+        return Claim(graph, reading, None, None)
+    return Claim(
         graph,
+        reading,
         {path: writer.axes(labels) for path, labels in reversed(solution.inputs)},  # sizes as in the first recording
         {path: writer.axes(labels) for path, labels in solution.outputs},
     )

@@ -11,6 +11,7 @@ from symnet.verify.lie_algebra import LieAlgebra, lie_algebra
 from symnet.verify.lie_pieces import LiePiece, named_dimension, pieces_of
 from symnet.verify.maximality import MaximalityReport, maximality
 from symnet.verify.network import network
+from symnet.verify.operations import operations
 from symnet.verify.report import Check, Report
 
 __all__ = [
@@ -34,5 +35,6 @@ __all__ = [
     "network",
     "on_lists",
     "on_vectors",
+    "operations",
     "pieces_of",
 ]

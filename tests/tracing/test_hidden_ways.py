@@ -233,7 +233,7 @@ def test_what_is_no_function_of_the_state_is_refused() -> None:
 @pytest.mark.parametrize(
     ("make", "given", "words"),
     [
-        (lambda: nn.Linear(2, 1, device="meta"), lambda: rand(3, 2), "'meta', without entries"),
+        (lambda: nn.LazyLinear(1, device="meta"), lambda: rand(3, 2), "'meta' and holds lazy modules"),
         (lambda: nn.Linear(2, 1), lambda: rand(3, 5), "does not run on these inputs.*shapes cannot be multiplied"),
         (lambda: nn.Linear(2, 1), lambda: rand(2, 2).to_sparse(), "dense tensors"),
     ],
