@@ -115,7 +115,7 @@ class Certifier:
         self.claims = Claims(graph, {name: reading.labels[recording.state[name].number] for name in order})
         positions = reading.positions
         self.free_orders = {root(order.node) for order in positions.free_orders if root(order.node).pin is None}
-        self.counted = {*positions.counts, *positions.run_ends, *positions.marks}
+        self.counted = {*positions.counts, *positions.run_ends}
         self.unreadable: dict[int, str] = {}
         self.fixed: dict[int, Layout] = {}
         for name, value in recording.state.items():

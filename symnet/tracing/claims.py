@@ -23,7 +23,7 @@ from symnet.graph.notation import (
     Symbol,
 )
 from symnet.groups import Symmetric
-from symnet.tracing.labels import Label, Node, bounds_of, flat, root, size_of
+from symnet.tracing.labels import Label, Node, bounds_of, flat, leaves, root, size_of
 from symnet.tracing.layouts import Atom, Cut, Layout, Plain, sizes_of
 from symnet.tracing.reading import Labels
 
@@ -201,15 +201,17 @@ class Claims:
     def layout(self, labels: Labels) -> Layout:
         """The claim about a tensor with these labels."""
         dims = [flat(label) for label in labels]
-        place = next(
-            (
-                (d, k)
-                for d, dim in enumerate(dims)
-                for k, n in enumerate(dim)
-                if n.parts is not None and (n not in self.words or self._varying(dims, n))
-            ),
-            None,
-        )
+        places = [
+            (d, k)
+            for d, dim in enumerate(dims)
+            for k, n in enumerate(dim)
+            if n.parts is not None and (n not in self.words or self._varying(dims, n))
+        ]
+        # A join that another one holds a family of is written out after it.
+        inside = [leaf for d, k in places for leaf in leaves((dims[d][k],))]
+        later = {root(leaf.family.axis) for leaf in inside if leaf.family is not None}
+        first = [(d, k) for d, k in places if dims[d][k] not in later] or places
+        place = first[0] if first else None
         if place is None:
             return Plain(tuple(tuple(atom for node in dim for atom in self.word(node)) for dim in dims))
         axis, position = place

@@ -195,6 +195,8 @@ class _Decomposed(TorchDispatchMode):
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if function.namespace == "prim":  # where a tensor without entries seems to be
+            return function(*args, **kwargs)
         with self:
             result = function.decompose(*args, **kwargs)
         return function(*args, **kwargs) if result is NotImplemented else result
