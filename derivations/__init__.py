@@ -23,4 +23,5 @@ ORDER = (
     "pointwise_nonlinearities",
     "initial_variance",
     "path_products",
+    "rotary_planes",
 )
