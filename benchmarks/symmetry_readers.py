@@ -3,9 +3,10 @@
     python -m benchmarks.symmetry_readers zoo        # ReLU, tanh and sine networks: their accuracy, read from their weights
     python -m benchmarks.symmetry_readers adapters   # LoRA adapters: quality and data, read from their factors
     python -m benchmarks.symmetry_readers zoo --quick
+    python -m benchmarks.symmetry_readers tables     # of the saved results, in Markdown
 
 "Moved" networks compute the same functions: a random element of their own group (with scales between 1/e and e, signs, invertible maps)
-was applied. Results go to ``benchmarks/results/symmetry_readers.json``; the table in ``docs/tasks/symmetries.md`` is made from them.
+was applied. Results go to ``benchmarks/results/symmetry_readers.json``; the tables in ``docs/tasks/symmetries.md`` are made from them.
 """
 
 from __future__ import annotations
@@ -358,12 +359,40 @@ def study(data: Networks, readers: Callable[[sn.NeuronGraph], Iterator], seeds: 
     return rows
 
 
+# ---- tables -------------------------------------------------------------------------------------------------------------------------
+MEASURES = {"zoo": {"tau": "Kendall's tau"}, "adapters": {"tau": "quality, tau", "class": "data, accuracy"}}
+
+
+def tables(results: Mapping[str, list[dict]]) -> str:
+    """Markdown tables of saved results: mean and standard deviation over seeds, natural and moved."""
+    return "\n\n".join(_table(name, rows) for name, rows in results.items())
+
+
+def _table(name: str, rows: list[dict]) -> str:
+    measures = MEASURES.get(name, MEASURES["zoo"])
+    columns = [(kind, measure) for measure in measures for kind in ("natural", "moved")]
+    seeds = len({row["seed"] for row in rows})
+    head = f"| {name}, {seeds} seeds | parameters | " + " | ".join(f"{measures[m]}, {kind}" for kind, m in columns) + " |"
+    lines = [head, "|---|---" + "|---" * len(columns) + "|"]
+    for reader in dict.fromkeys(row["reader"] for row in rows):
+        several = [row for row in rows if row["reader"] == reader]
+        cells = []
+        for kind, measure in columns:
+            values = np.array([row[kind][measure] for row in several])
+            cells.append(f"{values.mean():.2f} ± {values.std():.2f}")
+        lines.append(f"| {reader} | {several[0]['parameters']:,} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["zoo", "adapters"])
+    parser.add_argument("what", choices=["zoo", "adapters", "tables"])
     parser.add_argument("--only", choices=list(ACTIVATIONS), help="one activation of the zoo")
     parser.add_argument("--quick", action="store_true", help="one seed, few networks and steps: does it run?")
     options = parser.parse_args()
+    if options.what == "tables":
+        print(tables(json.loads(RESULTS.read_text())))
+        return
     count, seeds, steps = (80, 1, 20) if options.quick else (600, 3, 250)
     names = ([options.only] if options.only else list(ACTIVATIONS)) if options.what == "zoo" else ["adapters"]
     for name in names:

@@ -11,6 +11,33 @@ from torch import Tensor, nn
 import symnet as sn
 from tests.verify.continuous_models import Attention, Llama, LoRA, mlp
 
+
+class Fused(nn.Module):
+    """Queries, keys and values from one matrix, as in GPT-2."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.qkv, self.out = nn.Linear(6, 24, bias=False), nn.Linear(8, 6, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = (part.unflatten(-1, (2, 4)).transpose(1, 2) for part in self.qkv(x).split(8, -1))
+        return self.out(((q @ k.mT).softmax(-1) @ v).transpose(1, 2).flatten(2))
+
+
+class Grouped(nn.Module):
+    """Two groups of two queries that share their keys and values."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.q, self.out = nn.Linear(6, 16, bias=False), nn.Linear(16, 6, bias=False)
+        self.k, self.v = nn.Linear(6, 8, bias=False), nn.Linear(6, 8, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        q = self.q(x).unflatten(-1, (2, 2, 4)).permute(0, 2, 3, 1, 4)
+        k, v = (part(x).unflatten(-1, (2, 4)).transpose(1, 2)[:, :, None] for part in (self.k, self.v))
+        return self.out(((q @ k.mT).softmax(-1) @ v).permute(0, 3, 1, 2, 4).flatten(2))
+
+
 TOKENS = torch.randint(9, (4, 7), generator=torch.Generator().manual_seed(0))
 VALUES = "(head head_dim) stream", "stream (head head_dim*)"
 
@@ -43,6 +70,16 @@ CASES: dict[str, tuple[Callable[[], nn.Module], Callable[[], Tensor], list[str]]
         lambda: Attention(6, 2, 3, bias=True),
         lambda: torch.randn(3, 4, 6),
         ["key_dim: GeneralLinear(3) over head", "head_dim: GeneralLinear(3) over head", "k.weight: (head key_dim*) 6"],
+    ),
+    "fused attention": (
+        Fused,
+        lambda: torch.randn(2, 3, 6),
+        ["qkv.weight: ((head key_dim) + (head key_dim*) + (head head_dim)) 6", "out.weight: 6 (head head_dim*)"],
+    ),
+    "grouped queries": (
+        Grouped,
+        lambda: torch.randn(2, 3, 6),
+        ["q.weight: (kv query_of_group key_dim) 6", "k.weight: (kv key_dim*) 6", "(kv query_of_group head_dim*)"],
     ),
     "rotary attention": (
         lambda: Attention(5, 2, 4, rotary=True),
