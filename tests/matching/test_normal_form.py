@@ -192,7 +192,7 @@ def test_batches_are_their_networks_one_by_one(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["relu", "lora"])
-def test_gradients_agree_with_differences(name: str) -> None:
+def test_gradients_agree_with_differences_twice(name: str) -> None:
     _, graph, _, tensors = made(name)
     keys = list(tensors)
 
@@ -200,7 +200,9 @@ def test_gradients_agree_with_differences(name: str) -> None:
         normal, _ = sn.normal_form(dict(zip(keys, values, strict=True)), graph)
         return tuple(normal[key] for key in keys)
 
-    assert torch.autograd.gradcheck(form, tuple(tensors[key].clone().requires_grad_() for key in keys))
+    inputs = tuple(tensors[key].clone().requires_grad_() for key in keys)
+    assert torch.autograd.gradcheck(form, inputs)
+    assert torch.autograd.gradgradcheck(form, inputs, fast_mode=True)
 
 
 def test_single_precision_stays_what_it_is() -> None:
