@@ -1,10 +1,12 @@
-"""Rotary embeddings leave queries and keys one complex number for each plane, where all invertible maps would pass without them.
+"""Rotary embeddings leave queries and keys one complex number for each plane, where all invertible
+maps would pass without them.
 
-The score of a query at position m and a key at position n is ``q^T R(n - m) k``. Moving queries by A and keys by B keeps it at all positions
-exactly if ``A^T R + R B = 0`` for every rotation R that occurs. In a plane that turns, A is ``x I + y J``, with J the turn by a right angle:
-multiplication by ``x + i y``; keys are divided by it: B is ``-x I + y J``. Planes of different frequencies do not mix, so two planes leave 4
-dimensions of 16; at a single position nothing turns, and all 16 seem to be there. The solver of ``sn.verify`` finds the same numbers from
-derivatives alone.
+The score of a query at position m and a key at position n is ``q^T R(n - m) k``. Moving queries by
+A and keys by B keeps it at all positions exactly if ``A^T R + R B = 0`` for every rotation R that
+occurs. In a plane that turns, A is ``x I + y J``, with J the turn by a right angle: multiplication
+by ``x + i y``; keys are divided by it: B is ``-x I + y J``. Planes of different frequencies do not
+mix, so two planes leave 4 dimensions of 16; at a single position nothing turns, and all 16 seem to
+be there. The solver of ``sn.verify`` finds the same numbers from derivatives alone.
 """
 
 from __future__ import annotations
@@ -28,9 +30,12 @@ def derive() -> dict[str, sp.Basic]:
     turns = sp.Matrix([[c, -s, 0, 0], [s, c, 0, 0], [0, 0, d, -t], [0, 0, t, d]])
 
     def solve(rotation: sp.Matrix, letters: list[sp.Symbol]) -> dict[sp.Symbol, sp.Expr]:
-        # The entries are linear in cosines and sines, which are independent functions of the position.
+        # The entries are linear in cosines and sines, which are independent functions of the
+        # position.
         entries = [sp.expand(entry) for entry in a.T * rotation + rotation * b]
-        equations = [entry.coeff(letter) for entry in entries for letter in letters] if letters else entries
+        equations = (
+            [entry.coeff(letter) for entry in entries for letter in letters] if letters else entries
+        )
         return sp.solve(equations, unknowns, dict=True)[0]
 
     turning, still = solve(turns, [c, s, d, t]), solve(sp.eye(4), [])
@@ -43,7 +48,9 @@ def derive() -> dict[str, sp.Basic]:
 
 
 class Scores(nn.Module):
-    """Scores of queries and keys of width 4, planes (0, 1) and (2, 3) turned by position; at ``positions`` of the inputs only."""
+    """Scores of queries and keys of width 4, planes (0, 1) and (2, 3) turned by position; at
+    ``positions`` of the inputs only.
+    """
 
     def __init__(self, positions: int) -> None:
         super().__init__()
@@ -57,7 +64,13 @@ class Scores(nn.Module):
     def turned(self, x: Tensor) -> Tensor:
         angle = torch.arange(x.shape[1]).to(x)[:, None] * torch.tensor([1.0, 0.3]).to(x)
         first, second = x.unflatten(-1, (2, 2)).unbind(-1)
-        return torch.stack([first * angle.cos() - second * angle.sin(), first * angle.sin() + second * angle.cos()], -1).flatten(2)
+        return torch.stack(
+            [
+                first * angle.cos() - second * angle.sin(),
+                first * angle.sin() + second * angle.cos(),
+            ],
+            -1,
+        ).flatten(2)
 
 
 @lru_cache
@@ -67,7 +80,9 @@ def found(positions: int) -> sn.verify.LieAlgebra:
 
 
 def check() -> list[str]:
-    """Dimensions, the planes that the solver names, and that a derived element is one of the algebra."""
+    """Dimensions, the planes that the solver names, and that a derived element is one of the
+    algebra.
+    """
     results = derive()
     facts = [
         agree("4 dimensions of two planes", int(results["dimension"]), found(5).dimension),
@@ -80,6 +95,10 @@ def check() -> list[str]:
         (name, 0): np.array(matrix.subs(numbers), dtype=float)
         for name, matrix in (("q.weight", queries), ("k.weight", keys))
     }
-    facts.append(holds("the derived maps keep the scores at all positions", found(5).holds(element)))
-    planes = [piece.positions for piece in sn.verify.pieces_of(found(5)) if piece.kind == "rotary plane"]
+    facts.append(
+        holds("the derived maps keep the scores at all positions", found(5).holds(element))
+    )
+    planes = [
+        piece.positions for piece in sn.verify.pieces_of(found(5)) if piece.kind == "rotary plane"
+    ]
     return [*facts, agree("the planes are those that turn", [(0, 1), (2, 3)], sorted(planes))]

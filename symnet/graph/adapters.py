@@ -17,14 +17,16 @@ Sizes = Sequence[int]
 def lora(adapted: Mapping[str, Sizes]) -> NeuronGraph:
     """The graph of LoRA adapters: the change of each adapted matrix is ``lora_B @ lora_A``.
 
-    Any invertible map between the factors leaves the product: ``lora_A`` is multiplied by it, ``lora_B`` by its inverse
-    (Hu et al. 2021, arXiv 2106.09685; as a weight space Putterman et al. 2024, arXiv 2410.04207).
+    Any invertible map between the factors leaves the product: ``lora_A`` is multiplied by it,
+    ``lora_B`` by its inverse (Hu et al. 2021, arXiv 2106.09685; as a weight space Putterman et al.
+    2024, arXiv 2410.04207).
 
     Args:
         adapted: by name of the adapted matrix its sizes ``(out, rank, in)``.
 
     Returns:
-        Neuron sets ``NAME.in``, ``NAME.r``, ``NAME.out``; tensors ``NAME.lora_A`` and ``NAME.lora_B``.
+        Neuron sets ``NAME.in``, ``NAME.r``, ``NAME.out``; tensors ``NAME.lora_A`` and
+        ``NAME.lora_B``.
 
     Raises:
         GraphError: nothing is adapted, or sizes are not three whole numbers of at least 1.
@@ -40,15 +42,27 @@ def lora(adapted: Mapping[str, Sizes]) -> NeuronGraph:
           q.lora_B: q.out q.r*
     """
     if not isinstance(adapted, Mapping) or not adapted:
-        raise GraphError(f"lora got {adapted!r:.60}; give a dict of (out, rank, in) by name: {{'q': (64, 8, 64)}}.")
+        raise GraphError(
+            f"lora got {adapted!r:.60}; give a dict of (out, rank, in) by name: "
+            f"{{'q': (64, 8, 64)}}."
+        )
     neurons: dict[str, Group] = {}
     tensors: dict[str, str] = {}
     for name, sizes in adapted.items():
         if isinstance(sizes, str) or len(tuple(sizes)) != 3:
-            raise GraphError(f"lora: the sizes of {name!r} are {sizes!r:.60}; give (out, rank, in).")
+            raise GraphError(
+                f"lora: the sizes of {name!r} are {sizes!r:.60}; give (out, rank, in)."
+            )
         out, rank, width = sizes
-        neurons |= {f"{name}.in": Fixed(width), f"{name}.r": GeneralLinear(rank), f"{name}.out": Fixed(out)}
-        tensors |= {f"{name}.lora_A": f"{name}.r {name}.in", f"{name}.lora_B": f"{name}.out {name}.r*"}
+        neurons |= {
+            f"{name}.in": Fixed(width),
+            f"{name}.r": GeneralLinear(rank),
+            f"{name}.out": Fixed(out),
+        }
+        tensors |= {
+            f"{name}.lora_A": f"{name}.r {name}.in",
+            f"{name}.lora_B": f"{name}.out {name}.r*",
+        }
     return NeuronGraph(neurons, tensors)
 
 
@@ -58,7 +72,8 @@ def pad_rank(
     """Adapters brought to a common rank by zeros, which changes no product, and their graph.
 
     Args:
-        weights: arrays or tensors ``NAME.lora_A`` ``(*batch, rank, in)`` and ``NAME.lora_B`` ``(*batch, out, rank)``.
+        weights: arrays or tensors ``NAME.lora_A`` ``(*batch, rank, in)`` and ``NAME.lora_B``
+            ``(*batch, out, rank)``.
         rank: for all, or by name of the adapted matrix.
 
     Raises:
@@ -76,10 +91,14 @@ def pad_rank(
         down, up = weights[f"{name}.lora_A"], weights.get(f"{name}.lora_B")
         wanted = rank if isinstance(rank, int) else rank[name]
         if up is None or up.shape[-1] != down.shape[batch_dims] or up.ndim != down.ndim:
-            raise ShapeError(f"'{name}.lora_A' {tuple(down.shape)} and '{name}.lora_B' are no factors of one product.")
+            raise ShapeError(
+                f"'{name}.lora_A' {tuple(down.shape)} and '{name}.lora_B' are no factors of one "
+                "product."
+            )
         if down.shape[batch_dims] > wanted:
             raise ShapeError(
-                f"'{name}' has rank {down.shape[batch_dims]}, more than {wanted}. Pad to the largest rank; less would lose a part."
+                f"'{name}' has rank {down.shape[batch_dims]}, more than {wanted}. Pad to the "
+                "largest rank; less would lose a part."
             )
         padded[f"{name}.lora_A"] = _with_zeros(down, batch_dims, wanted)
         padded[f"{name}.lora_B"] = _with_zeros(up, batch_dims + 1, wanted)
@@ -91,6 +110,8 @@ def _with_zeros(array: Any, axis: int, size: int) -> Any:
     """The array with zeros appended along an axis: numpy's or torch's, whatever it is."""
     shape = list(array.shape)
     shape[axis] = size
-    result = np.zeros(shape, array.dtype) if isinstance(array, np.ndarray) else array.new_zeros(shape)
+    result = (
+        np.zeros(shape, array.dtype) if isinstance(array, np.ndarray) else array.new_zeros(shape)
+    )
     result[(slice(None),) * axis + (slice(0, array.shape[axis]),)] = array
     return result

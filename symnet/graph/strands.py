@@ -1,4 +1,6 @@
-"""Strands of a neuron set in tensors, each as an array with the set's copies and neurons first: read, and replaced."""
+"""Strands of a neuron set in tensors, each as an array with the set's copies and neurons first:
+read, and replaced.
+"""
 
 from __future__ import annotations
 
@@ -31,15 +33,21 @@ class Strand:
 
     @property
     def others(self) -> tuple[str, ...]:
-        """Further neuron sets of the block, this one as well if it has more strands in it; no ancestors of the set."""
+        """Further neuron sets of the block, this one as well if it has more strands in it; no
+        ancestors of the set.
+        """
         instance = self.block.instances[self.place]
         taken = {self.place, *(place for _, place in instance.parents)}
         return tuple(
-            one.symbol for k, one in enumerate(self.block.instances) if k not in taken and one.symbol is not None
+            one.symbol
+            for k, one in enumerate(self.block.instances)
+            if k not in taken and one.symbol is not None
         )
 
     def read(self, tensors: Mapping[str, Tensor]) -> Tensor:
-        """The strand's entries: ``(*batch, *ancestor sizes, n, rest)``; channels behind the axes are in the rest."""
+        """The strand's entries: ``(*batch, *ancestor sizes, n, rest)``; channels behind the axes
+        are in the rest.
+        """
         view = apply_views(tensors[self.tensor], self.block.views, self.batch_dims)
         order = self._order(view.ndim)
         front = view.permute(order)
@@ -47,7 +55,9 @@ class Strand:
         return front.reshape(*front.shape[:kept], math.prod(front.shape[kept:]))
 
     def replaced(self, tensors: Mapping[str, Tensor], values: Tensor) -> dict[str, Tensor]:
-        """The tensors with this strand's entries replaced by others of the shape that ``read`` gives; new memory."""
+        """The tensors with this strand's entries replaced by others of the shape that ``read``
+        gives; new memory.
+        """
         result = tensors[self.tensor].clone()
         view = apply_views(result, self.block.views, self.batch_dims)
         order = self._order(view.ndim)

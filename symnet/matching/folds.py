@@ -1,6 +1,7 @@
 """Folds: symmetries that are no action along axes, taken out of the weights before anything else.
 
-A graph cannot express them, so the user names the tensors, or ``find_folds`` reads them off the network.
+A graph cannot express them, so the user names the tensors, or ``find_folds`` reads them off the
+network.
 """
 
 from __future__ import annotations
@@ -21,11 +22,13 @@ from symnet.graph.strands import strands_of
 
 @dataclass(frozen=True, slots=True)
 class Gain:
-    """The gain of a norm: it becomes 1, and the tensors that read the normed stream take it along the named axis.
+    """The gain of a norm: it becomes 1, and the tensors that read the normed stream take it along
+    the named axis.
 
     Args:
         tensor: the gain, with one axis.
-        readers: by tensor the axis on which it reads the stream: ``{"q.weight": 1, "k.weight": 1}``.
+        readers: by tensor the axis on which it reads the stream: ``{"q.weight": 1, "k.weight":
+            1}``.
     """
 
     tensor: str
@@ -43,7 +46,8 @@ class Unread:
 class Shift:
     """A bias that only passes through a matrix: it becomes 0, and ``into += weight @ bias``.
 
-    A value's bias passes through attention, whose weights add up to 1, and through the output matrix.
+    A value's bias passes through attention, whose weights add up to 1, and through the output
+    matrix.
     """
 
     bias: str
@@ -63,7 +67,8 @@ class ClassMean:
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """Phases of sines ``sin(frequency * (W x + b))``: every bias comes into ``(-period / 4, period / 4]``.
+    """Phases of sines ``sin(frequency * (W x + b))``: every bias comes into ``(-period / 4, period
+    / 4]``.
 
     Whole periods change nothing; half a period changes the sign of the outgoing weights.
 
@@ -108,7 +113,10 @@ def apply_fold(
         case ClassMean(names):
             for name in names:
                 result[name] = result[name] - result[name].mean(batch_dims, keepdim=True)
-            return result, f"mean over classes taken out of {_list(names)}: outputs change by a common number"
+            return (
+                result,
+                f"mean over classes taken out of {_list(names)}: outputs change by a common number",
+            )
         case Phase(bias, outgoing, frequency):
             half = math.pi / frequency
             turns = torch.round(result[bias] / half).detach()
@@ -116,7 +124,10 @@ def apply_fold(
             signs = 1 - 2 * (turns % 2)
             for name, axis in outgoing.items():
                 result[name] = result[name] * _along(signs, axis, graph, name, batch_dims)
-            return result, f"phases of '{bias}' brought within a quarter of a period, signs into {_list(outgoing)}"
+            return (
+                result,
+                f"phases of '{bias}' within a quarter of a period, signs into {_list(outgoing)}",
+            )
         case _:
             assert_never(fold)
 
@@ -161,13 +172,19 @@ def _check(fold: Fold, graph: NeuronGraph) -> None:
             assert_never(fold)
     for name, axis in axes.items():
         if name not in graph.weights:
-            raise GraphError(f"{fold} names '{name}'; the graph's tensors are {', '.join(graph.weights)}.")
+            raise GraphError(
+                f"{fold} names '{name}'; the graph's tensors are {', '.join(graph.weights)}."
+            )
         if not 0 <= axis < max(len(graph.shapes[name]), 1):
-            raise GraphError(f"{fold} names axis {axis} of '{name}', which has shape {graph.shapes[name]}.")
+            raise GraphError(
+                f"{fold} names axis {axis} of '{name}', which has shape {graph.shapes[name]}."
+            )
     if isinstance(fold, Gain | Phase):
         source = next(iter(axes))
         if any(graph.shapes[name][axis] != graph.shapes[source][0] for name, axis in axes.items()):
-            raise GraphError(f"{fold}: the named axes have other sizes than '{source}', {graph.shapes[source]}.")
+            raise GraphError(
+                f"{fold}: the named axes have other sizes than '{source}', {graph.shapes[source]}."
+            )
 
 
 def _list(names: Mapping[str, int] | Sequence[str]) -> str:
@@ -179,6 +196,10 @@ def without_tensors(graph: NeuronGraph, names: Sequence[str]) -> NeuronGraph:
     tensors = {name: tensor.axes for name, tensor in graph.weights.items() if name not in names}
     shown = {symbol for axes in tensors.values() for axis in axes for symbol in symbols_in(axis)}
     shown |= {parent for name in shown for parent in graph.ancestors(name)}
-    neurons = {name: one for name, one in graph.neurons.items() if name in shown or not strands_of(graph, name)}
+    neurons = {
+        name: one
+        for name, one in graph.neurons.items()
+        if name in shown or not strands_of(graph, name)
+    }
     aliases = {alias: kept for alias, kept in graph.aliases.items() if kept in tensors}
     return NeuronGraph(neurons, tensors, aliases=aliases, notes=graph.notes)

@@ -1,9 +1,12 @@
-"""with_larger_groups: which sets of a traced graph carry more than permutations, by derivatives of the function itself.
+"""with_larger_groups: which sets of a traced graph carry more than permutations, by derivatives of
+the function itself.
 
-A set that may be permuted may perhaps also be scaled, rotated or mapped by any invertible matrix. Moving it by an infinitesimal element
-changes strand t by ``p_t E + r_t E^T`` with E one entry of a matrix; the function stays if ``sum_t <gradient_t, change_t theta>``
-vanishes for every output, state and input. The null space of these few unknowns, at any width, gives the degrees of all strands and
-with them the group. Signs have no derivative and are tried. What is found decides nothing yet: random elements must keep the function.
+A set that may be permuted may perhaps also be scaled, rotated or mapped by any invertible matrix.
+Moving it by an infinitesimal element changes strand t by ``p_t E + r_t E^T`` with E one entry of a
+matrix; the function stays if ``sum_t <gradient_t, change_t theta>`` vanishes for every output,
+state and input. The null space of these few unknowns, at any width, gives the degrees of all
+strands and with them the group. Signs have no derivative and are tried. What is found decides
+nothing yet: random elements must keep the function.
 """
 
 from __future__ import annotations
@@ -21,7 +24,15 @@ from symnet.errors import TraceError
 from symnet.graph import NeuronGraph, NeuronSet
 from symnet.graph.blocks import split_blocks
 from symnet.graph.elements import in_order
-from symnet.graph.notation import Alternatives, Anonymous, Axis, Concatenation, Interleaving, Product, Symbol
+from symnet.graph.notation import (
+    Alternatives,
+    Anonymous,
+    Axis,
+    Concatenation,
+    Interleaving,
+    Product,
+    Symbol,
+)
 from symnet.graph.strands import Strand
 from symnet.groups import GeneralLinear, Group, Orthogonal, Scaled, SignedSymmetric, Symmetric
 from symnet.tracing.differentials import Differential, has_settled, of_unit_length, singular_vectors
@@ -38,7 +49,9 @@ _SUBSETS = 6  # strands up to which every choice of signs is tried
 
 @dataclass(frozen=True, slots=True)
 class StrandPlace:
-    """One strand as it is written: the n-th of a tensor's notation. It may be read from several blocks."""
+    """One strand as it is written: the n-th of a tensor's notation. It may be read from several
+    blocks.
+    """
 
     tensor: str
     number: int
@@ -55,15 +68,25 @@ class Proposal:
     scales: int = 1  # independent scales of each neuron, of which a declaration holds one
 
     def __str__(self) -> str:
-        more = f"; each neuron has {self.scales} independent scales, of which this is one" if self.scales > 1 else ""
+        more = (
+            f"; each neuron has {self.scales} independent scales, of which this is one"
+            if self.scales > 1
+            else ""
+        )
         found = "by derivatives" if not isinstance(self.group, SignedSymmetric) else "by trial"
-        return f"{self.name}: {self.group!r} instead of Symmetric({self.group.degree}), found {found}, random elements agree{more}"
+        instead = f"{self.group!r} instead of Symmetric({self.group.degree})"
+        return f"{self.name}: {instead}, found {found}, random elements agree{more}"
 
 
 def with_larger_groups(
-    model: nn.Module, graph: NeuronGraph, inputs: Inputs, outputs: Sequence[str] | None = None, seed: int = 0
+    model: nn.Module,
+    graph: NeuronGraph,
+    inputs: Inputs,
+    outputs: Sequence[str] | None = None,
+    seed: int = 0,
 ) -> NeuronGraph:
-    """The graph with the largest group on every set that random elements prove to keep the function.
+    """The graph with the largest group on every set that random elements prove to keep the
+    function.
 
     Args:
         model: the network that the graph describes.
@@ -80,7 +103,8 @@ def with_larger_groups(
     kept: dict[str, Proposal] = {}
     for name in reversed(in_order(graph.neurons)):  # children first
         if name not in search.places or any(name in graph.neurons[child].over for child in kept):
-            continue  # a number for every copy is among the maps or scales inside the copies already
+            # a number for every copy is among the maps or scales inside the copies already
+            continue
         for proposal in search.proposals(name):
             if _keeps_the_function(differential, _declared(graph, [proposal])):
                 kept[name] = proposal
@@ -89,7 +113,8 @@ def with_larger_groups(
     larger = _declared(graph, chosen)
     if kept and not _keeps_the_function(differential, larger):
         raise TraceError(
-            f"The groups {', '.join(repr(p.group) for p in chosen)} each keep the function of {type(model).__name__}, but not "
+            f"The groups {', '.join(repr(p.group) for p in chosen)} each keep the function of "
+            f"{type(model).__name__}, but not "
             "together. Trace with groups='permutations', and declare those that you need."
         )
     return larger
@@ -130,7 +155,10 @@ def _tagged(axis: Axis, counter: Iterator[int]) -> Axis:
 
 
 def _marked(
-    axis: Axis, tensor: str, degrees: Mapping[str, Mapping[tuple[str, int], int]], counter: Iterator[int]
+    axis: Axis,
+    tensor: str,
+    degrees: Mapping[str, Mapping[tuple[str, int], int]],
+    counter: Iterator[int],
 ) -> Axis:
     """The axis with the degrees that were found for its strands."""
     match axis:
@@ -151,7 +179,10 @@ def _declared(graph: NeuronGraph, proposals: Sequence[Proposal]) -> NeuronGraph:
     """The graph with the proposed groups and degrees."""
     degrees = {proposal.name: proposal.degrees for proposal in proposals}
     groups = {proposal.name: proposal.group for proposal in proposals}
-    neurons = {name: NeuronSet(groups.get(name, one.group), one.over) for name, one in graph.neurons.items()}
+    neurons = {
+        name: NeuronSet(groups.get(name, one.group), one.over)
+        for name, one in graph.neurons.items()
+    }
     tensors = {}
     for tensor, space in graph.weights.items():
         counter = itertools.count()
@@ -160,18 +191,29 @@ def _declared(graph: NeuronGraph, proposals: Sequence[Proposal]) -> NeuronGraph:
     return NeuronGraph(neurons, tensors, aliases=graph.aliases, notes=(*graph.notes, *notes))
 
 
-# ---- null spaces of one set's elements ----------------------------------------------------------------------------------------------
+# ---- null spaces of one set's elements -----------------------------------------------------------
 class _Search:
-    """Equations for the strands of every set, collected over states, and the groups that their null spaces allow."""
+    """Equations for the strands of every set, collected over states, and the groups that their
+    null spaces allow.
+    """
 
-    def __init__(self, differential: Differential, graph: NeuronGraph, places: Mapping[str, list[StrandPlace]]) -> None:
+    def __init__(
+        self,
+        differential: Differential,
+        graph: NeuronGraph,
+        places: Mapping[str, list[StrandPlace]],
+    ) -> None:
         self.differential, self.graph = differential, graph
         self.places = {
-            name: found for name, found in places.items() if isinstance(graph.neurons[name].group, Symmetric) and found
+            name: found
+            for name, found in places.items()
+            if isinstance(graph.neurons[name].group, Symmetric) and found
         }
         self.parents = {parent for one in graph.neurons.values() for parent in one.over}
         self.equations: dict[tuple[str, str], np.ndarray] = {}
-        self.dead: dict[str, np.ndarray] = {name: np.zeros(len(found)) for name, found in self.places.items()}
+        self.dead: dict[str, np.ndarray] = {
+            name: np.zeros(len(found)) for name, found in self.places.items()
+        }
         self.rng = np.random.default_rng(differential.seed)
 
     def look(self) -> None:
@@ -179,8 +221,14 @@ class _Search:
         history: list[int] = []
         for _ in range(_STATES):
             self.differential.draw()
-            rows = {name: torch.from_numpy(array) for name, array in self.differential.rows(_ROWS).items()}
-            values = {name: torch.from_numpy(array)[None] for name, array in self.differential.values().items()}
+            rows = {
+                name: torch.from_numpy(array)
+                for name, array in self.differential.rows(_ROWS).items()
+            }
+            values = {
+                name: torch.from_numpy(array)[None]
+                for name, array in self.differential.values().items()
+            }
             for name in self.places:
                 self._add(name, rows, values)
             history.append(sum(len(self._null(name, kind)) for name, kind in self.equations))
@@ -188,7 +236,9 @@ class _Search:
                 return
 
     def _add(self, name: str, rows: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> None:
-        """One state's equations: for scales the diagonal of every strand's matrix, for the rest a sample of all entries."""
+        """One state's equations: for scales the diagonal of every strand's matrix, for the rest a
+        sample of all entries.
+        """
         diagonals, entries, centred = [], [], []
         size = self.graph.neurons[name].size
         sample = self.rng.choice(size, min(size, _PAIRS), replace=False)
@@ -221,7 +271,7 @@ class _Search:
         values, vectors = singular_vectors(matrix)
         return reduced_rows(vectors[values <= _NULL * values.max(initial=0.0)])
 
-    # ---- reading them ---------------------------------------------------------------------------------------------------------------
+    # ---- reading them ----------------------------------------------------------------------------
     def proposals(self, name: str) -> Iterator[Proposal]:
         """Groups that the null spaces allow, the largest first."""
         n, live = self.graph.neurons[name].size, self._live(name)
@@ -233,7 +283,10 @@ class _Search:
                 primal, dual = row[: live.sum()], row[live.sum() :]
                 if _are(primal, (0, 1)) and _are(dual, (0, -1)) and np.allclose(primal - dual, 1):
                     yield self._proposal(name, GeneralLinear(n), primal + dual)
-            for kind, group in (("maps", Orthogonal(n)), ("about mean", Orthogonal(n, fixes_mean=True))):
+            for kind, group in (
+                ("maps", Orthogonal(n)),
+                ("about mean", Orthogonal(n, fixes_mean=True)),
+            ):
                 if n > 2 and _spans(self._null(name, kind), np.repeat([1.0, -1.0], live.sum())):
                     yield self._proposal(name, group, np.ones(live.sum()))
         scales = self._null(name, "scales")
@@ -244,7 +297,9 @@ class _Search:
             yield self._proposal(name, SignedSymmetric(n), degrees)
 
     def _proposal(self, name: str, group: Group, degrees: np.ndarray) -> Proposal:
-        """Dead strands may have any degree: that of the last live one of the same module, or 1; no order shows in mixed neurons."""
+        """Dead strands may have any degree: that of the last live one of the same module, or 1; no
+        order shows in mixed neurons.
+        """
         known = iter(np.rint(degrees).astype(int).tolist())
         found: dict[tuple[str, int], int] = {}
         by_module: dict[str, int] = {}
@@ -264,7 +319,9 @@ def _total(parts: Iterable[Tensor]) -> Tensor:
 
 def _both_ways(entries: Sequence[Tensor]) -> np.ndarray:
     """Rows of equations for ``p_t`` and ``r_t``: every strand's matrices, then their transposes."""
-    columns = [matrix.reshape(-1) for matrix in entries] + [matrix.mT.reshape(-1) for matrix in entries]
+    columns = [matrix.reshape(-1) for matrix in entries] + [
+        matrix.mT.reshape(-1) for matrix in entries
+    ]
     return torch.stack(columns, 1).numpy()
 
 
@@ -299,7 +356,9 @@ def _spans(rows: np.ndarray, vector: np.ndarray) -> bool:
 
 
 def _sign_choices(count: int, scales: np.ndarray) -> Iterator[np.ndarray]:
-    """Which strands may change sign with a neuron: all; those that a scale moves; of few strands, any."""
+    """Which strands may change sign with a neuron: all; those that a scale moves; of few strands,
+    any.
+    """
     yield np.ones(count)
     for degrees in scales:
         yield np.rint(degrees) % 2
@@ -309,14 +368,19 @@ def _sign_choices(count: int, scales: np.ndarray) -> Iterator[np.ndarray]:
                 yield np.array(chosen)
 
 
-# ---- random elements ----------------------------------------------------------------------------------------------------------------
+# ---- random elements -----------------------------------------------------------------------------
 def _keeps_the_function(differential: Differential, graph: NeuronGraph, rounds: int = 3) -> bool:
-    """Whether random elements change no output, at fresh states and inputs, by more than rounding."""
+    """Whether random elements change no output, at fresh states and inputs, by more than
+    rounding.
+    """
     rng = np.random.default_rng(differential.seed)
     for _ in range(rounds):
         differential.draw()
         values = {name: torch.from_numpy(array) for name, array in differential.values().items()}
-        moved = {**values, **graph.act(graph.random_element(rng), {name: values[name] for name in graph.weights})}
+        moved = {
+            **values,
+            **graph.act(graph.random_element(rng), {name: values[name] for name in graph.weights}),
+        }
         before, after = differential.outputs_at([values, moved])
         if not bool((before - after).abs().max() <= _TOLERANCE * before.abs().max()):
             return False

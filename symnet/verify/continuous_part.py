@@ -1,4 +1,6 @@
-"""The continuous part of a certificate of maximality: what is declared against what the solver and the Jacobian allow."""
+"""The continuous part of a certificate of maximality: what is declared against what the solver and
+the Jacobian allow.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +21,10 @@ from symnet.verify.report import entry
 class ContinuousPart:
     """Whether a graph declares all the continuous symmetry that a declaration can express.
 
-    ``declared`` is the graph's Lie dimension, ``declarable`` that of the scales, rotations and invertible maps which the solver
-    found, ``bound`` the solver's and the Jacobian's dimensions. What lies between has a kind: rotary planes, the common
-    scale of a stream, scales of other degrees, what is dead, what hides behind gains, hidden fibres.
+    ``declared`` is the graph's Lie dimension, ``declarable`` that of the scales, rotations and
+    invertible maps which the solver found, ``bound`` the solver's and the Jacobian's dimensions.
+    What lies between has a kind: rotary planes, the common scale of a stream, scales of other
+        degrees, what is dead, what hides behind gains, hidden fibres.
     """
 
     declared: int
@@ -32,23 +35,30 @@ class ContinuousPart:
 
     @property
     def certified(self) -> bool:
-        """Whether all that a declaration can express is declared, and all that was found has a name."""
+        """Whether all that a declaration can express is declared, and all that was found has a
+        name.
+        """
         return self.declared == self.declarable and self.named == self.bound.algebra.dimension
 
     def lines(self) -> list[str]:
         """Lines of a report."""
         algebra = self.bound.algebra
-        shown = (
-            f"{self.declared} declared, {self.declarable} can be declared, {algebra.dimension} found by the solver, "
-        )
+        shown = f"{self.declared} declared, {self.declarable} can be declared, "
+        shown += f"{algebra.dimension} found by the solver, "
         shown += f"{self.bound.dimension} by the Jacobian"
         return [*entry("dimension", [shown]), *entry("between", self._between())]
 
     def _between(self) -> Iterator[str]:
         beyond = Counter(
-            piece.kind for piece in self.pieces for _ in range(piece.dimension) if not is_declarable(piece)
+            piece.kind
+            for piece in self.pieces
+            for _ in range(piece.dimension)
+            if not is_declarable(piece)
         )
-        yield from (f"{count} of the kind '{kind}', which no group declares" for kind, count in beyond.items())
+        yield from (
+            f"{count} of the kind '{kind}', which no group declares"
+            for kind, count in beyond.items()
+        )
         if unnamed := self.bound.algebra.dimension - self.named:
             yield f"{unnamed} that the solver found and that have no name here"
         if dead := sum(self.bound.dead.values()):
@@ -86,4 +96,6 @@ def continuous_part(
     bound = jacobian_bound(model, *inputs, outputs=outputs, seed=seed, **keywords)
     pieces = pieces_of(bound.algebra)
     declarable = named_dimension(bound.algebra, [piece for piece in pieces if is_declarable(piece)])
-    return ContinuousPart(graph.dimension, declarable, named_dimension(bound.algebra, pieces), pieces, bound)
+    return ContinuousPart(
+        graph.dimension, declarable, named_dimension(bound.algebra, pieces), pieces, bound
+    )

@@ -1,8 +1,11 @@
-"""lie_algebra: every continuous symmetry that acts linearly on the axes of a network's tensors, found by a null space.
+"""lie_algebra: every continuous symmetry that acts linearly on the axes of a network's tensors,
+found by a null space.
 
-Unknown is one n x n matrix ``A`` for every axis of every tensor. Moving theta along ``A theta`` keeps the function iff
-``sum_t J_t (A theta)_t = 0`` at every theta, with J the derivative of the outputs. The equations of several random states
-are stacked until the null space stops falling: what is left *is* the Lie algebra, with no rule about any operation.
+Unknown is one n x n matrix ``A`` for every axis of every tensor. Moving theta along ``A theta``
+keeps the function iff ``sum_t J_t (A theta)_t = 0`` at every theta, with J the derivative of the
+outputs. The equations of several random states
+are stacked until the null space stops falling: what is left *is* the Lie algebra, with no rule
+    about any operation.
 """
 
 from __future__ import annotations
@@ -21,7 +24,10 @@ from symnet.verify.report import entry
 
 UNKNOWNS = 3000  # entries of all matrices: the work grows with their cube, at 3,000 some minutes
 _ROUNDS = 400  # states at which the null space must have stopped falling
-_NULL, _SOLID = 1e-11, 1e-9  # singular values below the first are zeros, above the second not; between them: undecided
+_NULL, _SOLID = (
+    1e-11,
+    1e-9,
+)  # singular values below the first are zeros, above the second not; between them: undecided
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +51,11 @@ class AxisUnknown:
 class LieAlgebra:
     """All axis-wise linear continuous symmetries of a network, as a basis of the null space.
 
-    ``basis`` is float64 ``(unknowns, vectors)``, orthonormal; ``trivial`` of its dimensions change nothing at all (c on one
-    axis and -c on another axis of the same tensor), so ``dimension`` is what is left. ``gap`` is the ratio between the
-    smallest singular value that is no zero and the largest that is: with less than about 1e3 nothing would be shown.
+    ``basis`` is float64 ``(unknowns, vectors)``, orthonormal; ``trivial`` of its dimensions change
+    nothing at all (c on one axis and -c on another axis of the same tensor), so ``dimension`` is
+    what is left. ``gap`` is the ratio between the
+    smallest singular value that is no zero and the largest that is: with less than about 1e3
+        nothing would be shown.
     """
 
     axes: tuple[AxisUnknown, ...]
@@ -77,13 +85,17 @@ class LieAlgebra:
         }
 
     def holds(self, element: Mapping[tuple[str, int], np.ndarray], tolerance: float = 1e-7) -> bool:
-        """Whether an element, given by its matrices ``(n, n)`` by tensor and axis, is among the symmetries."""
+        """Whether an element, given by its matrices ``(n, n)`` by tensor and axis, is among the
+        symmetries.
+        """
         vector = self.vector(element)
         rest = vector - self.basis @ (self.basis.T @ vector)
         return bool(np.linalg.norm(rest) <= tolerance * np.linalg.norm(vector))
 
     def vector(self, element: Mapping[tuple[str, int], np.ndarray]) -> np.ndarray:
-        """The unknowns that an element's matrices stand for; axes of size 1 without an unknown fall to another axis."""
+        """The unknowns that an element's matrices stand for; axes of size 1 without an unknown
+        fall to another axis.
+        """
         result = np.zeros(self.unknowns)
         places = {(one.tensor, one.axis): one for one in self.axes}
         for (tensor, axis), matrix in element.items():
@@ -94,16 +106,20 @@ class LieAlgebra:
                 result[one.start : one.stop] += np.asarray(matrix, dtype=float).reshape(-1)
             else:  # a number on an axis of size 1 is the same number on any other
                 one = next(one for one in self.axes if one.tensor == tensor)
-                result[one.start : one.stop] += float(np.asarray(matrix).reshape(())) * np.eye(one.size).reshape(-1)
+                result[one.start : one.stop] += float(np.asarray(matrix).reshape(())) * np.eye(
+                    one.size
+                ).reshape(-1)
         return result
 
     def tangents(self, values: Mapping[str, np.ndarray]) -> np.ndarray:
-        """How every basis vector moves a state: float64 ``(entries of all tensors in turn, vectors)``."""
+        """How every basis vector moves a state: float64 ``(entries of all tensors in turn,
+        vectors)``.
+        """
         return _apply(self.stack, values, self.basis.shape[1])
 
     def __str__(self) -> str:
         lines = [f"Lie algebra of dimension {self.dimension}"]
-        shown = f"{self.unknowns} on {len(self.axes)} axes; {self.trivial} directions change nothing and are subtracted"
+        shown = f"{self.unknowns} on {len(self.axes)} axes; {self.trivial} change nothing, subtracted"
         lines += entry("unknowns", [shown])
         lines += entry("states", [f"{self.states}, singular values with a gap of {self.gap:.1e}"])
         lines += entry("not felt", [f"{name}: no entry has influence" for name in self.dead])
@@ -119,16 +135,20 @@ def lie_algebra(
     seed: int = 0,
     **keyword_inputs: Any,
 ) -> LieAlgebra:
-    """Every continuous symmetry that acts linearly along axes, found without any rule about operations.
+    """Every continuous symmetry that acts linearly along axes, found without any rule about
+    operations.
 
     Args:
-        model: the network; a copy in float64 and eval mode is used. Small widths suffice, and are all that is feasible.
-        inputs, keyword_inputs: example inputs: several samples and, for sequences, several positions. With one token a
-            rotary embedding turns nothing, and the symmetry that is found is too large.
+        model: the network; a copy in float64 and eval mode is used. Small widths suffice, and are
+            all that is feasible.
+        inputs, keyword_inputs: example inputs: several samples and, for sequences, several
+            positions. With one token a rotary embedding turns nothing, and the symmetry that is
+            found is too large.
         outputs: which outputs count, by name, as in ``trace``.
 
     Raises:
-        VerificationError: more than ``UNKNOWNS`` unknowns, no gradient, or singular values without a clear gap.
+        VerificationError: more than ``UNKNOWNS`` unknowns, no gradient, or singular values without
+            a clear gap.
 
     Example:
         >>> import torch
@@ -141,9 +161,13 @@ def lie_algebra(
 
 
 def solve_axes(
-    differential: Differential, dead: Sequence[str], seed: int, held: Mapping[str, Tensor] | None = None
+    differential: Differential,
+    dead: Sequence[str],
+    seed: int,
+    held: Mapping[str, Tensor] | None = None,
 ) -> LieAlgebra:
-    """The null space for a network that can be differentiated; tensors in ``held`` keep their values at every state.
+    """The null space for a network that can be differentiated; tensors in ``held`` keep their
+    values at every state.
 
     Raises:
         VerificationError: as ``lie_algebra``.
@@ -153,8 +177,10 @@ def solve_axes(
     unknowns = axes[-1].stop if axes else 0
     if unknowns > UNKNOWNS:
         raise VerificationError(
-            f"{type(differential.model).__name__} has {unknowns} unknowns, the squares of all axes' sizes, and the limit is "
-            f"{UNKNOWNS}. Symmetries do not depend on the width: find them on the same architecture with narrow layers."
+            f"{type(differential.model).__name__} has {unknowns} unknowns, the squares of all "
+            "axes' sizes, and the limit is "
+            f"{UNKNOWNS}. Symmetries do not depend on the width: find them on the same "
+            "architecture with narrow layers."
         )
     equations = _Equations(unknowns)
     widest = max((one.size for one in axes), default=1)
@@ -169,15 +195,20 @@ def solve_axes(
         if has_settled(nullities):
             basis, gap = equations.null_space()
             live = {name: shape for name, shape in shapes.items() if name not in dead}
-            return LieAlgebra(axes, shapes, basis, _trivial(axes, live), gap, states, tuple(dead), seed)
+            return LieAlgebra(
+                axes, shapes, basis, _trivial(axes, live), gap, states, tuple(dead), seed
+            )
     raise VerificationError(
-        f"The continuous symmetries of {type(differential.model).__name__} were not settled at {_ROUNDS} random states; give "
+        f"The continuous symmetries of {type(differential.model).__name__} were not settled at "
+        f"{_ROUNDS} random states; give "
         "inputs with more samples."
     )
 
 
 class _Equations:
-    """Stacked equations, kept as the triangle of their QR factorisation; a Gram matrix would square the gap."""
+    """Stacked equations, kept as the triangle of their QR factorisation; a Gram matrix would
+    square the gap.
+    """
 
     def __init__(self, unknowns: int) -> None:
         self.triangle = np.zeros((0, unknowns))
@@ -187,7 +218,11 @@ class _Equations:
         rows = of_unit_length(rows)
         self.count += len(rows)
         stacked = np.concatenate([self.triangle, rows])
-        self.triangle = np.asarray(np.linalg.qr(stacked, mode="r")) if len(stacked) > stacked.shape[1] else stacked
+        self.triangle = (
+            np.asarray(np.linalg.qr(stacked, mode="r"))
+            if len(stacked) > stacked.shape[1]
+            else stacked
+        )
 
     def nullity(self) -> int:
         values, _ = singular_vectors(self.triangle)
@@ -204,7 +239,8 @@ class _Equations:
         doubtful = values[(values > _NULL * top) & (values < _SOLID * top)]
         if len(doubtful):
             raise VerificationError(
-                f"{len(doubtful)} singular values lie between {_NULL:.0e} and {_SOLID:.0e} of the largest: neither symmetric "
+                f"{len(doubtful)} singular values lie between {_NULL:.0e} and {_SOLID:.0e} of the "
+                "largest: neither symmetric "
                 "nor clearly not. Use larger epsilons in norms, or inputs of another scale."
             )
         zero = values <= _NULL * top
@@ -214,7 +250,9 @@ class _Equations:
 
 
 def _axes_of(shapes: Mapping[str, tuple[int, ...]]) -> tuple[AxisUnknown, ...]:
-    """An unknown for every axis with more than one position; for a tensor of one number a single one."""
+    """An unknown for every axis with more than one position; for a tensor of one number a single
+    one.
+    """
     axes, start = [], 0
     for name, shape in shapes.items():
         wide = [axis for axis, size in enumerate(shape) if size > 1]
@@ -243,12 +281,15 @@ def _equations(
         )
         at = np.moveaxis(value, one.axis, -1) if value.ndim else value[None]
         by, at = by.reshape(len(derivative), -1, one.size), at.reshape(-1, one.size)
-        # A theta at place i of the axis is sum_j A[i, j] theta[j]: derivative at i times theta at j.
+        # A theta at place i of the axis is sum_j A[i, j] theta[j]: derivative at i times theta at
+        # j.
         columns.append(np.einsum("rki,kj->rij", by, at, optimize=True).reshape(len(derivative), -1))
     return np.concatenate(columns, axis=1) if columns else np.zeros((0, 0))
 
 
-def _apply(stack: Mapping[tuple[str, int], np.ndarray], values: Mapping[str, np.ndarray], vectors: int) -> np.ndarray:
+def _apply(
+    stack: Mapping[tuple[str, int], np.ndarray], values: Mapping[str, np.ndarray], vectors: int
+) -> np.ndarray:
     parts = []
     for name, value in values.items():
         total = np.zeros((*value.shape, vectors))

@@ -1,10 +1,12 @@
-"""pieces_of: what a Lie algebra that the solver found consists of: scales, invertible maps, rotations, rotary planes.
+"""pieces_of: what a Lie algebra that the solver found consists of: scales, invertible maps,
+rotations, rotary planes.
 
-Axes of one size are laid over one another. For two positions i, j the elements of the algebra that move only the entries (i, j)
-and (j, i) of the axes' matrices are a small intersection of two subspaces, which no choice of basis disturbs. Such an element with
-one entry on each axis belongs to invertible maps (with the sign that says which axis is dual), an antisymmetric one to rotations; on the
-diagonal its entries are the degrees of a scale. Where a layer norm takes the mean out, the same is done in a basis that has the
-constant vector first.
+Axes of one size are laid over one another. For two positions i, j the elements of the algebra that
+move only the entries (i, j) and (j, i) of the axes' matrices are a small intersection of two
+subspaces, which no choice of basis disturbs. Such an element with one entry on each axis belongs to
+invertible maps (with the sign that says which axis is dual), an antisymmetric one to rotations; on
+the diagonal its entries are the degrees of a scale. Where a layer norm takes the mean out, the same
+is done in a basis that has the constant vector first.
 """
 
 from __future__ import annotations
@@ -29,8 +31,9 @@ _ZERO = 1e-6  # entries of reduced vectors below this are zeros
 class LiePiece:
     """A part of a Lie algebra on some positions of some axes.
 
-    ``degrees`` says by tensor and axis how it acts: 1 as it is, -1 by the inverse (the dual side), in between other powers;
-    rotations act everywhere alike, with degree 1. ``mean_first`` tells that positions are counted in a basis whose
+    ``degrees`` says by tensor and axis how it acts: 1 as it is, -1 by the inverse (the dual side),
+    in between other powers; rotations act everywhere alike, with degree 1. ``mean_first`` tells
+    that positions are counted in a basis whose
     first vector is constant: rotations then are those that fix the mean.
     """
 
@@ -51,10 +54,12 @@ class LiePiece:
 
 
 def pieces_of(algebra: LieAlgebra) -> tuple[LiePiece, ...]:
-    """The parts of a Lie algebra that can be named; what they lack of its dimension has no name here.
+    """The parts of a Lie algebra that can be named; what they lack of its dimension has no name
+    here.
 
         Returns:
-            Pieces on axes of one size after another. ``named_dimension`` counts them without counting twice.
+            Pieces on axes of one size after another. ``named_dimension`` counts them without
+            counting twice.
 
         Example:
             >>> import torch
@@ -74,7 +79,8 @@ def pieces_of(algebra: LieAlgebra) -> tuple[LiePiece, ...]:
         found += centred if richer else plain
     common = [piece for piece in found if piece.kind == "common scale"]
     kept = [piece for piece in found if piece.kind != "common scale"]
-    for piece in common:  # most are products of others: one number on all neurons of a head, or on one axis of a tensor
+    # most are products of others: one number on all neurons of a head, or on one axis of a tensor
+    for piece in common:
         if named_dimension(algebra, [*kept, piece]) > named_dimension(algebra, kept):
             kept.append(piece)
     return tuple(kept)
@@ -82,7 +88,9 @@ def pieces_of(algebra: LieAlgebra) -> tuple[LiePiece, ...]:
 
 def named_dimension(algebra: LieAlgebra, pieces: Sequence[LiePiece]) -> int:
     """How much of the algebra the pieces cover; ``algebra.dimension`` if all of it."""
-    vectors = np.array([algebra.vector(element) for piece in pieces for element in elements_of(algebra, piece)])
+    vectors = np.array(
+        [algebra.vector(element) for piece in pieces for element in elements_of(algebra, piece)]
+    )
     trivial = _trivial_vectors(algebra)
     together = np.concatenate([vectors.reshape(-1, algebra.unknowns), trivial])
     if not len(together):
@@ -97,9 +105,16 @@ def _constant_first(size: int) -> np.ndarray:
     return np.asarray(np.linalg.qr(start)[0])
 
 
-def _read(algebra: LieAlgebra, axes: Sequence[AxisUnknown], basis: np.ndarray, *, mean_first: bool) -> list[LiePiece]:
-    turned = {one: np.einsum("ia,ijv,jb->abv", basis, algebra.stack[one.tensor, one.axis], basis) for one in axes}
-    pairs: dict[tuple[str, tuple[tuple[AxisUnknown, float], ...]], list[tuple[int, int]]] = defaultdict(list)
+def _read(
+    algebra: LieAlgebra, axes: Sequence[AxisUnknown], basis: np.ndarray, *, mean_first: bool
+) -> list[LiePiece]:
+    turned = {
+        one: np.einsum("ia,ijv,jb->abv", basis, algebra.stack[one.tensor, one.axis], basis)
+        for one in axes
+    }
+    pairs: dict[tuple[str, tuple[tuple[AxisUnknown, float], ...]], list[tuple[int, int]]] = (
+        defaultdict(list)
+    )
     size = axes[0].size
     for i, j in combinations(range(size), 2):
         rows = np.concatenate([np.stack([turned[one][i, j], turned[one][j, i]]) for one in axes])
@@ -115,9 +130,16 @@ def _read(algebra: LieAlgebra, axes: Sequence[AxisUnknown], basis: np.ndarray, *
     pieces += _common_scales(axes, turned, pieces)
     planes = {positions for kind, positions, _, _ in pieces if kind == "rotary plane"}
     return [
-        LiePiece(kind, positions, {(one.tensor, one.axis): d for one, d in degrees}, dimension, mean_first)
+        LiePiece(
+            kind,
+            positions,
+            {(one.tensor, one.axis): d for one, d in degrees},
+            dimension,
+            mean_first,
+        )
         for kind, positions, degrees, dimension in pieces
-        if kind != "rotations" or positions not in planes  # a plane's rotation is part of its complex number
+        if kind != "rotations"
+        or positions not in planes  # a plane's rotation is part of its complex number
     ]
 
 
@@ -126,7 +148,9 @@ _Piece = tuple[Kind, tuple[int, ...], _Degrees, int]
 
 
 def _intersection(rows: np.ndarray) -> np.ndarray:
-    """Vectors of the algebra that have entries at these unknowns only: reduced to leading ones, as rows."""
+    """Vectors of the algebra that have entries at these unknowns only: reduced to leading ones, as
+    rows.
+    """
     left, cosines, _ = np.linalg.svd(rows, full_matrices=False)
     return reduced_rows(left[:, cosines > 1 - _ONE].T)
 
@@ -136,7 +160,9 @@ def _degrees(axes: Sequence[AxisUnknown], vector: np.ndarray) -> _Degrees:
 
 
 def _off_diagonal(axes: Sequence[AxisUnknown], entries: np.ndarray) -> tuple[str, _Degrees]:
-    """What an element with entries ``(i, j), (j, i)`` on every axis is a part of, and its degrees."""
+    """What an element with entries ``(i, j), (j, i)`` on every axis is a part of, and its
+    degrees.
+    """
     if np.allclose(entries[:, 0], -entries[:, 1], atol=_ZERO):
         return "rotations", _degrees(axes, entries[:, 0])
     if np.allclose(entries[:, 0] * entries[:, 1], 0, atol=_ZERO):
@@ -147,7 +173,9 @@ def _off_diagonal(axes: Sequence[AxisUnknown], entries: np.ndarray) -> tuple[str
 
 
 def _off_diagonal_pieces(
-    pairs: Mapping[tuple[str, _Degrees], list[tuple[int, int]]], scales: Mapping[_Degrees, list[int]], size: int
+    pairs: Mapping[tuple[str, _Degrees], list[tuple[int, int]]],
+    scales: Mapping[_Degrees, list[int]],
+    size: int,
 ) -> Iterator[_Piece]:
     for (kind, degrees), edges in pairs.items():
         if kind == "dead":
@@ -174,7 +202,9 @@ def _components(edges: Sequence[tuple[int, int]], size: int) -> list[tuple[int, 
     return [block for block in blocks if len(block) > 1]
 
 
-def _scale_pieces(scales: Mapping[_Degrees, list[int]], pieces: Sequence[_Piece]) -> Iterator[_Piece]:
+def _scale_pieces(
+    scales: Mapping[_Degrees, list[int]], pieces: Sequence[_Piece]
+) -> Iterator[_Piece]:
     """Scales of single positions that are no part of invertible maps."""
     taken = {(degrees, k) for kind, block, degrees, _ in pieces if kind == "maps" for k in block}
     for degrees, positions in scales.items():
@@ -190,7 +220,12 @@ def _joined(pieces: Sequence[_Piece]) -> list[_Piece]:
         if piece[0] == "dead":
             dead[piece[2]].append(piece)
     together: list[_Piece] = [
-        ("dead", tuple(sorted({k for part in parts for k in part[1]})), degrees, sum(part[3] for part in parts))
+        (
+            "dead",
+            tuple(sorted({k for part in parts for k in part[1]})),
+            degrees,
+            sum(part[3] for part in parts),
+        )
         for degrees, parts in dead.items()
     ]
     return [*(piece for piece in pieces if piece[0] != "dead"), *together]
@@ -199,8 +234,14 @@ def _joined(pieces: Sequence[_Piece]) -> list[_Piece]:
 def _common_scales(
     axes: Sequence[AxisUnknown], turned: Mapping[AxisUnknown, np.ndarray], pieces: Sequence[_Piece]
 ) -> Iterator[_Piece]:
-    """Numbers that multiply a whole block of rotations, or a whole axis; in a plane they make a complex number."""
-    blocks = {block: (degrees, dimension) for kind, block, degrees, dimension in pieces if kind == "rotations"}
+    """Numbers that multiply a whole block of rotations, or a whole axis; in a plane they make a
+    complex number.
+    """
+    blocks = {
+        block: (degrees, dimension)
+        for kind, block, degrees, dimension in pieces
+        if kind == "rotations"
+    }
     for block in dict.fromkeys([*blocks, tuple(range(axes[0].size))]):
         corner = np.ix_(block, block)
         traces = np.stack([np.einsum("iiv->v", turned[one][corner]) for one in axes])
@@ -213,7 +254,9 @@ def _common_scales(
                 yield "common scale", block, degrees, 1
 
 
-def elements_of(algebra: LieAlgebra, piece: LiePiece) -> Iterator[dict[tuple[str, int], np.ndarray]]:
+def elements_of(
+    algebra: LieAlgebra, piece: LiePiece
+) -> Iterator[dict[tuple[str, int], np.ndarray]]:
     """Elements that span a piece: matrices ``(n, n)`` by tensor and axis."""
     size = next(one.size for one in algebra.axes if (one.tensor, one.axis) in piece.degrees)
     basis = _constant_first(size) if piece.mean_first else np.eye(size)
@@ -238,7 +281,10 @@ def elements_of(algebra: LieAlgebra, piece: LiePiece) -> Iterator[dict[tuple[str
         case "maps":
             for i in block:
                 for j in block:
-                    yield {p: d * (unit(i, j) if d > 0 else unit(j, i)) for p, d in piece.degrees.items()}
+                    yield {
+                        p: d * (unit(i, j) if d > 0 else unit(j, i))
+                        for p, d in piece.degrees.items()
+                    }
         case "dead":
             ((place, _),) = piece.degrees.items()
             for i in block:
@@ -255,7 +301,10 @@ def _trivial_vectors(algebra: LieAlgebra) -> np.ndarray:
         if one.tensor == other.tensor:
             rows.append(
                 algebra.vector(
-                    {(one.tensor, one.axis): np.eye(one.size), (one.tensor, other.axis): -np.eye(other.size)}
+                    {
+                        (one.tensor, one.axis): np.eye(one.size),
+                        (one.tensor, other.axis): -np.eye(other.size),
+                    }
                 )
             )
     return np.array(rows).reshape(-1, algebra.unknowns)

@@ -1,4 +1,6 @@
-"""Laws of adapters: folders as PEFT writes them give the change of every matrix, and padding changes no product."""
+"""Laws of adapters: folders as PEFT writes them give the change of every matrix, and padding
+changes no product.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +20,14 @@ PREFIX = "base_model.model.layers.0."
 def write(folder: Path, config: dict[str, Any], **extra: torch.Tensor) -> dict[str, torch.Tensor]:
     torch.manual_seed(0)
     state = {
-        **{f"{PREFIX}q.lora_A.weight": torch.randn(2, 5), f"{PREFIX}q.lora_B.weight": torch.randn(6, 2)},
-        **{f"{PREFIX}v.lora_A.weight": torch.randn(4, 5), f"{PREFIX}v.lora_B.weight": torch.randn(3, 4)},
+        **{
+            f"{PREFIX}q.lora_A.weight": torch.randn(2, 5),
+            f"{PREFIX}q.lora_B.weight": torch.randn(6, 2),
+        },
+        **{
+            f"{PREFIX}v.lora_A.weight": torch.randn(4, 5),
+            f"{PREFIX}v.lora_B.weight": torch.randn(3, 4),
+        },
         **extra,
     }
     folder.mkdir(exist_ok=True)
@@ -28,7 +36,12 @@ def write(folder: Path, config: dict[str, Any], **extra: torch.Tensor) -> dict[s
     return state
 
 
-CONFIG: dict[str, Any] = {"r": 2, "lora_alpha": 16, "rank_pattern": {"v": 4}, "alpha_pattern": {"layers.0.v": 8}}
+CONFIG: dict[str, Any] = {
+    "r": 2,
+    "lora_alpha": 16,
+    "rank_pattern": {"v": 4},
+    "alpha_pattern": {"layers.0.v": 8},
+}
 
 
 def test_factors_ranks_and_alphas_are_read(tmp_path: Path) -> None:
@@ -54,7 +67,9 @@ def test_factors_ranks_and_alphas_are_read(tmp_path: Path) -> None:
         (CONFIG | {"lora_alpha": "much", "alpha_pattern": {}}, "expected a number"),
     ],
 )
-def test_what_is_no_such_adapter_is_refused(tmp_path: Path, config: dict[str, Any], match: str) -> None:
+def test_what_is_no_such_adapter_is_refused(
+    tmp_path: Path, config: dict[str, Any], match: str
+) -> None:
     write(tmp_path / "a", config)
     with pytest.raises(sn.SymnetError, match=match):
         read_peft_folder(tmp_path / "a")
@@ -64,7 +79,10 @@ def test_missing_and_misshapen_factors_are_refused(tmp_path: Path) -> None:
     write(tmp_path / "a", CONFIG, **{f"{PREFIX}k.lora_A.weight": torch.ones(2, 5)})
     with pytest.raises(sn.SymnetError, match="both factors"):
         read_peft_folder(tmp_path / "a")
-    extra = {f"{PREFIX}k.lora_A.weight": torch.ones(2, 5, 3, 3), f"{PREFIX}k.lora_B.weight": torch.ones(6, 2, 1, 1)}
+    extra = {
+        f"{PREFIX}k.lora_A.weight": torch.ones(2, 5, 3, 3),
+        f"{PREFIX}k.lora_B.weight": torch.ones(6, 2, 1, 1),
+    }
     write(tmp_path / "b", CONFIG, **extra)
     with pytest.raises(sn.SymnetError, match="convolutions"):
         read_peft_folder(tmp_path / "b")
@@ -73,7 +91,9 @@ def test_missing_and_misshapen_factors_are_refused(tmp_path: Path) -> None:
 
 
 def test_padding_changes_no_product_and_normal_forms_agree(tmp_path: Path) -> None:
-    """Adapters of different ranks in one batch: the normal form of the padded one is the padded normal form."""
+    """Adapters of different ranks in one batch: the normal form of the padded one is the padded
+    normal form.
+    """
     write(tmp_path / "a", CONFIG)
     adapter = read_peft_folder(tmp_path / "a")
     weights = {name: tensor.double() for name, tensor in adapter.weights.items()}
@@ -84,9 +104,13 @@ def test_padding_changes_no_product_and_normal_forms_agree(tmp_path: Path) -> No
     }
     for name in ("layers.0.q", "layers.0.v"):
         torch.testing.assert_close(
-            padded[f"{name}.lora_B"] @ padded[f"{name}.lora_A"], weights[f"{name}.lora_B"] @ weights[f"{name}.lora_A"]
+            padded[f"{name}.lora_B"] @ padded[f"{name}.lora_A"],
+            weights[f"{name}.lora_B"] @ weights[f"{name}.lora_A"],
         )
-    (first, _), (second, left) = sn.normal_form(weights, adapter.graph), sn.normal_form(padded, graph)
+    (first, _), (second, left) = (
+        sn.normal_form(weights, adapter.graph),
+        sn.normal_form(padded, graph),
+    )
     again, _ = sn.catalogue.pad_rank(first, 4)
     assert sn.align(again, second, left).distance_after < 1e-9
     with pytest.raises(sn.ShapeError, match="more than 3"):

@@ -1,4 +1,6 @@
-"""Laws of normal forms: the function stays, whole orbits have one form up to what is left, and degenerate cases are defined."""
+"""Laws of normal forms: the function stays, whole orbits have one form up to what is left, and
+degenerate cases are defined.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ Tensors = dict[str, Tensor]
 
 
 def relu_graph(sizes: list[int], group: Callable[[int], object] = sn.Scaled) -> sn.NeuronGraph:
-    """An MLP whose hidden neurons have a group of their own, with dual strands where they are read."""
+    """An MLP whose hidden neurons have a group of their own, with dual strands where they are
+    read.
+    """
     hidden = [f"h{k}" for k in range(1, len(sizes) - 1)]
     names = ["in", *hidden, "out"]
     neurons = {
@@ -26,17 +30,24 @@ def relu_graph(sizes: list[int], group: Callable[[int], object] = sn.Scaled) -> 
     }
     tensors = {}
     for k, (source, target) in enumerate(zip(names[:-1], names[1:], strict=True)):
-        tensors |= {f"{2 * k}.weight": f"{target} {source}{'*' if k else ''}", f"{2 * k}.bias": target}
+        tensors |= {
+            f"{2 * k}.weight": f"{target} {source}{'*' if k else ''}",
+            f"{2 * k}.bias": target,
+        }
     return sn.NeuronGraph(neurons, tensors)
 
 
 LORA = sn.NeuronGraph(
-    {"in": sn.Fixed(5), "r": sn.GeneralLinear(2), "out": sn.Fixed(6)}, {"lora_A": "r in", "lora_B": "out r*"}
+    {"in": sn.Fixed(5), "r": sn.GeneralLinear(2), "out": sn.Fixed(6)},
+    {"lora_A": "r in", "lora_B": "out r*"},
 )
 HEADS = sn.NeuronGraph(
     {
         **{"m": sn.Fixed(6), "head": sn.Symmetric(2)},
-        **{"qk": sn.NeuronSet(sn.GeneralLinear(3), over="head"), "vo": sn.NeuronSet(sn.GeneralLinear(3), over="head")},
+        **{
+            "qk": sn.NeuronSet(sn.GeneralLinear(3), over="head"),
+            "vo": sn.NeuronSet(sn.GeneralLinear(3), over="head"),
+        },
     },
     {
         **{
@@ -48,7 +59,8 @@ HEADS = sn.NeuronGraph(
         **{"q.bias": "(head qk)", "v.bias": "(head vo)", "k.bias": "6", "o.bias": "m"},
     },
 )
-# Rotary planes and the scale of the stream are no groups of a declaration; queries and keys stay as they are.
+# Rotary planes and the scale of the stream are no groups of a declaration; queries and keys stay as
+# they are.
 LLAMA = sn.NeuronGraph(
     {
         **{"m": sn.Orthogonal(6), "f": sn.Scaled(5), "head": sn.Symmetric(2)},
@@ -74,7 +86,9 @@ class Square(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.start, self.step, self.read = (nn.Linear(*s, bias=False) for s in ((3, 4), (4, 4), (4, 2)))
+        self.start, self.step, self.read = (
+            nn.Linear(*s, bias=False) for s in ((3, 4), (4, 4), (4, 2))
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return self.read(torch.relu(self.step(torch.relu(self.start(x)))))
@@ -86,7 +100,11 @@ SQUARE = sn.NeuronGraph(
 )
 CASES: dict[str, tuple[Callable[[], nn.Module], sn.NeuronGraph, Tensor]] = {
     "relu": (lambda: mlp([3, 5, 4, 2], torch.relu), relu_graph([3, 5, 4, 2]), torch.randn(8, 3)),
-    "tanh": (lambda: mlp([3, 5, 4, 2], torch.tanh), relu_graph([3, 5, 4, 2], sn.SignedSymmetric), torch.randn(8, 3)),
+    "tanh": (
+        lambda: mlp([3, 5, 4, 2], torch.tanh),
+        relu_graph([3, 5, 4, 2], sn.SignedSymmetric),
+        torch.randn(8, 3),
+    ),
     "lora": (lambda: LoRA(6, 2, 5), LORA, torch.randn(8, 5)),
     "attention": (lambda: Attention(6, 2, 3, bias=True), HEADS, torch.randn(3, 4, 6)),
     "llama": (Llama, LLAMA, TOKENS),
@@ -95,7 +113,9 @@ CASES: dict[str, tuple[Callable[[], nn.Module], sn.NeuronGraph, Tensor]] = {
 
 
 def outputs(model: nn.Module, tensors: Tensors, x: Tensor) -> Tensor:
-    return torch.func.functional_call(model, tensors, (x if not x.is_floating_point() else x.double(),))
+    return torch.func.functional_call(
+        model, tensors, (x if not x.is_floating_point() else x.double(),)
+    )
 
 
 def made(name: str) -> tuple[nn.Module, sn.NeuronGraph, Tensor, Tensors]:
@@ -110,14 +130,18 @@ def made(name: str) -> tuple[nn.Module, sn.NeuronGraph, Tensor, Tensors]:
 def test_the_function_stays(name: str) -> None:
     model, graph, x, tensors = made(name)
     normal, left = sn.normal_form(tensors, graph)
-    torch.testing.assert_close(outputs(model, normal, x), outputs(model, tensors, x), rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(
+        outputs(model, normal, x), outputs(model, tensors, x), rtol=1e-9, atol=1e-9
+    )
     assert any(not torch.equal(normal[key], tensors[key]) for key in tensors)
     assert left.dimension == 0 and set(left.tensors) == set(graph.tensors) and left.notes
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_an_orbit_has_one_form_up_to_what_is_left(name: str) -> None:
-    """Moved by a random element first: the forms differ by an element of the graph that is left, which align finds."""
+    """Moved by a random element first: the forms differ by an element of the graph that is left,
+    which align finds.
+    """
     _, graph, _, tensors = made(name)
     moved = graph.act(graph.random_element(seed=3), tensors)
     (normal, left), (other, _) = sn.normal_form(tensors, graph), sn.normal_form(moved, graph)
@@ -142,7 +166,9 @@ def test_relu_norms_signs_and_singular_values_are_what_is_said() -> None:
     assert left == sn.catalogue.mlp([3, 5, 4, 2])
     _, graph, _, tensors = made("tanh")
     normal, left = sn.normal_form(tensors, graph)
-    assert (normal["0.weight"].pow(3).sum(1) + normal["0.bias"].pow(3) >= 0).all() and left.order == 120 * 24
+    assert (
+        normal["0.weight"].pow(3).sum(1) + normal["0.bias"].pow(3) >= 0
+    ).all() and left.order == 120 * 24
     _, graph, _, tensors = made("lora")
     normal, left = sn.normal_form(tensors, graph)
     values = torch.linalg.svdvals(tensors["lora_B"] @ tensors["lora_A"])[:2]
@@ -164,7 +190,9 @@ def test_neurons_without_weights_keep_them_and_gradients_are_finite() -> None:
     low = tensors | {"lora_A": tensors["lora_A"][:1].repeat(2, 1)}
     for adapter in (start, low):
         normal, _ = sn.normal_form(adapter, graph)
-        torch.testing.assert_close(normal["lora_B"] @ normal["lora_A"], adapter["lora_B"] @ adapter["lora_A"])
+        torch.testing.assert_close(
+            normal["lora_B"] @ normal["lora_A"], adapter["lora_B"] @ adapter["lora_A"]
+        )
 
 
 def test_equal_singular_values_and_axes_keep_the_function() -> None:
@@ -172,7 +200,9 @@ def test_equal_singular_values_and_axes_keep_the_function() -> None:
     orthogonal, _ = torch.linalg.qr(torch.randn(6, 6).double())
     adapter = {"lora_A": torch.eye(2, 5).double() * 3, "lora_B": orthogonal[:, :2]}
     normal, _ = sn.normal_form(adapter, LORA)
-    torch.testing.assert_close(normal["lora_B"] @ normal["lora_A"], adapter["lora_B"] @ adapter["lora_A"])
+    torch.testing.assert_close(
+        normal["lora_B"] @ normal["lora_A"], adapter["lora_B"] @ adapter["lora_A"]
+    )
     stream = sn.NeuronGraph({"m": sn.Orthogonal(4)}, {"in": "m 4", "out": "4 m"})
     same = {"in": torch.eye(4).double(), "out": torch.eye(4).double()}
     normal, _ = sn.normal_form(same, stream)
@@ -220,14 +250,17 @@ def test_a_recurrent_relu_layer_is_scaled_by_what_comes_in_from_outside() -> Non
     assert left.neurons["h"].group == sn.Symmetric(4)
 
 
-# ---- folds --------------------------------------------------------------------------------------------------------------------------
+# ---- folds ---------------------------------------------------------------------------------------
 def test_gains_are_folded_into_what_reads_the_stream() -> None:
     """Folded, the stream of RMSNorm can be rotated; before, rotating it changes the function."""
     torch.manual_seed(0)
     model = Llama(gain=True).double()
     tensors = {key: torch.rand_like(value) + 0.5 for key, value in model.state_dict().items()}
     folds = [
-        Gain("norms.0.weight", dict.fromkeys(("attention.q.weight", "attention.k.weight", "attention.v.weight"), 1)),
+        Gain(
+            "norms.0.weight",
+            dict.fromkeys(("attention.q.weight", "attention.k.weight", "attention.v.weight"), 1),
+        ),
         Gain("norms.1.weight", {"mlp.gate.weight": 1, "mlp.up.weight": 1}),
         Gain("norms.2.weight", {"head.weight": 1}),
     ]
@@ -246,38 +279,60 @@ def test_attention_biases_fold() -> None:
     model, graph, x, tensors = made("attention")
     folds = [Unread("k.bias"), Shift("v.bias", "o.weight", "o.bias")]
     folded, left = sn.normal_form(tensors, graph, folds=folds)
-    torch.testing.assert_close(outputs(model, folded, x), outputs(model, tensors, x), rtol=1e-9, atol=1e-9)
-    assert not folded["k.bias"].any() and not folded["v.bias"].any() and "v.bias" not in left.tensors
+    torch.testing.assert_close(
+        outputs(model, folded, x), outputs(model, tensors, x), rtol=1e-9, atol=1e-9
+    )
+    assert (
+        not folded["k.bias"].any() and not folded["v.bias"].any() and "v.bias" not in left.tensors
+    )
 
 
 def test_class_means_leave_probabilities() -> None:
     model, _, x, tensors = made("relu")
-    folded, _ = sn.normal_form(tensors, relu_graph([3, 5, 4, 2]), folds=[ClassMean(("4.weight", "4.bias"))])
+    folded, _ = sn.normal_form(
+        tensors, relu_graph([3, 5, 4, 2]), folds=[ClassMean(("4.weight", "4.bias"))]
+    )
     before, after = outputs(model, tensors, x), outputs(model, folded, x)
     torch.testing.assert_close(after.softmax(-1), before.softmax(-1), rtol=1e-9, atol=1e-9)
     assert float(folded["4.weight"].sum(0).abs().max()) < 1e-12
 
 
 def test_siren_phases_fold() -> None:
-    """sin(30 (W x + b)): biases of any size come within a quarter of a period, and half periods change signs."""
+    """sin(30 (W x + b)): biases of any size come within a quarter of a period, and half periods
+    change signs.
+    """
     frequency = 30.0
     model = mlp([3, 5, 4, 2], lambda x: torch.sin(frequency * x)).double()
     torch.manual_seed(0)
     tensors = {key: torch.randn_like(value) for key, value in model.state_dict().items()}
-    folds = [Phase("0.bias", {"2.weight": 1}, frequency), Phase("2.bias", {"4.weight": 1}, frequency)]
+    folds = [
+        Phase("0.bias", {"2.weight": 1}, frequency),
+        Phase("2.bias", {"4.weight": 1}, frequency),
+    ]
     x = torch.randn(8, 3)
-    folded, left = sn.normal_form(tensors, relu_graph([3, 5, 4, 2], sn.SignedSymmetric), folds=folds)
-    torch.testing.assert_close(outputs(model, folded, x), outputs(model, tensors, x), rtol=1e-9, atol=1e-9)
-    assert float(folded["0.bias"].abs().max()) <= torch.pi / frequency / 2 + 1e-12 and left.order == 120 * 24
+    folded, left = sn.normal_form(
+        tensors, relu_graph([3, 5, 4, 2], sn.SignedSymmetric), folds=folds
+    )
+    torch.testing.assert_close(
+        outputs(model, folded, x), outputs(model, tensors, x), rtol=1e-9, atol=1e-9
+    )
+    assert (
+        float(folded["0.bias"].abs().max()) <= torch.pi / frequency / 2 + 1e-12
+        and left.order == 120 * 24
+    )
 
 
-# ---- what is refused ----------------------------------------------------------------------------------------------------------------
+# ---- what is refused -----------------------------------------------------------------------------
 def test_forms_that_are_not_defined_are_refused() -> None:
-    space = sn.NeuronGraph({"s": sn.GeneralLinear(3), "u": sn.Fixed(2)}, {"A": "s s*", "B": "s u", "C": "u s*"})
+    space = sn.NeuronGraph(
+        {"s": sn.GeneralLinear(3), "u": sn.Fixed(2)}, {"A": "s s*", "B": "s u", "C": "u s*"}
+    )
     weights = {name: torch.randn(shape) for name, shape in space.shapes.items()}
     with pytest.raises(sn.GraphError, match="twice"):
         sn.normal_form(weights, space)
-    chain = sn.NeuronGraph({"a": sn.GeneralLinear(2), "b": sn.GeneralLinear(2)}, {"1": "a 3", "2": "b a*", "3": "3 b*"})
+    chain = sn.NeuronGraph(
+        {"a": sn.GeneralLinear(2), "b": sn.GeneralLinear(2)}, {"1": "a 3", "2": "b a*", "3": "3 b*"}
+    )
     with pytest.raises(sn.GraphError, match="circle"):
         sn.normal_form({name: torch.randn(shape) for name, shape in chain.shapes.items()}, chain)
     with pytest.raises(sn.ShapeError, match="lora_A"):

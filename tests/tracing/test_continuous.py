@@ -1,4 +1,6 @@
-"""Laws of ``trace(groups="all")``: the largest group on every set, proven on the network, and nothing larger."""
+"""Laws of ``trace(groups="all")``: the largest group on every set, proven on the network, and
+nothing larger.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ class Grouped(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         q = self.q(x).unflatten(-1, (2, 2, 4)).permute(0, 2, 3, 1, 4)
-        k, v = (part(x).unflatten(-1, (2, 4)).transpose(1, 2)[:, :, None] for part in (self.k, self.v))
+        k, v = (
+            part(x).unflatten(-1, (2, 4)).transpose(1, 2)[:, :, None] for part in (self.k, self.v)
+        )
         return self.out(((q @ k.mT).softmax(-1) @ v).permute(0, 3, 1, 2, 4).flatten(2))
 
 
@@ -55,31 +59,52 @@ CASES: dict[str, tuple[Callable[[], nn.Module], Callable[[], Tensor], list[str]]
         ],
     ),
     "tanh then relu": (
-        lambda: nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 2)),
+        lambda: nn.Sequential(
+            nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 2)
+        ),
         lambda: torch.randn(8, 3),
         ["layer0: SignedSymmetric(5)", "layer2: Scaled(4)"],
     ),
-    "gelu": (lambda: mlp([3, 5, 2], nn.functional.gelu), lambda: torch.randn(8, 3), ["layer0: Symmetric(5)"]),
+    "gelu": (
+        lambda: mlp([3, 5, 2], nn.functional.gelu),
+        lambda: torch.randn(8, 3),
+        ["layer0: Symmetric(5)"],
+    ),
     "square": (
         lambda: mlp([3, 5, 2], torch.square),
         lambda: torch.randn(8, 3),
         ["layer0: SignedSymmetric(5)", "0.bias: layer0\n", "2.weight: 2 layer0."],
     ),
-    "lora": (lambda: LoRA(6, 2, 5), lambda: torch.randn(8, 5), ["lora_A: GeneralLinear(2)", "lora_B: 6 lora_A*"]),
+    "lora": (
+        lambda: LoRA(6, 2, 5),
+        lambda: torch.randn(8, 5),
+        ["lora_A: GeneralLinear(2)", "lora_B: 6 lora_A*"],
+    ),
     "attention": (
         lambda: Attention(6, 2, 3, bias=True),
         lambda: torch.randn(3, 4, 6),
-        ["key_dim: GeneralLinear(3) over head", "head_dim: GeneralLinear(3) over head", "k.weight: (head key_dim*) 6"],
+        [
+            "key_dim: GeneralLinear(3) over head",
+            "head_dim: GeneralLinear(3) over head",
+            "k.weight: (head key_dim*) 6",
+        ],
     ),
     "fused attention": (
         Fused,
         lambda: torch.randn(2, 3, 6),
-        ["qkv.weight: ((head key_dim) + (head key_dim*) + (head head_dim)) 6", "out.weight: 6 (head head_dim*)"],
+        [
+            "qkv.weight: ((head key_dim) + (head key_dim*) + (head head_dim)) 6",
+            "out.weight: 6 (head head_dim*)",
+        ],
     ),
     "grouped queries": (
         Grouped,
         lambda: torch.randn(2, 3, 6),
-        ["q.weight: (kv query_of_group key_dim) 6", "k.weight: (kv key_dim*) 6", "(kv query_of_group head_dim*)"],
+        [
+            "q.weight: (kv query_of_group key_dim) 6",
+            "k.weight: (kv key_dim*) 6",
+            "(kv query_of_group head_dim*)",
+        ],
     ),
     "rotary attention": (
         lambda: Attention(5, 2, 4, rotary=True),
@@ -89,9 +114,19 @@ CASES: dict[str, tuple[Callable[[], nn.Module], Callable[[], Tensor], list[str]]
     "llama": (
         Llama,
         lambda: TOKENS,
-        ["stream: Orthogonal(6)", "gate: Scaled(5)", "up.weight: gate stream", "gate.weight: gate. stream", *VALUES],
+        [
+            "stream: Orthogonal(6)",
+            "gate: Scaled(5)",
+            "up.weight: gate stream",
+            "gate.weight: gate. stream",
+            *VALUES,
+        ],
     ),
-    "layer norm llama": (lambda: Llama("layer"), lambda: TOKENS, ["stream: Orthogonal(6, fixes_mean=True)", *VALUES]),
+    "layer norm llama": (
+        lambda: Llama("layer"),
+        lambda: TOKENS,
+        ["stream: Orthogonal(6, fixes_mean=True)", *VALUES],
+    ),
     "batch norm": (
         lambda: nn.Sequential(nn.Linear(3, 5), nn.BatchNorm1d(5), nn.ReLU(), nn.Linear(5, 2)),
         lambda: torch.randn(8, 3),
@@ -102,7 +137,9 @@ CASES: dict[str, tuple[Callable[[], nn.Module], Callable[[], Tensor], list[str]]
 
 @pytest.mark.parametrize("name", CASES)
 def test_every_set_gets_its_largest_group(name: str) -> None:
-    """And the graph passes as one of permutations does: on random elements, in a verifier that knows nothing of trace."""
+    """And the graph passes as one of permutations does: on random elements, in a verifier that
+    knows nothing of trace.
+    """
     make, inputs, lines = CASES[name]
     torch.manual_seed(0)
     model, x = make(), inputs()
@@ -110,7 +147,9 @@ def test_every_set_gets_its_largest_group(name: str) -> None:
     for line in lines:
         assert line in str(graph)
     sn.verify.network(model, graph, x).raise_if_failed()
-    assert [name for name, one in graph.neurons.items() if not isinstance(one.group, sn.Symmetric)] == [
+    assert [
+        name for name, one in graph.neurons.items() if not isinstance(one.group, sn.Symmetric)
+    ] == [
         note.partition(":")[0] for note in graph.notes if "random elements agree" in note
     ] or name == "gelu"
 
@@ -129,7 +168,9 @@ def test_wrong_arguments_are_refused() -> None:
 
 
 def test_a_gain_hides_the_rotations_of_its_stream() -> None:
-    """What trace says of gains: their scales are found, each neuron's three, and rotations are not."""
+    """What trace says of gains: their scales are found, each neuron's three, and rotations are
+    not.
+    """
     graph = sn.trace(Llama(gain=True), TOKENS, groups="all")
     assert graph.neurons["stream"].group == sn.Scaled(6)
     assert any("3 independent scales" in note for note in graph.notes)
@@ -147,7 +188,9 @@ def test_found_graphs_go_to_their_normal_form() -> None:
     model = mlp([3, 5, 4, 2], torch.relu).double()
     x = torch.randn(8, 3).double()
     normal, left = sn.normal_form(model, sn.trace(model, x, groups="all"))
-    torch.testing.assert_close(torch.func.functional_call(model, normal, (x,)), model(x), rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(
+        torch.func.functional_call(model, normal, (x,)), model(x), rtol=1e-9, atol=1e-9
+    )
     assert left == sn.trace(model, x)
 
 

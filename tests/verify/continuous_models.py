@@ -41,22 +41,35 @@ class LoRA(nn.Module):
 
 
 def rotate(x: Tensor) -> Tensor:
-    """Rotary embedding of ``(batch, head, position, width)``: pairs (i, i + width / 2) turned by position times frequency."""
+    """Rotary embedding of ``(batch, head, position, width)``: pairs (i, i + width / 2) turned by
+    position times frequency.
+    """
     half = x.shape[-1] // 2
     angles = torch.arange(x.shape[-2]).to(x)[:, None] * 0.7 ** torch.arange(half).to(x)
     first, second = x[..., :half], x[..., half:]
-    return torch.cat([first * angles.cos() - second * angles.sin(), first * angles.sin() + second * angles.cos()], -1)
+    return torch.cat(
+        [
+            first * angles.cos() - second * angles.sin(),
+            first * angles.sin() + second * angles.cos(),
+        ],
+        -1,
+    )
 
 
 class Attention(nn.Module):
-    def __init__(self, model: int, heads: int, width: int, *, bias: bool = False, rotary: bool = False) -> None:
+    def __init__(
+        self, model: int, heads: int, width: int, *, bias: bool = False, rotary: bool = False
+    ) -> None:
         super().__init__()
         self.heads, self.rotary = heads, rotary
         self.q, self.k, self.v = (nn.Linear(model, heads * width, bias=bias) for _ in range(3))
         self.o = nn.Linear(heads * width, model, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        q, k, v = (part(x).unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (self.q, self.k, self.v))
+        q, k, v = (
+            part(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for part in (self.q, self.k, self.v)
+        )
         if self.rotary:
             q, k = rotate(q), rotate(k)
         scores = (q @ k.mT / q.shape[-1] ** 0.5).softmax(-1)
@@ -80,7 +93,10 @@ class Norm(nn.Module):
 class SwiGLU(nn.Module):
     def __init__(self, model: int, inner: int) -> None:
         super().__init__()
-        self.gate, self.up = nn.Linear(model, inner, bias=False), nn.Linear(model, inner, bias=False)
+        self.gate, self.up = (
+            nn.Linear(model, inner, bias=False),
+            nn.Linear(model, inner, bias=False),
+        )
         self.down = nn.Linear(inner, model, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -88,10 +104,17 @@ class SwiGLU(nn.Module):
 
 
 class Llama(nn.Module):
-    """Embedding, rotary attention and SwiGLU after norms, a last norm and the head: stream of 6, 2 heads of 4, 5 inner."""
+    """Embedding, rotary attention and SwiGLU after norms, a last norm and the head: stream of 6, 2
+    heads of 4, 5 inner.
+    """
 
     def __init__(
-        self, kind: Literal["rms", "layer"] = "rms", *, gain: bool = False, tied: bool = False, words: int = 9
+        self,
+        kind: Literal["rms", "layer"] = "rms",
+        *,
+        gain: bool = False,
+        tied: bool = False,
+        words: int = 9,
     ) -> None:
         super().__init__()
         self.embed = nn.Embedding(words, 6)
@@ -122,7 +145,15 @@ class BatchStatistics(nn.Module):
 def batch_norms() -> nn.Sequential:
     leaky = nn.LeakyReLU(0.1)
     return nn.Sequential(
-        *(nn.Linear(3, 5), BatchStatistics(5), leaky, nn.Linear(5, 4), BatchStatistics(4), leaky, nn.Linear(4, 2))
+        *(
+            nn.Linear(3, 5),
+            BatchStatistics(5),
+            leaky,
+            nn.Linear(5, 4),
+            BatchStatistics(4),
+            leaky,
+            nn.Linear(4, 2),
+        )
     )
 
 

@@ -1,4 +1,6 @@
-"""Laws of the certificate's continuous part: what trace finds is all that can be declared, and less is noticed."""
+"""Laws of the certificate's continuous part: what trace finds is all that can be declared, and
+less is noticed.
+"""
 
 from __future__ import annotations
 
@@ -11,19 +13,33 @@ from torch import Tensor, nn
 import symnet as sn
 from tests.verify.continuous_models import Attention, Llama, LoRA, mlp
 
-TOKENS = torch.tensor([[0, 1, 2, 3, 4, 5, 6], [2, 3, 4, 5, 6, 7, 8], [8, 1, 5, 0, 3, 3, 7], [4, 4, 2, 8, 6, 0, 1]])
+TOKENS = torch.tensor(
+    [[0, 1, 2, 3, 4, 5, 6], [2, 3, 4, 5, 6, 7, 8], [8, 1, 5, 0, 3, 3, 7], [4, 4, 2, 8, 6, 0, 1]]
+)
 
 CASES: dict[str, tuple[Callable[[], nn.Module], Callable[[], Tensor], tuple[int, int, int]]] = {
-    "relu": (lambda: mlp([3, 5, 4, 2], nn.functional.leaky_relu), lambda: torch.randn(8, 3), (9, 9, 9)),
+    "relu": (
+        lambda: mlp([3, 5, 4, 2], nn.functional.leaky_relu),
+        lambda: torch.randn(8, 3),
+        (9, 9, 9),
+    ),
     "lora": (lambda: LoRA(6, 2, 5), lambda: torch.randn(8, 5), (4, 4, 4)),
-    "rotary attention": (lambda: Attention(5, 2, 4, rotary=True), lambda: torch.randn(3, 4, 5), (32, 40, 40)),
+    "rotary attention": (
+        lambda: Attention(5, 2, 4, rotary=True),
+        lambda: torch.randn(3, 4, 5),
+        (32, 40, 40),
+    ),
     "llama": (Llama, lambda: TOKENS, (52, 61, 61)),
     "layer norm llama": (lambda: Llama("layer"), lambda: TOKENS, (47, 110, 121)),
 }
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[pytest.mark.slow] if "llama" in n or "rotary" in n else []) for n in CASES]
+    "name",
+    [
+        pytest.param(n, marks=[pytest.mark.slow] if "llama" in n or "rotary" in n else [])
+        for n in CASES
+    ],
 )
 def test_what_trace_finds_is_all_that_can_be_declared(name: str) -> None:
     make, inputs, dimensions = CASES[name]
@@ -50,5 +66,9 @@ def test_less_than_there_is_fails() -> None:
 
 def test_scales_of_other_degrees_are_told_and_not_asked_for() -> None:
     torch.manual_seed(0)
-    part = sn.verify.continuous_part(mlp([3, 4, 2], torch.square), sn.catalogue.mlp([3, 4, 2]), torch.randn(8, 3))
-    assert part.certified and "4 of the kind 'scale', which no group declares" in "\n".join(part.lines())
+    part = sn.verify.continuous_part(
+        mlp([3, 4, 2], torch.square), sn.catalogue.mlp([3, 4, 2]), torch.randn(8, 3)
+    )
+    assert part.certified and "4 of the kind 'scale', which no group declares" in "\n".join(
+        part.lines()
+    )
