@@ -31,8 +31,8 @@ class Grouped(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.q, self.out = nn.Linear(6, 16, bias=False), nn.Linear(16, 6, bias=False)
-        self.k, self.v = nn.Linear(6, 8, bias=False), nn.Linear(6, 8, bias=False)
+        self.q, self.k = nn.Linear(6, 16, bias=False), nn.Linear(6, 8, bias=False)
+        self.v, self.out = nn.Linear(6, 8, bias=False), nn.Linear(16, 6, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         q = self.q(x).unflatten(-1, (2, 2, 4)).permute(0, 2, 3, 1, 4)
