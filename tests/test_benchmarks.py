@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import __main__ as suite
-from benchmarks import layers, memory, mutation, networks
+from benchmarks import layers, memory, mutation, networks, symmetry_readers
 from benchmarks.bars import Bar
 from benchmarks.contestants import CONTESTANTS
 from benchmarks.mutants import Mutant, mutants
@@ -33,6 +33,15 @@ def test_contestants_compute_outputs_of_the_same_shapes(io) -> None:
         if made is None or name == "F2":
             continue
         assert sorted(tensor.numel() for tensor in made[0]()) == wanted, name
+
+
+def test_the_page_on_symmetries_shows_the_saved_results() -> None:
+    """Every figure of the page comes from the file of results."""
+    page = (Path(__file__).parents[1] / "docs/tasks/symmetries.md").read_text(encoding="utf-8")
+    results = json.loads(symmetry_readers.RESULTS.read_text(encoding="utf-8"))
+    assert set(results) == {"relu", "tanh", "sine", "adapters"}
+    for table in symmetry_readers.tables(results).split("\n\n"):
+        assert table in page
 
 
 def test_a_bar_says_whether_it_was_met() -> None:

@@ -150,6 +150,16 @@ def test_an_orbit_has_one_form_up_to_what_is_left(name: str) -> None:
     assert found.distance_after < 1e-8 * scale
 
 
+def test_the_order_of_declaration_does_not_matter() -> None:
+    """The second layer's norms depend on the first layer's scales, also where it is declared first."""
+    _, graph, _, tensors = made("relu")
+    reversed_graph = sn.NeuronGraph(dict(reversed(graph.neurons.items())), graph.tensors)
+    moved = graph.act(graph.random_element(seed=3), tensors)
+    normal, left = sn.normal_form(tensors, reversed_graph)
+    other, _ = sn.normal_form(moved, reversed_graph)
+    assert sn.align(normal, other, left, starts=6).distance_after < 1e-9
+
+
 def test_a_form_is_its_own_form() -> None:
     for name in ("relu", "lora", "llama"):
         _, graph, _, tensors = made(name)
