@@ -23,6 +23,8 @@ from symnet.graph.notation import print_axes
 from symnet.groups import Fixed, Symmetric
 from symnet.nn.arguments import check_count, check_interactions
 from symnet.nn.attention import Attention
+from symnet.nn.commuting import demands
+from symnet.nn.companions import CompanionBody
 from symnet.nn.encodings import PositionalEncoding
 from symnet.nn.features import Features, check_features, refuse_signs
 from symnet.nn.fourier import ValueEncoding
@@ -73,7 +75,10 @@ class _Body(nn.Module):
         if mixing not in ("linear", "attention"):
             raise GraphError(f"mixing={mixing!r}: choose 'linear' or 'attention'.")
         self.inputs = graph.space(inputs)
-        refuse_signs(self.inputs, f"{type(self).__name__} has biases and GELUs")
+        self.has_companions = bool(demands(self.inputs))
+        if self.has_companions and (mixing == "attention" or value_waves):
+            used = 'mixing="attention"' if mixing == "attention" else f"value_waves={value_waves}"
+            refuse_signs(self.inputs, f"{type(self).__name__}({used}) has softmaxes or cosines")
         self.channels, self.encoded = channels, encoded_sets(graph, self.inputs, encode)
         self.config = {
             "channels": channels, "in_channels": in_channels, "layers": layers, "mixing": mixing, "heads": heads,
@@ -83,10 +88,15 @@ class _Body(nn.Module):
             "norm": norm, "dropout": dropout, "inputs": None if inputs is None else _notation(self.inputs),
         }  # fmt: skip
         self.scale = InputScale(self.inputs)
-        self.body: Network | None = None
+        self.body: nn.Module | None = None
+        self._written = self._invariant = self.inputs
         if not channels:
             return
         self.permuted = graph.with_groups({name: Symmetric(graph.neurons[name].size) for name in self.encoded})
+        if self.has_companions:
+            body = CompanionBody(self.permuted, self.permuted.space(self._space), self.encoded, self.config)
+            self.body, self._written, self._invariant = body, body.outputs, body.companions
+            return
         modules, width = self._encodings(in_channels)
         modules.append(Linear(self.permuted, width, channels, **self._between()))
         for _ in range(layers):
@@ -151,7 +161,11 @@ CHANNELS = (16, 8, 4, 2, 1)  # that are tried then
 
 
 class InvariantNetwork(_Body):
-    """A network from weights to numbers that no permutation of neurons changes.
+    """A network from weights to numbers that no element of the graph's group changes.
+
+    Over permutations its blocks are residual layers with pointwise functions. Where the group also changes signs, scales, rotates or
+    transforms neurons (ReLU, tanh and sine networks, LoRA, transformers), they are products and gates: every tensor has
+    companions on which the group only permutes, and functions act on these.
 
     Layers see what is linear and pointwise; ``statistics``, ``path`` and ``probes`` add what they do not, and what reads accuracies best.
     Call ``calibrate`` with the networks to learn from before training: it sets the scales of inputs and of these readings,
@@ -236,7 +250,7 @@ class InvariantNetwork(_Body):
         self.config |= {"outputs": outputs, "hidden": width, "moments": list(moments)}
         self.readings, count = readings, 0
         if chosen:
-            self.pool = Pool(self.permuted, inputs=self._space, moments=moments)
+            self.pool = Pool(self.permuted, inputs=self._invariant, moments=moments)
             count = self.pool.dimension * self.pool.numbers * chosen
         if readings is not None:
             count += readings.out_features
@@ -272,7 +286,8 @@ class InvariantNetwork(_Body):
         parts = []
         if self.body is not None:
             chosen = x if self.readings is None else {name: x[name] for name in self.inputs if name in x}
-            parts.append(self.pool(self.body(self.scale(chosen))))
+            found = self.body(self.scale(chosen))
+            parts.append(self.pool({name: found[name] for name in self._invariant}))
         if self.readings is not None:
             parts.append(self.readings(x))
         return self.head(torch.cat(parts, dim=1) if len(parts) > 1 else parts[0])
@@ -326,11 +341,11 @@ class EquivariantNetwork(_Body):
             raise ShapeError("EquivariantNetwork has no outputs: outputs= names none. Name one at least.")
         written = _notation(self.outputs)
         self.config |= {"out_channels": out_channels, "outputs": None if outputs is None else written}
-        between = self._between() | {"outputs": written}
+        between = self._between() | {"inputs": _notation(self._written), "outputs": written}
         self.last = Linear(self.permuted, channels, out_channels, **between)
         # Complete layers share an output's variance among dozens of maps; the weight itself has a way of its own.
         self._each = tuple(name for name in written if written[name] == self._space.get(name))
-        self.itself = nn.ModuleList(nn.Linear(channels, out_channels) for _ in self._each)
+        self.itself = nn.ModuleList(nn.Linear(channels, out_channels, bias=not self.has_companions) for _ in self._each)
 
     def calibrate(self, x: Mapping[str, Tensor]) -> Self:
         """Take the scales of inputs from the networks to learn from; they are saved with the network."""

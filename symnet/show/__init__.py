@@ -9,6 +9,7 @@ from symnet.show.orbits import orbit_picture
 from symnet.show.page import Section, make_page
 from symnet.show.plans import plan_picture
 from symnet.show.squares import STEPS, commuting_frames, commuting_square, save_animation
+from symnet.show.strands import draw_strands
 from symnet.show.tying import tying_matrix
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "commuting_square",
     "distinct_colours",
     "draw",
+    "draw_strands",
     "explorer_page",
     "graph_picture",
     "label_matrix",

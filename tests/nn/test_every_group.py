@@ -223,3 +223,43 @@ def test_layers_save_and_differentiate_twice(tmp_path) -> None:
     torch.save(layer, tmp_path / "layer.pt")
     again = torch.load(tmp_path / "layer.pt", weights_only=False)
     assert largest_difference(again(x), layer(x)) == 0
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_whole_networks_choose_their_blocks_by_the_groups(name) -> None:
+    """One call, whatever the groups are; nonlinear, and (in)variant to 1e-10."""
+    graph = GRAPHS[name]
+    invariant = sn.nn.InvariantNetwork(graph, 3, outputs=2, layers=1).double()
+    equivariant = sn.nn.EquivariantNetwork(graph, 3, 2, layers=1).double()
+    x, element = draw(graph, 1), graph.random_element(seed=4)
+    moved = graph.act(element, x, 1)
+    scores = invariant(x)
+    assert scores.shape == (2, 2) and torch.allclose(scores, invariant(moved), atol=1e-10)
+    assert not torch.allclose(scores, invariant({name: 2 * tensor for name, tensor in x.items()}))
+    y = equivariant(x)
+    size = max(float(tensor.detach().abs().max()) for tensor in y.values())
+    assert largest_difference(graph.act(element, y, 1), equivariant(moved)) < 1e-10 * max(size, 1)
+
+
+def test_whole_networks_tell_wide_fixed_sets_apart_by_gates() -> None:
+    """LoRA on a wide matrix: parameters do not grow with it, and inputs are told apart."""
+    sizes = []
+    for width in (20, 40):
+        neurons = {"in": sn.Fixed(width), "r": sn.GeneralLinear(2), "out": sn.Fixed(width)}
+        graph = sn.NeuronGraph(neurons, {"A": "r in", "B": "out r*"})
+        net = sn.nn.InvariantNetwork(graph, 4, outputs=1, layers=1, position_channels=2).double()
+        assert net.encoded == ("in", "out")
+        x = draw(graph, 1)
+        moved = graph.act(graph.random_element(seed=5), x, 1)
+        assert torch.allclose(net(x), net(moved), atol=1e-10)
+        assert not torch.allclose(net(x), net({"A": x["A"].flip(2), "B": x["B"]}))
+        sizes.append(sum(p.numel() for p in net.parameters()) - 2 * 2 * width)
+    assert sizes[0] == sizes[1]
+
+
+def test_networks_refuse_softmaxes_and_cosines_of_what_the_group_scales() -> None:
+    for options in ({"mixing": "attention"}, {"value_waves": 4}):
+        with pytest.raises(
+            sn.GraphError, match="has softmaxes or cosines, which do not scale with the neurons of 'h1'"
+        ):
+            sn.nn.InvariantNetwork(GRAPHS["ReLU network"], 4, outputs=1, **options)
