@@ -72,7 +72,7 @@ def _network(p: int, q: int, layers: int) -> sn.NeuronGraph:
     """A ReLU network: incoming weights have degree 1, outgoing ones -1."""
     neurons: dict = {"h0": sn.Fixed(p), f"h{layers}": sn.Fixed(q)}
     neurons |= {f"h{k}": sn.Scaled(k + 1) for k in range(1, layers)}
-    tensors = {}
+    tensors: dict[str, str] = {}
     for k in range(layers):
         star = "*" if k else ""
         tensors |= {f"W{k + 1}": f"h{k + 1} h{k}{star}", f"b{k + 1}": f"h{k + 1}"}

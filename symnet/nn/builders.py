@@ -89,12 +89,12 @@ class _Body(nn.Module):
         }  # fmt: skip
         self.scale = InputScale(self.inputs)
         self.body: nn.Module | None = None
-        self._written = self._invariant = self.inputs
         if not channels:
             return
         self.permuted = graph.with_groups({name: Symmetric(graph.neurons[name].size) for name in self.encoded})
+        self._written = self._invariant = self.permuted.space(self._space)
         if self.has_companions:
-            body = CompanionBody(self.permuted, self.permuted.space(self._space), self.encoded, self.config)
+            body = CompanionBody(self.permuted, self._written, self.encoded, self.config)
             self.body, self._written, self._invariant = body, body.outputs, body.companions
             return
         modules, width = self._encodings(in_channels)

@@ -160,5 +160,5 @@ def test_configurations_are_json_and_make_the_same_network() -> None:
 def test_options_that_make_no_sense_are_named(options, message) -> None:
     with pytest.raises(sn.SymnetError, match=message):
         sn.nn.InvariantNetwork(mlp(2, 3, 2, io="fixed"), 4, 2, **options)
-    with pytest.raises(sn.GraphError, match="biases and GELUs"):
-        sn.nn.EquivariantNetwork(GRAPHS["odd activations"], 4)
+    with pytest.raises(sn.GraphError, match="softmaxes or cosines"):  # of the weights themselves; see test_every_group
+        sn.nn.EquivariantNetwork(GRAPHS["odd activations"], 4, mixing="attention")
