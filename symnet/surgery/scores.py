@@ -90,7 +90,7 @@ def importance(
 
 
 def gradients_of(loss: Callable[[dict[str, Tensor]], Tensor] | None, weights: Mapping[str, Array]) -> dict[str, Tensor]:
-    """The gradients of a loss at the weights.
+    """The gradients of a loss at the weights; zero for running statistics, by which torch does not differentiate.
 
     Raises:
         GraphError: there is no loss, or it returns no number that depends on the weights.
@@ -100,8 +100,8 @@ def gradients_of(loss: Callable[[dict[str, Tensor]], Tensor] | None, weights: Ma
             "The first-order score needs loss=, a function of the weights that returns one number, or gradients= by name."
         )
     leaves = {name: _tensor(array).detach().clone() for name, array in weights.items()}
-    for tensor in leaves.values():
-        if tensor.is_floating_point():
+    for name, tensor in leaves.items():
+        if tensor.is_floating_point() and not name.rpartition(".")[2].startswith("running_"):
             tensor.requires_grad_(True)
     with torch.enable_grad():
         value = loss(leaves)
@@ -109,7 +109,8 @@ def gradients_of(loss: Callable[[dict[str, Tensor]], Tensor] | None, weights: Ma
         raise GraphError(f"loss returned {value!r:.60}; it has to return one number that is computed from the weights.")
     learned = {name: tensor for name, tensor in leaves.items() if tensor.requires_grad}
     slopes = torch.autograd.grad(value, list(learned.values()), allow_unused=True)
-    return {n: torch.zeros_like(learned[n]) if g is None else g for n, g in zip(learned, slopes, strict=True)}
+    found = dict(zip(learned, slopes, strict=True))
+    return {name: torch.zeros_like(t) if found.get(name) is None else found[name] for name, t in leaves.items()}
 
 
 def _shapes(graph: NeuronGraph) -> dict[str, tuple[int, ...]]:
