@@ -50,7 +50,7 @@ def compare(name: str) -> list[str]:
     graph = sn.trace(model, x)
     rows = []
     for neurons, neuron_set in graph.neurons.items():
-        layer = next(t for t in graph.weights if list(graph.weights[t].axes)[0] == sn.graph.notation.Symbol(neurons))
+        layer = next(t for t, axes in graph.tensors.items() if axes.split()[0] == neurons)
         path = layer.rpartition(".")[0]
         if not isinstance(model.get_submodule(path), nn.Conv2d | nn.Linear):
             continue
@@ -74,7 +74,7 @@ def times(name: str) -> dict[str, float]:
     model, (x,) = case.make().eval(), case.inputs()
     graph = sn.trace(model, x)
     neurons = next(iter(graph.neurons))
-    layer = next(t for t in graph.weights if list(graph.weights[t].axes)[0] == sn.graph.notation.Symbol(neurons))
+    layer = next(t for t, axes in graph.tensors.items() if axes.split()[0] == neurons)
     cut = sn.surgery.drop(model.state_dict(), graph, {neurons: [0]})
     return {
         "trace": cpu_seconds(lambda: sn.trace(model, x)),
