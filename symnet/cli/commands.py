@@ -7,7 +7,7 @@ from collections.abc import Callable
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 from rich.console import Console
@@ -161,8 +161,26 @@ def verify(
     if certify:
         _print_certificate(report, as_json)
         raise typer.Exit(0 if report.equivariant and report.complete and report.minimal else 1)
+    if module:
+        _print_with_operations(report, model, graph, inputs, seed, as_json)
     _print_report(report, as_json)
     raise typer.Exit(0 if report.passed else 1)
+
+
+def _print_with_operations(
+    report: Any, model: Any, graph: NeuronGraph, inputs: tuple[Any, ...], seed: int, as_json: bool
+) -> NoReturn:
+    """Prints what whole forward passes and what single operations show; 0 if neither shows a fault."""
+    with working("checking operation by operation"):
+        operations = symnet.verify.operations(model, graph, *inputs, seed=seed)
+    if as_json:
+        shown = {"passed": operations.passed, "max_error": operations.max_error, "report": str(operations)}
+        whole = {"passed": report.passed, "max_error": report.max_error, "seed": report.seed, "report": str(report)}
+        print_json({**whole, "operations": shown})
+    else:
+        print(report)
+        print(operations)
+    raise typer.Exit(0 if report.passed and not operations.failures else 1)
 
 
 def _print_certificate(found: Any, as_json: bool) -> None:

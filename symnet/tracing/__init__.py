@@ -1,6 +1,8 @@
 """Reading the neuron-permutation graph off a module's forward pass."""
 
 from symnet.tracing.checking import Check
+from symnet.tracing.reading import Reading, rule
+from symnet.tracing.recording import Operation
 from symnet.tracing.tracer import trace
 
-__all__ = ["Check", "trace"]
+__all__ = ["Check", "Operation", "Reading", "rule", "trace"]

@@ -35,7 +35,21 @@ _PICKS = {"index", "index_select", "gather", "embedding", "masked_select", "nonz
 
 
 def rule(*names: str) -> Callable[[Rule], Rule]:
-    """Registers a function as the rule of these ATen operations."""
+    """Registers a function as the rule of operations with these names (without their namespace).
+
+    A rule gives every output its labels, and says which axes of the inputs are permuted together or pinned. The last
+    one that was registered counts. Whether it is right is checked on every traced network: each operation is run alone
+    before and after a random group element (``sn.verify.operations``).
+
+    Args:
+        names: of operations: ``"my_norm"`` for ``torch.ops.shop.my_norm``.
+
+    Example:
+        >>> @rule("my_scaled_tanh")
+        ... def elementwise(reading: Reading, operation: Operation) -> None:
+        ...     for output in operation.outputs:
+        ...         reading.set(output, reading.broadcast(operation.inputs(), output.shape))
+    """
 
     def register(function: Rule) -> Rule:
         RULES.update(dict.fromkeys(names, function))
