@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from io import TextIOWrapper
 from typing import Any, NoReturn
 
-from symnet.errors import SymnetError, VerificationError
+from symnet.errors import LONGEST, SymnetError, VerificationError, printable
 
 # Modules that come with an extra, and the extra that brings them.
 _EXTRAS = {"typer": "cli", "rich": "cli", "click": "cli", "matplotlib": "show", "jinja2": "show", "sklearn": "data"}
@@ -68,5 +68,5 @@ def _run(arguments: list[str]) -> int:
 
 def stop(problem: str, code: int = 2) -> NoReturn:
     """Exits with one line that says what is wrong and what to do."""
-    print(f"symnet: {' '.join(problem.split())}", file=sys.stderr)
+    print(f"symnet: {printable(' '.join(problem.split()), LONGEST)}", file=sys.stderr)
     raise SystemExit(code)

@@ -12,9 +12,10 @@ from rich.table import Table
 
 import symnet
 from symnet.cli.architectures import complete_architecture, read_architecture
-from symnet.cli.modules import make_module
-from symnet.cli.output import print_json
+from symnet.cli.modules import make_module, place_of
+from symnet.cli.output import PlainConsole, print_json, say_aside
 from symnet.errors import SymnetError
+from symnet.files import check_outputs
 
 if TYPE_CHECKING:
     from symnet.matching import Alignment
@@ -64,7 +65,9 @@ def align(
         raise SymnetError(f"--mix {mix} lies outside of 0 (A alone) to 1 (moved B alone); give a number between them.")
     if arch is None and module is None:
         raise SymnetError("Say what the weights belong to: --arch mlp:2-32-1 (or a file), or --module module:factory.")
-    console = Console(stderr=as_json)
+    if out is not None:
+        check_outputs({"the answer": out}, [first, second])
+    console = PlainConsole(stderr=as_json)
     states = [symnet.data.read_state_file(path) for path in (first, second)]
     model: Any
     model, inputs = make_module(module, shapes or (), seed) if module else (None, ())
@@ -72,6 +75,8 @@ def align(
         graph = symnet.trace(model, *inputs) if arch is None else read_architecture(arch)
         found = symnet.align(states[0], states[1], graph, starts=starts, seed=seed)
         report = found.verify(model, *inputs) if model is not None else None
+    if module:
+        say_aside(f"{module} is from {place_of(module)}")
     if out is not None:
         symnet.data.write_state_file(out, found.aligned if mix is None else found.interpolate(mix))
     if as_json:

@@ -10,6 +10,7 @@ from typing import Any
 
 from symnet.errors import GraphError, NotationError
 from symnet.graph import NeuronGraph, catalogue, load
+from symnet.graph.notation import whole_numbers
 from symnet.groups import Fixed, Symmetric
 
 
@@ -67,20 +68,20 @@ def _read_arguments(text: str, rest: str) -> tuple[list[int], dict[str, Any]]:
         if equals:
             options[key.strip()] = _read_value(value.strip())
             continue
-        parts = item.split("-")
-        if widths or not all(part.isdigit() for part in parts):
+        sizes = whole_numbers(item.split("-"))
+        if widths or sizes is None:
             raise NotationError(
                 f"{text!r}: expected widths such as 2-32-32-1 and then option=value, but found {item!r}."
             )
-        widths = [int(part) for part in parts]
+        widths = sizes
     return widths, options
 
 
 def _read_value(text: str) -> Any:
     """A whole number, a list of them (``2-3``), a truth value, or the text itself."""
-    parts = text.split("-")
-    if all(part.isdigit() for part in parts):
-        return int(text) if len(parts) == 1 else [int(part) for part in parts]
+    numbers = whole_numbers(text.split("-"))
+    if numbers is not None:
+        return numbers[0] if len(numbers) == 1 else numbers
     return {"true": True, "false": False, "none": None}.get(text.lower(), text)
 
 
@@ -133,11 +134,12 @@ def read_entries(
         first = (name, (0,) * len(graph.shapes[name]))
         return first, first
     found = [
-        (match[1], tuple(int(part) for part in (match[2] or "").split(",") if part.strip()))
-        for match in re.finditer(r"([^\s\[]+)(?:\[([\d,\s]*)\])?", text)
+        (match[1], whole_numbers(part.strip() for part in (match[2] or "").split(",") if part.strip()))
+        for match in re.finditer(r"([^\s\[]+)(?:\[([0-9,\s]*)\])?", text)
     ]
-    if len(found) != 2:
+    entries = [(name, tuple(place)) for name, place in found if place is not None]
+    if len(found) != 2 or len(entries) != 2:
         raise NotationError(
             f"{text!r} does not name two weights. Write an output and an input, as in '0.bias[1] 0.weight[1,0]'."
         )
-    return found[0], found[1]
+    return entries[0], entries[1]

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
 
 import typer
-from rich.console import Console
 
 import symnet
 from symnet.cli import alignment, normalising, repository, surgery, training
@@ -21,8 +20,19 @@ from symnet.cli.architectures import (
     read_entries,
     read_spaces,
 )
-from symnet.cli.modules import import_object, make_module, run_users_code
-from symnet.cli.output import describe_graph, describe_maps, print_graph, print_json, print_maps, working
+from symnet.cli.modules import import_object, make_module, place_of, run_users_code
+from symnet.cli.output import (
+    PlainConsole,
+    describe_graph,
+    describe_maps,
+    print_graph,
+    print_json,
+    print_maps,
+    resumable,
+    say,
+    say_aside,
+    working,
+)
 from symnet.errors import SymnetError
 from symnet.graph import NeuronGraph
 
@@ -33,7 +43,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-console = Console()
+console = PlainConsole()
 
 Architecture = Annotated[
     str,
@@ -115,11 +125,13 @@ def derive(
     if plan:
         from symnet.plan import make_plan
 
-        print(make_plan(graph, inputs=maps.inputs, outputs=maps.outputs))
+        say(make_plan(graph, inputs=maps.inputs, outputs=maps.outputs))
     if latex:
-        print(maps.latex())
-    verdict = "[green]agrees[/green]" if agree else "[red]does not agree[/red]"
-    console.print(f"Burnside's lemma {verdict}: it counts {maps.dimension_by_burnside:,}.")
+        say(maps.latex())
+    verdict = "agrees" if agree else "does not agree"
+    console.print(
+        f"Burnside's lemma {verdict}: it counts {maps.dimension_by_burnside:,}.", style="green" if agree else "red"
+    )
     raise typer.Exit(0 if agree else 1)
 
 
@@ -158,6 +170,8 @@ def verify(
     named = module or layer
     with working("checking"):
         report: Any = run_users_code(named, check) if named else check()
+    if named:
+        say_aside(f"{named} is from {place_of(named)}")
     if certify:
         _print_certificate(report, as_json)
         raise typer.Exit(0 if report.equivariant and report.complete and report.minimal else 1)
@@ -197,7 +211,7 @@ def _print_certificate(found: Any, as_json: bool) -> None:
             }
         )
     else:
-        print(found)
+        say(found)
 
 
 def _layer_of(graph: NeuronGraph, layer: str | None, channels: int, seed: int) -> Any:
@@ -219,7 +233,7 @@ def _print_report(report: Any, as_json: bool) -> None:
     if as_json:
         print_json({"passed": report.passed, "max_error": report.max_error, "seed": report.seed, "report": str(report)})
     else:
-        print(report)
+        say(report)
 
 
 @app.command()
@@ -245,16 +259,17 @@ def trace(
     with working("tracing and verifying"):
         graph = symnet.trace(model, *inputs, io=io, groups=groups)
         report = symnet.verify.network(model, graph, *inputs, seed=seed)
+    say_aside(f"{module} is from {place_of(module)}")
     if out:
         graph.save(out)
     if as_json:
         checked = {"passed": report.passed, "max_error": report.max_error, "seed": report.seed}
         print_json({"graph": describe_graph(graph), "text": str(graph), "verified": checked})
     else:
-        print(graph)
+        say(graph)
         for note in graph.notes:
-            console.print(f"  note: {note}", style="dim", markup=False, highlight=False)
-        print(report)
+            console.print(f"  note: {note}", style="dim", highlight=False)
+        say(report)
         if out:
             console.print(f"Written to {out}; symnet derive {out} reads it.", highlight=False)
     raise typer.Exit(0 if report.passed else 1)
@@ -294,7 +309,7 @@ def show(
         from rich.progress import track
 
         frames = commuting_frames(shown, seed=seed)
-        bar = Console(stderr=True)
+        bar = PlainConsole(stderr=True)
         save_animation(track(frames, "drawing", total=STEPS + 1, console=bar, transient=True), out)
     else:
         with working("drawing"):
@@ -335,12 +350,9 @@ def demo(
     """Fit a small network to every digit of a data set, and classify the digits from the networks' weights alone."""
     from symnet.tasks import digits_inr
 
-    out.mkdir(parents=True, exist_ok=True)
-    ignore = out / ".gitignore"
-    if not ignore.exists():
-        ignore.write_text("*\n", encoding="utf-8")  # gigabytes of fits do not belong into anyone's repository
-    # A check that fails within raises VerificationError, which ends the command with code 1.
-    result = digits_inr.run(out, seeds=seeds, quick=quick, console=Console(stderr=as_json))
+    with resumable(out):
+        # A check that fails within raises VerificationError, which ends the command with code 1.
+        result = digits_inr.run(out, seeds=seeds, quick=quick, console=PlainConsole(stderr=as_json))
     if as_json:
         print(result.as_json())
     # The one claim that is not checked while it runs: permuting neurons moves no prediction of the NF-Layers.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Iterable
 from importlib import import_module
@@ -9,11 +10,14 @@ from pathlib import Path
 from traceback import extract_tb
 from typing import Any
 
-from symnet.errors import SymnetError
+from symnet.errors import SymnetError, TooLargeError
+from symnet.graph.notation import whole_numbers
+
+INPUT_LIMIT = 10**9  # numbers of one example input
 
 
 def import_object(text: str) -> Any:
-    """The object that ``package.module:name`` names; modules of the current folder are found first.
+    """The object that ``package.module:name`` names; installed modules are found first, then those of the current folder.
 
     Raises:
         SymnetError: there is no such module, or it has no such name.
@@ -21,8 +25,8 @@ def import_object(text: str) -> Any:
     module_name, _, name = text.partition(":")
     if not name or not all(part.isidentifier() for part in module_name.split(".")):
         raise SymnetError(f"{text!r} names no Python object. Write module:name, such as my_models:make_model.")
-    if "" not in sys.path and str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
+    # Last: a file sympy.py that lies there must not take the place of what symnet itself imports.
+    sys.path[:] = [*(place for place in sys.path if place not in ("", str(Path.cwd()))), str(Path.cwd())]
     try:
         module = run_users_code(text, lambda: import_module(module_name))
     except ModuleNotFoundError as error:
@@ -34,8 +38,15 @@ def import_object(text: str) -> Any:
         ) from None
     if not hasattr(module, name):
         public = [key for key in vars(module) if not key.startswith("_")]
-        raise SymnetError(f"Module '{module_name}' has no '{name}'; it has {', '.join(public) or 'nothing public'}.")
+        raise SymnetError(
+            f"Module '{module_name}' has no '{name}'; it has {', '.join(public) or 'nothing public'}. It is {place_of(text)}."
+        )
     return getattr(module, name)
+
+
+def place_of(text: str) -> str:
+    """The file of the imported module that ``module:name`` names: another of its name may lie elsewhere."""
+    return getattr(sys.modules[text.partition(":")[0]], "__file__", None) or "part of this program"
 
 
 def run_users_code(text: str, step: Callable[[], Any]) -> Any:
@@ -109,13 +120,14 @@ def read_input(text: str, generator: Any) -> Any:
     import torch
 
     sizes, _, kind = text.partition(":")
-    parts = [part.strip() for part in sizes.split(",")]
-    high = kind.removeprefix("int") if kind.startswith("int") else ""
-    if not all(part.isdigit() for part in parts) or (kind and not high.isdigit()) or high == "0":
+    shape = whole_numbers(part.strip() for part in sizes.split(","))
+    (high,) = (whole_numbers([kind.removeprefix("int")]) or [0]) if kind.startswith("int") else [0]
+    if shape is None or (kind and not high):
         raise SymnetError(
             f"{text!r} is not an input. Write its sizes, such as 8,2, or 8,16:int10 for whole numbers below 10."
         )
-    shape = [int(part) for part in parts]
+    if math.prod(shape) > INPUT_LIMIT:
+        raise TooLargeError(f"{text!r:.80} is an input of more than {INPUT_LIMIT:,} numbers, which are not made.")
     if kind:
-        return torch.randint(int(high), shape, generator=generator)
+        return torch.randint(high, shape, generator=generator)
     return torch.randn(shape, generator=generator)

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.status import Status
 from rich.table import Column, Table
+from rich.text import Text
 
+from symnet.errors import printable
+from symnet.files import write_file
 from symnet.graph import NeuronGraph
 from symnet.groups import Fixed
 from symnet.sharing import EquivariantMaps
@@ -16,14 +23,48 @@ from symnet.sharing import EquivariantMaps
 _MOST = 14  # tensors up to which the table of all pairs is printed
 
 
+class PlainConsole(Console):
+    """A terminal on which names are text: no markup, no emoji, and control sequences are shown instead of obeyed."""
+
+    def __init__(self, *, stderr: bool = False) -> None:
+        super().__init__(stderr=stderr, markup=False, emoji=False)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Every text that is printed or stands in a table comes by here."""
+        return super().render_str(printable(text), **options)
+
+
+def say(value: object) -> None:
+    """Prints a report or a graph, whose names may be anybody's, as plain text on standard output."""
+    print(printable(str(value)))
+
+
+def say_aside(value: object) -> None:
+    """The same on the error stream."""
+    print(printable(str(value)), file=sys.stderr)
+
+
 def print_json(value: dict[str, Any]) -> None:
     """One JSON object on standard output."""
     print(json.dumps(value, indent=2))
 
 
+@contextmanager
+def resumable(folder: Path) -> Iterator[None]:
+    """A folder for a long run: made if it is missing, kept out of repositories, and named when Ctrl-C ends the run."""
+    ignore = folder / ".gitignore"
+    if not ignore.exists():
+        write_file(ignore, "*\n", folders=True)  # gigabytes of fits and checkpoints belong into nobody's repository
+    try:
+        yield
+    except KeyboardInterrupt:
+        say_aside(f"symnet: stopped. The same command goes on where it was, in {folder}.")
+        raise
+
+
 def working(what: str) -> Status:
     """A sign on the terminal that something goes on; nothing where the error stream is no terminal."""
-    return Console(stderr=True).status(what)
+    return PlainConsole(stderr=True).status(what)
 
 
 def describe_graph(graph: NeuronGraph) -> dict[str, Any]:
@@ -79,7 +120,7 @@ def print_maps(console: Console, maps: EquivariantMaps) -> None:
             table.add_row(output, *(str(maps.between(output, input).dimension) for input in maps.inputs))
         console.print(table)
     console.print(
-        f"[bold]{maps.dimension:,}[/bold] maps from {len(maps.inputs)} to {len(maps.outputs)} tensors, "
+        f"{maps.dimension:,} maps from {len(maps.inputs)} to {len(maps.outputs)} tensors, "
         f"and {maps.bias_dimension:,} biases; a dense layer would have {maps.inputs.size * maps.outputs.size:,} weights."
     )
 

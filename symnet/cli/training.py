@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markdown import Markdown
 
-from symnet.cli.output import print_json
+from symnet.cli.output import PlainConsole, print_json, resumable, say
 from symnet.errors import SymnetError
+from symnet.files import write_file
 
 if TYPE_CHECKING:
-    from symnet.tasks.configuration import Configuration
+    pass
 
 __all__ = ["register"]
 
@@ -53,47 +53,30 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train every model of a task from every seed, and print the table of what they reach on networks they have not seen."""
-    from symnet.tasks.configuration import built_in, read
+    from symnet.tasks.configuration import as_toml, built_in, read
     from symnet.tasks.recipe import Run
 
     if quick and full:
         raise SymnetError("--quick and --full are two sizes; give one of them.")
     size = "quick" if quick else "full" if full else "default"
-    console = Console(stderr=as_json)
+    console = PlainConsole(stderr=as_json)
     results: dict[str, Any] = {}
-    for task in TASKS if what == "all" else (what,):
-        file = Path(task) if task.endswith(".toml") else built_in(task, size)
-        configuration = read(file, changes or ())
-        folder = out / (file.stem if task.endswith(".toml") else task)
-        _prepare(folder, configuration)
-        console.rule(f"{configuration.task}, {configuration.size} size")
-        run = Run(configuration, folder, corpora or out / "corpora", console, accelerator)
-        found = run.go()
-        results[task] = found.model_dump(mode="json")
-        if run.is_first:
-            console.print(Markdown((folder / "results.md").read_text(encoding="utf-8")))
-            console.print(
-                f"{found.seconds:.0f} s. Table, pictures, predictions, models, card: {folder}", soft_wrap=True
-            )
+    with resumable(out):
+        for task in TASKS if what == "all" else (what,):
+            file = Path(task) if task.endswith(".toml") else built_in(task, size)
+            configuration = read(file, changes or ())
+            folder = out / (file.stem if task.endswith(".toml") else task)
+            write_file(folder / "configuration.toml", as_toml(configuration), folders=True)
+            console.rule(f"{configuration.task}, {configuration.size} size")
+            run = Run(configuration, folder, corpora or out / "corpora", console, accelerator)
+            found = run.go()
+            results[task] = found.model_dump(mode="json")
+            if run.is_first:
+                console.print(Markdown((folder / "results.md").read_text(encoding="utf-8")))
+                line = f"{found.seconds:.0f} s. Table, pictures, predictions, models, card: {folder}"
+                console.print(line, soft_wrap=True)
     if as_json and run.is_first:
         print_json(results)
-
-
-def _prepare(folder: Path, configuration: Configuration) -> None:
-    """The folder with what was asked for, before anything is computed."""
-    from symnet.tasks.configuration import as_toml
-    from symnet.tasks.training import write_atomically
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        ignore = folder.parent / ".gitignore"
-        if not ignore.exists():
-            ignore.write_text("*\n", encoding="utf-8")  # corpora and checkpoints do not belong into anyone's repository
-        write_atomically(
-            folder / "configuration.toml", lambda path: path.write_text(as_toml(configuration), encoding="utf-8")
-        )
-    except OSError as error:
-        raise SymnetError(f"The folder {folder} cannot be written ({error}). Choose another with -o.") from error
 
 
 def evaluate(
@@ -113,14 +96,14 @@ def evaluate(
     """Measure the trained models of a folder anew (0 if the figures are as reported), or ask one about networks of your own."""
     from symnet.tasks.evaluation import measure_again, predict_folder
 
-    console = Console(stderr=as_json)
+    console = PlainConsole(stderr=as_json)
     if networks is not None:
         answers = predict_folder(where, networks, out, console)
         if as_json:
             print_json(answers)
         else:
             for name, answer in answers.items():
-                print(f"{name}\t{answer}")
+                say(f"{name}\t{answer}")
         return
     if out is not None:
         raise SymnetError("--out is for answers about networks of your own; give --networks FOLDER as well.")

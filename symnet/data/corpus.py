@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import torch
 from rich.console import Console
@@ -15,6 +13,7 @@ from torch import Tensor
 
 from symnet.data.digits import Digits
 from symnet.data.fitting import FitRecipe, fit_images
+from symnet.data.parallel import in_parallel
 from symnet.data.shards import BrokenShardError, describe_shard, read_shard, write_shard
 from symnet.errors import SymnetError
 
@@ -22,8 +21,6 @@ __all__ = ["Corpus", "fit_corpus"]
 
 # Images fitted together: activations of 300 networks (64 pixels, 16 neurons, float32) take 1.2 MB and stay in the cache.
 SHARD_IMAGES = 300
-_In = TypeVar("_In")
-_Out = TypeVar("_Out")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,36 +93,23 @@ def fit_corpus(
     with _progress(console) as progress:
         task = progress.add_task("fitting SIRENs", total=len(jobs) * recipe.steps)
 
-        def work(job: _Job) -> tuple[dict[str, Tensor], Tensor]:
-            weights, quality, problem = _read_or_fit(job, data, recipe, lambda: progress.advance(task))
+        def work(job: _Job, check: Callable[[], None]) -> tuple[dict[str, Tensor], Tensor]:
+            def step() -> None:
+                check()
+                progress.advance(task)
+
+            weights, quality, problem = _read_or_fit(job, data, recipe, step)
             if problem is None:
                 return weights, quality
             refitted.append(problem)
-            progress.console.print(f"[yellow]{problem} Fitted again.[/yellow]")
+            progress.console.print(f"{problem} Fitted again.", style="yellow", markup=False)
             return weights, quality
 
-        found = _in_parallel(work, jobs)
+        found = in_parallel(work, jobs)
         progress.update(task, completed=len(jobs) * recipe.steps)  # shards that were read took no steps
     parts, qualities = zip(*found, strict=True)
     stacked = {name: torch.cat([part[name] for part in parts]).unflatten(0, (fits, len(data))) for name in parts[0]}
     return Corpus(stacked, torch.cat(qualities).view(fits, len(data)), tuple(sorted(refitted)))
-
-
-def _in_parallel(work: Callable[[_In], _Out], jobs: Sequence[_In]) -> list[_Out]:
-    """`work` of every job, in order, in one thread a core.
-
-    One network's tensors are small: torch's own threads on one batch would wait for each other more than they compute
-    (twice as slow on two idle cores, nine times beside another program), so every worker runs torch with one thread.
-    """
-    before = torch.get_num_threads()
-    with ThreadPoolExecutor(max(1, before), initializer=lambda: torch.set_num_threads(1)) as pool:
-        waiting = [pool.submit(work, job) for job in jobs]
-        try:
-            return [future.result() for future in waiting]
-        finally:
-            for future in waiting:  # after an error or Ctrl-C: what has not begun is not begun
-                future.cancel()
-            torch.set_num_threads(before)
 
 
 def _read_or_fit(

@@ -6,7 +6,6 @@ Two layouts: that of Zhou et al. 2023 (`{set}/randinit_smaller_{label}s*/net{num
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,17 +16,17 @@ from torch import Tensor
 
 from symnet.data.network_set import NetworkSet, OnError, collect_networks
 from symnet.errors import StateFileError, SymnetError
-from symnet.files import read_state_file
+from symnet.files import read_json, read_state_file
 from symnet.graph import NeuronGraph, catalogue
 
 __all__ = ["read_dws_folders", "read_siren_folders"]
 
 OMEGA = 30.0
-_LAYER = re.compile(r"(?:net|seq)\.(\d+)\.(?:linear\.)?(weight|bias)")
-_SIREN_FOLDER = re.compile(r"randinit_smaller_(?:(aug\d+)_)?(\d+)s")
+_LAYER = re.compile(r"(?:net|seq)\.([0-9]{1,6})\.(?:linear\.)?(weight|bias)")
+_SIREN_FOLDER = re.compile(r"randinit_smaller_(?:(aug\d+)_)?([0-9]{1,9})s")
 _SIREN_PARTS = (45_000, 50_000)  # images from which validation and test networks are
-_SIREN_FILE = re.compile(r"net(\d+)\.pth")
-_DWS_FOLDER = re.compile(r"mnist_png_(\w+?)_(\d+)_(\d+)")
+_SIREN_FILE = re.compile(r"net([0-9]{1,9})\.pth")
+_DWS_FOLDER = re.compile(r"mnist_png_(\w+?)_([0-9]{1,9})_([0-9]{1,9})")
 
 
 def read_siren_folders(folder: str | Path, *, on_error: OnError = "raise") -> NetworkSet:
@@ -136,9 +135,9 @@ def _graph_of(found: Mapping[Path, dict[str, Any]], on_error: OnError) -> Neuron
 
 def _read_splits(path: Path, networks: NetworkSet, on_error: OnError) -> dict[str, np.ndarray]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         entries = {part: list(zip(values["path"], values["label"], strict=True)) for part, values in content.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SymnetError(
             f'{path} is no file of splits ({type(error).__name__}: {error}); expected {{"train": {{"path": [...], "label": [...]}}, ...}}.'
         ) from error

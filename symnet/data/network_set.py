@@ -117,7 +117,7 @@ def fitting(state: Mapping[str, Tensor], graph: NeuronGraph, where: str) -> dict
     """The graph's tensors of a state dict, float32.
 
     Raises:
-        StateFileError: one is missing, misshapen, or not finite.
+        StateFileError: one is missing, misshapen, complex, or not finite.
     """
     found = {}
     for name, shape in graph.shapes.items():
@@ -126,9 +126,14 @@ def fitting(state: Mapping[str, Tensor], graph: NeuronGraph, where: str) -> dict
             raise StateFileError(
                 f"{where}: tensor '{name}' should be {shape} and is {given}; is it another architecture?"
             )
-        if not bool(state[name].isfinite().all()):
-            raise StateFileError(f"{where}: tensor '{name}' has entries that are not finite.")
+        if state[name].is_complex():
+            raise StateFileError(
+                f"{where}: tensor '{name}' is complex, and networks are read as real numbers: its imaginary part would be "
+                "lost. Save real and imaginary parts as two tensors, and declare both."
+            )
         found[name] = state[name].detach().float()
+        if not bool(found[name].isfinite().all()):
+            raise StateFileError(f"{where}: tensor '{name}' has entries that are not finite, as float32.")
     return found
 
 

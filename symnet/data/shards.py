@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +13,7 @@ from torch import Tensor
 from symnet.data.fitting import FitRecipe
 from symnet.data.sirens import evaluate, psnr
 from symnet.errors import SymnetError
+from symnet.files import read_arrays, write_arrays
 
 __all__ = ["BrokenShardError", "describe_shard", "read_shard", "write_shard"]
 
@@ -35,15 +33,9 @@ def describe_shard(recipe: FitRecipe, images: Tensor, seed: int) -> dict[str, ob
 
 def write_shard(path: Path, weights: dict[str, Tensor], quality: Tensor, header: dict[str, object]) -> None:
     """Write weights `{name: (n, *axes)}` and PSNR `(n,)`; a kill leaves the old file or the new one, never half of one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     arrays = {f"weights/{name}": tensor.numpy() for name, tensor in weights.items()}
     arrays |= {"header": np.array(json.dumps(header)), "psnr": quality.numpy()}
-    with scratch.open("wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
-        file.flush()
-        os.fsync(file.fileno())  # the rename must not reach the disk before the contents
-    os.replace(scratch, path)
+    write_arrays(path, arrays)
 
 
 def read_shard(
@@ -55,13 +47,12 @@ def read_shard(
         BrokenShardError: unreadable, fitted by another recipe or to other images, or weights that do not give the PSNR.
     """
     try:
-        # Opened here: np.load leaves the file open when it cannot read it.
-        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            found = json.loads(str(file["header"]))
-            quality = torch.from_numpy(file["psnr"])
-            names = [name for name in file.files if name.startswith("weights/")]
-            weights = {name.removeprefix("weights/"): torch.from_numpy(file[name]) for name in names}
-    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+        arrays = read_arrays(path)
+        found = json.loads(str(arrays["header"]))
+        quality = torch.from_numpy(arrays["psnr"])
+        names = [name for name in arrays if name.startswith("weights/")]
+        weights = {name.removeprefix("weights/"): torch.from_numpy(arrays[name]) for name in names}
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise BrokenShardError(f"{path.name} cannot be read ({type(error).__name__}: {error}).") from error
     if found != header:
         differing = sorted(key for key in {*found, *header} if found.get(key) != header.get(key))

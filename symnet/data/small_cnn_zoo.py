@@ -22,13 +22,15 @@ import torch
 from torch import Tensor
 
 from symnet.data.network_set import NetworkSet, OnError
-from symnet.errors import SymnetError
+from symnet.errors import FileError, SymnetError
+from symnet.files import read_text
 from symnet.graph import NeuronGraph, catalogue
+from symnet.graph.notation import whole_numbers
 
 __all__ = ["read_small_cnn_zoo", "read_zoo_split", "zoo_parts"]
 
 LAST_STEP = 86  # the step of the published runs' last checkpoint
-_SHAPE = re.compile(r"\s*\(\s*(\d+(?:\s*,\s*\d+)*)\s*,?\s*\)\s*")
+_SHAPE = re.compile(r"\s*\(\s*([0-9]{1,9}(?:\s*,\s*[0-9]{1,9})*)\s*,?\s*\)\s*")
 _FORWARD = "CNN: convolutions of stride 2 with the activation of config.activation, mean over positions, linear layer"
 
 
@@ -110,13 +112,13 @@ def read_zoo_split(path: str | Path, *, header: Literal["skip", "index"] = "skip
     """
     path = Path(path)
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise SymnetError(f"The split {path} cannot be read: {error}.") from error
+        lines = [line.strip() for line in read_text(path).splitlines() if line.strip()]
+    except FileError as error:
+        raise SymnetError(f"The split {path} cannot be read: {error}") from error
     taken = lines[1:] if header == "skip" else lines
     numbers = [line.rpartition(",")[2] for line in taken]  # a table that was written with its index has two columns
-    if bad := [line for line in numbers if not line.isdigit()]:
-        raise SymnetError(f"{path}: {bad[0]!r} is no number of a network; header={header!r} was asked for.")
+    if bad := [line for line in numbers if whole_numbers([line]) is None]:
+        raise SymnetError(f"{path}: {bad[0]!r:.60} is no number of a network; header={header!r} was asked for.")
     return np.array(numbers, dtype=np.int64)
 
 
@@ -149,16 +151,26 @@ def _read_layout(path: Path) -> list[Variable]:
     columns = _read_columns(path, ("varname", "shape", "start_idx", "end_idx"))
     found = []
     for name, shape, start, end in zip(*columns.values(), strict=True):
-        sizes = _SHAPE.fullmatch(shape)
-        if not sizes or not start.isdigit() or not end.isdigit():
+        sizes, places = _SHAPE.fullmatch(shape), whole_numbers([start, end])
+        if not sizes or places is None:
             raise SymnetError(
-                f"{path}: variable {name!r} has shape {shape!r} from {start!r} to {end!r}; expected (3, 3, 1, 16), 0, 144."
+                f"{path}: variable {name!r:.60} has shape {shape!r:.60} from {start!r:.30} to {end!r:.30}; expected "
+                "(3, 3, 1, 16), 0, 144."
             )
-        variable = Variable(name, tuple(int(size) for size in sizes[1].split(",")), int(start))
-        if int(end) - variable.start != math.prod(variable.shape):
-            raise SymnetError(f"{path}: variable {name!r} of shape {shape} has {int(end) - variable.start} places.")
+        variable = Variable(name, tuple(int(size) for size in sizes[1].split(",")), places[0])
+        if places[1] - variable.start != math.prod(variable.shape):
+            raise SymnetError(f"{path}: variable {name!r:.60} of shape {shape} has {places[1] - places[0]} places.")
         found.append(variable)
-    return sorted(found, key=lambda variable: variable.start)
+    found.sort(key=lambda variable: variable.start)
+    stop = 0
+    for variable in found:
+        if variable.start != stop:
+            raise SymnetError(
+                f"{path}: variable {variable.name!r:.60} begins at {variable.start}, and what is before it ends at {stop}: "
+                "variables lie one after another, without gaps and overlaps."
+            )
+        stop += math.prod(variable.shape)
+    return found
 
 
 def _as_cnn(variables: Iterable[Variable], rows: Tensor) -> tuple[NeuronGraph, dict[str, Tensor]]:

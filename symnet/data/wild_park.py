@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 
 from symnet.data.network_set import NetworkSet, OnError, fitting
 from symnet.errors import StateFileError, SymnetError
-from symnet.files import TORCH_SUFFIXES, read_content
+from symnet.files import TORCH_SUFFIXES, read_content, shown, state_in
 from symnet.graph import NeuronGraph
 from symnet.tracing import trace
 
@@ -50,7 +51,7 @@ def read_wild_park(folder: str | Path, build: Build, *, on_error: OnError = "rai
     for path in paths:
         try:
             state, config, facts = _read(path)
-            key = json.dumps(config, sort_keys=True, default=str)
+            key = _key(config, path)
             if key not in graphs:
                 graphs[key] = _traced(build, config, path)
             row = {"path": str(path.relative_to(root)), **facts}
@@ -68,16 +69,29 @@ def _read(path: Path) -> tuple[dict[str, Tensor], Mapping[str, Any], dict[str, f
     content = read_content(path)
     if not isinstance(content, Mapping) or not all(isinstance(content.get(k), Mapping) for k in ("model", "config")):
         raise StateFileError(f"{path} is no checkpoint with 'model' and 'config'; it holds {_outline(content)}.")
-    state = {name: tensor for name, tensor in content["model"].items() if isinstance(tensor, Tensor)}
+    if not all(isinstance(name, str) for name in (*content, *content["config"])):
+        raise StateFileError(f"{path}: a name in its configuration or beside it is no text.")
     return (
-        state,
+        state_in(content["model"], path),
         content["config"],
         dict(_numbers({**content["config"], **{name: value for name, value in content.items() if name != "model"}})),
     )
 
 
+def _key(config: Mapping[str, Any], path: Path) -> str:
+    """The configuration as a text, the same for equal ones."""
+    try:
+        return json.dumps(config, sort_keys=True, default=str)
+    except (TypeError, ValueError) as error:
+        raise StateFileError(f"{path}: its configuration cannot be told from others ({error}).") from error
+
+
 def _outline(content: Any) -> str:
-    return ", ".join(map(str, list(content)[:6])) if isinstance(content, Mapping) else type(content).__name__
+    return (
+        ", ".join(shown(str(name), 30) for name in list(content)[:6])
+        if isinstance(content, Mapping)
+        else type(content).__name__
+    )
 
 
 def _numbers(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, float]]:
@@ -86,7 +100,8 @@ def _numbers(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, 
         if isinstance(value, Mapping):
             yield from _numbers(value, f"{above}{name}.")
         elif isinstance(value, int | float) and not isinstance(value, bool):
-            yield f"{above}{name}", float(value)
+            with suppress(OverflowError):  # a whole number of hundreds of digits is no measure of a network
+                yield f"{above}{name}", float(value)
 
 
 def _traced(build: Build, config: Mapping[str, Any], path: Path) -> NeuronGraph:
@@ -94,7 +109,7 @@ def _traced(build: Build, config: Mapping[str, Any], path: Path) -> NeuronGraph:
         model, inputs = build(config)
     except (KeyError, TypeError, ValueError) as error:
         raise StateFileError(
-            f"{path}: no module could be built from its configuration {dict(config)} ({error!r})."
+            f"{path}: no module could be built from its configuration {dict(config)!s:.200} ({error!r:.200})."
         ) from error
     with torch.random.fork_rng(devices=[]):
         return trace(model, *inputs)

@@ -48,7 +48,7 @@ def regular_file(path: str | Path) -> Path:
     try:
         mode = os.stat(path).st_mode
     except FileNotFoundError as error:
-        raise FileError(f"There is no file {shown(path)}.") from error
+        raise FileError(f"There is no file {shown(path)}: it cannot be read.") from error
     except (OSError, ValueError) as error:  # ValueError: a NUL, or text that no file name can have
         raise FileError(f"{shown(path)} cannot be read: {reason(error)}.") from error
     if stat.S_ISDIR(mode):

@@ -10,13 +10,21 @@ from typing import TYPE_CHECKING, Any
 from symnet.errors import FileError, StateFileError
 from symnet.files.archives import TORCH_SUFFIXES, check_tensor, read_archive
 from symnet.files.paths import shown
-from symnet.files.tensor_files import INDEX, SAFETENSORS, StateFile, open_tensors, write_shards, write_tensors
+from symnet.files.tensor_files import INDEX, SAFETENSORS, StateFile, open_tensors, write_shards, write_tensor_file
 from symnet.files.writing import write_file
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["STATE_SUFFIXES", "StateFile", "open_state_file", "read_content", "read_state_file", "write_state_file"]
+__all__ = [
+    "STATE_SUFFIXES",
+    "StateFile",
+    "open_state_file",
+    "read_content",
+    "read_state_file",
+    "state_in",
+    "write_state_file",
+]
 
 STATE_SUFFIXES = (*TORCH_SUFFIXES, SAFETENSORS)
 # Where training scripts put the state dict among other things.
@@ -46,7 +54,7 @@ def open_state_file(path: str | Path) -> StateFile:
     with _as_state_errors():
         if _kind(path) in (SAFETENSORS, INDEX):
             return open_tensors(path)
-        tensors = _state_in(read_archive(path, mapped=True), path)
+        tensors = state_in(read_archive(path, mapped=True), path)
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     return StateFile(path, shapes, tensors.__getitem__, {})
 
@@ -71,7 +79,7 @@ def read_state_file(path: str | Path) -> dict[str, Tensor]:
     with _as_state_errors():
         if _kind(path) in (SAFETENSORS, INDEX):
             return dict(open_tensors(path))
-        return _state_in(read_archive(path), path)
+        return state_in(read_archive(path), path)
 
 
 def read_content(path: str | Path) -> Any:
@@ -107,7 +115,7 @@ def write_state_file(
         if kind == INDEX:
             write_shards(Path(path), plain, metadata or {}, shard_bytes)
         elif kind == SAFETENSORS:
-            write_tensors(path, dict(plain), metadata or {})
+            write_tensor_file(path, dict(plain), metadata or {})
         elif metadata:
             raise StateFileError(f"{shown(path)}: only safetensors files carry metadata.")
         else:
@@ -151,7 +159,7 @@ def _kind(path: str | Path) -> str:
     return suffix
 
 
-def _state_in(content: Any, path: str | Path) -> dict[str, Tensor]:
+def state_in(content: Any, path: str | Path) -> dict[str, Tensor]:
     """The tensors by name; of a checkpoint, those under the first known name that holds some."""
     from torch import Tensor
 
@@ -165,9 +173,9 @@ def _state_in(content: Any, path: str | Path) -> dict[str, Tensor]:
         inner = [value[name] for name in WRAPPERS if isinstance(value.get(name), Mapping)]
         tensors = {name: each for name, each in value.items() if isinstance(each, Tensor)}
         if tensors and not any(_holds_tensors(each) for each in inner):
-            if strange := next((name for name in tensors if not isinstance(name, str)), None):
+            if strange := [name for name in tensors if not isinstance(name, str)]:
                 raise StateFileError(
-                    f"{shown(path)}: a tensor has the name {shown(repr(strange), 60)}, which is no text."
+                    f"{shown(path)}: a tensor has the name {shown(repr(strange[0]), 60)}, which is no text."
                 )
             return {name: check_tensor(tensor, name, path) for name, tensor in tensors.items()}
         queue = inner + queue

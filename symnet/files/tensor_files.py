@@ -20,7 +20,7 @@ from symnet.files.writing import replacing, write_file
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["INDEX", "SAFETENSORS", "StateFile", "open_tensor_file", "open_tensors", "write_shards", "write_tensors"]
+__all__ = ["INDEX", "SAFETENSORS", "StateFile", "open_tensor_file", "open_tensors", "write_shards", "write_tensor_file"]
 
 SAFETENSORS = ".safetensors"
 INDEX = ".safetensors.index.json"
@@ -83,7 +83,7 @@ def open_tensor_file(path: str | Path) -> StateFile:
     return _as_state(path, dict.fromkeys(file.keys(), (Path(path), file)), file.metadata() or {})
 
 
-def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+def write_tensor_file(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
     """Writes one safetensors file, whole or not at all."""
     library = _library()
     with replacing(path) as scratch:
@@ -123,7 +123,7 @@ def write_shards(
         for number, shard in enumerate(_shards(tensors, shard_bytes), start=1):
             place = path.with_name(f"{stem}-{number:05d}-{mark}{SAFETENSORS}")
             written.append(place)
-            write_tensors(place, shard, metadata)
+            write_tensor_file(place, shard, metadata)
             places |= dict.fromkeys(shard, place.name)
             total += sum(tensor.nbytes for tensor in shard.values())
         index = {"metadata": {**metadata, "total_size": total}, "weight_map": places}

@@ -11,8 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import assert_never
 
-from symnet.errors import GraphError
-from symnet.graph.neuron_sets import NeuronSet
+from symnet.errors import GraphError, TooLargeError
 from symnet.graph.notation import (
     Alternatives,
     Anonymous,
@@ -25,6 +24,9 @@ from symnet.graph.notation import (
     print_axis,
     product,
 )
+
+AXES_LIMIT = 64  # of a tensor; numpy's arrays have no more
+BLOCKS_LIMIT = 100_000  # of a tensor: the product, over its axes, of the numbers of their parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,19 +159,24 @@ _Partial = tuple[tuple[View, ...], tuple[tuple[Axis, int], ...]]
 
 def split_blocks(
     axes: Axes,
-    neurons: Mapping[str, NeuronSet],
+    sizes: Mapping[str, int],
     ancestors: Mapping[str, tuple[str, ...]],
     where: str,
 ) -> tuple[Block, ...]:
     """The blocks of a tensor with these axes, in the order in which their parts are written.
 
     Args:
+        sizes: number of neurons by the name of the set.
         where: names the tensor in errors.
 
     Raises:
         GraphError: a child's parent value cannot be read, or could be read in two ways.
+        TooLargeError: the tensor has more axes, or is made of more blocks, than are read.
     """
-    sizes = {name: neuron_set.size for name, neuron_set in neurons.items()}
+    if len(axes) <= AXES_LIMIT and all(isinstance(axis, Symbol | Anonymous) for axis in axes):  # nearly all tensors
+        dims = tuple((axis, number) for number, axis in enumerate(axes))
+        return (Block((), _instances(dims, sizes, ancestors, where)),)
+    _check_count(axes, where)
     todo: list[_Partial] = [((), tuple((axis, number) for number, axis in enumerate(axes)))]
     done: list[_Partial] = []
     while todo:
@@ -219,6 +226,31 @@ def _chosen(axis: Axis, number: int, count: int) -> Axis:
     if isinstance(axis, Product):
         return product([_chosen(factor, number, count) for factor in axis.factors])
     return axis
+
+
+def _check_count(axes: Axes, where: str) -> None:
+    """Each sum multiplies the number of blocks by that of its parts; a short text can ask for more than fit anywhere."""
+    if len(axes) > AXES_LIMIT:
+        raise TooLargeError(
+            f"{where:.200} has {len(axes):,} axes; up to {AXES_LIMIT} are read, as many as an array has."
+        )
+    blocks = math.prod(map(_count_blocks, axes))
+    if blocks > BLOCKS_LIMIT:
+        raise TooLargeError(f"{where:.200} is made of {blocks:,} blocks; up to {BLOCKS_LIMIT:,} are read.")
+
+
+def _count_blocks(axis: Axis) -> int:
+    match axis:
+        case Symbol() | Anonymous():
+            return 1
+        case Product(factors):
+            return math.prod(map(_count_blocks, factors))
+        case Concatenation(parts) | Interleaving(parts):
+            return sum(map(_count_blocks, parts))
+        case Alternatives(parts):  # one of them in each block
+            return max(map(_count_blocks, parts))
+        case _:
+            assert_never(axis)
 
 
 def _instances(

@@ -10,13 +10,14 @@ import math
 from collections.abc import Iterable, Sequence
 from numbers import Integral
 
-from symnet.errors import GraphError
+from symnet.errors import GraphError, TooLargeError
 from symnet.graph.adapters import lora, pad_rank
 from symnet.graph.neuron_graph import NeuronGraph
 from symnet.graph.neuron_sets import NeuronSet
 from symnet.groups import Fixed, PermutationGroup, Symmetric
 
 Neurons = dict[str, PermutationGroup | NeuronSet]
+LAYERS_LIMIT = 10_000
 
 
 def mlp(sizes: Sequence[int], io: str = "fixed", bias: bool = True) -> NeuronGraph:
@@ -140,6 +141,7 @@ def resnet(
             f"resnet got {len(channels)} channels {list(channels)} for {len(blocks)} stages {list(blocks)}; give the input's "
             "channels and one more for every stage, and at least one block a stage."
         )
+    _check_layers(sum(blocks))
     neurons: Neurons = {"in": _io_group(io, channels[0])}
     tensors = {"conv1.weight": f"stage1 in {stem} {stem}"} | _batch_norm("bn1.", "stage1")
     for stage, count in enumerate(blocks, start=1):
@@ -325,6 +327,7 @@ def _recurrent(
 ) -> NeuronGraph:
     if layers < 1:
         raise GraphError(f"A recurrent network of {layers} layers; give at least 1.")
+    _check_layers(layers)
     neurons: Neurons = {"in": _io_group(io, inputs)}
     tensors: dict[str, str] = {}
     prefix = "" if classes is None else "rnn."
@@ -384,6 +387,12 @@ def _divide(what: str, name: str, total: int, parts_name: str, parts: int) -> in
             f"{what} got {name}={total} and {parts_name}={parts}; {name} must be a multiple of {parts_name}."
         )
     return total // parts
+
+
+def _check_layers(layers: int) -> None:
+    if layers > LAYERS_LIMIT:
+        digits = f"{layers:,}" if layers < 10**18 else "more than 10^18"
+        raise TooLargeError(f"A network of {digits} layers: the catalogue makes at most {LAYERS_LIMIT:,}.")
 
 
 def _whole(what: str, sizes: object) -> list[int]:

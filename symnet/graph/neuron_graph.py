@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from symnet.errors import GraphError, NotationError, ShapeError
+from symnet.errors import FileError, GraphError, NotationError, ShapeError, TooLargeError
+from symnet.files import read_text, shown, write_file
 from symnet.graph.action import act_on_tensor
 from symnet.graph.elements import GroupElement, generating_elements, identity_element, random_element
-from symnet.graph.neuron_sets import NeuronSet, ancestors_of, check_neurons
+from symnet.graph.neuron_sets import NeuronSet, check_neurons
 from symnet.graph.notation import Axes, print_axes, rename_symbols, symbols_in
 from symnet.graph.space import Space
-from symnet.graph.text_form import print_graph, read_graph
+from symnet.graph.text_form import UNMARKED, print_file, print_graph, read_graph, shows_its_end
 from symnet.groups import Group, lie_dimension
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ class NeuronGraph:
         """All sets over which this one has independent copies, parents before children."""
         if name not in self.neurons:
             raise GraphError(f"There is no neuron set {name!r}; they are {', '.join(self.neurons)}.")
-        return ancestors_of(self.neurons)[name]
+        return self.weights.ancestors[name]
 
     @cached_property
     def order(self) -> int | float:
@@ -273,7 +274,7 @@ class NeuronGraph:
 
     def save(self, path: str | Path) -> None:
         """Write the text form to a file (``symnet.load`` reads it)."""
-        Path(path).write_text(str(self) + "\n", encoding="utf-8")
+        write_file(path, print_file(str(self)))
 
     def to_networkx(self) -> networkx.MultiDiGraph:
         """Neuron sets and tensors as nodes (attribute ``kind``); edges from tensor to set (attribute ``axis``)
@@ -342,16 +343,20 @@ def load(path: str | Path) -> NeuronGraph:
     """The graph in a file written by ``graph.save`` or by hand.
 
     Raises:
-        NotationError: the file is no UTF-8 text, or malformed; names the file, the line and the column.
+        FileError: the file cannot be read.
+        NotationError: it is no UTF-8 text, has been cut off, or is malformed; names the file, the line and the column.
         GraphError: a well-formed text that declares no graph; names the file.
-        OSError: the file cannot be read.
     """
     try:
-        return parse(Path(path).read_text(encoding="utf-8-sig"))  # some editors begin a file with a byte order mark
-    except UnicodeDecodeError as error:
-        raise NotationError(f"{path} is no UTF-8 text ({error}), so no graph that graph.save wrote.") from None
-    except (NotationError, GraphError) as error:
-        raise type(error)(f"{path}, {error}") from None
+        text = read_text(path)
+    except FileError as error:
+        if isinstance(error.__cause__, UnicodeDecodeError):
+            raise NotationError(f"{shown(path)} is no UTF-8 text, so no graph that graph.save wrote.") from error
+        raise
+    try:
+        return _rebuild(text, () if shows_its_end(text) else (f"{path}: {UNMARKED}",))
+    except (NotationError, GraphError, TooLargeError) as error:
+        raise type(error)(f"{shown(path)}, {error}") from None
 
 
 def _rebuild(text: str, notes: tuple[str, ...]) -> NeuronGraph:

@@ -17,15 +17,17 @@ divides ``h*`` and leaves ``h.`` (the outgoing weights of a ReLU layer are ``h*`
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import assert_never
 
-from symnet.errors import NotationError
+from symnet.errors import NotationError, TooLargeError
 
 DEPTH_LIMIT = 100  # parentheses inside one another
 NAME = re.compile(r"[^\s()+&|:#,\"']+")
+_NAMES = re.compile(rf"\s*(?:(?=[a-zA-Z]){NAME.pattern}(?<![*.])\s+)*(?=[a-zA-Z]){NAME.pattern}(?<![*.])\s*")
+_TOKEN = re.compile(rf"[()+&|]|{NAME.pattern}|(?P<other>\S)")
 
 
 MARKS = {1: "", -1: "*", 0: "."}
@@ -114,6 +116,26 @@ def is_number(word: str) -> bool:
     return word.isascii() and word.removeprefix("-").isdigit()
 
 
+def whole_numbers(texts: Iterable[str]) -> list[int] | None:
+    """The numbers that texts of the digits 0 to 9 write; None if one of them is another text.
+
+    Raises:
+        TooLargeError: one has more than 18 digits.
+
+    Example:
+        >>> whole_numbers(["32", "8"]), whole_numbers(["32", "²"])
+        ([32, 8], None)
+    """
+    numbers = []
+    for text in texts:
+        if not (text.isascii() and text.isdigit()):
+            return None
+        if len(text) > 18:
+            raise TooLargeError(f"{text[:8]}... is a number of {len(text):,} digits; up to 18 are read.")
+        numbers.append(int(text))
+    return numbers
+
+
 def split_mark(word: str) -> tuple[str, int]:
     """A strand's name and degree: ``("h", -1)`` for ``h*``."""
     return (word[:-1], {"*": -1, ".": 0}[word[-1]]) if word[-1:] in ("*", ".") else (word, 1)
@@ -125,19 +147,10 @@ class _Reader:
     def __init__(self, text: str) -> None:
         self.text = text
         self.tokens: list[tuple[str, int]] = []
-        position = 0
-        while position < len(text):
-            character = text[position]
-            if character.isspace():
-                position += 1
-            elif character in "()+&|":
-                self.tokens.append((character, position))
-                position += 1
-            elif match := NAME.match(text, position):
-                self.tokens.append((match.group(), position))
-                position = match.end()
-            else:
-                self.fail(f"'{character}' may not stand in axis notation", position)
+        for match in _TOKEN.finditer(text):
+            if match["other"]:
+                self.fail(f"'{match['other']}' may not stand in axis notation", match.start())
+            self.tokens.append((match.group(), match.start()))
         self.next = 0
         self.depth = 0
 
@@ -225,6 +238,8 @@ def parse_axes(text: str) -> Axes:
         >>> parse_axes("(c hw) 3")
         (Product(factors=(Symbol(name='c', degree=1), Symbol(name='hw', degree=1))), Anonymous(size=3))
     """
+    if _NAMES.fullmatch(text):  # nearly all, and three times as quick
+        return tuple(map(Symbol, text.split()))
     return _Reader(text).axes()
 
 

@@ -89,7 +89,7 @@ class Space(Mapping[str, TensorSpace]):
                 self._check_symbols(name, axes)
                 shape = tuple(axis_size(axis, sizes) for axis in axes)
                 where = f"Tensor '{name}' with axes '{print_axes(axes)}'"
-                known[axes] = shape, split_blocks(axes, self.neurons, self.ancestors, where)
+                known[axes] = shape, split_blocks(axes, sizes, self.ancestors, where)
             found[name] = TensorSpace(name, axes, *known[axes])
         self._tensors: Mapping[str, TensorSpace] = MappingProxyType(found)
 

@@ -24,6 +24,7 @@ Permutation = tuple[int, ...]
 ELEMENT_LIMIT = 50_000  # elements that are listed
 
 
+DEGREE_LIMIT = 10**15  # neurons of a set; a network of that many has never been made
 ORDER_LIMIT = 1_000_000  # neurons whose factorial is multiplied out, in seconds; it has 5.6 million digits
 
 
@@ -48,6 +49,11 @@ def check_degree(group: _HasDegree) -> None:
     if isinstance(degree, bool) or not isinstance(degree, (int, np.integer)) or degree < 1:
         raise GroupError(
             f"{type(group).__name__}({degree!r}): the degree must be a whole number of at least 1, the number of neurons."
+        )
+    if degree > DEGREE_LIMIT:
+        raise TooLargeError(
+            f"{type(group).__name__} of a number of neurons with {len(str(degree)) if degree < 10**1000 else 'thousands of'} "
+            f"digits: at most {DEGREE_LIMIT:,} are counted."
         )
     object.__setattr__(group, "degree", int(degree))
 
@@ -250,16 +256,16 @@ class Generated:
     def __init__(self, degree: int, generators: Iterable[Sequence[int]] = ()) -> None:
         object.__setattr__(self, "degree", degree)
         check_degree(self)
-        identity = tuple(range(degree))
         kept: dict[Permutation, None] = {}
         for number, generator in enumerate(_listed(degree, generators)):
             permutation = _whole_numbers(generator)
-            if permutation is None or tuple(sorted(permutation)) != identity:
+            # Its length first: a degree that comes from a text may be one that no list could have.
+            if permutation is None or len(permutation) != degree or sorted(permutation) != list(range(degree)):
                 raise GroupError(
                     f"Generator {number} of Generated({degree}, ...) is {generator!r:.60}, "
                     f"which is not a permutation of 0..{degree - 1}. List every index once: i -> perm[i]."
                 )
-            if permutation != identity:
+            if permutation != tuple(range(degree)):
                 kept[permutation] = None
         object.__setattr__(self, "generators", tuple(kept))
 

@@ -6,16 +6,14 @@ The file is a safetensors file (numbers and a JSON header); graph and configurat
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from symnet.errors import MissingExtraError, SymnetError
+from symnet.errors import SymnetError
+from symnet.files import open_tensor_file, write_tensor_file
 from symnet.graph import NeuronGraph, parse
 from symnet.nn.baselines import FlatNetwork, PointwiseNetwork, StatisticsNetwork
 from symnet.nn.builders import EquivariantNetwork, InvariantNetwork
@@ -53,20 +51,7 @@ def save(model: nn.Module, path: str | Path) -> None:
         )
     described = {"format": FORMAT, "kind": type(model).__name__, "graph": str(model.graph), "config": model.config}
     state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()}
-    content = _library().torch.save(state, {"symnet": json.dumps(described)})
-    path = Path(path)
-    try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as scratch:
-            try:
-                scratch.write(content)
-                scratch.flush()
-                os.fsync(scratch.fileno())
-                os.replace(scratch.name, path)
-            except BaseException:
-                os.unlink(scratch.name)
-                raise
-    except OSError as error:
-        raise SymnetError(f"{path} cannot be written: {error.strerror}. Nothing was changed.") from error
+    write_tensor_file(path, state, {"symnet": json.dumps(described)})
 
 
 def load(path: str | Path, *, module: nn.Module | None = None) -> Any:
@@ -80,11 +65,7 @@ def load(path: str | Path, *, module: nn.Module | None = None) -> Any:
         SymnetError: the file is missing, damaged, of a later version, or not such a file; says what is wrong.
     """
     path = Path(path)
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise SymnetError(f"{path} cannot be read: {error.strerror}. sn.nn.save(model, path) writes one.") from error
-    described, state = _open(path, content)
+    described, state = _open(path)
     kind, graph = _check_header(path, described)
     config: dict[str, Any] = dict(described["config"])
     try:
@@ -108,31 +89,16 @@ def _with_module(path: Path, example: Any, module: nn.Module | None) -> dict[str
     return {"module": module, "example": torch.zeros(shape, dtype=getattr(torch, dtype))}
 
 
-def _library() -> ModuleType:
+def _open(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The description and the tensors of a file."""
+    file = open_tensor_file(path)
     try:
-        import safetensors.torch
-    except ImportError as error:
-        raise MissingExtraError(
-            "Saving and loading networks needs 'safetensors', which is not installed. Run: pip install 'symnet[data]'"
-        ) from error
-    return safetensors
-
-
-def _open(path: Path, content: bytes) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The description and the tensors of a file's content."""
-    library = _library()
-    try:
-        state = library.torch.load(content)
-        length = int.from_bytes(content[:8], "little")
-        header = json.loads(content[8 : 8 + length])
-        described = json.loads(header["__metadata__"]["symnet"])
-    except library.SafetensorError as error:
-        raise SymnetError(f"{path} is no safetensors file, or a damaged one: {error}.") from error
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        described = json.loads(file.metadata["symnet"])
+    except (KeyError, ValueError, RecursionError) as error:
         raise SymnetError(
             f"{path} is a safetensors file, but not one of sn.nn.save: its header describes no network."
         ) from error
-    return described, state
+    return described, dict(file)
 
 
 def _check_header(path: Path, described: Any) -> tuple[str, NeuronGraph]:

@@ -19,6 +19,7 @@ from jinja2 import Environment
 from matplotlib.colors import to_hex
 
 from symnet.errors import TooLargeError
+from symnet.files import write_file
 from symnet.graph import catalogue
 from symnet.graph.neuron_graph import NeuronGraph
 from symnet.groups import Cyclic, Symmetric
@@ -117,10 +118,7 @@ def write_architecture_page(path: str | Path, graph: NeuronGraph, *, title: str,
         Section("The plan", "What the layer computes.", plan_picture(plan), str(plan)),
         Section("The equations in LaTeX", text=_latex(maps)),
     ]
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(explorer_page(title, shown, sections), encoding="utf-8")
-    return target
+    return write_file(path, explorer_page(title, shown, sections), folders=True)
 
 
 def _describe(example: Example) -> dict[str, object]:

@@ -8,8 +8,10 @@ from pathlib import Path
 from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
-from symnet.errors import SymnetError
+from symnet.errors import SymnetError, printable
+from symnet.files import write_file
 
 FORMATS = ("png", "svg", "pdf")
 # Widely readable sizes in points: names, entries, titles.
@@ -23,6 +25,14 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
+def take_names_as_text(figure: Figure) -> None:
+    """Dollar signs in names begin no formula, and what cannot be seen in them is shown as an escape."""
+    for artist in figure.findobj(Text):
+        assert isinstance(artist, Text)
+        artist.set_parse_math(False)
+        artist.set_text(printable(artist.get_text()))
+
+
 def draw(figure: Figure, format: str = "png", dpi: int = 150) -> bytes:
     """The figure as the bytes of a file; the same figure gives the same bytes."""
     if format not in FORMATS:
@@ -31,6 +41,7 @@ def draw(figure: Figure, format: str = "png", dpi: int = 150) -> bytes:
     metadata: dict[str, None] = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[
         format
     ]
+    take_names_as_text(figure)
     buffer = io.BytesIO()
     with rc_context({"svg.hashsalt": "symnet", "svg.fonttype": "path"}):
         figure.savefig(buffer, format=format, dpi=dpi, metadata=metadata)
@@ -39,8 +50,4 @@ def draw(figure: Figure, format: str = "png", dpi: int = 150) -> bytes:
 
 def save_picture(figure: Figure, path: str | Path, dpi: int = 150) -> Path:
     """The path, written; the format follows its ending (``.png``, ``.svg``, ``.pdf``)."""
-    target = Path(path)
-    content = draw(figure, target.suffix.lstrip(".").lower(), dpi)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_bytes(content)
-    return target
+    return write_file(path, draw(figure, Path(path).suffix.lstrip(".").lower(), dpi), folders=True)

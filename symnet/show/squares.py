@@ -15,10 +15,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
 
 from symnet.errors import SymnetError
+from symnet.files import write_file
 from symnet.graph import GroupElement
 from symnet.graph.neuron_graph import NeuronGraph
 from symnet.nn import Linear
-from symnet.show.figures import LARGE, NORMAL, new_figure
+from symnet.show.figures import LARGE, NORMAL, new_figure, take_names_as_text
 from symnet.show.neurons import Drawing, Neuron, Place, Stroke, draw_neurons
 
 Weights = Mapping[str, np.ndarray]
@@ -168,11 +169,13 @@ def save_animation(frames: Iterable[Figure], path: str | Path, *, dpi: int = 80,
     images = []
     for figure in frames:
         buffer = io.BytesIO()
+        take_names_as_text(figure)
         figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
         images.append(Image.open(buffer).convert("RGB"))
     palette = images[-1].quantize(64)
     quantized = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images]
     durations = [1200, *[milliseconds] * (len(images) - 2), 1800][: len(images)]
-    target.parent.mkdir(parents=True, exist_ok=True)
-    quantized[0].save(target, save_all=True, append_images=quantized[1:], duration=durations, loop=0, optimize=True)
-    return target
+    film = io.BytesIO()
+    options = {"append_images": quantized[1:], "duration": durations, "loop": 0, "optimize": True}
+    quantized[0].save(film, "GIF", save_all=True, **options)
+    return write_file(target, film.getvalue(), folders=True)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -14,15 +13,16 @@ from torch import Tensor, nn
 
 import symnet as sn
 from symnet.errors import SymnetError
+from symnet.files import parse_json, read_archive, reason, shown, write_file
 from symnet.tasks.configuration import Configuration, Sizes
 from symnet.tasks.models import MODELS, build_model
 from symnet.tasks.permuting import order_neurons
 from symnet.tasks.problem import Problem
-from symnet.tasks.training import write_atomically
 
 __all__ = ["Bundle", "load_model", "save_model"]
 
 FORMAT = 1
+FIELDS = {"format": int, "name": str, "task": str, "graph": str, "outputs": int, "sizes": dict, "corpus": dict}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,8 @@ def save_model(path: Path, model: nn.Module, name: str, problem: Problem, config
         "corpus": configuration.model_dump(mode="json").get("corpus", {}),
     }
     state = {key: tensor.detach().cpu() for key, tensor in model.state_dict().items()}
-    write_atomically(path, lambda scratch: torch.save({"described": json.dumps(described), "state": state}, scratch))
+    content = {"described": json.dumps(described), "state": state}
+    write_file(path, lambda file: torch.save(content, file), folders=True)
 
 
 def load_model(path: str | Path) -> Bundle:
@@ -65,9 +66,12 @@ def load_model(path: str | Path) -> Bundle:
         SymnetError: the file is missing, damaged, or no such file.
     """
     path = Path(path)
+    if not os.path.exists(path):
+        raise SymnetError(
+            f"There is no file {shown(path)}. `symnet train TASK -o FOLDER` writes FOLDER/TASK/trainings/*/model.pt."
+        )
+    described, state = _open(path)
     try:
-        content = torch.load(io.BytesIO(path.read_bytes()), map_location="cpu", weights_only=True)
-        described, state = json.loads(content["described"]), content["state"]
         graph = sn.parse(described["graph"])
         scales = {name: torch.ones(2, *shape) for name, shape in graph.shapes.items()}  # the real ones are in the state
         with torch.random.fork_rng(devices=[]):
@@ -75,12 +79,31 @@ def load_model(path: str | Path) -> Bundle:
                 described["name"], graph, described["outputs"], Sizes.model_validate(described["sizes"]), scales
             )
         model.load_state_dict(state)
-    except FileNotFoundError as error:
+    except (RuntimeError, KeyError, TypeError, ValueError) as error:
         raise SymnetError(
-            f"There is no file {path}. `symnet train TASK -o FOLDER` writes FOLDER/TASK/trainings/*/model.pt."
-        ) from error
-    except (OSError, EOFError, RuntimeError, KeyError, TypeError, ValueError, UnpicklingError) as error:
-        raise SymnetError(
-            f"{path} holds no model of `symnet train`, or a damaged one ({type(error).__name__})."
+            f"{path} holds no model of `symnet train`, or a damaged one ({type(error).__name__}: {reason(error)})."
         ) from error
     return Bundle(model.eval(), described["name"], described["task"], graph, described["corpus"])
+
+
+def _open(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The description, with all its fields, and finite parameters."""
+    content = read_archive(path)
+    try:
+        if not isinstance(content, dict):
+            raise TypeError(f"it holds a {type(content).__name__}")
+        described, state = parse_json(content["described"]), dict(content["state"])
+        wrong = [key for key, kind in FIELDS.items() if not isinstance(described[key], kind)]
+        broken = [name for name, tensor in state.items() if not bool(tensor.isfinite().all())]
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, RecursionError) as error:
+        raise SymnetError(
+            f"{path} holds no model of `symnet train`, or a damaged one ({type(error).__name__}: {reason(error)})."
+        ) from error
+    if wrong or described["format"] != FORMAT or described["name"] not in MODELS:
+        raise SymnetError(
+            f"{path}: {', '.join(wrong) or 'format and name'} of its description do not fit; this symnet reads format "
+            f"{FORMAT} of the models {', '.join(MODELS)}, and found {described['format']!r:.20} of {described['name']!r:.40}."
+        )
+    if broken:
+        raise SymnetError(f"{path}: parameter '{broken[0]}' has entries that are not finite; the file is damaged.")
+    return described, state

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from symnet.files import write_file
 from symnet.tasks.configuration import Configuration
 from symnet.tasks.outcome import Found, heading
 from symnet.tasks.problem import Problem
-from symnet.tasks.training import write_atomically
 
 __all__ = ["write_card"]
 
@@ -64,4 +64,4 @@ def write_card(found: Found, configuration: Configuration, problem: Problem, tab
         "Everything random has a seed; `configuration.toml` repeats the run.",
         "",
     ]
-    write_atomically(path, lambda scratch: scratch.write_text("\n".join(lines), encoding="utf-8"))
+    write_file(path, "\n".join(lines))

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import errno
 import json
-import os
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
-import torch
 from lightning_fabric import Fabric
 
+from symnet.errors import FileError
+from symnet.files import read_content, reason, replacing
 from symnet.tasks.problem import TrainingError
 
 __all__ = ["load_checkpoint", "save_checkpoint"]
@@ -27,22 +24,17 @@ def save_checkpoint(fabric: Fabric, path: Path, state: dict[str, Any], step: int
     Raises:
         TrainingError: the disk is full, or cannot be written; the old checkpoint is as it was.
     """
-    scratch = path.with_name(f".{path.name}.tmp")
+    if not fabric.is_global_zero:
+        fabric.save(path, state)  # writes nothing, and waits for the first
+        return
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fabric.save(scratch, state)
-        if fabric.is_global_zero:
-            with scratch.open("rb+") as file:
-                os.fsync(file.fileno())  # the rename must not reach the disk before the contents
-            os.replace(scratch, path)
-    except (OSError, RuntimeError) as error:  # torch's own writer reports a full disk as a RuntimeError
-        with suppress(OSError):
-            scratch.unlink(missing_ok=True)
-        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        with replacing(path, folders=True) as scratch:
+            fabric.save(scratch, state)
+    except (FileError, RuntimeError) as error:
         kept = "the checkpoint before it is intact" if path.exists() else "there is none before it"
         raise TrainingError(
-            f"The checkpoint of step {step} could not be written to {path.parent}: "
-            f"{'the disk is full' if full else error}; {kept}. Make room and run the same command again: it goes on there."
+            f"The checkpoint of step {step} could not be written to {path.parent}: {reason(error.__cause__ or error)}; "
+            f"{kept}. Make room and run the same command again: it goes on there."
         ) from error
 
 
@@ -55,9 +47,9 @@ def load_checkpoint(path: Path, key: Mapping[str, Any]) -> dict[str, Any] | None
     if not path.exists():
         return None
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = read_content(path)
         found = json.loads(state["key"])
-    except (OSError, EOFError, RuntimeError, KeyError, TypeError, ValueError, UnpicklingError) as error:
+    except (FileError, KeyError, TypeError, ValueError) as error:
         raise TrainingError(
             f"The checkpoint {path} cannot be read ({type(error).__name__}). Delete it to train from the start."
         ) from error

@@ -15,7 +15,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
-from symnet.errors import SymnetError
+from symnet.errors import FileError, SymnetError
+from symnet.files import read_text, reason
 
 __all__ = [
     "SIZES",
@@ -206,13 +207,13 @@ def read(path: str | Path, changes: Sequence[str] = ()) -> Configuration:
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"The configuration {path} cannot be read: {error}. Name a TOML file.") from error
+        text = read_text(path)
+    except FileError as error:
+        raise ConfigurationError(f"The configuration cannot be read: {error} Name a TOML file.") from error
     try:
         values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(f"{path} is no TOML: {error}.") from error
+    except (ValueError, RecursionError) as error:  # also numbers of thousands of digits, and nests without end
+        raise ConfigurationError(f"{path} is no TOML: {reason(error)}.") from error
     for change in changes:
         _change(values, change)
     return _check(values, str(path), text)
@@ -266,9 +267,9 @@ def _change(values: dict[str, Any], change: str) -> None:
     key, equals, text = change.partition("=")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigurationError(
-            f"{change!r}: {text!r} is no TOML value ({error}); quote text as '\"text\"'."
+            f"{change!r:.200}: {text!r:.100} is no TOML value ({reason(error)}); quote text as '\"text\"'."
         ) from error
     *sections, last = key.strip().split(".")
     if not equals or not all((*sections, last)):

@@ -28,15 +28,16 @@ from rich.console import Console
 import symnet as sn
 from symnet.data import Corpus, Digits, digits, fit_corpus, siren
 from symnet.errors import SymnetError
+from symnet.files import write_file
 from symnet.tasks.page import write_page
 from symnet.tasks.readers import NeuronReader
 from symnet.tasks.results import FitQuality, Layer, Moved, Results, layers_table, moved_table, results_table
 from symnet.tasks.study import FLAT, FLAT_PERMUTED, NEURONS, Settings, Study
-from symnet.tasks.training import one_thread, write_atomically
+from symnet.tasks.training import one_thread
 
 __all__ = ["FLAT", "FLAT_PERMUTED", "NEURONS", "QUICK", "Settings", "run"]
 
-QUICK = Settings(images=400, fits=10, steps=350, most_seconds=5.0, points=4)
+QUICK = Settings(images=400, fits=10, steps=350, points=4)
 
 
 def run(
@@ -85,7 +86,7 @@ def run(
     found = Results(folder, quality, layers, verified, tuple(study.trained), moved, 0.0, folder / "index.html")
     found = replace(found, seconds=time.perf_counter() - started)
     write_page(found, graph, data, corpus, chosen.fit.omega)
-    write_atomically(folder / "results.json", lambda path: path.write_text(found.as_json(), encoding="utf-8"))
+    write_file(folder / "results.json", found.as_json())
     console.print(moved_table(found.moved))
     console.print(results_table(found.trained))
     console.print(f"{time.perf_counter() - started:.0f} s in all. Pictures: {found.page}", soft_wrap=True)

@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.console import Console
 from torch import Tensor
 
 from symnet.data import read_folder
 from symnet.errors import SymnetError
+from symnet.files import check_outputs, place_outputs, write_file, write_state_file
 from symnet.tasks.bundle import Bundle, load_model
 from symnet.tasks.configuration import read
 from symnet.tasks.models import MODELS
 from symnet.tasks.outcome import read_found
 from symnet.tasks.problem import Problem
 from symnet.tasks.recipe import LOADERS
-from symnet.tasks.training import one_thread, write_atomically
+from symnet.tasks.training import one_thread
 
 __all__ = ["Checked", "measure_again", "predict_folder"]
 
 # Between processors, sums are rounded otherwise, and a prediction on the edge falls the other way.
 TOLERANCE = 5e-3
+GIVES_NETWORKS = ("editing", "tickets")  # the tasks whose answer is a network, not a number
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,16 +95,21 @@ def predict_folder(where: Path, networks: Path, out: Path | None, console: Conso
     bundle = load_model(_choose(where))
     own = read_folder(networks, bundle.graph)
     names, weights = [str(path) for path in own.columns["path"]], dict(own.weights)
-    answer = bundle(weights)
-    if isinstance(answer, dict):
+    places: dict[str, Path] = {}
+    if bundle.task in GIVES_NETWORKS:
         if out is None:
             raise SymnetError(
                 f"The task {bundle.task!r} gives new tensors for every network: say where to, with -o FOLDER."
             )
-        return _write_networks(bundle, names, weights, answer, out)
+        places = place_outputs(names, networks, out)
+    elif out is not None:
+        check_outputs({"the table": out}, [networks / name for name in names])
+    answer = bundle(weights)
+    if isinstance(answer, dict):
+        return _write_networks(bundle, places, weights, answer)
     answers = {name: _say(bundle.task, row) for name, row in zip(names, answer, strict=True)}
     if out is not None:
-        write_atomically(out, lambda path: _write_csv(path, answers))
+        write_file(out, _as_csv(answers), folders=True)
     return answers
 
 
@@ -122,22 +129,20 @@ def _say(task: str, answer: Tensor) -> dict[str, float]:
     return {"class": int(chances.argmax()), "probability": round(float(chances.max()), 4)}
 
 
-def _write_csv(path: Path, answers: dict[str, dict[str, float]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["network", *next(iter(answers.values()))])
-        writer.writerows([name, *answer.values()] for name, answer in answers.items())
+def _as_csv(answers: dict[str, dict[str, float]]) -> str:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(["network", *next(iter(answers.values()))])
+    writer.writerows([name, *answer.values()] for name, answer in answers.items())
+    return text.getvalue()
 
 
 def _write_networks(
-    bundle: Bundle, names: list[str], weights: dict[str, Tensor], answer: dict[str, Tensor], out: Path
+    bundle: Bundle, places: dict[str, Path], weights: dict[str, Tensor], answer: dict[str, Tensor]
 ) -> dict[str, str]:
-    out.mkdir(parents=True, exist_ok=True)
     change = bundle.task == "editing"
-    written = {}
-    for k, name in enumerate(names):
+    for k, place in enumerate(places.values()):
         state = {key: (weights[key][k] if change else 0) + answer[key][k].squeeze(-1) for key in weights}
-        place = out / f"{Path(name).stem}.pt"
-        write_atomically(place, lambda path, state=state: torch.save(state, path))  # type: ignore[misc]
-        written[name] = str(place)
-    return written
+        place.parent.mkdir(parents=True, exist_ok=True)
+        write_state_file(place, state)
+    return {name: str(place) for name, place in places.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from symnet.errors import SymnetError
+from symnet.errors import FileError, SymnetError
+from symnet.files import read_text, write_file
 
 __all__ = ["Found", "Row", "read_found", "shares", "table"]
 
@@ -83,9 +85,9 @@ def read_found(path: Path) -> Found:
         SymnetError: the file is missing or holds something else.
     """
     try:
-        return Found.model_validate_json(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, ValidationError) as error:
-        kind = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({type(error).__name__})"
+        return Found.model_validate_json(read_text(path))
+    except (FileError, ValidationError) as error:
+        kind = "is missing" if not os.path.exists(path) else f"cannot be read ({type(error).__name__})"
         raise SymnetError(f"{path} {kind}. Run `symnet train` into this folder first.") from error
 
 
@@ -138,4 +140,4 @@ def _line(cells: Sequence[Any]) -> str:
 
 def write_found(found: Found, path: Path) -> None:
     """As JSON, small enough to be kept."""
-    path.write_text(json.dumps(found.model_dump(mode="json"), indent=1) + "\n", encoding="utf-8")
+    write_file(path, json.dumps(found.model_dump(mode="json"), indent=1) + "\n", folders=True)

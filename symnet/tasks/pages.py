@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from symnet.errors import SymnetError
+from symnet.files import read_text, write_file
 from symnet.tasks.configuration import TASKS
 from symnet.tasks.models import MODELS
 from symnet.tasks.outcome import Found, heading, read_found, shares, table
@@ -109,7 +110,7 @@ def take_over(folder: Path, docs: Path) -> None:
         found = read_found(folder / task / "results.json")
         (docs / "results").mkdir(parents=True, exist_ok=True)
         (docs / "pictures").mkdir(exist_ok=True)
-        (docs / "results" / f"{task}.json").write_text(found.model_dump_json() + "\n", encoding="utf-8")
+        write_file(docs / "results" / f"{task}.json", found.model_dump_json() + "\n")
         for picture in ("curves", "found"):
             shutil.copyfile(folder / task / "pictures" / f"{picture}.png", docs / "pictures" / f"{task}-{picture}.png")
 
@@ -124,7 +125,7 @@ def write_pages(docs: Path) -> None:
     every = saved_results(docs)
     for name in ("index", *TASKS):
         path = docs / f"{name}.md"
-        path.write_text(fill(path.read_text(encoding="utf-8"), every), encoding="utf-8")
+        write_file(path, fill(read_text(path), every))
 
 
 if __name__ == "__main__":

@@ -15,15 +15,14 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 from lightning_fabric import Fabric
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor
 
+from symnet.files import write_arrays, write_file
 from symnet.tasks.accuracy import load_accuracy
 from symnet.tasks.bundle import save_model
 from symnet.tasks.card import write_card
@@ -37,7 +36,7 @@ from symnet.tasks.permuting import permuter
 from symnet.tasks.pictures import write_pictures
 from symnet.tasks.problem import Problem, both
 from symnet.tasks.tickets import load_tickets
-from symnet.tasks.training import one_thread, write_atomically
+from symnet.tasks.training import one_thread
 
 __all__ = ["LOADERS", "Run"]
 
@@ -152,7 +151,8 @@ class Run:
         if fabric.is_global_zero:
             save_model(engine.folder / "model.pt", engine.best_model, name, problem, self.configuration)
             place = self.folder / "predictions" / f"{name}-seed-{seed}.npz"
-            write_atomically(place, _writer(problem.parts.test.numpy(), engine.predictions.numpy()))
+            arrays = {"networks": problem.parts.test.numpy(), "predictions": engine.predictions.numpy()}
+            write_arrays(place, arrays, compressed=True)
         return outcome, engine.predictions
 
     def _references(self, problem_of: Callable[[int], Problem]) -> dict[str, tuple[dict[str, float], ...]]:
@@ -160,10 +160,9 @@ class Run:
         return {name: tuple(one[name] for one in every) for name in every[0]}
 
     def _write(self, found: Found, problem: Problem, predictions: Mapping[str, Tensor]) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
         text = table(found, {name: model.description for name, model in MODELS.items()})
-        write_atomically(self.folder / "results.json", lambda path: write_found(found, path))
-        write_atomically(self.folder / "results.md", lambda path: path.write_text(text, encoding="utf-8"))
+        write_found(found, self.folder / "results.json")
+        write_file(self.folder / "results.md", text)
         write_pictures(found, problem, predictions, self.folder / "pictures")
         write_card(found, self.configuration, problem, text, self.folder / "card.md")
 
@@ -179,11 +178,3 @@ class Run:
             console=self.console,
             disable=self.console is None,
         )
-
-
-def _writer(networks: Any, predictions: Any) -> Callable[[Path], None]:
-    def write(path: Path) -> None:
-        with path.open("wb") as file:
-            np.savez_compressed(file, networks=networks, predictions=predictions)
-
-    return write

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import torch
 from rich.console import Console
 from torch import Tensor, nn
@@ -20,11 +19,11 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 import symnet as sn
 from symnet.data import digits
+from symnet.files import read_arrays, write_arrays
 from symnet.tasks.configuration import Configuration, TicketCorpus, TicketsConfiguration
 from symnet.tasks.fitted import corpus_folder
 from symnet.tasks.problem import Batch, Parts, Problem, Weights
 from symnet.tasks.tickets_training import accuracies, kept_largest, prune_iteratively, start_weights, train_masked
-from symnet.tasks.training import write_atomically
 
 __all__ = ["Images", "Tickets", "load_tickets"]
 
@@ -189,23 +188,10 @@ def _starts_and_masks(
                 steps=corpus.steps,
                 generator=generator,
             )
-            write_atomically(path, _writer(found))
+            write_arrays(path, {name: mask.bool().numpy() for name, mask in found.items()}, compressed=True)
         starts.append(start)
-        masks.append(_read(path))
+        masks.append({name: torch.from_numpy(mask).float() for name, mask in read_arrays(path).items()})
     return tuple(  # type: ignore[return-value]
         {name: torch.cat([one[name] for one in many])[: corpus.networks] for name in many[0]}
         for many in (starts, masks)
     )
-
-
-def _writer(masks: Weights) -> Callable[[Path], None]:
-    def write(path: Path) -> None:
-        with path.open("wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **{name: mask.bool().numpy() for name, mask in masks.items()})
-
-    return write
-
-
-def _read(path: Path) -> Weights:
-    with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-        return {name: torch.from_numpy(file[name]).float() for name in file.files}

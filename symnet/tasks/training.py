@@ -1,31 +1,29 @@
-"""Training a reader of weights: a budget in steps or seconds, a curve, and finished trainings kept on disk."""
+"""Training a reader of weights: so many steps, a curve, and finished trainings kept on disk."""
 
 from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from symnet.files import read_json, read_state_file, write_file
+
 __all__ = [
     "Batch",
-    "Budget",
     "Trained",
     "TrainingRecipe",
     "load_trained",
     "one_thread",
     "save_trained",
     "train",
-    "write_atomically",
 ]
 
 Weights = dict[str, Tensor]  # name -> (batch, *axes)
@@ -43,18 +41,6 @@ class TrainingRecipe:
     label_smoothing: float = 0.1
     warm_up: float = 0.08  # share of the training in which the learning rate rises
     clip: float = 1.0  # largest norm of the gradient
-
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """A training ends after so many steps or so many seconds, whichever comes first; the schedule follows."""
-
-    steps: float = math.inf
-    seconds: float = math.inf
-
-    def progress(self, step: int, seconds: float) -> float:
-        """How much of the training is over, 0 to 1 and beyond."""
-        return max(step / self.steps, seconds / self.seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,36 +78,37 @@ def train(
     draw: Callable[[int], Batch],
     evaluate: Callable[[nn.Module], float],
     recipe: TrainingRecipe,
-    budget: Budget,
+    steps: int,
     *,
     on_progress: Callable[[float, float], None] | None = None,
     points: int = 8,
-) -> tuple[float, int, tuple[tuple[float, float, float], ...]]:
-    """Seconds, steps, and the curve of a training that leaves `model` trained.
+) -> tuple[float, tuple[tuple[float, float, float], ...]]:
+    """Seconds, and the curve of a training that leaves `model` trained.
 
     Args:
         model: from features `{name: (batch, *axes, 1)}` to logits.
         draw: a random batch of training networks of a given size.
         evaluate: a model's accuracy on test networks, `points` times; its time is not counted and it decides nothing.
-        budget: what the schedule of the learning rate spans.
+        steps: of the optimizer; the schedule of the learning rate spans them.
         on_progress: called with the share that is over and the smoothed loss.
     """
     optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     curve: list[tuple[float, float, float]] = []
-    seconds, step, loss_sum, loss_count, shown = 0.0, 0, 0.0, 0, math.nan
-    while (progress := budget.progress(step, seconds)) < 1.0:
+    seconds, loss_sum, loss_count, shown = 0.0, 0.0, 0, math.nan
+    for step in range(steps):
+        progress = step / steps
         if progress >= (len(curve) + 1) / points:
             curve.append((seconds, loss_sum / loss_count, evaluate(model)))
             loss_sum, loss_count = 0.0, 0
         started = time.perf_counter()
         loss = _step(model, optimizer, draw(recipe.batch), recipe, progress)
         seconds += time.perf_counter() - started
-        step, loss_sum, loss_count = step + 1, loss_sum + loss, loss_count + 1
+        loss_sum, loss_count = loss_sum + loss, loss_count + 1
         shown = loss if math.isnan(shown) else 0.98 * shown + 0.02 * loss
         if on_progress is not None:
             on_progress(progress, shown)
     curve.append((seconds, loss_sum / max(loss_count, 1), evaluate(model)))
-    return seconds, step, tuple(curve)
+    return seconds, tuple(curve)
 
 
 def _step(
@@ -142,20 +129,11 @@ def _step(
     return float(loss.detach())
 
 
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a scratch file, then rename it: a kill leaves the old file or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    write(scratch)
-    os.replace(scratch, path)
-
-
 def save_trained(folder: Path, trained: Trained, model: nn.Module, key: dict[str, object]) -> None:
     """Keep a finished training: its parameters, then its record, which says that both are there."""
     stem = f"{trained.reader.replace(' ', '-')}-seed-{trained.seed}"
-    write_atomically(folder / f"{stem}.pt", lambda path: torch.save(model.state_dict(), path))
-    record = json.dumps({"key": key, "trained": asdict(trained)}, indent=1)
-    write_atomically(folder / f"{stem}.json", lambda path: path.write_text(record, encoding="utf-8"))
+    write_file(folder / f"{stem}.pt", lambda file: torch.save(model.state_dict(), file), folders=True)
+    write_file(folder / f"{stem}.json", json.dumps({"key": key, "trained": asdict(trained)}, indent=1))
 
 
 def load_trained(folder: Path, reader: str, seed: int, model: nn.Module, key: dict[str, object]) -> Trained | str:
@@ -164,12 +142,11 @@ def load_trained(folder: Path, reader: str, seed: int, model: nn.Module, key: di
     if not (folder / f"{stem}.json").exists():
         return ""
     try:
-        record = json.loads((folder / f"{stem}.json").read_text(encoding="utf-8"))
+        record = read_json(folder / f"{stem}.json")
         if record["key"] != key:
             return f"{stem} was trained otherwise"
-        state = torch.load(folder / f"{stem}.pt", weights_only=True)
-        model.load_state_dict(state)
+        model.load_state_dict(read_state_file(folder / f"{stem}.pt"))
         fields = record["trained"]
         return Trained(**{**fields, "curve": tuple(tuple(point) for point in fields["curve"])})
-    except (OSError, EOFError, ValueError, KeyError, TypeError, RuntimeError, UnpicklingError) as error:
+    except (ValueError, KeyError, TypeError, RuntimeError) as error:
         return f"{stem} cannot be read ({type(error).__name__})"

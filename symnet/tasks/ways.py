@@ -62,6 +62,7 @@ def train_in_ways(
     images: Tensor,
     classes: Tensor,
     generator: torch.Generator,
+    on_step: Callable[[], None],
 ) -> Weights:
     """The networks trained; each stops at its own step. AdamW, or momentum with as decoupled a weight decay.
 
@@ -71,6 +72,7 @@ def train_in_ways(
         logits_of: logits `(network, image, classes)` from weights and images `(network, image, ...)`.
         images, classes: to learn, `(images, ...)` and `(images,)`.
         generator: of batches and wrong labels.
+        on_step: called before each step; may raise to end the training.
     """
     count, names = len(ways.steps), list(weights)
     first = {name: torch.zeros_like(tensor) for name, tensor in weights.items()}
@@ -80,6 +82,7 @@ def train_in_ways(
         wrong, torch.randint(int(classes.max()) + 1, (count, len(images)), generator=generator), classes
     )
     for step in range(int(ways.steps.max())):
+        on_step()
         rows = (torch.rand(count, BATCH, generator=generator) * ways.share[:, None] * len(images)).long()
         leaves = {name: tensor.requires_grad_() for name, tensor in weights.items()}
         logits = logits_of(leaves, images[rows])

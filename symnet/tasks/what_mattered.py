@@ -20,7 +20,7 @@ import symnet as sn
 from symnet.data import digits, fit_corpus
 from symnet.tasks.readers import NeuronReader, Standardize
 from symnet.tasks.study import NEURONS, Part, Settings, Study
-from symnet.tasks.training import Budget, one_thread
+from symnet.tasks.training import one_thread
 
 __all__ = ["MEASURED", "Variant", "measure", "plain_reader", "variants"]
 
@@ -86,14 +86,13 @@ def measure(variant: Variant, folder: Path, console: Console, *, seed: int = 1) 
     with torch.random.fork_rng(devices=[]), one_thread():
         torch.manual_seed(seed)
         model = variant.build(study.graph, training)
-        budget = Budget(settings.steps, settings.most_seconds)
-        row = study.train_one(NEURONS, seed, model, training, validation, budget)
+        row = study.train_one(NEURONS, seed, model, training, validation)
     return row.accuracy, float(corpus.psnr.mean())
 
 
 def _main() -> None:
     console, folder = Console(), Path("symnet-demo") / "what-mattered"
-    base = Settings(fits=8, steps=1500, most_seconds=300.0, points=1)
+    base = Settings(fits=8, steps=1500, points=1)
     found = [(variant.name, *measure(variant, folder, console)) for variant in variants(base)]
     for name, accuracy, psnr in found:
         console.print(f"{100 * accuracy:6.1f} %  {psnr:4.1f} dB  {name}", highlight=False)

@@ -6,26 +6,25 @@ mean over the positions, one linear layer. The images are the 8 x 8 digits.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from rich.console import Console
-from rich.progress import track
+from rich.progress import Progress
 from torch import Tensor
 from torch.nn.functional import unfold
 
 import symnet as sn
 from symnet.data import digits, read_small_cnn_zoo
+from symnet.data.parallel import in_parallel
 from symnet.errors import SymnetError
+from symnet.files import read_arrays, write_arrays
 from symnet.tasks.configuration import ZooCorpus
 from symnet.tasks.fitted import corpus_folder
 from symnet.tasks.problem import Parts, Weights
-from symnet.tasks.training import one_thread, write_atomically
 from symnet.tasks.ways import Ways, draw_ways, train_in_ways
 from symnet.tasks.zoo_modules import ManyModules, traced_graph
 
@@ -86,7 +85,12 @@ def classify(
 
 
 def _train_cnns(
-    ways: Ways, images: Tensor, classes: Tensor, test: Tensor, generator: torch.Generator
+    ways: Ways,
+    images: Tensor,
+    classes: Tensor,
+    test: Tensor,
+    generator: torch.Generator,
+    on_step: Callable[[], None],
 ) -> tuple[Weights, Tensor]:
     """Trained CNNs, and their logits for the test images."""
 
@@ -94,7 +98,7 @@ def _train_cnns(
         kept = torch.rand(CHUNK, 1, CHANNELS[-1], generator=generator) >= ways.dropout[:, None, None]
         return classify(weights, images, ways.activation, kept / (1 - ways.dropout[:, None, None]))
 
-    weights = train_in_ways(ways, _start(ways, generator), logits_of, images, classes, generator)
+    weights = train_in_ways(ways, _start(ways, generator), logits_of, images, classes, generator, on_step)
     with torch.no_grad():
         return weights, classify(weights, test.unsqueeze(0), ways.activation)
 
@@ -103,11 +107,16 @@ def _train_modules(name: str) -> Callable[..., tuple[Weights, Tensor]]:
     """The same for networks of a module; these have no dropout, and activations of their own."""
 
     def train(
-        ways: Ways, images: Tensor, classes: Tensor, test: Tensor, generator: torch.Generator
+        ways: Ways,
+        images: Tensor,
+        classes: Tensor,
+        test: Tensor,
+        generator: torch.Generator,
+        on_step: Callable[[], None],
     ) -> tuple[Weights, Tensor]:
         many = ManyModules(name, CHUNK)
         start = many.start(ways.scale, generator)
-        weights = train_in_ways(ways, start, many.logits, images, classes, generator)
+        weights = train_in_ways(ways, start, many.logits, images, classes, generator, on_step)
         with torch.no_grad():
             return many.complete(weights), many.judge(weights, test)
 
@@ -124,10 +133,15 @@ def load_zoo(corpus: ZooCorpus, folder: Path, console: Console | None = None) ->
         return _published(corpus)
     where = corpus_folder(folder, "zoo", corpus.model_dump(mode="json", exclude={"networks", "path"}))
     count = -(-corpus.networks // CHUNK)
-    # A thread a core, each with one thread of torch: the tensors are too small to be shared out.
-    with one_thread(), ThreadPoolExecutor(max(1, os.cpu_count() or 1), initializer=_one_thread) as pool:
-        made = pool.map(lambda number: _chunk(where / f"{number:04d}.npz", corpus, number), range(count))
-        found = list(track(made, "training CNNs", total=count, console=console, disable=console is None))
+    with Progress(console=console, disable=console is None) as progress:
+        bar = progress.add_task("training CNNs", total=count)
+
+        def work(number: int, check: Callable[[], None]) -> Weights:
+            chunk = _chunk(where / f"{number:04d}.npz", corpus, number, check)
+            progress.advance(bar)
+            return chunk
+
+        found = in_parallel(work, range(count))
     every = {name: torch.cat([chunk[name] for chunk in found])[: corpus.networks] for name in found[0]}
     accuracy = every.pop("accuracy")
     finite = torch.stack([tensor.flatten(1).isfinite().all(1) for tensor in every.values()]).all(0)
@@ -151,11 +165,7 @@ def _graph_of(architecture: str) -> sn.NeuronGraph:
     return traced_graph(architecture)
 
 
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
-def _chunk(path: Path, corpus: ZooCorpus, number: int) -> Weights:
+def _chunk(path: Path, corpus: ZooCorpus, number: int, on_step: Callable[[], None]) -> Weights:
     if not path.exists():
         data = digits()
         order = torch.randperm(len(data), generator=torch.Generator().manual_seed(corpus.seed))
@@ -164,14 +174,8 @@ def _chunk(path: Path, corpus: ZooCorpus, number: int) -> Weights:
         generator = torch.Generator().manual_seed(corpus.seed * 1_000_003 + number)
         ways = draw_ways(CHUNK, number, corpus.steps, generator)
         make = _train_cnns if corpus.architecture == "cnn" else _train_modules(corpus.architecture)
-        weights, found = make(ways, images[train], data.classes[train], images[test], generator)
+        weights, found = make(ways, images[train], data.classes[train], images[test], generator, on_step)
         accuracy = (found.argmax(-1) == data.classes[test]).float().mean(-1)
         arrays = {name: tensor.numpy() for name, tensor in {**weights, "accuracy": accuracy}.items()}
-        write_atomically(path, lambda scratch: _write(scratch, arrays))
-    with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-        return {name: torch.from_numpy(file[name]) for name in file.files}
-
-
-def _write(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    with path.open("wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
+        write_arrays(path, arrays)
+    return {name: torch.from_numpy(array) for name, array in read_arrays(path).items()}

@@ -66,7 +66,7 @@ ROOT = Path(__file__).parents[2]
         (["align", "a.pt", "b.pt", "--arch", "small.symnet", "--mix", "0.5"], "--mix needs -o"),
         (["align", "a.pt", "b.pt", "--arch", "small.symnet", "--mix", "nan", "-o", "c.pt"], "--mix nan lies outside"),
         (["derivations", "nobody"], "no derivation nobody"),
-        (["trace", "cli_example_modules:mlp_with_inputs", "-o", "."], ". cannot be read or written: Is a directory"),
+        (["trace", "cli_example_modules:mlp_with_inputs", "-o", "."], ". cannot be written: it is a folder"),
     ],
 )
 def test_errors_are_one_line_and_exit_with_two(

@@ -7,6 +7,7 @@ import json
 import os
 import random
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -16,7 +17,6 @@ import pytest
 import torch
 from torch import nn
 
-from symnet.tasks import checkpoints
 from symnet.tasks.engine import Engine, make_fabric
 from symnet.tasks.problem import Parts, TrainingError
 from symnet.tasks.sampling import Sampler
@@ -102,12 +102,12 @@ def test_a_full_disk_stops_with_the_last_checkpoint_intact(tmp_path: Path, monke
     synchronise, calls = os.fsync, []
 
     def full(file: int) -> None:
-        calls.append(file)
+        calls.extend([file] if stat.S_ISREG(os.fstat(file).st_mode) else [])  # folders are flushed as well
         if len(calls) == 4:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         synchronise(file)
 
-    monkeypatch.setattr(checkpoints.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(TrainingError, match=r"step 20 .*the disk is full; the checkpoint before it is intact"):
         make_engine(tmp_path / "full").train()
     assert torch.load(tmp_path / "full" / "checkpoint.pt", weights_only=True)["progress"]["step"] == 15

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 
-import pytest
 import torch
 from torch import nn
 
 from symnet.tasks.training import (
     Batch,
-    Budget,
     Trained,
     TrainingRecipe,
     load_trained,
     one_thread,
     save_trained,
     train,
-    write_atomically,
 )
 
 KEY: dict[str, object] = {"reader": "linear", "seed": 1}
@@ -40,44 +36,24 @@ def model(seed: int = 0) -> Linear:
         return Linear()
 
 
-def fit(
-    trained: nn.Module, budget: Budget, points: int = 4
-) -> tuple[float, int, tuple[tuple[float, float, float], ...]]:
+def fit(trained: nn.Module, steps: int, points: int = 4) -> tuple[float, tuple[tuple[float, float, float], ...]]:
     generator = torch.Generator().manual_seed(0)
 
     def draw(size: int) -> Batch:
         w = torch.randn(size, 3, generator=generator)
         return {"w": w}, (w[:, 0] > 0).long()
 
-    return train(trained, draw, lambda _: 0.5, TrainingRecipe(batch=32, learning_rate=0.05), budget, points=points)
-
-
-@pytest.mark.parametrize(
-    ("budget", "step", "seconds", "progress"),
-    [
-        (Budget(steps=10), 5, 1e6, 0.5),
-        (Budget(seconds=4.0), 10**6, 1.0, 0.25),
-        (Budget(steps=10, seconds=4.0), 2, 3.0, 0.75),
-        (Budget(steps=10, seconds=math.inf), 11, 0.0, 1.1),
-    ],
-)
-def test_a_budget_ends_with_whatever_ends_first(budget: Budget, step: int, seconds: float, progress: float) -> None:
-    assert budget.progress(step, seconds) == pytest.approx(progress)
+    return train(trained, draw, lambda _: 0.5, TrainingRecipe(batch=32, learning_rate=0.05), steps, points=points)
 
 
 def test_training_by_steps_repeats_itself() -> None:
     first, again = model(), model()
-    _, steps, curve = fit(first, Budget(steps=40))
-    _, steps_again, curve_again = fit(again, Budget(steps=40))
-    assert steps == steps_again == 40
+    seconds, curve = fit(first, 40)
+    _, curve_again = fit(again, 40)
+    assert seconds > 0 and len(curve) == len(curve_again) == 4
     assert [point[1:] for point in curve] == [point[1:] for point in curve_again]
     assert torch.equal(first.layer.weight, again.layer.weight)
     assert curve[-1][1] < curve[0][1]  # it learns
-
-
-def test_training_by_seconds_ends_in_time() -> None:
-    seconds, steps, curve = fit(model(), Budget(seconds=0.2))
-    assert 0.2 <= seconds < 1.0 and steps > 1 and 1 <= len(curve) <= 5
 
 
 def test_a_finished_training_is_read_back(tmp_path: Path) -> None:
@@ -104,19 +80,6 @@ def test_what_is_not_that_training_is_not_used(tmp_path: Path) -> None:
     del record["trained"]["accuracy"]
     (tmp_path / "linear-seed-1.json").write_text(json.dumps(record))
     assert "cannot be read" in str(load_trained(tmp_path, "linear", 1, model(), KEY))
-
-
-def test_a_failing_write_leaves_the_old_file(tmp_path: Path) -> None:
-    path = tmp_path / "page.html"
-    path.write_text("old")
-
-    def fail(scratch: Path) -> None:
-        scratch.write_text("half")
-        raise OSError("the disk is full")
-
-    with pytest.raises(OSError, match="full"):
-        write_atomically(path, fail)
-    assert path.read_text() == "old"
 
 
 def test_the_number_of_threads_comes_back() -> None:

@@ -12,7 +12,7 @@ from symnet.data import FitRecipe
 from symnet.tasks.study import Part, Settings
 from symnet.tasks.what_mattered import MEASURED, Variant, measure, plain_reader, variants
 
-BASE = Settings(images=120, fits=4, steps=4, most_seconds=20.0, points=1, fit=FitRecipe(widths=(2, 6, 5, 1), steps=10))
+BASE = Settings(images=120, fits=4, steps=4, points=1, fit=FitRecipe(widths=(2, 6, 5, 1), steps=10))
 
 
 def test_every_variant_changes_one_thing() -> None:
