@@ -124,10 +124,11 @@ def places_of(graph: NeuronGraph) -> dict[str, list[StrandPlace]]:
     """By neuron set, its strands as they are written in the notation of every tensor."""
     places: dict[str, list[StrandPlace]] = {name: [] for name in graph.neurons}
     ancestors = {name: graph.ancestors(name) for name in graph.neurons}
+    sizes = {name: neuron_set.size for name, neuron_set in graph.neurons.items()}
     for tensor, space in graph.weights.items():
         counter = itertools.count()
         tagged = tuple(_tagged(axis, counter) for axis in space.axes)
-        blocks = split_blocks(tagged, graph.neurons, ancestors, tensor)
+        blocks = split_blocks(tagged, sizes, ancestors, tensor)
         strands: dict[tuple[str, int], list[Strand]] = {}
         for tags, block in zip(blocks, space.blocks, strict=True):
             for place, instance in enumerate(tags.instances):
