@@ -34,7 +34,7 @@ def declared() -> list[Requirement]:
 def test_the_core_is_small() -> None:
     """Pictures, data, command line and tests are extras."""
     names = {Requirement(text).name for text in PROJECT["dependencies"]}
-    assert names == {"numpy", "scipy", "torch", "networkx", "sympy"}
+    assert names == {"numpy", "scipy", "torch", "networkx", "sympy", "safetensors"}
 
 
 def test_all_is_every_extra() -> None:
