@@ -57,7 +57,12 @@ def read_architecture(text: str) -> NeuronGraph:
             f"{text!r} does not fit the catalogue's {name}{inspect.signature(function)}: {error}. "
             f"Write widths as {name}:2-32-1 and options as {name}:2-32-1:option=value."
         ) from None
-    return function(*arguments, **options)
+    try:
+        return function(*arguments, **options)
+    except (TypeError, AttributeError) as error:  # a text or a number where the function counts on something else
+        raise NotationError(
+            f"{text!r:.200}: {name}{inspect.signature(function)} does not take these values ({error})."
+        ) from error
 
 
 def _read_arguments(text: str, rest: str) -> tuple[list[int], dict[str, Any]]:

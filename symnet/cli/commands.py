@@ -259,9 +259,9 @@ def trace(
     with working("tracing and verifying"):
         graph = symnet.trace(model, *inputs, io=io, groups=groups)
         report = symnet.verify.network(model, graph, *inputs, seed=seed)
-    say_aside(f"{module} is from {place_of(module)}")
     if out:
         graph.save(out)
+    say_aside(f"{module} is from {place_of(module)}")
     if as_json:
         checked = {"passed": report.passed, "max_error": report.max_error, "seed": report.seed}
         print_json({"graph": describe_graph(graph), "text": str(graph), "verified": checked})

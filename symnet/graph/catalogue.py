@@ -141,7 +141,7 @@ def resnet(
             f"resnet got {len(channels)} channels {list(channels)} for {len(blocks)} stages {list(blocks)}; give the input's "
             "channels and one more for every stage, and at least one block a stage."
         )
-    _check_layers(sum(blocks))
+    _check_layers(sum(_whole("resnet(blocks=...)", blocks)))
     neurons: Neurons = {"in": _io_group(io, channels[0])}
     tensors = {"conv1.weight": f"stage1 in {stem} {stem}"} | _batch_norm("bn1.", "stage1")
     for stage, count in enumerate(blocks, start=1):

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from symnet.errors import FileError, SymnetError
-from symnet.files import read_text, write_file
+from symnet.files import read_text, shown, write_file
 
 __all__ = ["Found", "Row", "read_found", "shares", "table"]
 
@@ -88,7 +88,7 @@ def read_found(path: Path) -> Found:
         return Found.model_validate_json(read_text(path))
     except (FileError, ValidationError) as error:
         kind = "is missing" if not os.path.exists(path) else f"cannot be read ({type(error).__name__})"
-        raise SymnetError(f"{path} {kind}. Run `symnet train` into this folder first.") from error
+        raise SymnetError(f"{shown(path)} {kind}. Run `symnet train` into this folder first.") from error
 
 
 def shares(values: Sequence[float], measure: str) -> str:

@@ -21,7 +21,7 @@ from symnet.tasks.outcome import read_found
 from tests.hostile import damaged
 
 LONGEST = 900  # characters of a message
-SECONDS = 5.0  # that one file may take: loaded machines are slow, and what hangs takes for ever
+SECONDS = 30.0  # that one file may take: loaded machines are slow, and what hangs takes for ever
 GRAPH = sn.NeuronGraph({"h": sn.Symmetric(4), "in": sn.Fixed(3)}, {"0.weight": "h in", "0.bias": "h"})
 
 
