@@ -18,7 +18,7 @@ import torch
 from rich.console import Console
 
 CHANGES = {
-    "accuracy": ("corpus.networks=60", "corpus.steps=12", "training.steps=8"),
+    "accuracy": ("corpus.networks=60", "corpus.steps=30", "training.steps=8"),
     "classification": ("corpus.images=120", "corpus.fits=2", "training.steps=8"),
     "editing": ("corpus.images=120", "corpus.fits=2", "training.steps=8"),
     "tickets": ("corpus.networks=12", "corpus.steps=8", "training.steps=8"),
