@@ -76,12 +76,12 @@ def gather_rows(
     plan: CompiledPlan,
     statistics: Sequence[Tensor],
     number: int,
-    like: Tensor | None = None,
+    like: Tensor,
     *,
     only_direct: bool = False,
 ) -> list[tuple[int, Tensor]]:
-    """The rows of one table."""
-    table, like = plan.tables[number], statistics[0] if like is None else like
+    """The rows of one table, with the batch and the dtype of ``like``."""
+    table = plan.tables[number]
     rows: list[tuple[int, Tensor]] = []
     for row in table.rows if table.is_direct or not only_direct else ():
         array = statistics[row.statistic]

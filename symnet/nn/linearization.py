@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import copy
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -30,6 +30,7 @@ from symnet.errors import ShapeError, TraceError
 from symnet.nn.stand_ins import (
     NORMS,
     adaptive_mean_pool,
+    as_real_as,
     batch_norm,
     centred_norm,
     equal_weights,
@@ -49,6 +50,7 @@ _ACTIVATIONS = {
     "_prelu_kernel", "_log_softmax", "clamp", "clamp_min", "clamp_max", "square", "exp", "sign", "erf",
 }  # fmt: skip
 _GATES = {"sigmoid", "silu", "gelu", "relu", "tanh", "hardsigmoid", "hardswish", "mish", "softplus"}
+_SIGMOIDS = {"sigmoid", "hardsigmoid"}
 _INVERSES = {"rsqrt", "sqrt", "reciprocal"}
 _VIEWS = {
     "view", "_unsafe_view", "reshape", "transpose", "permute", "t", "expand", "unsqueeze", "squeeze", "select", "slice",
@@ -99,8 +101,9 @@ def linearize(module: nn.Module, names: Mapping[str, str], inputs: tuple[Any, ..
         raise ShapeError(
             "The products along a traced network need an example of its input: PathProduct(graph, module, images)."
         )
-    module = copy.deepcopy(module).eval().requires_grad_(False)
-    sample = tuple(value[:1] if isinstance(value, Tensor) and value.dim() else value for value in inputs)
+    # In float64 attention and recurrences are not fused into one operation.
+    module = copy.deepcopy(module).double().eval().requires_grad_(False)
+    sample = tuple(_first_sample(value) for value in inputs)
     own = {name: tensor.detach() for name, tensor in module.state_dict().items() if name in names}
     state = {names[name]: tensor for name, tensor in own.items()}
 
@@ -111,12 +114,32 @@ def linearize(module: nn.Module, names: Mapping[str, str], inputs: tuple[Any, ..
     try:
         with sdpa_kernel(SDPBackend.MATH), torch.no_grad():
             recorded = make_fx(functionalize(call, remove="mutations"))(state, sample[0])
+            if _writes_in_place(recorded):  # inside operations that were taken apart
+                recorded = make_fx(functionalize(recorded, remove="mutations"))(state, sample[0])
     except (RuntimeError, TypeError, ValueError, NotImplementedError, IndexError, StopIteration) as error:
         raise TraceError(
             f"The module's program cannot be recorded: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}. "
             "PathProduct(graph) without the module goes by the graph's own order."
         ) from error
+    if places := _writes_in_place(recorded):
+        raise TraceError(
+            f"The module's program writes in place ({places[0]}), in a way that cannot be followed. PathProduct(graph) without the module goes "
+            "by the graph's own order."
+        )
     return _Rewriting(recorded, list(state), state, sample[0]).program()
+
+
+def _writes_in_place(recorded: fx.GraphModule) -> list[str]:
+    """The operations that write into their arguments."""
+    targets = [node.target for node in recorded.graph.nodes if node.op == "call_function"]
+    return [str(op) for op in targets if isinstance(op, torch._ops.OpOverload) and op._schema.is_mutable]
+
+
+def _first_sample(value: Any) -> Any:
+    if not isinstance(value, Tensor):
+        return value
+    value = value[:1] if value.dim() else value
+    return value.double() if value.is_floating_point() else value
 
 
 def first_tensor(result: Any) -> Tensor:
@@ -142,15 +165,20 @@ class _Rewriting:
         self.weights = dict(zip(placeholders, names, strict=False))
         self.input = placeholders[len(names)]
         self.moving: set[fx.Node] = set()  # nodes that depend on the input
-        self.gates: set[fx.Node] = set()  # what stands for activations that can be gates
+        self.gates: dict[fx.Node, str] = {}  # what stands for activations that can be gates, and which
         self.activations: dict[str, tuple[int, int]] = {}
         self.written: list[tuple[str, fx.Node]] = []
 
     def program(self) -> LinearProgram:
         zeros = self._replace_tokens()
+        self._free_dtypes()
         (end,) = (node for node in self.graph.nodes if node.op == "output")
         for node in list(self.graph.nodes):
-            if node.op != "call_function" or not any(n in self.moving for n in node.all_input_nodes):
+            if (
+                node.target is as_real_as
+                or node.op != "call_function"
+                or not any(n in self.moving for n in node.all_input_nodes)
+            ):
                 continue
             self.moving.add(node)
             self._linearize(node)
@@ -195,6 +223,14 @@ class _Rewriting:
             node.replace_all_uses_with(product)
         self.moving.add(self.input)
         return torch.zeros(*self.sample.shape, rows.pop(), dtype=some.dtype)
+
+    def _free_dtypes(self) -> None:
+        """Constants that the code makes are of the dtype of the input, not of the one that was recorded."""
+        for node in list(self.graph.nodes):
+            if node.op == "get_attr" or (node.op == "call_function" and not node.all_input_nodes):
+                with self.graph.inserting_after(node):
+                    converted = self.graph.call_function(as_real_as, (node, self.input))
+                node.replace_all_uses_with(converted, delete_user_cb=lambda user, own=converted: user is not own)
 
     def _end(self, end: fx.Node) -> None:
         result = end.args[0]
@@ -284,13 +320,15 @@ class _Rewriting:
 
     def _open_gate(self, node: fx.Node) -> None:
         gates = [self._comes_from_a_gate(value) for value in node.args[:2]]
+        if all(gates):  # of a sigmoid and another activation the sigmoid is the gate
+            gates = [self._comes_from_a_gate(value, _SIGMOIDS) for value in node.args[:2]]
         if gates[0] != gates[1]:
             self._become(node, node.args[1] if gates[0] else node.args[0])
 
-    def _comes_from_a_gate(self, node: Any) -> bool:
+    def _comes_from_a_gate(self, node: Any, kinds: Collection[str] = _GATES) -> bool:
         while _name(node) in _VIEWS:
             node = node.args[0]
-        return node in self.gates
+        return self.gates.get(node) in kinds
 
     def _is_attention(self, node: fx.Node) -> bool:
         """Whether what a softmax gives is multiplied with something that depends on the input."""
@@ -312,7 +350,7 @@ class _Rewriting:
         todo, seen = [node], set()
         while todo:
             one = todo.pop()
-            if not isinstance(one, fx.Node) or one in seen:
+            if not isinstance(one, fx.Node) or one in seen or one.target is as_real_as:
                 continue
             if one is self.input or one in self.moving:
                 return True
@@ -326,7 +364,7 @@ class _Rewriting:
             with self.graph.inserting_after(node):
                 marked = self.graph.call_function(same, (other,))
             self.moving.add(marked)
-            self.gates.add(marked)
+            self.gates[marked] = _name(node)
             other = marked
         for user in list(node.users):
             if _name(user) == "getitem":  # of an operation with several results

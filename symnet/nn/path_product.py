@@ -51,6 +51,7 @@ class PathProduct(nn.Module):
     Raises:
         GraphError: no chain leads from one Fixed set to another.
         TraceError: the module's program cannot be recorded.
+        TooLargeError: a product has too many entries.
         VerificationError: the graph's group changes the module's product: it is the graph of another network.
 
     Example:
@@ -84,6 +85,7 @@ class PathProduct(nn.Module):
         self._plan: PathPlan | None = None
         if module is None:
             self._plan = plan_path(graph, inputs=self.inputs, most=most)
+            self._check_size()
             self._names = {n: k for n, k in self._plan.outputs.items() if hidden or self._plan.is_between_ends(k)}
             notation = {name: self._plan.values[number].notation() for name, number in self._names.items()}
             self.outputs = graph.space(notation)
@@ -98,6 +100,14 @@ class PathProduct(nn.Module):
         self._program = linearize(module, {name: kept for name, kept in names.items() if name in state}, inputs)
         self.outputs = graph.space(self._traced_outputs(self._program))
         self._check_invariance({name: state[name] for name in graph.weights})
+
+    def _check_size(self) -> None:
+        for value in self.plan.values:
+            if value.size[0] * value.size[1] > ENTRY_LIMIT:
+                raise TooLargeError(
+                    f"The product along this network from '{' '.join(value.end)}' to '{' '.join(value.node)}' is {value.size[0]:,} by "
+                    f"{value.size[1]:,}; the limit is {ENTRY_LIMIT:,} entries. Permute one of its ends: with_groups."
+                )
 
     def _check_tensors(self, module: nn.Module) -> None:
         state = module.state_dict()

@@ -106,7 +106,7 @@ class Pool(nn.Module):
         """``(batch * positions, rows * numbers of moments, channels)`` of one table."""
         table, channels = compiled.plan.tables[number], tensors[0].shape[-1]
         if self.moments == ("mean",):
-            ((_, rows),) = gather_rows(compiled, take_statistics(compiled, tensors), number)
+            ((_, rows),) = gather_rows(compiled, take_statistics(compiled, tensors), number, tensors[0])
             values = rows.view(rows.shape[0], table.height, channels)
             if self._averaging is not None:
                 weights = self._constants.get("averaging", self._averaging, values.device, values.dtype)

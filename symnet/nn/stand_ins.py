@@ -15,6 +15,10 @@ def same(x: Tensor) -> Tensor:
     return x
 
 
+def as_real_as(constant: Tensor, x: Tensor) -> Tensor:
+    return constant.to(x.dtype) if isinstance(constant, Tensor) and constant.is_floating_point() else constant
+
+
 def on_channels(perturbation: Tensor, dims: int) -> Tensor:
     return perturbation.reshape(-1, *(1,) * dims)
 

@@ -84,3 +84,10 @@ def test_what_has_no_moments_is_refused() -> None:
         sn.nn.Pool(GRAPHS["cnn"], moments=("mean",), outputs={"y": "c1 in 2"} | {"y": "c1 2"})
     with pytest.raises(sn.GraphError, match="leave moments= out"):
         sn.nn.Pool(GRAPHS["rotations"], moments=("largest",))
+
+
+def test_pooled_features_have_the_dtype_of_what_is_pooled() -> None:
+    graph = GRAPHS["mlp fixed"]
+    x = {name: value.bfloat16() for name, value in random_features(graph).items()}
+    assert sn.nn.Pool(graph)(x).dtype == torch.bfloat16
+    assert sn.nn.Pool(graph, moments=MOMENTS)(x).dtype == torch.bfloat16

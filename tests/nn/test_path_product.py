@@ -260,6 +260,31 @@ def test_modules_of_torch_and_copies_batches_channels_and_derivatives() -> None:
     assert bool(second.isfinite().all()) and float(second.abs().max()) > 0
 
 
+def test_fused_recurrences_are_taken_apart_and_gates_of_cells_are_open() -> None:
+    class Cell(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.cell, self.head = nn.LSTM(3, 4, batch_first=True), nn.Linear(4, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.head(self.cell(x)[0][:, -1])
+
+    torch.manual_seed(0)
+    module, steps = Cell().eval(), torch.randn(2, 5, 3)
+    graph = sn.trace(module, steps)
+    path = sn.nn.PathProduct(graph, module, steps, hidden=False)
+    report = sn.verify.equivariance(path, graph, outputs=notation(path), seed=0, trials=1, batch=2)
+    assert report.passed, report
+    last = path(sn.features(module, graph))["out in"][0, ..., 0].detach().view(2, 5, 3)[:, -1]
+    candidate = module.cell.weight_ih_l0.view(4, 4, 3)[2]  # of the cell, with all gates open
+    assert torch.allclose(last, (module.head.weight @ candidate).detach(), atol=1e-6)
+
+
+def test_products_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(sn.TooLargeError, match="5,000 by 5,000"):
+        sn.nn.PathProduct(sn.catalogue.mlp([5000, 4, 5000]))
+
+
 def test_the_graph_of_another_network_is_refused() -> None:
     module = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 3))
     points = torch.randn(4, 2)
