@@ -41,6 +41,8 @@ _LAZY = {
     "trace": "symnet.tracing",
     "align": "symnet.matching",
     "canonicalize": "symnet.matching",
+    "lineage": "symnet.matching",
+    "merge": "symnet.matching",
     "normal_form": "symnet.matching",
 }
 _MODULES = (
@@ -63,8 +65,7 @@ _EXTRAS = {"data": "data", "show": "show", "tasks": "train", "testing": "test"} 
 if TYPE_CHECKING:
     from symnet import data, files, matching, nn, plan, sharing, surgery, tasks, tracing, verify
     from symnet.graph import catalogue
-    from symnet.matching import align, canonicalize
-    from symnet.matching.normal_form import normal_form
+    from symnet.matching import align, canonicalize, lineage, merge, normal_form
     from symnet.nn import features, state_dicts
     from symnet.sharing import derive
     from symnet.tracing import trace
@@ -124,7 +125,9 @@ __all__ = [
     "catalogue",
     "derive",
     "features",
+    "lineage",
     "load",
+    "merge",
     "nn",
     "normal_form",
     "parse",

@@ -17,9 +17,10 @@ from symnet.errors import GraphError, ShapeError
 from symnet.graph import GroupElement, NeuronGraph
 from symnet.groups import is_trivial
 from symnet.matching.assignment import check_groups
+from symnet.matching.balancing import balance, scaled_sets, without_scales
 from symnet.matching.descent import Descent, descend, propagate
 from symnet.matching.problem import Problem
-from symnet.matching.reading import precision, read_problem
+from symnet.matching.reading import State, precision, read_problem
 from symnet.matching.same_function import only_weights, same_function
 from symnet.matching.states import MovedState, StateView
 from symnet.matching.weighing import Likeness, Measure, distance_between, measure_tensors, tensor_factors
@@ -131,7 +132,7 @@ def align(
         model_a: module or state dict that stays as it is.
         model_b: module or state dict whose neurons are moved; neither is changed, or copied. Above 4 million weights,
             those that are not stored in float64 are compared in float32.
-        graph: their architecture. Symmetric and SignedSymmetric sets are assigned, Orthogonal ones rotated (Procrustes), Fixed
+        graph: their architecture. Scales of Scaled sets are balanced first (see ``balance``). Symmetric and SignedSymmetric sets are assigned, Orthogonal ones rotated (Procrustes), Fixed
             ones held; of Cyclic, Dihedral and Generated groups every element is tried.
         starts: how many descents to take the best of. The first starts from invariants, the second from no move,
             all further ones from random elements. None follows one that found equal networks.
@@ -143,7 +144,7 @@ def align(
 
     Raises:
         ShapeError: a network does not fit the graph, or has weights that are not finite.
-        GraphError: a set may be scaled or stretched, so that its neurons cannot be laid on one another.
+        GraphError: a set's group is GeneralLinear, so that its neurons cannot be laid on one another.
         TooLargeError: a group that is no symmetric one has too many elements to try.
 
     Source: Ainsworth, Hayase & Srinivasa, Git Re-Basin, ICLR 2023, section 3.2 (weight matching, ``measure="distance"``).
@@ -161,6 +162,55 @@ def align(
     a, b = StateView(model_a), StateView(model_b)
     for which, state in (("the first network", a), ("the second network", b)):
         check_state(state, graph, which)
+    before = {name: distance_between(a[name], b[name]) for name in graph.weights}
+    compared = without_scales(graph)
+    balanced = [graph.identity()] * 2
+    first: State = a
+    second: State = b
+    if scaled_sets(graph):
+        balanced = [balance(graph, state) for state in (a, b)]
+        first, second = (MovedState(s, graph, e) for s, e in zip((a, b), balanced, strict=True))
+    match = _match(compared, first, second, measure, importance, starts, sweeps, seed)
+    best = match.best
+    element = (
+        balanced[0].inverse() @ _as_element_of(graph, best.element) @ balanced[1]
+        if scaled_sets(graph)
+        else best.element
+    )
+    aligned = MovedState(b, graph, element)
+    distances = {name: (before[name], distance_between(a[name], aligned[name])) for name in graph.weights}
+    return Alignment(
+        graph,
+        element,
+        a,
+        aligned,
+        MappingProxyType(distances),
+        match.agreement_before,
+        best.sweeps,
+        best.settled,
+        match.agreements,
+        seed,
+    )
+
+
+@dataclass(frozen=True)
+class _Match:
+    best: Descent
+    agreement_before: float
+    agreements: tuple[float, ...]  # of every start
+
+
+def _match(
+    graph: NeuronGraph,
+    a: State,
+    b: State,
+    measure: Measure,
+    importance: Mapping[str, float],
+    starts: int,
+    sweeps: int,
+    seed: int,
+) -> _Match:
+    """The best of several descents, and how well the networks agree."""
     likenesses = measure_tensors(graph, a, b)
     factors = tensor_factors(likenesses, measure, importance)
     movable = {name: factors[name] * _moves(graph, name) for name in factors}
@@ -171,23 +221,19 @@ def align(
         descents.append(_descend_from(problem, graph, number, sweeps, seed))
         if scale(descents[-1].value) > _EQUAL:
             break
-    best = max(descents, key=lambda descent: descent.value)
-    aligned = MovedState(b, graph, best.element)
-    distances = {
-        name: (likeness.distance, distance_between(a[name], aligned[name])) for name, likeness in likenesses.items()
-    }
-    return Alignment(
-        graph,
-        best.element,
-        a,
-        aligned,
-        MappingProxyType(distances),
+    return _Match(
+        max(descents, key=lambda descent: descent.value),
         scale(sum(factor * likenesses[name].product for name, factor in movable.items())),
-        best.sweeps,
-        best.settled,
         tuple(scale(descent.value) for descent in descents),
-        seed,
     )
+
+
+def _as_element_of(graph: NeuronGraph, element: GroupElement) -> GroupElement:
+    """An element that scales nothing, as one of a group that may."""
+    neurons = graph.neurons
+    signs = {name: s for name in neurons if (s := element.signs(name)) is not None}
+    matrices = {name: m for name in neurons if (m := element.matrices(name)) is not None}
+    return GroupElement(neurons, {name: element[name] for name in neurons}, signs, matrices)
 
 
 class _Agreement:
@@ -229,5 +275,5 @@ def _check(
             raise ShapeError(f"importance names '{name}'; the graph's tensors are {', '.join(graph.weights)}.")
         if not (math.isfinite(factor) and factor >= 0):
             raise ShapeError(f"importance of '{name}' is {factor}; give a finite number of at least 0.")
-    check_groups(graph.neurons)
+    check_groups(without_scales(graph).neurons)
     return {graph.aliases.get(name, name): float(factor) for name, factor in importance.items()}

@@ -32,14 +32,14 @@ def check_groups(neurons: Mapping[str, NeuronSet]) -> None:
     """Check that every group can be searched.
 
     Raises:
-        GraphError: a group scales neurons, or mixes them by matrices that are no rotations.
+        GraphError: a group mixes neurons by matrices that are no rotations.
         TooLargeError: a group is no symmetric one and has too many elements to try them all.
     """
     for name, neuron_set in neurons.items():
         group = neuron_set.group
-        if isinstance(group, Scaled | GeneralLinear):
+        if isinstance(group, GeneralLinear):
             raise GraphError(
-                f"Neurons are matched one to one, up to signs and rotations, but {group!r} of '{name}' also scales or stretches them. "
+                f"Neurons are matched one to one, up to scales, signs and rotations, but {group!r} of '{name}' also stretches them. "
                 f"Bring both networks to a normal form, or match with graph.with_groups({{'{name}': sn.Symmetric({group.degree})}})."
             )
         if isinstance(group, Generated | Cyclic | Dihedral) and (order := group.order) > LIMIT:
@@ -89,7 +89,7 @@ def best_element(group: Group, plus: np.ndarray, minus: np.ndarray) -> Placement
             matrix = _rotate(group, plus)
             return Placement(float((matrix * plus).sum()), columns, ones, matrix)
         case Scaled() | GeneralLinear():
-            raise AssertionError(f"check_groups refuses {group!r}")
+            raise AssertionError(f"{group!r} is balanced, or refused by check_groups")
         case _:
             assert_never(group)
     worth = np.where(signs > 0, plus[images, columns], minus[images, columns]).sum()

@@ -49,6 +49,26 @@ def best_move(problem: Problem, name: str) -> Move:
 
     Exact if ``problem.is_exact(name)``; otherwise one occurrence at a time is moved while the others are held.
     """
+    tables = worths_of(problem, name)
+    placement = best_element(problem.neurons[name].group, tables.plus, tables.minus)
+    element, worth, held = _compose(problem, name, placement, tables.layouts), placement.worth, tables.held
+    if not problem.is_exact(name):  # the tables hold one occurrence of the set while another is moved
+        worth, held = problem.moved(element).value, problem.value
+    return Move(element, worth - held)
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What it is worth to lay neuron j of ``b`` (column) on neuron i of ``a`` (row), all that is over them laid as well as can be."""
+
+    plus: np.ndarray  # (n, n)
+    minus: np.ndarray  # the same with neuron j's sign turned
+    layouts: Mapping[tuple[int, int, int], Layout]  # by i, j and sign, where what is over the neurons goes
+    held: float  # the worth of moving nothing
+
+
+def worths_of(problem: Problem, name: str) -> Tables:
+    """The worth of every pair of neurons of one unit."""
     neuron_set = problem.neurons[name]
     plain, inside = read_inside(problem, name)
     plus, minus = np.zeros((2, neuron_set.size, neuron_set.size))
@@ -62,11 +82,7 @@ def best_move(problem: Problem, name: str) -> Move:
         worths = inner_worths(inside, neuron_set.group, solve)
         layouts, plus = worths.layouts, plus + worths.by_sign[1]
         minus = minus + worths.by_sign[-1] if -1 in worths.by_sign else minus
-    placement = best_element(neuron_set.group, plus, minus)
-    element, worth = _compose(problem, name, placement, layouts), placement.worth
-    if not problem.is_exact(name):  # the table holds one occurrence of the set while another is moved
-        worth, held = problem.moved(element).value, problem.value
-    return Move(element, worth - held)
+    return Tables(plus, minus, layouts, held)
 
 
 def _products(a: np.ndarray, b: np.ndarray, k: int) -> np.ndarray:

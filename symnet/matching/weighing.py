@@ -25,7 +25,6 @@ class Likeness:
     size: int
     common: float  # what every inner product has in common: the product of the means, times the number of entries
     spreads: tuple[float, float]  # Euclidean norms around the means; around 0 where elements do more than reorder
-    distance: float
     product: float  # inner product
 
 
@@ -56,12 +55,11 @@ def distance_between(x: Any, y: Any) -> float:
 
 
 def _compare(x: Any, y: Any, centred: bool) -> Likeness:
-    size, pivots, sums, squares, apart, product = 0, None, np.zeros(2), np.zeros(2), 0.0, 0.0
+    size, pivots, sums, squares, product = 0, None, np.zeros(2), np.zeros(2), 0.0
     for u, v in zip(_runs(x), _runs(y), strict=True):
         if pivots is None:  # subtracted, so that tensors of large mean and small spread lose no digits
             pivots = (0.0, 0.0) if not centred or not u.size else (float(u[0]), float(v[0]))
         size += u.size
-        apart += float(np.square(u - v).sum())
         product += float(u @ v)
         for number, values in enumerate((u - pivots[0], v - pivots[1])):
             sums[number] += values.sum()
@@ -73,7 +71,7 @@ def _compare(x: Any, y: Any, centred: bool) -> Likeness:
         around = squares[number] - (0.0 if not centred or not size else sums[number] ** 2 / size)
         whole = squares[number] + 2 * shift * sums[number] + size * shift**2  # the norm around 0
         spreads.append(math.sqrt(around) if not around <= _NO_SPREAD**2 * whole else 0.0)
-    return Likeness(size, size * float(means.prod()), (spreads[0], spreads[1]), math.sqrt(apart), product)
+    return Likeness(size, size * float(means.prod()), (spreads[0], spreads[1]), product)
 
 
 def _changes_sums(graph: NeuronGraph, space: TensorSpace) -> bool:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from symnet.graph import Space
-from symnet.nn.linear import Linear
-from symnet.nn.product import Product
 from symnet.plan import LayerPlan
 from symnet.sharing import EquivariantMaps, PlacedDiagram
+
+if TYPE_CHECKING:
+    from symnet.nn.linear import Linear
+    from symnet.nn.product import Product
 
 
 def coefficients(layer: Linear) -> dict[tuple[str, str], Tensor]:
@@ -45,6 +48,17 @@ def by_diagram(
         matrix.view(table.height, channels[0], table.width, channels[1])
         for table, matrix in zip(plan.tables, matrices, strict=True)
     ]
+    none = (matrices[0] if matrices else torch.empty(0)).new_zeros(0, *channels)
+    found = {}
+    for pair, places in table_places(plan, placed).items():
+        found[pair] = torch.cat([none, *(entries[number][rows, :, columns, :] for number, rows, columns in places)])
+    return found
+
+
+def table_places(
+    plan: LayerPlan, placed: Mapping[tuple[str, str], Sequence[PlacedDiagram]]
+) -> dict[tuple[str, str], list[tuple[int, Tensor, Tensor]]]:
+    """Where the parameters of every pair's diagrams stand: numbers of tables, rows and columns, in the diagrams' order."""
     slots = {
         (slot.tensor, slot.block, slot.term): (t, slot.start)
         for t, table in enumerate(plan.tables)
@@ -55,17 +69,15 @@ def by_diagram(
         for row in table.rows:
             statistic = plan.statistics[row.statistic]
             rows[t, statistic.tensor, statistic.block, row.term] = row.start
-    none = (matrices[0] if matrices else torch.empty(0)).new_zeros(0, *channels)
-    found = {}
+    places: dict[tuple[str, str], list[tuple[int, Tensor, Tensor]]] = {}
     for (output, source), diagrams in placed.items():
-        parts = []
+        places[output, source] = []
         for one in diagrams:
             number, column = slots[output, one.output_block, one.diagram.output]
             start = rows[number, source, one.input_block, one.diagram.input]
             f_out, f_in = _representatives(one.diagram.labels, one.count)
-            parts.append(entries[number][start + f_in, :, column + f_out, :])
-        found[output, source] = torch.cat([none, *parts])
-    return found
+            places[output, source].append((number, start + f_in, column + f_out))
+    return places
 
 
 def _representatives(labels: np.ndarray, count: int) -> tuple[Tensor, Tensor]:
@@ -83,19 +95,26 @@ def bias_coefficients(layer: Linear) -> dict[str, Tensor] | None:
     vector = layer.bias_vector()
     if vector is None:  # every bias vanishes
         vector = layer.bias.reshape(-1)
-    constant = EquivariantMaps(Space(layer.outputs.neurons, {"constant": ""}), layer.outputs)
     columns = vector.view(-1, 1, layer.out_channels)
+    found = {}
+    for s, places in bias_places(layer).items():
+        found[s] = torch.cat([columns[:0], *(columns[place] for place in places)])
+    return found
+
+
+def bias_places(layer: Linear) -> dict[str, list[Tensor]]:
+    """For every output the columns of the tables without axes, one after another, that its bias diagrams stand in."""
+    constant = EquivariantMaps(Space(layer.outputs.neurons, {"constant": ""}), layer.outputs)
     starts = {
         (slot.tensor, slot.block, slot.pattern): start + slot.start
         for table, start in zip(layer.plan.tables, layer.plan.bias_starts, strict=True)
         for slot in table.slots
         if not table.sizes
     }
-    found = {}
+    places: dict[str, list[Tensor]] = {}
     for s in layer.outputs:
-        parts = []
+        places[s] = []
         for placed in constant.between(s, "constant").diagrams:
             f_out, _ = _representatives(placed.diagram.labels, placed.count)
-            parts.append(columns[starts[s, placed.output_block, placed.diagram.output.pattern] + f_out])
-        found[s] = torch.cat([columns[:0], *parts])
-    return found
+            places[s].append(starts[s, placed.output_block, placed.diagram.output.pattern] + f_out)
+    return places

@@ -20,6 +20,7 @@ from symnet.nn.features import Features, check_features, with_space
 from symnet.nn.gathering import Handover
 from symnet.nn.initialization import draw_matrices
 from symnet.nn.kernels.backend import route
+from symnet.nn.restriction import restricted
 from symnet.nn.table_matrices import stored_shape, table_matrices, table_names
 from symnet.plan import LayerPlan, describe, lower
 from symnet.sharing import EquivariantMaps, Interactions
@@ -186,6 +187,44 @@ class Linear(nn.Module):
             self._compiled, tensors, self.matrices(), self.bias_vector(), relu=relu, known=known, handover=handover
         )
         return with_space(dict(zip(self.outputs, outputs, strict=True)), self.outputs, demanding=self._demanding)
+
+    # ---- for a smaller group ------------------------------------------------------------------------------------
+    def restricted_to(self, graph: NeuronGraph) -> Linear:
+        """The layer for a smaller group on the same tensors: the same function, with more free parameters.
+
+        What the larger group tied may now differ, so that training can go on where the symmetry was too strong.
+
+        Args:
+            graph: the same tensors, and a group that is contained in this layer's: sets held (``with_groups``), split, or cyclic.
+
+        Raises:
+            GraphError: the graph's group is not contained in this layer's, or either mixes or scales neurons.
+
+        Example:
+            >>> import symnet as sn
+            >>> graph = sn.catalogue.mlp([2, 8, 1])
+            >>> layer = sn.nn.Linear(graph, 1, 1)
+            >>> smaller = layer.restricted_to(graph.with_groups({"h1": sn.Cyclic(8)}))
+            >>> layer.dimension, smaller.dimension
+            (41, 137)
+        """
+        return restricted(self, graph)
+
+    def stored_tables(self) -> list[nn.Parameter | None]:
+        """The parameters of every table of the plan; None where it has none."""
+        return [self.tables.get(name) for name in self._names]
+
+    def bias_columns(self) -> Tensor:
+        """For every column of the tables without axes the row of ``bias`` that it reads; the number of rows where it reads none."""
+        parts, start = [torch.zeros(0, dtype=torch.int64)], 0
+        for table in self.plan.tables:
+            if table.sizes:
+                continue
+            count = table.bias_parameters
+            index = torch.arange(count) if table.bias_index is None else torch.tensor(table.bias_index)
+            parts.append(torch.where(index >= 0, index + start, self.plan.bias_dimension))
+            start += count
+        return torch.cat(parts)
 
     # ---- details ------------------------------------------------------------------------------------------------
     def _like(self) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -149,6 +150,34 @@ class SharingPattern:
         ours = _coordinates(inverse_row[rows], self.output.blocks[placed.output_block].shape)
         values = [*ours, *_coordinates(inverse_column[columns], self.input.blocks[placed.input_block].shape)]
         return np.where(inside & placed.diagram.equalities_hold(values), self._label_at(placed, values), -1)
+
+    def representatives(self) -> tuple[np.ndarray, np.ndarray]:
+        """An index pair of every orbit, in the order of the parameters: flat output and input positions, int64 ``(dimension,)`` each.
+
+        For groups of permutations and signs; the matrix is not made, so that wide tensors do not matter.
+        """
+        rows, columns = np.full(self.dimension, -1), np.full(self.dimension, -1)
+        for placed in self.diagrams:
+            dims = placed.diagram.joint.dims
+            strands = Counter(dim.symbol for dim in dims)
+            # As many neurons as there are strands of their set can show every pattern of equalities.
+            shape = [min(d.size, strands[d.symbol]) if d.kind == "sym" else d.size for d in dims]
+            values = list(np.indices(shape, sparse=True))
+            labels = np.where(placed.diagram.is_exact(values), self._label_at(placed, values), -1)
+            orbits, first = np.unique(np.broadcast_to(labels, shape).reshape(-1), return_index=True)
+            at = np.unravel_index(first[orbits >= 0], shape) if shape else ()
+            split = placed.diagram.split
+            for found, space, block, coordinates in (
+                (rows, self.output, placed.output_block, at[:split]),
+                (columns, self.input, placed.input_block, at[split:]),
+            ):
+                sizes = space.blocks[block].shape
+                flat = (
+                    np.ravel_multi_index(coordinates, sizes) if sizes else np.zeros(int((orbits >= 0).sum()), np.int64)
+                )
+                found[orbits[orbits >= 0]] = _positions(space, block)[flat]
+        assert self.dimension == 0 or min(rows.min(), columns.min()) >= 0
+        return rows, columns
 
     def describe(self, output: int | Iterable[int], input: int | Iterable[int]) -> str:
         """The orbit of one matrix entry in words: "same row (h2), different column (h1)".

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 import symnet as sn
 from symnet.matching import reading
+from symnet.matching.balancing import balance
 from symnet.matching.problem import Problem
 from symnet.matching.reading import read_problem
 from tests.cases import GRAPHS
@@ -185,9 +186,48 @@ def test_rotations_are_found(name: str) -> None:
         assert found.distance_after <= distance(a, noisy) * 1.01 and found.settled
 
 
-def test_scales_are_refused_with_a_way_out() -> None:
-    graph = sn.NeuronGraph({"h": sn.Scaled(3)}, {"w": "h 2", "v": "2 h*"})
-    with pytest.raises(sn.GraphError, match=r"Scaled\(3\) of 'h'.*normal form"):
+SCALED = {
+    "relu mlp": sn.NeuronGraph(
+        {"h1": sn.Scaled(6), "h2": sn.Scaled(5)},
+        {"w1": "h1 4", "b1": "h1", "w2": "h2 h1*", "b2": "h2", "w3": "3 h2*"},
+    ),
+    "inside groups": sn.NeuronGraph(
+        {"g": sn.Symmetric(3), "c": sn.NeuronSet(sn.Scaled(4), over="g")},
+        {"w": "(g c) 5", "b": "(g c)", "v": "2 (g c*)"},
+    ),
+    "fed by itself": sn.NeuronGraph({"h": sn.Scaled(5)}, {"i": "h 4", "r": "h h*", "o": "3 h*"}),
+}
+
+
+@pytest.mark.parametrize("name", SCALED)
+def test_scales_are_undone(name: str) -> None:
+    """Planted scales and order: the element found takes the disguised network back to the first."""
+    graph = SCALED[name]
+    for seed in range(3):
+        a = draw(graph, seed)
+        planted = graph.random_element(seed)
+        found = sn.align(a, graph.act(planted, a), graph)
+        assert found.element == planted.inverse()
+        assert found.agreement_after == pytest.approx(1) and found.distance_after < 1e-8
+
+
+def test_balanced_weights_are_the_smallest() -> None:
+    """Against random scales: none makes the sum of squares smaller; and two disguises of a network have one balanced form."""
+    graph = SCALED["relu mlp"]
+    a = draw(graph, 7)
+    arrays = {key: t.numpy() for key, t in a.items()}
+    least = graph.act(balance(graph, arrays), arrays)
+    for seed in range(20):
+        other = graph.act(graph.random_element(seed), arrays)
+        assert sum(np.square(t).sum() for t in other.values()) >= sum(np.square(t).sum() for t in least.values())
+        again = graph.act(balance(graph, other), other)
+        norms = [{key: np.sort(np.abs(t).ravel()) for key, t in w.items()} for w in (least, again)]
+        assert all(np.allclose(norms[0][key], norms[1][key], atol=1e-10) for key in norms[0])
+
+
+def test_stretched_sets_are_refused_with_a_way_out() -> None:
+    graph = sn.NeuronGraph({"r": sn.GeneralLinear(3)}, {"w": "r 2", "v": "2 r*"})
+    with pytest.raises(sn.GraphError, match=r"GeneralLinear\(3\) of 'r'.*normal form"):
         sn.align(draw(graph, 0), draw(graph, 1), graph)
 
 
