@@ -57,18 +57,17 @@ def pieces_of(algebra: LieAlgebra) -> tuple[LiePiece, ...]:
     """The parts of a Lie algebra that can be named; what they lack of its dimension has no name
     here.
 
-        Returns:
-            Pieces on axes of one size after another. ``named_dimension`` counts them without
-            counting twice.
+    Returns:
+        Pieces on axes of one size after another. ``named_dimension`` counts them without counting
+        twice.
 
-        Example:
-            >>> import torch
-            >>> from torch import nn
-            >>> from symnet.tracing.continuous import reduced_rows
-    from symnet.verify.lie_algebra import lie_algebra
-            >>> model = nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 2))
-            >>> print(pieces_of(lie_algebra(model, torch.randn(8, 3)))[0])
-            scale of dimension 1 at 0 on 0.weight[0], 0.bias[0], 2.weight[1] by -1
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from symnet.verify.lie_algebra import lie_algebra
+        >>> model = nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 2))
+        >>> print(pieces_of(lie_algebra(model, torch.randn(8, 3)))[0])
+        scale of dimension 1 at 0 on 0.weight[0], 0.bias[0], 2.weight[1] by -1
     """
     found: list[LiePiece] = []
     for size in sorted({one.size for one in algebra.axes if one.size > 1}):
