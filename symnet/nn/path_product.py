@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import vjp, vmap
 
-from symnet.errors import GraphError, ShapeError, TooLargeError, VerificationError
+from symnet.errors import GraphError, ShapeError, TooLargeError, TraceError, VerificationError
 from symnet.graph import NeuronGraph, Space, SpaceLike
 from symnet.graph.action import apply_views
 from symnet.graph.neuron_graph import require_graph
@@ -50,7 +50,7 @@ class PathProduct(nn.Module):
 
     Raises:
         GraphError: no chain leads from one Fixed set to another.
-        TraceError: the module's program cannot be recorded.
+        TraceError: the module's program cannot be recorded, or its product is zero whatever the weights are.
         TooLargeError: a product has too many entries.
         VerificationError: the graph's group changes the module's product: it is the graph of another network.
 
@@ -241,6 +241,11 @@ class PathProduct(nn.Module):
         with torch.no_grad():
             product = self._run_program(weights)
             moved = self._run_program(self.graph.act(element, weights, 1))
+        if not bool(product["out in"].any()):
+            raise TraceError(
+                "The product along this module is zero whatever its weights are: gates that are held open, as those of a GRU, keep the input out. "
+                "PathProduct(graph) without the module goes by the graph's own order."
+            )
         expected = self.graph.act(element, product, 1, space=self.outputs)
         for name, value in moved.items():
             scale = float(value.abs().max()) if value.numel() else 0.0

@@ -280,6 +280,20 @@ def test_fused_recurrences_are_taken_apart_and_gates_of_cells_are_open() -> None
     assert torch.allclose(last, (module.head.weight @ candidate).detach(), atol=1e-6)
 
 
+def test_modules_whose_product_is_always_zero_are_refused() -> None:
+    class Cell(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.cell = nn.GRU(3, 4, batch_first=True)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.cell(x)[0][:, -1].sum(1)
+
+    module, steps = Cell().eval(), torch.randn(2, 3, 3)
+    with pytest.raises(sn.TraceError, match="is zero whatever its weights are"):
+        sn.nn.PathProduct(sn.trace(module, steps), module, steps, hidden=False)
+
+
 def test_products_that_do_not_fit_are_refused() -> None:
     with pytest.raises(sn.TooLargeError, match="5,000 by 5,000"):
         sn.nn.PathProduct(sn.catalogue.mlp([5000, 4, 5000]))
