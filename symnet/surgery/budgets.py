@@ -61,6 +61,8 @@ def choose(
     require_graph(graph, "choose")
     if not isinstance(scores, Mapping):
         raise GraphError(f"choose got {scores!r:.60} as scores; pass what sn.surgery.importance returned.")
+    if isinstance(multiple_of, bool) or not isinstance(multiple_of, int) or multiple_of < 1:
+        raise GraphError(f"multiple_of={multiple_of!r}: give a whole number of at least 1.")
     shapes = image_shapes(graph.neurons)
     for name, values in scores.items():
         refuse_indivisible(graph, name, "keep")

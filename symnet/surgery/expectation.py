@@ -40,7 +40,7 @@ class Expectation:
         self.known = dict(known)
         old = surgery.old if surgery else NeuronGraph({}, {})
         self.trial = Trial(model, old, inputs, outputs, seed)
-        self.shapes = self.trial.outputs_at(self.inputs, {})
+        self.shapes = self.trial.require_run()
         actual = {name: model.state_dict()[name].detach().double() for name in old.weights}
         first, second = self.trial.round(0), self.trial.round(1)
         self.settings = [(self.inputs, actual), (first.inputs, actual), (second.inputs, second.theta)]

@@ -55,6 +55,7 @@ def outgoing(
     for name in names:
         refuse_indivisible(graph, name, "keep")
     trial = Trial(model, graph, (inputs, keyword_inputs), outputs, seed)
+    trial.require_run()
     found = {}
     for name in names:
         found[name] = trial.outlets(name)

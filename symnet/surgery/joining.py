@@ -14,7 +14,7 @@ from symnet.graph.elements import image_shapes
 from symnet.graph.neuron_graph import require_graph
 from symnet.surgery.cutting import Surgery
 from symnet.surgery.outlets import OutgoingLike, Outlets, Place, read_outlets
-from symnet.surgery.requests import check_mapping, read_neurons
+from symnet.surgery.requests import check_mapping, read_neurons, whole_numbers
 from symnet.surgery.selection import Array, Selection, check_weights, each_tensor, make_selection, take_positions
 
 
@@ -64,7 +64,9 @@ def join(
 
 def _read_groups(graph: NeuronGraph, name: str, groups: Iterable[Sequence[int]]) -> list[list[int]]:
     """All neurons of a set in groups, in the order of their first: those given, and each other neuron by itself."""
-    given = [[int(n) for n in group] for group in groups]
+    if isinstance(groups, str) or not isinstance(groups, Iterable):
+        raise GraphError(f"join '{name}' got {groups!r:.60}; list the groups, for instance [[0, 3], [1, 4]].")
+    given = [whole_numbers(name, group, "join").tolist() for group in groups]
     listed = [n for group in given for n in group]
     read_neurons(graph, name, listed, "join")  # checks that they are there, and none twice
     if any(not group for group in given):

@@ -81,6 +81,10 @@ def read_outlets(graph: NeuronGraph, name: str, outgoing: OutgoingLike | None) -
     Raises:
         GraphError: a tensor that the set does not index; or nothing is given, and the layout could mean two things.
     """
+    if outgoing is not None and not isinstance(outgoing, Mapping):
+        raise GraphError(
+            f"outgoing={outgoing!r:.60}: give what reads each set, for instance {{'{name}': ['2.weight']}}."
+        )
     given = (outgoing or {}).get(name)
     if given is None:
         return guess_outlets(graph, name)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from symnet.errors import GraphError
+from symnet.errors import GraphError, VerificationError
 from symnet.graph import NeuronGraph
 from symnet.graph.action import apply_views
 from symnet.graph.blocks import Block
@@ -46,6 +46,25 @@ class Trial:
         self.inputs, self.seed = inputs, seed
         self.generator = torch.Generator().manual_seed(seed)
         self.rounds: list[Round] = []
+
+    def require_run(self) -> dict[str, Tensor]:
+        """The outputs on the given inputs.
+
+        Raises:
+            VerificationError: the network cannot be run on them in float64, or returns no tensors.
+        """
+        try:
+            outputs = self.outputs_at(self.inputs, {})
+        except Exception as error:  # whatever a model's code raises
+            raise VerificationError(
+                f"{type(self.model).__name__} cannot be run on the inputs in float64: {type(error).__name__}: "
+                f"{str(error).partition(chr(10))[0]:.160}. Pass inputs that it takes."
+            ) from error
+        if not outputs:
+            raise VerificationError(
+                f"{type(self.model).__name__} returned no tensors (of the outputs named), to be compared."
+            )
+        return outputs
 
     def round(self, number: int) -> Round:
         """Fresh inputs and random weights, made when they are first asked for."""

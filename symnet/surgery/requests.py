@@ -105,3 +105,14 @@ def read_width(graph: NeuronGraph, name: str, width: object) -> int:
             f"widen '{name}' to {width!r:.60}: it has {size} neurons; give a whole number of at least as many. To make it narrower: keep."
         )
     return int(width)
+
+
+def make_generator(seed: int) -> np.random.Generator:
+    """Random numbers of a seed.
+
+    Raises:
+        GraphError: it is no whole number of at least 0.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise GraphError(f"seed={seed!r:.60}: give a whole number of at least 0.")
+    return np.random.default_rng(int(seed))

@@ -69,6 +69,8 @@ def importance(
     require_graph(graph, "importance")
     if isinstance(weights, str | Path):
         weights = OneByOne(weights)
+    if not isinstance(weights, Mapping):
+        raise ShapeError(f"importance got {weights!r:.60}; give a dict of arrays by name, or the path of a file.")
     match score:
         case "l1":
             return _summed(graph, weights, lambda _, w: w.abs_())

@@ -19,7 +19,7 @@ from symnet.graph.elements import image_shapes
 from symnet.graph.neuron_graph import require_graph
 from symnet.surgery.cutting import FileOptions, Progress, Surgery, WeightsLike, multiply, perform
 from symnet.surgery.outlets import Copies, OutgoingLike, Outlets, Place, read_outlets
-from symnet.surgery.requests import check_mapping, read_width, whole_numbers
+from symnet.surgery.requests import check_mapping, make_generator, read_width, whole_numbers
 from symnet.surgery.selection import (
     Array,
     Selection,
@@ -70,7 +70,7 @@ def widen(
         ((8, 2), np.float64(4.0))
     """
     require_graph(graph, "surgery.widen")
-    rng = np.random.default_rng(seed)
+    rng = make_generator(seed)
     choices = {}
     for name, given in check_mapping(sizes, "surgery.widen", "{'h1': 64}").items():
         width = read_width(graph, name, given)
@@ -119,7 +119,7 @@ def split(
         repeats[neurons] = counts
         rows = np.repeat(np.arange(shape[-1]), repeats)
         choices[name] = np.broadcast_to(rows, (*shape[:-1], len(rows)))
-    return copy_neurons(weights, graph, choices, outgoing, noise, np.random.default_rng(seed))
+    return copy_neurons(weights, graph, choices, outgoing, noise, make_generator(seed))
 
 
 def copy_neurons(
