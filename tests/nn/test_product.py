@@ -19,6 +19,7 @@ from tests.random_graphs import random_graph
 from tests.tolerances import assert_close
 
 CASES = [name for name in GRAPHS if name not in ("scalar", "one neuron")]
+LARGER = ("more dims than neurons", "fused and concatenated", "grouped queries", "rotations")
 SMALL = ["mlp permuted", "recurrent", "attention", "copies over a fixed set", "odd activations", "rotations over heads"]
 
 
@@ -36,7 +37,11 @@ def random_layer(graph: sn.NeuronGraph, seed: int = 0, **options) -> sn.nn.Produ
 
 
 @pytest.mark.parametrize(
-    ("name", "diagrams"), [*((name, "connected") for name in CASES), *((name, "all") for name in SMALL)]
+    ("name", "diagrams"),
+    [
+        *(pytest.param(n, "connected", marks=[pytest.mark.slow] * (n in LARGER)) for n in CASES),
+        *(pytest.param(n, "all", marks=pytest.mark.slow) for n in SMALL),
+    ],
 )
 def test_every_case_equals_its_dense_twin(name, diagrams) -> None:
     graph = GRAPHS[name]
