@@ -126,6 +126,8 @@ class Refiner:
         with torch.no_grad():
             for tensor, values in zip(self.state.values(), self.random_values(colours), strict=True):
                 tensor.copy_(torch.from_numpy(values).reshape(tensor.shape))
+        # Before maxima are made smooth: the largest word of a vocabulary must stay what it is.
+        args, keywords = FreshInputs(self.inputs).draw(self.generator)
         with (
             self.differentiable() as leaves,
             torch.enable_grad(),
@@ -133,7 +135,6 @@ class Refiner:
             StatisticsWithGradients(),
             _Smooth(),
         ):
-            args, keywords = FreshInputs(self.inputs).draw(self.generator)
             result = self.model(*args, **keywords)
             found = [t for p, t in tensors_in(result) if t is not None and is_chosen(p, self.outputs)]
             total = sum(

@@ -137,3 +137,10 @@ def test_a_large_model_is_refused_with_its_size() -> None:
     model, x = mlp(), torch.randn(5, 2)
     with pytest.raises(sn.VerificationError, match="has 31 floating-point entries, more than limit=10"):
         sn.verify.maximality(model, sn.trace(model, x), x, limit=10)
+
+
+def test_words_stay_in_their_vocabulary() -> None:
+    """Inputs are drawn before maxima are replaced by smooth ones, which are larger."""
+    model = seq(nn.Embedding(5, 3), nn.Tanh(), nn.Linear(3, 2))
+    words = torch.tensor([[0, 4, 2, 1], [3, 3, 1, 4]])
+    assert sn.verify.maximality(model, sn.trace(model, words), words).certified
