@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from symnet.errors import TraceError
 from symnet.graph import GroupElement, NeuronGraph
@@ -26,7 +25,7 @@ from symnet.tracing.examples import (
     randomise,
     run,
 )
-from symnet.tracing.execution import double_precision
+from symnet.tracing.execution import ThreadMode, double_precision
 from symnet.tracing.fresh_inputs import FreshInputs, Inputs, fresh_inputs_that_run
 from symnet.tracing.movement import Movement, distance, largest, movements
 from symnet.tracing.recording import map_tensors, module_paths, tensors_in
@@ -356,7 +355,7 @@ class Checker:
         return name
 
 
-class _Sorted(TorchDispatchMode):
+class _Sorted(ThreadMode):
     """Keeps a permutation-invariant digest of every result."""
 
     def __init__(self, stack: list[str]) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _pop_mode, _push_mode
 from torch.utils._pytree import tree_map
 
 _aten = torch.ops.aten
@@ -71,6 +71,25 @@ def double_precision(seed: int = 0) -> Iterator[Execution]:
         yield execution
 
 
+class ThreadMode(TorchDispatchMode):
+    """A dispatch mode of one thread alone.
+
+    Torch's own also sets flags for the whole process, which threads that enter and leave in turn do not restore, and
+    wraps what it calls for every operation, which loads torch's compiler and takes a third of the time.
+    """
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False
+
+    def __enter__(self) -> ThreadMode:
+        _push_mode(self)
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        _pop_mode()
+
+
 class _Functions(TorchFunctionMode):
     """Numbers become float64 tensors at once: a third would be rounded before operations are seen. Recurrent layers too.
 
@@ -93,7 +112,7 @@ class _Functions(TorchFunctionMode):
         return result
 
 
-class _Operations(TorchDispatchMode):
+class _Operations(ThreadMode):
     """Decomposes what is fused, hands out random numbers, and raises the precision."""
 
     def __init__(self, execution: Execution, double: bool) -> None:
@@ -190,7 +209,7 @@ def _from_whole_numbers(function: Any, args: Any, kwargs: dict[str, Any], result
     return result.to(dtype)
 
 
-class _Decomposed(TorchDispatchMode):
+class _Decomposed(ThreadMode):
     """Composite operations as their parts. Below autograd, where dispatch modes are, they are not taken apart by themselves."""
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -160,6 +160,10 @@ class _Recorder(TorchDispatchMode):
         self.operations.append(Operation("numpy", None, (value,), {}, [], self.modules[-1]))
         return self.answer(array)
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # torch's compiler takes seconds to load
+
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         arguments, keywords = tree_map(lambda x: self.read(x) if isinstance(x, Tensor) else x, (args, kwargs))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, overload
 
@@ -12,7 +12,6 @@ from symnet.errors import VerificationError
 from symnet.graph import NeuronGraph, Space, SpaceLike
 from symnet.graph.neuron_graph import require_graph
 from symnet.nn.product import Product
-from symnet.tracing.execution import double_precision
 from symnet.verify.bilinear import BilinearCertificate, certify_bilinear
 from symnet.verify.comparison import check_tolerance, check_whole, make_seed
 from symnet.verify.equivariance import Features, copy_function, equivariance, name_of
@@ -31,7 +30,7 @@ class Certificate:
     Numbers are per pair of channels where a layer has several. ``dimension`` counts the equivariant maps (orbits of index
     pairs; ``dimension_by_burnside`` counts them another way), ``parameters`` the layer's own (those of biases apart),
     ``rank`` how many independent maps these express. ``missing`` names maps that complete the layer, ``redundant`` the parameters
-    that repeat others, both in words. ``margin`` is the smallest singular value counted for the rank over the largest not
+    that repeat others, both in words; ``tied`` says of every pair of tensors how many of its maps or biases there are. ``margin`` is the smallest singular value counted for the rank over the largest not
     counted. For a layer that returns a tensor, each of its features counts as a parameter.
     """
 
@@ -48,6 +47,7 @@ class Certificate:
     bias_dimension: int
     bias_parameters: int | float
     bias_rank: int | float
+    tied: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
@@ -61,8 +61,8 @@ class Certificate:
 
     @property
     def minimal(self) -> bool:
-        """Whether no parameter repeats others."""
-        return self.rank >= self.parameters
+        """Whether no parameter repeats others, of the maps or of the biases."""
+        return self.rank >= self.parameters and self.bias_rank >= self.bias_parameters
 
     @property
     def seed(self) -> int:
@@ -99,6 +99,7 @@ class Certificate:
         lines += entry("untied", self.untied)
         if not self.report.passed:
             lines += entry("failures", [str(failure) for failure in self.report.failures] or self.report.problems)
+        lines += entry("tied", self.tied)
         lines += entry("missing", self.missing)
         lines += entry("redundant", self.redundant)
         lines += entry("note", self.notes)
@@ -167,20 +168,18 @@ def certify(
     check_tolerance(tolerance)
     seed = make_seed(seed)
     space = require_graph(graph, "certify").space(inputs)
-    with double_precision(seed):
-        copied, module = copy_function(fn)
-        layer = LinearLayer(copied, module, space, in_channels)
-        names = list(layer.run(layer.draw(1)))
-        target = graph.space({"": ""}) if layer.is_invariant else graph.space(outputs)
-        layer.check_size(target)
-        layer.check_linear()
+    copied, module = copy_function(fn)
+    layer = LinearLayer(copied, module, space, in_channels, seed)
+    names = list(layer.run(layer.draw(1)))
+    target = graph.space({"": ""}) if layer.is_invariant else graph.space(outputs)
+    layer.check_size(target)
+    layer.check_linear()
     report = equivariance(
         fn, graph, in_channels, inputs=inputs, outputs=outputs, seed=seed, tolerance=tolerance, may_vanish=True
     )
     target = Space(target.neurons, {name: target[name].axes for name in names})
     coordinates, constants = Coordinates(space, target), Coordinates(Space(target.neurons, {"": ""}), target)
-    with double_precision(seed):
-        family = express(layer, coordinates, constants)
+    family = express(layer, coordinates, constants)
     if not family.names or (layer.is_invariant and not _changes(family.maps).any()):
         family = without_parameters(family, coordinates.dimension, layer.is_invariant)
     return _judge(name_of(fn), report, coordinates, constants, family)
@@ -196,7 +195,16 @@ def _judge(name: str, report: Report, coordinates: Coordinates, constants: Coord
     idle = (
         [n for n, a, b in zip(family.names, moving, shifting, strict=True) if not a and not b] if family.names else []
     )
-    redundant = [_repeat(family, kept, *repeat, basis, words) for repeat in dependencies(family.maps[kept], rank.rank)]
+    repeats = dependencies(family.maps[kept], rank.rank)
+    known = np.linalg.solve(basis.T, family.maps[kept[[row for row, _ in repeats]]].T).T if repeats else []
+    redundant = [
+        _repeat(family.names, kept, *repeat, shares, words) for repeat, shares in zip(repeats, known, strict=True)
+    ]
+    apart = np.flatnonzero(shifting & ~moving) if family.names else np.zeros(0, int)
+    alone = rank_of(family.biases[apart])
+    redundant += [
+        _repeated_bias(family.names, apart, *repeat) for repeat in dependencies(family.biases[apart], alone.rank)
+    ]
     return Certificate(
         subject=name,
         report=report,
@@ -211,8 +219,37 @@ def _judge(name: str, report: Report, coordinates: Coordinates, constants: Coord
         bias_dimension=constants.dimension,
         bias_parameters=_per_pair(int((shifting & ~moving).sum()) if family.names else 0, family.channels[1]),
         bias_rank=_per_pair(bias_rank.rank, family.channels[1]),
+        tied=tuple(_tied(coordinates, constants, family)),
         notes=family.notes,
     )
+
+
+def _tied(coordinates: Coordinates, constants: Coordinates, family: Family) -> Iterator[str]:
+    """Maps between two tensors, and biases of one, that the layer ties together more than the group does."""
+    for (s, t), pattern in coordinates.patterns.items():
+        start = coordinates.offsets[s, t] * family.pairs
+        rows = family.maps[:, start : start + pattern.dimension * family.pairs]
+        known = _per_pair(rank_of(rows[_changes(rows)]).rank, family.pairs)
+        if known < pattern.dimension:
+            yield f"from '{t}' to '{s}': {known} of {pattern.dimension} maps are independent"
+    if not family.names or not _changes(family.biases).any():
+        return
+    for (s, t), pattern in constants.patterns.items():
+        start = constants.offsets[s, t] * family.channels[1]
+        rows = family.biases[:, start : start + pattern.dimension * family.channels[1]]
+        known = _per_pair(rank_of(rows[_changes(rows)]).rank, family.channels[1])
+        if known < pattern.dimension:
+            yield f"biases of '{s}': {known} of {pattern.dimension} are independent"
+
+
+def _repeated_bias(names: Sequence[str], numbers: np.ndarray, row: int, weights: dict[int, float]) -> str:
+    """A parameter of the bias that repeats others."""
+    others = [
+        names[numbers[k]] if abs(weight - 1) < 1e-9 else f"{weight:.4g} {names[numbers[k]]}"
+        for k, weight in weights.items()
+    ]
+    shown = " + ".join(others[:4]) + (" + ..." if len(others) > 4 else "")
+    return f"{names[numbers[row]]} repeats {shown} (a bias)"
 
 
 def _changes(rows: np.ndarray) -> np.ndarray:
@@ -243,15 +280,13 @@ def _words(coordinates: Coordinates, c_in: int, c_out: int) -> list[str]:
 
 
 def _repeat(
-    family: Family, kept: np.ndarray, row: int, weights: dict[int, float], basis: np.ndarray, words: list[str]
+    names: Sequence[str], kept: np.ndarray, row: int, weights: dict[int, float], shares: np.ndarray, words: list[str]
 ) -> str:
-    """A parameter that repeats others, and the map that it is."""
-    names = family.names
+    """A parameter that repeats others, and the map that it is: its shares of the diagrams."""
     others = " + ".join(
         names[kept[k]] if abs(weight - 1) < 1e-9 else f"{weight:.4g} {names[kept[k]]}" for k, weight in weights.items()
     )
-    coefficients = np.linalg.solve(basis.T, family.maps[kept[row]])
-    present = np.flatnonzero(np.abs(coefficients) > 1e-9 * np.abs(coefficients).max())
+    present = np.flatnonzero(np.abs(shares) > 1e-9 * np.abs(shares).max())
     what = words[present[0]] if len(present) == 1 else f"a sum of {len(present)} maps, such as {words[present[0]]}"
     return f"{names[kept[row]]} repeats {others} ({what})"
 

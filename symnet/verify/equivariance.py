@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from symnet.errors import ShapeError, VerificationError
+from symnet.errors import ShapeError, TraceError, VerificationError
 from symnet.graph import GroupElement, NeuronGraph, Space, SpaceLike
 from symnet.graph.neuron_graph import require_graph
+from symnet.tracing.examples import copy_model
 from symnet.tracing.execution import double_precision
 from symnet.verify.comparison import (
     check_tolerance,
@@ -258,12 +259,20 @@ def copy_function(fn: Callable[[Features], Any]) -> tuple[Callable[[Features], A
     if not callable(fn):
         raise VerificationError(f"{fn!r:.60} cannot be called; give a module or a function from features to features.")
     if isinstance(fn, nn.Module):
-        module = copy.deepcopy(fn).double().eval()
+        module = _copied(fn)
         return module, module
     if inspect.ismethod(fn) and isinstance(fn.__self__, nn.Module):
-        module = copy.deepcopy(fn.__self__).double().eval()
+        module = _copied(fn.__self__)
         return partial(fn.__func__, module), module
     return fn, None
+
+
+def _copied(module: nn.Module) -> nn.Module:
+    """A copy in float64 and eval mode; tensors that it caches are copied without what they were computed from."""
+    try:
+        return copy_model(module).double().train().eval()  # what is cached in eval mode is made anew, in float64
+    except TraceError as error:
+        raise VerificationError(str(error).replace("trace works", "it is checked")) from error
 
 
 def _perturbed(fn: Callable[[Features], Any], module: nn.Module) -> tuple[Callable[[Features], Any], nn.Module]:

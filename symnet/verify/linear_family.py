@@ -5,7 +5,7 @@ Where a group mixes neurons there are no orbits; the coordinates between such te
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from symnet.errors import TooLargeError, VerificationError
 from symnet.graph import Space
 from symnet.sharing import EquivariantMaps, SharingPattern
+from symnet.tracing.execution import double_precision
 from symnet.verify.comparison import largest
 
 Features = dict[str, Tensor]
@@ -170,28 +171,92 @@ def without_parameters(family: Family, dimension: int, is_invariant: bool) -> Fa
     return Family(names, maps, np.zeros((c_out, 1)), family.fixed, family.deviations, (c_in, 1), (note,))
 
 
+def _representatives(labels: Tensor, dimension: int) -> tuple[Tensor, Tensor]:
+    """Row and column of the first index pair of every orbit."""
+    _, first = np.unique(np.append(labels.reshape(-1).numpy(), np.arange(-1, dimension)), return_index=True)
+    return tuple(torch.from_numpy(part) for part in np.divmod(first[1:], max(labels.shape[1], 1)))  # type: ignore[return-value]
+
+
 class LinearLayer:
     """A layer run on unit vectors: its matrix and its bias at any values of its parameters.
 
     ``fn`` returns a dict of outputs, or one tensor ``(batch, ...)`` of invariant features, the channels of an output ``""``.
     """
 
-    def __init__(self, fn: Callable[[Features], Any], module: nn.Module | None, inputs: Space, channels: int) -> None:
-        self.fn, self.inputs, self.channels = fn, inputs, channels
+    def __init__(
+        self, fn: Callable[[Features], Any], module: nn.Module | None, inputs: Space, channels: int, seed: int
+    ) -> None:
+        self.fn, self.module, self.inputs, self.channels = fn, module, inputs, channels
         named = module.named_parameters() if module is not None else ()
         self.parameters = {name: p for name, p in named if p.requires_grad and p.is_floating_point()}
         self.is_invariant = False
+        self.generator = torch.Generator().manual_seed(seed)
 
     def run(self, x: Features) -> Features:
-        with torch.no_grad():
+        with torch.no_grad(), double_precision():
             result = self.fn(x)
         self.is_invariant = isinstance(result, Tensor)
         if isinstance(result, Tensor):
             return {"": result.reshape(result.shape[0], -1)}
         return {name: tensor.detach() for name, tensor in result.items()}
 
+    def write(self, values: Mapping[str, Tensor]) -> None:
+        """Sets the parameters, and lets a module that caches what it makes of them make it anew."""
+        with torch.no_grad():
+            for name, parameter in self.parameters.items():
+                parameter.copy_(values[name])
+        if self.module is not None:
+            self.module.train().eval()
+
+    def entries(self, coordinates: Coordinates, constants: Coordinates) -> tuple[Tensor, Tensor]:
+        """One entry of every orbit of the map and of the bias, by channels, with gradients: what ``Point`` has flat."""
+        places = {
+            pair: _representatives(labels, coordinates.patterns[pair].dimension)
+            for pair, labels in coordinates.labels.items()
+        }
+        columns = {t: sorted({int(j) for (_, u), (_, js) in places.items() if u == t for j in js}) for t in self.inputs}
+        x, first = self.units(columns)
+        with torch.enable_grad(), double_precision():
+            y = self.fn(x)
+            named = {"": y.reshape(len(y), -1)} if isinstance(y, Tensor) else y
+            maps, biases = [], []
+            for (s, t), (rows, js) in places.items():
+                flat = named[s].reshape(len(named[s]), coordinates.outputs[s].size, -1)
+                samples = (
+                    first[t] + torch.tensor([columns[t].index(int(j)) for j in js], dtype=torch.int64) * self.channels
+                )
+                picked = [flat[samples + c, rows] - flat[-1, rows] for c in range(self.channels)]
+                maps.append(torch.stack(picked, 1).reshape(-1))  # (orbits, c_in, c_out)
+            for (s, t), labels in constants.labels.items():
+                rows, _ = _representatives(labels, constants.patterns[s, t].dimension)
+                flat = named[s].reshape(len(named[s]), coordinates.outputs[s].size, -1)
+                biases.append(flat[-1, rows].reshape(-1))
+        return torch.cat(maps), torch.cat(biases)
+
+    def units(self, columns: Mapping[str, Sequence[int]]) -> tuple[Features, dict[str, int]]:
+        """Unit vectors of these entries, every channel, as one batch that ends with zero; and where each input's begin."""
+        count = sum(map(len, columns.values())) * self.channels + 1
+        x = {
+            name: torch.zeros(count, tensor.size, self.channels, dtype=torch.float64)
+            for name, tensor in self.inputs.items()
+        }
+        first, place = {}, 0
+        for name, numbers in columns.items():
+            first[name] = place
+            for number in numbers:
+                for channel in range(self.channels):
+                    x[name][place, number, channel] = 1
+                    place += 1
+        return {
+            name: entries.reshape(count, *self.inputs[name].shape, self.channels) for name, entries in x.items()
+        }, first
+
     def draw(self, batch: int) -> Features:
-        return {name: torch.randn(batch, *t.shape, self.channels) for name, t in self.inputs.items()}
+        return {name: self.normal((batch, *t.shape, self.channels)) for name, t in self.inputs.items()}
+
+    def normal(self, shape: Sequence[int]) -> Tensor:
+        """Random numbers from the layer's own seed."""
+        return torch.randn(tuple(shape), generator=self.generator, dtype=torch.float64)
 
     def check_size(self, outputs: Space) -> None:
         """Check that the matrices for all parameters fit.
@@ -229,7 +294,7 @@ class LinearLayer:
     def matrices(self, space: Space) -> tuple[dict[tuple[str, str], Tensor], dict[tuple[str, str], Tensor], int]:
         """For every pair the matrix ``(size of s, size of t, c_in * c_out)``; the biases ``(size of s, 1, c_out)``; and c_out."""
         sizes = {name: tensor.size * self.channels for name, tensor in self.inputs.items()}
-        eye = torch.eye(sum(sizes.values()))
+        eye = torch.eye(sum(sizes.values()), dtype=torch.float64)
         x, start = {}, 0
         for name, size in sizes.items():
             x[name] = eye[:, start : start + size].reshape(-1, *self.inputs[name].shape, self.channels)
@@ -249,87 +314,137 @@ class LinearLayer:
 
 
 def express(layer: LinearLayer, coordinates: Coordinates, constants: Coordinates) -> Family:
-    """The family of a layer: one parameter set to one at a time, or by differences where that is not linear."""
+    """The family of a layer: its derivatives by every parameter, in orbit coordinates.
+
+    By autograd at one entry of every orbit; whether the entries of an orbit agree is seen on whole matrices, at random
+    parameters. A layer without derivatives (weights cached or computed outside of torch) is run with one parameter changed
+    at a time.
+    """
     own = {name: p.detach().clone() for name, p in layer.parameters.items()}
 
-    def at(values: Mapping[str, Tensor]) -> tuple[np.ndarray, np.ndarray, dict[tuple[str, str], float], int]:
-        _write(layer.parameters, values)
-        matrices, biases, channels = layer.matrices(coordinates.outputs)
-        maps, off = coordinates.project(matrices)
-        bias, bias_off = constants.project({(s, t): biases[s, ""] for s, t in constants.patterns})
-        return (
-            maps.reshape(-1),
-            bias.reshape(-1),
-            off | {(s, ""): error for (s, _), error in bias_off.items()},
-            channels,
-        )
+    def at(values: Mapping[str, Tensor]) -> Point:
+        layer.write(values)
+        return Point.of(layer, coordinates, constants)
 
     try:
-        zero = {name: torch.zeros_like(p) for name, p in own.items()}
-        fixed, constant, deviations, channels = at(zero)
-        names, maps, biases = [], [], []
-        for name, unit in _units(own):
-            plus = at(zero | unit)
-            names.append(name)
-            maps.append(plus[0] - fixed)
-            biases.append(plus[1] - constant)
-            deviations = {pair: max(error, plus[2][pair]) for pair, error in deviations.items()}
-        random = {name: torch.randn_like(p) for name, p in own.items()}
-        drawn = at(random)
+        start = at({name: torch.zeros_like(p) for name, p in own.items()})
+        random = {name: layer.normal(p.shape).to(p) for name, p in own.items()}
+        drawn, other = at({name: layer.normal(p.shape).to(p) for name, p in own.items()}), at(random)
+        derivative = _by_autograd(layer, coordinates, constants)
+        if derivative is None:
+            derivative = _by_differences(at, start, random)
+        maps, biases = derivative
         weights = np.concatenate([random[name].reshape(-1).numpy() for name in own]) if own else np.zeros(0)
-        is_linear = _close(drawn[0], fixed + _combine(weights, maps, fixed)) and _close(
-            drawn[1], constant + _combine(weights, biases, constant)
+        is_linear = _close(other.maps, start.maps + weights @ maps) and _close(
+            other.biases, start.biases + weights @ biases
         )
-        if not is_linear:
-            names, maps, biases, deviations = _derivatives(at, random, own)
     finally:
-        _write(layer.parameters, own)
+        layer.write(own)
+    deviations = {
+        pair: max(error, drawn.deviations[pair], other.deviations[pair]) for pair, error in start.deviations.items()
+    }
     notes = []
-    if names and np.abs(fixed).max(initial=0) > 1e-10:
+    if own and np.abs(start.maps).max(initial=0) > 1e-10:
         notes.append("a fixed map is added that no parameter changes; the family is what the parameters change.")
     if not is_linear:
         notes.append("not linear in its parameters: ranks are those of the derivative at random parameters.")
-    rows, shifts = np.array(maps).reshape(len(names), len(fixed)), np.array(biases).reshape(len(names), len(constant))
-    return Family(
-        tuple(names), rows, shifts, (fixed[None], constant[None]), deviations, (layer.channels, channels), tuple(notes)
-    )
+    names = tuple(_names(own))
+    fixed = (start.maps[None], start.biases[None])
+    return Family(names, maps, biases, fixed, deviations, (layer.channels, start.channels), tuple(notes))
 
 
-def _derivatives(
-    at: Callable[[Mapping[str, Tensor]], Any], point: Mapping[str, Tensor], own: Mapping[str, Tensor]
-) -> tuple[list[str], list[np.ndarray], list[np.ndarray], dict[tuple[str, str], float]]:
+@dataclass(frozen=True)
+class Point:
+    """A layer's map and bias at some parameters, in orbit coordinates, and how far they are from those of their orbits."""
+
+    maps: np.ndarray
+    biases: np.ndarray
+    deviations: dict[tuple[str, str], float]
+    channels: int
+
+    @classmethod
+    def of(cls, layer: LinearLayer, coordinates: Coordinates, constants: Coordinates) -> Point:
+        matrices, biases, channels = layer.matrices(coordinates.outputs)
+        maps, off = coordinates.project(matrices)
+        bias, bias_off = constants.project({(s, t): biases[s, ""] for s, t in constants.patterns})
+        deviations = off | {(s, ""): error for (s, _), error in bias_off.items()}
+        return cls(maps.reshape(-1), bias.reshape(-1), deviations, channels)
+
+
+def _by_autograd(
+    layer: LinearLayer, coordinates: Coordinates, constants: Coordinates
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Derivatives ``(parameters, coordinates)`` of map and bias at one entry of every orbit; none where there are none."""
+    parameters = list(layer.parameters.values())
+    try:
+        maps, biases = layer.entries(coordinates, constants)
+        rows = [_jacobian(values, parameters) for values in (maps, biases)]
+    except (RuntimeError, NotImplementedError):
+        return None  # a step without a derivative
+    if parameters and not any(row.any() for row in rows):
+        return None
+    return rows[0], rows[1]
+
+
+def _jacobian(values: Tensor, parameters: list[nn.Parameter]) -> np.ndarray:
+    """Derivatives ``(parameters, values)``, many backward passes at once where all steps can be batched."""
+    count = sum(p.numel() for p in parameters)
+    if not parameters or not values.requires_grad:
+        return np.zeros((count, len(values)))
+    try:
+        parts = [_gradients(part, parameters, batched=True) for part in values.split(256)]
+    except RuntimeError:  # custom functions know no batches
+        parts = [_gradients(part, parameters, batched=False) for part in values.split(256)]
+    return torch.cat(parts).T.numpy()
+
+
+def _gradients(values: Tensor, parameters: list[nn.Parameter], batched: bool) -> Tensor:
+    """Rows ``(values, parameters)``."""
+    units = torch.eye(len(values), dtype=values.dtype)
+    runs = [units] if batched else list(units)
+    rows = []
+    for unit in runs:
+        found = torch.autograd.grad(
+            values, parameters, unit, retain_graph=True, allow_unused=True, is_grads_batched=batched
+        )
+        height = len(values) if batched else 1
+        flat = [
+            values.new_zeros(height, p.numel()) if g is None else g.detach().reshape(height, -1)
+            for g, p in zip(found, parameters, strict=True)
+        ]
+        rows.append(torch.cat(flat, 1))
+    return torch.cat(rows)
+
+
+def _by_differences(
+    at: Callable[[Mapping[str, Tensor]], Point], start: Point, point: Mapping[str, Tensor]
+) -> tuple[np.ndarray, np.ndarray]:
     """Differences by every parameter at one point, exact for polynomials of the fourth degree."""
-    names, maps, biases = [], [], []
-    deviations: dict[tuple[str, str], float] = at(point)[2]
-    for name, unit in _units(own):
-        total, shift = 0.0, 0.0
+    maps, biases = [], []
+    for unit in _units(point):
+        total, shift = np.zeros_like(start.maps), np.zeros_like(start.biases)
         for steps, weight in ((-2, 1), (-1, -8), (1, 8), (2, -1)):
-            run = at({k: v + steps * _STEP * unit.get(k, torch.zeros(())) for k, v in point.items()})
-            total, shift = total + weight * run[0], shift + weight * run[1]
-            deviations = {pair: max(error, run[2][pair]) for pair, error in deviations.items()}
-        names.append(name)
-        maps.append(np.asarray(total / (12 * _STEP)))
-        biases.append(np.asarray(shift / (12 * _STEP)))
-    return names, maps, biases, deviations
+            moved = at({k: v + steps * _STEP * unit.get(k, torch.zeros(())) for k, v in point.items()})
+            total, shift = total + weight * moved.maps, shift + weight * moved.biases
+        maps.append(total / (12 * _STEP))
+        biases.append(shift / (12 * _STEP))
+    return np.array(maps).reshape(-1, len(start.maps)), np.array(biases).reshape(-1, len(start.biases))
 
 
-def _units(parameters: Mapping[str, Tensor]) -> Iterator[tuple[str, dict[str, Tensor]]]:
-    """Every single parameter's name, and the tensor that is one there and zero elsewhere."""
+def _names(parameters: Mapping[str, Tensor]) -> Iterator[str]:
+    """The name of every single parameter, ``weight[0, 2]``."""
+    for name, parameter in parameters.items():
+        for index in np.ndindex(*parameter.shape):
+            yield f"{name}[{', '.join(map(str, index))}]" if index else name
+
+
+def _units(parameters: Mapping[str, Tensor]) -> Iterator[dict[str, Tensor]]:
+    """For every single parameter the tensor that is one there and zero elsewhere, by its name."""
     for name, parameter in parameters.items():
         for index in np.ndindex(*parameter.shape):
             unit = torch.zeros_like(parameter)
             unit[index] = 1
-            yield (f"{name}[{', '.join(map(str, index))}]" if index else name), {name: unit}
-
-
-def _write(parameters: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> None:
-    with torch.no_grad():
-        for name, parameter in parameters.items():
-            parameter.copy_(values[name])
-
-
-def _combine(weights: np.ndarray, rows: list[np.ndarray], like: np.ndarray) -> np.ndarray:
-    return weights @ np.array(rows) if rows else np.zeros_like(like)
+            yield {name: unit}
 
 
 def _close(left: np.ndarray, right: np.ndarray) -> bool:

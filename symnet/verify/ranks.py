@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from symnet.errors import VerificationError
 
@@ -22,6 +23,21 @@ class Rank(NamedTuple):
     margin: float
 
 
+def components(matrix: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Rows and columns of the blocks that a matrix falls into once they are ordered; rows of zeros belong to none.
+
+    A layer's parameters mostly act between two tensors each, so that one large matrix is many small ones.
+    """
+    rows, columns = np.nonzero(matrix)
+    height, width = matrix.shape
+    links = coo_array((np.ones(len(rows)), (rows, columns + height)), shape=(height + width, height + width))
+    _, labels = connected_components(links, directed=False)
+    order = np.argsort(labels, kind="stable")
+    blocks = np.split(order, np.flatnonzero(np.diff(labels[order])) + 1)
+    parted = [(block[block < height], block[block >= height] - height) for block in blocks]
+    return sorted((part for part in parted if len(part[0]) and len(part[1])), key=lambda part: int(part[0][0]))
+
+
 def rank_of(rows: np.ndarray) -> Rank:
     """Rank of a matrix whose rows are scaled to length one first.
 
@@ -32,7 +48,8 @@ def rank_of(rows: np.ndarray) -> Rank:
     rows = rows[lengths[:, 0] > 0] / lengths[lengths[:, 0] > 0]
     if not rows.size:
         return Rank(0, np.inf)
-    values = np.linalg.svd(rows, compute_uv=False)
+    parts = [np.linalg.svd(rows[np.ix_(*block)], compute_uv=False) for block in components(rows)]
+    values = np.sort(np.concatenate(parts))[::-1]
     rank = int((values > _ZERO * values[0]).sum())
     if values[rank - 1] < _SAFE * values[0]:
         raise VerificationError(
@@ -45,42 +62,55 @@ def rank_of(rows: np.ndarray) -> Rank:
     return Rank(rank, float(values[rank - 1] / max(values[rank], 1e-17 * values[0])))
 
 
-def independent(rows: Iterable[np.ndarray], basis: list[np.ndarray]) -> list[int]:
-    """Rows that enlarge the span, in order; ``basis``, orthonormal vectors of the span so far, grows by them."""
-    found = []
-    for number, row in enumerate(rows):
-        length = np.linalg.norm(row)
-        rest = row
-        for _ in range(2):  # twice is enough (Kahan)
-            if basis:
-                known = np.array(basis)
-                rest = rest - known.T @ (known @ rest)
-        if length and np.linalg.norm(rest) > 1e-8 * length:
-            basis.append(rest / np.linalg.norm(rest))
-            found.append(number)
-    return found
+def independent(rows: np.ndarray, basis: np.ndarray) -> list[int]:
+    """Rows that enlarge the span of a basis, in order.
+
+    Args:
+        rows: ``(number, width)``.
+        basis: orthonormal rows ``(any number, width)``.
+    """
+    lengths = np.linalg.norm(rows, axis=1)
+    rest = rows - (rows @ basis.T) @ basis
+    rest -= (rest @ basis.T) @ basis  # twice is enough (Kahan)
+    numbers = []
+    for number, length in enumerate(lengths):
+        size = np.linalg.norm(rest[number])
+        if length and size > 1e-8 * length:
+            direction = rest[number] / size
+            direction -= basis.T @ (basis @ direction)
+            rest[number + 1 :] -= np.outer(rest[number + 1 :] @ direction, direction)
+            basis = np.concatenate([basis, direction[None]])
+            numbers.append(number)
+    return numbers
 
 
 def complement(family: np.ndarray, candidates: np.ndarray, rank: int) -> list[int]:
     """Numbers of candidates that complete the span of a family of this rank to everything; as few as possible."""
     if rank == candidates.shape[1]:
         return []
-    _, _, right = np.linalg.svd(family, full_matrices=False)
-    return independent(candidates, list(right[:rank]))
+    numbers: list[int] = []
+    for rows, columns in components(np.concatenate([family, candidates])):
+        known, chosen = rows[rows < len(family)], rows[rows >= len(family)] - len(family)
+        part = family[np.ix_(known, columns)]
+        _, values, right = np.linalg.svd(part, full_matrices=False)
+        basis = right[values > _SAFE * values.max(initial=0.0)] if len(known) else np.zeros((0, len(columns)))
+        numbers += [int(chosen[k]) for k in independent(candidates[np.ix_(chosen, columns)], basis)]
+    return sorted(numbers)
 
 
 def dependencies(family: np.ndarray, rank: int) -> list[tuple[int, dict[int, float]]]:
     """For every row that earlier rows express, its number and their weights (those that are not zero)."""
     if rank == len(family):
         return []
-    pivots = independent(family, [])
-    found: list[tuple[int, dict[int, float]]] = []
-    for row in sorted(set(range(len(family))) - set(pivots)):
-        before = [k for k in pivots if k < row]
-        if not before:
-            found.append((row, {}))
-            continue
-        weights, *_ = np.linalg.lstsq(family[before].T, family[row], rcond=None)
-        large = np.abs(weights) > 1e-8 * max(np.abs(weights).max(), 1e-300)
-        found.append((row, {before[k]: float(weights[k]) for k in np.flatnonzero(large)}))
-    return found
+    zero = np.flatnonzero(~family.any(1))
+    repeats: list[tuple[int, dict[int, float]]] = [(int(row), {}) for row in zero]
+    for rows, columns in components(family):
+        part = family[np.ix_(rows, columns)]
+        pivots = independent(part, np.zeros((0, len(columns))))
+        for row in sorted(set(range(len(part))) - set(pivots)):
+            before = [k for k in pivots if k < row]
+            weights, *_ = np.linalg.lstsq(part[before].T, part[row], rcond=None)
+            large = np.abs(weights) > 1e-8 * max(np.abs(weights).max(initial=0.0), 1e-300)
+            named = {int(rows[before[k]]): float(weights[k]) for k in np.flatnonzero(large)}
+            repeats.append((int(rows[row]), named))
+    return sorted(repeats)

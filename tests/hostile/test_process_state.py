@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 import symnet as sn
 from symnet.tracing.execution import double_precision, grouped_matmul
@@ -48,6 +50,7 @@ def settings() -> tuple[object, ...]:
         torch.get_num_threads(),
         torch.are_deterministic_algorithms_enabled(),
         torch.is_anomaly_enabled(),
+        "torch._dynamo" in sys.modules,
         hash(bytes(torch.get_rng_state().numpy())),
     )
 
@@ -125,6 +128,24 @@ def test_four_threads_trace_at_once_and_agree() -> None:
         for thread in threads:
             thread.join()
     assert texts == [expected] * 4 and changes == []
+
+
+def test_threads_that_leave_in_the_order_they_came_restore_all() -> None:
+    """The second of two leaves last; torch's own modes would keep the process marked as inside of one."""
+    entered, left = threading.Event(), threading.Event()
+
+    def second() -> None:
+        with double_precision():
+            entered.set()
+            left.wait()
+
+    thread = threading.Thread(target=second)
+    with double_precision():
+        thread.start()
+        entered.wait()
+    left.set()
+    thread.join()
+    assert not is_in_torch_dispatch_mode()
 
 
 def test_an_error_inside_restores_everything() -> None:
