@@ -17,6 +17,7 @@ from rich.text import Text
 from symnet.errors import printable
 from symnet.files import write_file
 from symnet.graph import NeuronGraph
+from symnet.graph.decimal_text import decimal_text
 from symnet.groups import Fixed
 from symnet.sharing import EquivariantMaps
 
@@ -77,7 +78,7 @@ def describe_graph(graph: NeuronGraph) -> dict[str, Any]:
         "tensors": {name: {"axes": axes, "shape": list(graph.shapes[name])} for name, axes in graph.tensors.items()},
         "aliases": dict(graph.aliases),
         "notes": list(graph.notes),
-        "order": str(graph.order),
+        "order": decimal_text(graph.order) if isinstance(graph.order, int) else str(graph.order),
     }
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from symnet.tracing.weightless import lacks_entries
 
@@ -60,6 +61,9 @@ class _Memory:
         self.copies = {name: _copy(value) for name, value in self.attributes.items() if _is_plain_container(value)}
         self.buffers = dict(module._buffers)
         tensors = {name: value for name, value in self.attributes.items() if isinstance(value, Tensor)}
+        for name, value in self.copies.items():
+            inside = (x for x in tree_leaves(value) if isinstance(x, Tensor) and not isinstance(x, nn.Parameter))
+            tensors |= {f"{name}[{number}]": tensor for number, tensor in enumerate(inside)}
         tensors |= {
             name: tensor
             for name, tensor in self.buffers.items()
@@ -68,7 +72,7 @@ class _Memory:
         self.entries = {
             name: (tensor, tensor._version, tensor.detach().clone())
             for name, tensor in tensors.items()
-            if not tensor.is_meta and not tensor.is_inference()
+            if type(tensor) is Tensor and not tensor.is_meta and not tensor.is_inference()
         }
 
     def restore(self) -> list[str]:
@@ -94,9 +98,9 @@ class _Memory:
 
 
 def _copy(value: Any) -> Any:
-    """A copy of a container, with copies of the containers and tensors inside."""
+    """A copy of a container, with copies of the containers inside."""
     if isinstance(value, Tensor):
-        return value.detach().clone()
+        return value  # what is written into it is put back by itself
     if isinstance(value, dict):
         return type(value)({key: _copy(item) for key, item in value.items()})
     if isinstance(value, (list, set, deque, tuple)):
@@ -118,11 +122,9 @@ def _is_plain(value: Any, depth: int = 0) -> bool:
 
 
 def _same_items(left: Any, right: Any) -> bool:
-    """Whether two plain containers hold the same things; tensors by their entries."""
-    if isinstance(left, Tensor) and isinstance(right, Tensor) and (lacks_entries(left) or lacks_entries(right)):
-        return left.shape == right.shape
+    """Whether two plain containers hold the same things, and the same tensors."""
     if isinstance(left, Tensor) or isinstance(right, Tensor):
-        return isinstance(left, Tensor) and isinstance(right, Tensor) and torch.equal(left, right)
+        return left is right
     if type(left) is not type(right):
         return False
     if isinstance(left, dict):

@@ -196,7 +196,7 @@ def _judge(name: str, report: Report, coordinates: Coordinates, constants: Coord
         [n for n, a, b in zip(family.names, moving, shifting, strict=True) if not a and not b] if family.names else []
     )
     repeats = dependencies(family.maps[kept], rank.rank)
-    known = np.linalg.solve(basis.T, family.maps[kept[[row for row, _ in repeats]]].T).T if repeats else []
+    known: Any = np.linalg.solve(basis.T, family.maps[kept[[row for row, _ in repeats]]].T).T if repeats else []
     redundant = [
         _repeat(family.names, kept, *repeat, shares, words) for repeat, shares in zip(repeats, known, strict=True)
     ]

@@ -15,8 +15,8 @@ from symnet.tracing.movement import Movement, as_double
 from symnet.verify.running import LoadedNetwork, Outputs, act_on_tensor
 
 _TINY = 1e-12  # a gradient or change this much smaller than the largest is rounding
-# What a tensor's own motion does to the outputs, relative to what random states do: below the first nothing could be
-# noticed; below the second it is rounding, and the outputs do not depend on the tensor.
+# What a tensor's own motion does to the outputs, relative to what random states do, below which nothing could be
+# noticed; and relative to the largest such motion, below which it is rounding: the outputs do not depend on the tensor.
 _NOTICEABLE, _NOTHING = 1e-8, 1e-13
 
 
@@ -81,6 +81,12 @@ class Effects:
             if name not in self.felt:
                 self._perturb(name, network, trial, inputs, outputs, movements)
 
+    def trust(self, read: set[str]) -> None:
+        """Take what was read for felt: where weights are made while a network runs, no more is known."""
+        self.read |= read
+        self.felt |= read
+        self.motions |= dict.fromkeys(read, 1.0)
+
     def _perturb(
         self,
         name: str,
@@ -115,10 +121,16 @@ class Effects:
             return ["the outputs do not depend on any tensor of the state: nothing can be noticed."]
         if moved and not any(name in self.felt for name in moved):
             return ["the outputs depend on no tensor that the group moves: nothing was shown."]
+        largest = max(self.motions.values(), default=1.0)
+        if largest < _NOTICEABLE:
+            return [
+                f"moving any tensor changes the outputs by at most {largest:.0e} of what random states do (are they saturated?): "
+                "nothing was shown. Verify the network without its last operations."
+            ]
         if allow_unread:
             return []
         unread = [name for name in moved if name not in self.read]
-        faint = [name for name in moved if _NOTHING < self.motions.get(name, 1.0) < _NOTICEABLE]
+        faint = [name for name in moved if _NOTHING * largest < self.motions.get(name, largest) < _NOTICEABLE]
         found = []
         if unread:
             found.append(

@@ -12,6 +12,7 @@ from torch import nn
 
 from symnet.errors import VerificationError
 from symnet.graph import NeuronGraph
+from symnet.graph.decimal_text import short_decimal_text
 from symnet.groups import Symmetric, is_charged, lie_dimension
 from symnet.tracing.examples import copy_model, detached, float_state
 from symnet.verify.continuous_part import ContinuousPart, continuous_part
@@ -72,8 +73,8 @@ class MaximalityReport:
 
     def __str__(self) -> str:
         lines = [f"{'CERTIFIED' if self.certified else 'NOT CERTIFIED'}: {self.subject}"]
-        lines += entry("order", [f"{self.order} of the claimed group"])
-        number = f"{self.bound}: product of {len(self.steps)} cells, by orbit-stabiliser"
+        lines += entry("order", [f"{_shown(self.order)} of the claimed group"])
+        number = f"{_shown(self.bound)}: product of {len(self.steps)} cells, by orbit-stabiliser"
         below = (
             "; below the claimed order, so it bounds nothing if verify.network passes"
             if self.bound < self.order
@@ -167,6 +168,10 @@ def permutations_of(graph: NeuronGraph) -> NeuronGraph:
     """The graph with the permutations alone of every set that is also scaled or mixed."""
     continuous = {name: one for name, one in graph.neurons.items() if lie_dimension(one.group)}
     return graph.with_groups({name: Symmetric(one.size) for name, one in continuous.items()})
+
+
+def _shown(number: int | float) -> str:
+    return short_decimal_text(number) if isinstance(number, int) else str(number)
 
 
 class _Chain:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -29,11 +30,14 @@ from symnet.verify.io_axes import AxesLike, act_on, read_axes, sets_in
 from symnet.verify.random_networks import RandomState, change_tensors, check_state, tensors_left_out, to_double
 from symnet.verify.report import Check, Report
 from symnet.verify.running import LoadedNetwork, Outputs
+from symnet.verify.streamed import StreamedNetwork
 
 # Generators of every set's group that are tried in the first trial, and runs that they may take all together.
 _GENERATORS, _GENERATOR_RUNS = 4, 24
 # Entries of the state times neuron sets above which sets are moved alone only if all together fail.
 _EACH_ALONE = 100_000_000
+# Entries of the state above which the weights are made while the network runs.
+_STREAMED = 30_000_000
 # Neuron sets up to which each is moved alone in every trial.
 _FEW_SETS = 8
 # Entries of the state above which effects are looked at in the first trial alone.
@@ -53,6 +57,7 @@ def network(
     tolerance: float = 1e-9,
     positive: Collection[str] = (),
     allow_unread: bool = False,
+    streamed: bool | None = None,
 ) -> Report:
     """Whether ``f(x; g.theta) = f(x; theta)``, or ``f(g.x; g.theta) = g.f(x; theta)`` where I/O neurons move: a report.
 
@@ -73,6 +78,9 @@ def network(
         tolerance: of the largest difference, relative to how much the output moves over random states.
         positive: state entries that must stay positive (``running_var`` does by itself).
         allow_unread: pass even if single tensors that the group moves are never read, or hardly felt.
+        streamed: make the weights of one tensor at a time, when an operation first reads it, instead of holding all: for
+            models larger than memory. By default above 30 million weights, and for models on the device ``meta``. All sets
+            are moved together then, and which tensors the outputs feel is not looked at.
 
     Raises:
         ShapeError: the graph does not cover the state dict; every entry is named.
@@ -88,9 +96,7 @@ def network(
     check_tolerance(tolerance)
     require_graph(graph, "network")
     seed = make_seed(seed)
-    private = _private_copy(model, (inputs, dict(kwargs or {})))
-    check_state(private, graph)
-    network = LoadedNetwork(private, graph, RandomState(model.state_dict(), graph, seed, positive), outputs)
+    network = _made_ready(model, graph, (inputs, dict(kwargs or {})), seed, positive, outputs, streamed)
     check = _NetworkCheck(network, to_double((inputs, dict(kwargs or {}))), (input_axes, output_axes), seed, tolerance)
     check.notes += [
         f"{name} lies outside of what the graph describes and stays as it is." for name in _outside(model, graph)
@@ -100,31 +106,57 @@ def network(
     return check.report(type(model).__name__, allow_unread)
 
 
+def _made_ready(
+    model: nn.Module,
+    graph: NeuronGraph,
+    inputs: Inputs,
+    seed: int,
+    positive: Collection[str],
+    outputs: Sequence[str] | None,
+    streamed: bool | None,
+) -> LoadedNetwork | StreamedNetwork:
+    """The network on random states: loaded into a copy, or on weights made while it runs."""
+    if not isinstance(model, nn.Module):
+        raise ShapeError(
+            f"verify.network got a {type(model).__name__}; pass a torch.nn.Module. For a function of weights there is "
+            "verify.equivariance."
+        )
+    on_meta = any(tensor.is_meta for tensor in model.parameters())
+    if streamed is None:
+        streamed = on_meta or graph.weights.size > _STREAMED
+    if streamed:
+        check_state(model, graph)
+        return StreamedNetwork(model, graph, RandomState(model.state_dict(), graph, seed, positive), outputs)
+    if on_meta:
+        raise VerificationError(
+            f"{type(model).__name__} has parameters on the device 'meta', which hold no values. Leave out streamed=False."
+        )
+    private = _private_copy(model, inputs)
+    check_state(private, graph)
+    own: Mapping[str, Tensor] = model.state_dict()
+    if any(map(nn.parameter.is_lazy, own.values())):  # the copy has run and made them; it is overwritten soon
+        own = copy.deepcopy(private.state_dict())
+    return LoadedNetwork(private, graph, RandomState(own, graph, seed, positive), outputs)
+
+
 def _private_copy(model: nn.Module, inputs: Inputs) -> nn.Module:
     """A copy that has run once, as it was.
 
     Raises:
         VerificationError: it does not run.
     """
-    if not isinstance(model, nn.Module):
-        raise ShapeError(
-            f"verify.network got a {type(model).__name__}; pass a torch.nn.Module. For a function of weights there is "
-            "verify.equivariance."
-        )
-    if any(tensor.is_meta for tensor in model.parameters()):
-        raise VerificationError(
-            f"{type(model).__name__} has parameters on the device 'meta', which hold no values. Load it first."
-        )
     try:
         private = copy_model(model)
         run_plainly(private, inputs)
     except TraceError as error:
         if not _runs_in_double(copy_model(model), inputs):  # inputs and weights may be of different precisions
             raise VerificationError(str(error)) from error
-    for parameter in private.parameters():
-        parameter.requires_grad_(False)
     with torch.no_grad():  # scripted modules make new parameters
-        return private.double()
+        private = private.double()
+    for parameter in private.parameters():
+        if parameter.is_leaf:  # those of scripted modules are not, once they are converted
+            parameter.requires_grad_(False)
+    return private
 
 
 def _runs_in_double(private: nn.Module, inputs: Inputs) -> bool:
@@ -146,7 +178,7 @@ class _NetworkCheck:
 
     def __init__(
         self,
-        network: LoadedNetwork,
+        network: LoadedNetwork | StreamedNetwork,
         inputs: Inputs,
         io_axes: tuple[AxesLike, AxesLike],
         seed: int,
@@ -233,7 +265,9 @@ class _NetworkCheck:
             self.movements = movements(y, self.call(x, -1))
         self.compare(number, None, "running it twice", y, self.call(x, number))
         large = self.graph.weights.size > _LARGE_STATE
-        if number == 0 or not large:
+        if isinstance(self.network, StreamedNetwork):
+            self.effects.trust(self.network.read)
+        elif number == 0 or not large:
             everything = self.graph.random_element(self.rng)
             self.effects.look(self.network, number, x, y, self.movements, everything)
         for neurons, action, element in self.elements(number):
@@ -242,7 +276,8 @@ class _NetworkCheck:
     def elements(self, number: int) -> Iterator[tuple[str | None, str, GroupElement]]:
         """The elements of a trial: of every set alone where that is affordable, then of all."""
         names = moving_sets(self.graph)
-        if len(names) * self.graph.weights.size <= _EACH_ALONE and (number == 0 or len(names) <= _FEW_SETS):
+        alone = len(names) * self.graph.weights.size <= _EACH_ALONE and isinstance(self.network, LoadedNetwork)
+        if alone and (number == 0 or len(names) <= _FEW_SETS):
             most = min(_GENERATORS, _GENERATOR_RUNS // len(names)) if number == 0 and names else 0
             for name in names:
                 for element in elements_of_set(self.graph, name, self.rng, 1, most):
@@ -250,8 +285,8 @@ class _NetworkCheck:
         if names:
             before = len(self.checks)
             yield None, "permuting all sets", self.graph.random_element(self.rng)
-            alone = {check.neurons for check in self.checks}
-            if any(check.error > self.tolerance for check in self.checks[before:]) and not alone.issuperset(names):
+            tried = {check.neurons for check in self.checks}
+            if any(check.error > self.tolerance for check in self.checks[before:]) and not tried.issuperset(names):
                 for name in names:  # which of them is it?
                     yield name, f"permuting '{name}'", elements_of_set(self.graph, name, self.rng, 1, 0)[0]
 
@@ -306,6 +341,10 @@ class _NetworkCheck:
         if any(check.error > self.tolerance for check in self.checks) and not unsaid:
             self.notes.append(
                 "if a set that fails indexes inputs or outputs, say where: input_axes=['... in'], output_axes=['... out']."
+            )
+        if isinstance(self.network, StreamedNetwork):
+            self.notes.append(
+                "weights were made one tensor at a time; which of them the outputs feel was not looked at."
             )
         if not moving_sets(self.graph):
             self.notes.append("no neuron set can move: the group is trivial, and nothing is claimed.")
