@@ -171,6 +171,20 @@ def without_parameters(family: Family, dimension: int, is_invariant: bool) -> Fa
     return Family(names, maps, np.zeros((c_out, 1)), family.fixed, family.deviations, (c_in, 1), (note,))
 
 
+def _places(coordinates: Coordinates) -> dict[tuple[str, str], tuple[Tensor, Tensor]]:
+    """For every pair of tensors, row and column of one entry of every orbit.
+
+    Raises:
+        NotImplementedError: a group mixes neurons, so that there are no orbits.
+    """
+    places = {}
+    for pair, frame in coordinates.frames.items():
+        if not isinstance(frame, OrbitFrame):
+            raise NotImplementedError("no orbits")
+        places[pair] = _representatives(frame.labels, coordinates.patterns[pair].dimension)
+    return places
+
+
 def _representatives(labels: Tensor, dimension: int) -> tuple[Tensor, Tensor]:
     """Row and column of the first index pair of every orbit."""
     _, first = np.unique(np.append(labels.reshape(-1).numpy(), np.arange(-1, dimension)), return_index=True)
@@ -210,10 +224,7 @@ class LinearLayer:
 
     def entries(self, coordinates: Coordinates, constants: Coordinates) -> tuple[Tensor, Tensor]:
         """One entry of every orbit of the map and of the bias, by channels, with gradients: what ``Point`` has flat."""
-        places = {
-            pair: _representatives(labels, coordinates.patterns[pair].dimension)
-            for pair, labels in coordinates.labels.items()
-        }
+        places = _places(coordinates)
         columns = {t: sorted({int(j) for (_, u), (_, js) in places.items() if u == t for j in js}) for t in self.inputs}
         x, first = self.units(columns)
         with torch.enable_grad(), double_precision():
@@ -227,8 +238,7 @@ class LinearLayer:
                 )
                 picked = [flat[samples + c, rows] - flat[-1, rows] for c in range(self.channels)]
                 maps.append(torch.stack(picked, 1).reshape(-1))  # (orbits, c_in, c_out)
-            for (s, t), labels in constants.labels.items():
-                rows, _ = _representatives(labels, constants.patterns[s, t].dimension)
+            for (s, _), (rows, _) in _places(constants).items():
                 flat = named[s].reshape(len(named[s]), coordinates.outputs[s].size, -1)
                 biases.append(flat[-1, rows].reshape(-1))
         return torch.cat(maps), torch.cat(biases)
