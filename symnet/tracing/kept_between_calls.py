@@ -12,8 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from symnet.tracing.weightless import lacks_entries
-
 # What every module has: hooks and the like, which are not the user's.
 _STANDARD = set(vars(nn.Module()))
 _CONTAINERS = (list, dict, set, deque)

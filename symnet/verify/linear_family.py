@@ -399,7 +399,7 @@ def _by_autograd(
 def _jacobian(values: Tensor, parameters: list[nn.Parameter]) -> np.ndarray:
     """Derivatives ``(parameters, values)``, many backward passes at once where all steps can be batched."""
     count = sum(p.numel() for p in parameters)
-    if not parameters or not values.requires_grad:
+    if not parameters or not len(values) or not values.requires_grad:
         return np.zeros((count, len(values)))
     try:
         parts = [_gradients(part, parameters, batched=True) for part in values.split(256)]

@@ -25,7 +25,8 @@ def test_hnp_misses_a_map_for_every_output(architecture: str, maps: int, paramet
     found = certify("HNPLinear", architecture)
     assert found.equivariant and not found.complete and not found.minimal
     assert (found.dimension, found.parameters, found.rank) == (maps, parameters, rank)
-    assert len(found.missing) == 2 and len(found.redundant) == parameters - rank
+    biases = found.bias_parameters - found.bias_rank
+    assert biases > 0 and len(found.missing) == 2 and len(found.redundant) == parameters - rank + biases
     last, before = 2 * architecture.count("-") - 2, 2 * architecture.count("-") - 4
     assert found.missing == tuple(f"'{before}.bias' -> '{last}.weight': per h{last // 2}, to out {k}" for k in range(2))
 
