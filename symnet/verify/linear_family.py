@@ -403,7 +403,7 @@ def _jacobian(values: Tensor, parameters: list[nn.Parameter]) -> np.ndarray:
         return np.zeros((count, len(values)))
     try:
         parts = [_gradients(part, parameters, batched=True) for part in values.split(256)]
-    except RuntimeError:  # custom functions know no batches
+    except (RuntimeError, Warning):  # custom functions know no batches; where warnings are errors, slow ones neither
         parts = [_gradients(part, parameters, batched=False) for part in values.split(256)]
     return torch.cat(parts).T.numpy()
 
