@@ -130,7 +130,7 @@ def _settle_families(state: Mapping[str, Labels], blocks: list[Labels]) -> dict[
                 # An axis is written as a join or as the parent of copies, not as both.
                 if members is not None and leaf.family is not None and root(leaf.family.axis) not in written_out:
                     copies[leaf] = members
-                elif not stands_across(leaf, labels):
+                elif _is_one(leaf) or not stands_across(leaf, labels):
                     collapse(leaf)
                     break
             else:
@@ -167,6 +167,11 @@ def is_interleaved(leaf: Node, nodes: Label) -> bool:
     axis = root(leaf.family.axis)
     single = axis.parts is not None and not any(axis.parts)
     return single and nodes.count(axis) == 1 and nodes.index(leaf) < nodes.index(axis)
+
+
+def _is_one(leaf: Node) -> bool:
+    """Whether a family has the same member everywhere: then it is that member."""
+    return leaf.family is not None and len({root(member) for member in leaf.family.members}) == 1
 
 
 def stands_across(leaf: Node, labels: Labels) -> bool:
