@@ -124,13 +124,16 @@ def _settle_families(state: Mapping[str, Labels], blocks: list[Labels]) -> dict[
             families = _families_of(labels)
             written_out = {root(leaf.family.axis) for leaf, beside in families if beside and leaf.family is not None}
             for leaf, beside in families:
+                if _is_one(leaf):
+                    collapse(leaf)
+                    break
                 if beside:
                     continue
                 members = _private_members(leaf, state)
                 # An axis is written as a join or as the parent of copies, not as both.
                 if members is not None and leaf.family is not None and root(leaf.family.axis) not in written_out:
                     copies[leaf] = members
-                elif _is_one(leaf) or not stands_across(leaf, labels):
+                elif not stands_across(leaf, labels):
                     collapse(leaf)
                     break
             else:
