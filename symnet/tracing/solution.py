@@ -123,17 +123,17 @@ def _settle_families(state: Mapping[str, Labels], blocks: list[Labels]) -> dict[
         for labels in state.values():
             families = _families_of(labels)
             written_out = {root(leaf.family.axis) for leaf, beside in families if beside and leaf.family is not None}
-            for leaf, beside in families:
-                if _is_one(leaf):
-                    collapse(leaf)
-                    break
-                if beside:
-                    continue
+            alone = [leaf for leaf, beside in families if not beside]
+            for leaf in alone:
                 members = _private_members(leaf, state)
                 # An axis is written as a join or as the parent of copies, not as both.
                 if members is not None and leaf.family is not None and root(leaf.family.axis) not in written_out:
                     copies[leaf] = members
-                elif not stands_across(leaf, labels):
+            parents = {root(leaf.family.axis) for leaf in copies if leaf.family is not None}
+            for leaf, beside in families:
+                parent = leaf.family is not None and root(leaf.family.axis) in parents
+                left = not beside and leaf not in copies and (parent or not stands_across(leaf, labels))
+                if left or _is_one(leaf):
                     collapse(leaf)
                     break
             else:
@@ -187,7 +187,8 @@ def stands_across(leaf: Node, labels: Labels) -> bool:
         return False
     shuffled = any(n.family is not None and is_interleaved(n, joined[0]) for n in joined[0])
     beside = any(leaf in nodes for nodes in whole if nodes is not joined[0])
-    return beside and not shuffled and set(leaf.family.bounds) <= set(bounds_of(axis))
+    plain = all(node.family is None for node in leaves(leaf.family.members))  # members of members have no place
+    return beside and plain and not shuffled and set(leaf.family.bounds) <= set(bounds_of(axis))
 
 
 def _runs_on(nodes: Label, node: Node, axis: Node) -> bool:
