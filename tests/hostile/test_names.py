@@ -22,7 +22,7 @@ NAMES = [
     "a\x00b",
     r"\immediate\write18{x}",
     "<script>",
-    "%&_^~",
+    "%_^~",
     ";smile;",
     "\x9b31m",
 ]
