@@ -34,9 +34,11 @@ def test_hnp_misses_a_map_for_every_output(architecture: str, maps: int, paramet
 def test_np_is_complete_and_redundant_at_width_one() -> None:
     found = certify("NPLinear", "MLP 2-3-2-1")
     assert found.equivariant and found.complete
-    assert (found.dimension, found.parameters, found.rank, len(found.redundant)) == (57, 62, 57, 5)
+    assert (found.dimension, found.parameters, found.rank) == (57, 62, 57)
+    assert (found.bias_parameters, found.bias_rank, len(found.redundant)) == (18, 6, 5 + 12)
     assert found.redundant[0].startswith("layer.layer_2_r.weight[0, 0, 0] repeats layer.layer_2.weight[0, 0, 0, 0]")
-    assert certify("NPLinear", "MLP 2-3-2-3-2")
+    wide = certify("NPLinear", "MLP 2-3-2-3-2")  # of its maps none repeat each other, of its biases many
+    assert wide.complete and wide.rank == wide.parameters and wide.bias_rank < wide.bias_parameters
 
 
 @pytest.mark.parametrize("layer", ["NPPool", "HNPPool"])
