@@ -17,6 +17,7 @@ from symnet.tracing.execution import double_precision, plain_kernels
 from symnet.tracing.fresh_inputs import FreshInputs, Inputs
 from symnet.tracing.kept_between_calls import kept_notes, unchanged
 from symnet.tracing.recording import map_tensors, tensors_in
+from symnet.tracing.weightless import lacks_entries
 
 
 def copy_model(model: nn.Module, stand_ins: Mapping[int, Any] | None = None) -> nn.Module:
@@ -258,6 +259,11 @@ def run(
     with torch.no_grad(), unchanged(model) as changes, double_precision() as execution:
         result = model(*inputs[0], **inputs[1])
         found = {path: tensor.detach().clone() for path, tensor in outputs_by_path(result, outputs).items()}
+    if any(map(lacks_entries, found.values())):
+        raise TraceError(
+            f"{type(model).__name__} answers with a tensor of an earlier run, so it gives other outputs when it is called a "
+            "second time. Reset what it keeps outside of itself between calls."
+        )
     if habits is not None:
         habits.draws |= execution.draws
         habits.kept |= dict.fromkeys(changes)

@@ -139,13 +139,13 @@ def test_threads_that_leave_in_the_order_they_came_restore_all() -> None:
             entered.set()
             left.wait()
 
-    thread = threading.Thread(target=second)
+    thread, before = threading.Thread(target=second), is_in_torch_dispatch_mode()
     with double_precision():
         thread.start()
         entered.wait()
     left.set()
     thread.join()
-    assert not is_in_torch_dispatch_mode()
+    assert is_in_torch_dispatch_mode() == before
 
 
 def test_an_error_inside_restores_everything() -> None:
