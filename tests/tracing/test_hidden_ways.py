@@ -225,9 +225,15 @@ def _remembers_of_its_own(net: Any, x: Tensor) -> Tensor:
     return _remembers(net, x, net.a(x))
 
 
-def test_what_is_no_function_of_the_state_is_refused() -> None:
-    with pytest.raises(sn.TraceError, match="a second time"):
-        order(_remembers_elsewhere)
+def test_what_is_kept_out_of_sight_gives_no_symmetry() -> None:
+    """To the recording it is a constant, which pins what meets it; a declaration fails, as a second run differs."""
+    assert order(_remembers_elsewhere) == 1
+    net = two_layers(_remembers_elsewhere)
+    graph = sn.catalogue.mlp([2, 4, 1]).with_groups({"in": sn.Fixed(2)})
+    names = {"0.weight": "a.weight", "0.bias": "a.bias", "2.weight": "b.weight", "2.bias": "b.bias"}
+    declared = sn.NeuronGraph(dict(graph.neurons), {names[name]: axes for name, axes in graph.tensors.items()})
+    report = sn.verify.network(net, declared, rand(3, 2), seed=0)
+    assert not report.passed and "running it twice" in str(report)
 
 
 @pytest.mark.parametrize(
