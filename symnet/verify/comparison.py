@@ -146,6 +146,15 @@ def elements_of_set(
     return found
 
 
+def element_that_moves_all(graph: NeuronGraph, rng: np.random.Generator) -> GroupElement:
+    """A random element that moves every neuron set which can move: of small sets a random one often moves none."""
+    element = graph.random_element(rng)
+    for name in moving_sets(graph):
+        if not element.moves(name):
+            element = element @ moving_element(graph, rng, name)
+    return element
+
+
 def moving_element(graph: NeuronGraph, rng: np.random.Generator, name: str) -> GroupElement:
     """A random element that moves this neuron set and no other."""
     while True:

@@ -20,6 +20,7 @@ from symnet.tracing.recording import tensors_in
 from symnet.verify.comparison import (
     check_tolerance,
     check_whole,
+    element_that_moves_all,
     elements_of_set,
     flatten,
     make_seed,
@@ -29,7 +30,7 @@ from symnet.verify.effects import Effects
 from symnet.verify.io_axes import AxesLike, act_on, read_axes, sets_in
 from symnet.verify.random_networks import RandomState, change_tensors, check_state, tensors_left_out, to_double
 from symnet.verify.report import Check, Report
-from symnet.verify.running import LoadedNetwork, Outputs
+from symnet.verify.running import OTHER_STATE, LoadedNetwork, Outputs
 from symnet.verify.streamed import StreamedNetwork
 
 # Generators of every set's group that are tried in the first trial, and runs that they may take all together.
@@ -262,13 +263,13 @@ class _NetworkCheck:
         y = self.call(x, number)
         self.check_finite(y)
         if number == 0:
-            self.movements = movements(y, self.call(x, -1))
+            self.movements = movements(y, self.call(x, OTHER_STATE))
         self.compare(number, None, "running it twice", y, self.call(x, number))
         large = self.graph.weights.size > _LARGE_STATE
         if isinstance(self.network, StreamedNetwork):
             self.effects.trust(self.network.read)
         elif number == 0 or not large:
-            everything = self.graph.random_element(self.rng)
+            everything = element_that_moves_all(self.graph, self.rng)
             self.effects.look(self.network, number, x, y, self.movements, everything)
         for neurons, action, element in self.elements(number):
             self.check_element(number, neurons, action, element, x, y)
@@ -284,7 +285,7 @@ class _NetworkCheck:
                     yield name, f"permuting '{name}'", element
         if names:
             before = len(self.checks)
-            yield None, "permuting all sets", self.graph.random_element(self.rng)
+            yield None, "permuting all sets", element_that_moves_all(self.graph, self.rng)
             tried = {check.neurons for check in self.checks}
             if any(check.error > self.tolerance for check in self.checks[before:]) and not tried.issuperset(names):
                 for name in names:  # which of them is it?

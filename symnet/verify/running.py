@@ -18,6 +18,8 @@ from symnet.tracing.kept_between_calls import unchanged
 from symnet.verify.random_networks import RandomState
 
 Outputs = dict[str, Tensor]
+# The trial whose state differs in every entry from that of the trial before, to see how much the outputs move.
+OTHER_STATE = -1
 
 
 def act_on_tensor(graph: NeuronGraph, element: GroupElement, name: str, tensor: Tensor) -> Tensor:
@@ -68,6 +70,11 @@ class LoadedNetwork:
 
     def load(self, trial: int, element: GroupElement | None = None) -> None:
         """Brings the copy to a state; writes those tensors alone that differ from what it holds."""
+        if trial == OTHER_STATE and self.trial is not None:  # for the movement alone: no new entries are drawn
+            for name, theta in self.theta.items():
+                self.write(name, 1.1 * theta.reshape(-1).roll(1).reshape(theta.shape))
+            self.moved = set(self.theta)
+            return
         if trial != self.trial:
             self.theta = {name: self.state.entries(name, trial) for name in self.graph.weights}
             self.trial, self.moved = trial, set(self.theta)

@@ -239,6 +239,13 @@ def test_an_output_that_moves_a_little_passes_where_the_declaration_is_right() -
         sn.verify.network(Shifted(last), sn.NeuronGraph(SETS, TENSORS), torch.randn(6, 3), seed=0).raise_if_failed()
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_sets_of_two_are_shown(seed: int) -> None:
+    """A random element of so small a group is the identity half of the time; that shows nothing."""
+    model, graph = nn.Sequential(nn.Linear(1, 2), nn.Tanh(), nn.Linear(2, 1)), sn.catalogue.mlp([1, 2, 1])
+    sn.verify.network(model, graph, torch.randn(3, 1), seed=seed, trials=1).raise_if_failed()
+
+
 def test_allow_unread_excuses_no_empty_check() -> None:
     class Constant(nn.Linear):
         def forward(self, x: Tensor) -> Tensor:
