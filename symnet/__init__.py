@@ -65,7 +65,8 @@ _EXTRAS = {"data": "data", "show": "show", "tasks": "train", "testing": "test"} 
 if TYPE_CHECKING:
     from symnet import data, files, matching, nn, plan, sharing, surgery, tasks, tracing, verify
     from symnet.graph import catalogue
-    from symnet.matching import align, canonicalize, lineage, merge, normal_form
+    from symnet.matching import align, canonicalize, lineage, merge
+    from symnet.matching.normal_forms import normal_form
     from symnet.nn import features, state_dicts
     from symnet.sharing import derive
     from symnet.tracing import trace

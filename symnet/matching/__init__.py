@@ -6,7 +6,7 @@ from symnet.matching.auditing import Audit, SetAudit, audit, find_copies
 from symnet.matching.canonical import Canonical, canonicalize
 from symnet.matching.folds import ClassMean, Fold, Gain, Phase, Shift, Unread
 from symnet.matching.merging import Barrier, Merge, Repair, merge
-from symnet.matching.normal_form import normal_form
+from symnet.matching.normal_forms import normal_form
 from symnet.matching.same_function import same_function
 from symnet.matching.scaling import Scaling, read_scaling
 
