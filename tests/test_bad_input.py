@@ -138,7 +138,7 @@ VERIFIERS: list[tuple[Callable[[], object], str]] = [
     (lambda: sn.verify.network(torch.nn.Linear(2, 2), 5, torch.randn(1, 2)), "network got 5 where a graph"),
     (lambda: sn.verify.network(torch.nn.Linear(2, 2), GRAPH, torch.randn(1, 2), trials=0), "trials=0"),
     (
-        lambda: sn.verify.network(torch.nn.Linear(2, 2, device="meta"), GRAPH, torch.randn(1, 2)),
+        lambda: sn.verify.network(torch.nn.Linear(2, 2, device="meta"), GRAPH, torch.randn(1, 2), streamed=False),
         "parameters on the device 'meta'",
     ),
     (lambda: sn.verify.certify(5, GRAPH), "5 cannot be called"),
