@@ -209,7 +209,7 @@ def read(path: str | Path, changes: Sequence[str] = ()) -> Configuration:
     try:
         text = read_text(path)
     except FileError as error:
-        raise ConfigurationError(f"The configuration cannot be read: {error} Name a TOML file.") from error
+        raise ConfigurationError(f"{path} cannot be read: {error} Name a TOML file.") from error
     try:
         values = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # also numbers of thousands of digits, and nests without end

@@ -14,6 +14,10 @@ from tests.cases import GRAPHS, mlp
 from tests.tolerances import assert_close
 
 
+# ReLU does not commute with signs, and is refused there.
+UNSIGNED = [name for name in GRAPHS if name not in ("odd activations", "signed copies")]
+
+
 def stack(graph: sn.NeuronGraph) -> list[torch.nn.Module]:
     torch.manual_seed(0)
     modules = [
@@ -36,7 +40,7 @@ def random_features(graph: sn.NeuronGraph, channels: int = 2, batch: int = 3) ->
     return {n: torch.randn(batch, *s, channels, dtype=torch.float64, requires_grad=True) for n, s in shapes}
 
 
-@pytest.mark.parametrize("name", GRAPHS)
+@pytest.mark.parametrize("name", UNSIGNED)
 @pytest.mark.parametrize("checkpoint", [False, True])
 def test_a_network_is_the_sequence_of_its_modules(name, checkpoint) -> None:
     """Values, first and second derivatives; ReLU inside the layer or after it."""

@@ -100,16 +100,21 @@ def test_a_default_dtype_of_double_makes_layers_of_double() -> None:
         torch.set_default_dtype(torch.float32)
 
 
+def activation(name: str) -> type[nn.Module]:
+    """A pointwise function that commutes with the graph's group: ReLU, or an odd one among signs."""
+    return nn.Hardtanh if name in ("odd activations", "signed copies") else nn.ReLU
+
+
 # ---- changes in place ---------------------------------------------------------------------------------------------------
 @every_graph
 @pytest.mark.parametrize("mode", ["plain", "autocast", "vmap"])
 def test_outputs_may_be_changed_in_place(name, mode) -> None:
-    """``ReLU(inplace=True)`` after a layer gives the values and gradients of ``ReLU()``."""
+    """``ReLU(inplace=True)`` after a layer gives the values and gradients of ``ReLU()``; among signs, an odd function does."""
     graph = GRAPHS[name]
     found = []
     for inplace in (False, True):
         torch.manual_seed(0)
-        net = nn.Sequential(sn.nn.Linear(graph, 2, 3), sn.nn.Pointwise(nn.ReLU(inplace)), sn.nn.Linear(graph, 3, 2))
+        net = nn.Sequential(sn.nn.Linear(graph, 2, 3), sn.nn.Pointwise(activation(name)(inplace=inplace)), sn.nn.Linear(graph, 3, 2))
         x = {n: value.float() for n, value in draw(graph).items()}
         if mode == "vmap":
             y = torch.func.vmap(net)({n: value[None] for n, value in x.items()})
@@ -197,7 +202,7 @@ def test_forward_derivatives_are_the_layer_itself(name) -> None:
 def test_a_network_that_never_ran_compiles_whole(name) -> None:
     """Layers and pool of every kind of group, in one graph, with their gradients."""
     graph = fresh(name, "compiled")
-    net = nn.Sequential(linear(graph), sn.nn.Pointwise(nn.ReLU(inplace=True)), sn.nn.Pool(graph))
+    net = nn.Sequential(linear(graph), sn.nn.Pointwise(activation(name)(inplace=True)), sn.nn.Pool(graph))
     x = draw(graph)
     y = torch.compile(net, fullgraph=True, backend="aot_eager")(x)
     found = torch.autograd.grad(y.square().sum(), list(net.parameters()), materialize_grads=True)

@@ -52,10 +52,10 @@ def test_one_tensor_is_in_memory_at_a_time(tmp_path: Path, monkeypatch: pytest.M
     sn.files.write_state_file(tmp_path / "a.safetensors.index.json", weights_of(graph), shard_bytes=300)
     monkeypatch.setattr(large_files, "SHARD_BYTES", 300)
     events: list[str] = []
-    real = sn.files.tensor_files.write_tensors
+    real = sn.files.tensor_files.write_tensor_file
     monkeypatch.setattr(
         sn.files.tensor_files,
-        "write_tensors",
+        "write_tensor_file",
         lambda path, shard, meta: (events.append("shard"), real(path, shard, meta))[1],
     )
     sn.surgery.keep(
