@@ -232,7 +232,7 @@ def test_a_layer_starts_from_what_the_one_before_has_taken(monkeypatch) -> None:
     assert len(seen) == 3 and min(seen) > 0
 
 
-@pytest.mark.parametrize("name", GRAPHS)
+@pytest.mark.parametrize("name", UNSIGNED)
 def test_layers_of_half_precision_hand_over_in_single(name) -> None:
     graph = GRAPHS[name]
     net, plain = sequence_of(*(module.to(torch.bfloat16) for module in stack(graph)))

@@ -102,7 +102,8 @@ def test_a_default_dtype_of_double_makes_layers_of_double() -> None:
 
 def activation(name: str) -> type[nn.Module]:
     """A pointwise function that commutes with the graph's group: ReLU, or an odd one among signs."""
-    return nn.Hardtanh if name in ("odd activations", "signed copies") else nn.ReLU
+    signed = any(word in name for word in ("odd activations", "signed", "signs"))
+    return nn.Hardtanh if signed else nn.ReLU
 
 
 # ---- changes in place ---------------------------------------------------------------------------------------------------
