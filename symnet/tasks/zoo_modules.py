@@ -128,6 +128,6 @@ def traced_graph(name: str) -> sn.NeuronGraph:
 
     Example:
         >>> traced_graph("residual").tensors["head.weight"]
-        '10 (stem 16)'
+        '10 (stream 16)'
     """
     return sn.trace(MODULES[name]().eval(), torch.zeros(2, 1, 8, 8))

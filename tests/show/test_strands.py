@@ -9,7 +9,7 @@ import pytest
 
 import symnet as sn
 
-PICTURE = Path(__file__).parents[2] / "docs" / "images" / "strand-diagrams.svg"
+PICTURE = Path(__file__).parents[2] / "docs" / "theory" / "strand-diagrams.svg"
 ROWS = {
     "Symmetric: all partitions": sn.Symmetric(4),
     "SignedSymmetric: even blocks": sn.SignedSymmetric(4),
