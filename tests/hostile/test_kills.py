@@ -89,6 +89,7 @@ def test_runs_killed_at_three_points_end_as_if_they_had_not_been(tmp_path: Path,
     record_property("kills", len(deaths))
 
 
+@pytest.mark.slow  # two seconds can be told on a quiet machine alone
 @pytest.mark.parametrize("what", ["demo"])
 def test_ctrl_c_ends_a_command_and_says_how_to_go_on(tmp_path: Path, what: str) -> None:
     """Sent in the midst of fitting, whose jobs are in threads: within two seconds on an idle machine."""

@@ -173,7 +173,7 @@ def test_networks_of_ones_own_are_edited(runs: Path, own_networks: Path, tmp_pat
     [
         (b"no checkpoint", r"bad\.pt cannot be read"),
         ({"0.weight": torch.ones(3, 3)}, r"bad\.pt: .*0\.weight"),
-        ([1, 2], r"bad\.pt holds no state dict but list"),
+        ([1, 2], r"bad\.pt holds no state dict but a list"),
     ],
 )
 def test_a_checkpoint_that_does_not_fit_is_named(
