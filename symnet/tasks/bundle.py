@@ -22,7 +22,9 @@ from symnet.tasks.problem import Problem
 __all__ = ["Bundle", "load_model", "save_model"]
 
 FORMAT = 1
-FIELDS = {"format": int, "name": str, "task": str, "graph": str, "outputs": int, "sizes": dict, "corpus": dict}
+FIELDS: dict[str, type | tuple[type, ...]] = {
+    "format": int, "name": str, "task": str, "graph": str, "outputs": (int, str), "sizes": dict, "corpus": dict,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
