@@ -13,7 +13,6 @@ from symnet.nn.gathering import gather
 from tests.cases import GRAPHS, mlp
 from tests.tolerances import assert_close
 
-
 # ReLU does not commute with signs, and is refused there.
 UNSIGNED = [name for name in GRAPHS if name not in ("odd activations", "signed copies")]
 
