@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 
 from symnet.errors import FileError, SymnetError
 from symnet.files import read_text, reason
+from symnet.files.paths import shown
 
 __all__ = [
     "SIZES",
@@ -209,7 +210,7 @@ def read(path: str | Path, changes: Sequence[str] = ()) -> Configuration:
     try:
         text = read_text(path)
     except FileError as error:
-        raise ConfigurationError(f"{path} cannot be read: {error} Name a TOML file.") from error
+        raise ConfigurationError(f"{shown(path)} cannot be read: {error} Name a TOML file.") from error
     try:
         values = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # also numbers of thousands of digits, and nests without end
