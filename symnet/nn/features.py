@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import register_pytree_node
 
 from symnet.errors import GraphError, ShapeError
 from symnet.graph import NeuronGraph, Space
@@ -24,6 +25,14 @@ class SpacedFeatures(Features):
     def __init__(self, tensors: Mapping[str, Tensor], space: Space) -> None:
         super().__init__(tensors)
         self.space = space
+
+
+# So that vmap and other transforms of torch look inside, as they do for a plain dict.
+register_pytree_node(
+    SpacedFeatures,
+    lambda x: (list(x.values()), (list(x), x.space)),
+    lambda values, context: SpacedFeatures(dict(zip(context[0], values, strict=True)), context[1]),
+)
 
 
 def with_space(tensors: Features, space: Space, *, demanding: bool) -> Features:
