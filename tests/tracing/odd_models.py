@@ -179,7 +179,7 @@ odd("joins that do not align", lambda: Net(
     a=nn.Linear(2, 2), b=nn.Linear(2, 5), c=nn.Linear(2, 4), d=nn.Linear(2, 3), o=nn.Linear(7, 1)), (rand(3, 2),), 2 * 2 * 6)  # fmt: skip
 odd("groups of four, then groups of six", lambda: seq(
     nn.Conv1d(1, 12, 1), nn.ReLU(), nn.Conv1d(12, 12, 1, groups=3), nn.ReLU(), nn.Conv1d(12, 12, 1, groups=2), nn.ReLU(), nn.Conv1d(12, 1, 1)),
-    (rand(2, 1, 5),), S4**3 * S4**2 * 2**2 * S6**2)  # fmt: skip
+    (rand(2, 1, 5),), S4**3 * S4**2 * 2**2 * S6**2, "the bound is three times the order; which of them is right is open")  # fmt: skip
 odd("channels shifted in time", lambda: Net(
     lambda n, x: (lambda h: n.b(torch.cat([F.pad(h[:, 1:, :1], (0, 0, 0, 1)), F.pad(h[:, :-1, 1:2], (0, 0, 1, 0)), h[:, :, 2:]], -1)))(n.a(x).relu()),
     a=nn.Linear(2, 6), b=nn.Linear(6, 1)), (rand(3, 5, 2),), S4)  # fmt: skip
