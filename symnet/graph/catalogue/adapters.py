@@ -42,12 +42,17 @@ def lora(adapted: Mapping[str, Sizes]) -> NeuronGraph:
           q.lora_B: q.out q.r*
     """
     if not isinstance(adapted, Mapping) or not adapted:
-        raise GraphError(f"lora got {adapted!r:.60}; give a dict of (out, rank, in) by name: {{'q': (64, 8, 64)}}.")
+        raise GraphError(
+            f"lora got {adapted!r:.60}; give a dict of (out, rank, in) by name: "
+            "{'q': (64, 8, 64)}."
+        )
     neurons: dict[str, Group] = {}
     tensors: dict[str, str] = {}
     for name, sizes in adapted.items():
         if isinstance(sizes, str) or len(tuple(sizes)) != 3:
-            raise GraphError(f"lora: the sizes of {name!r} are {sizes!r:.60}; give (out, rank, in).")
+            raise GraphError(
+                f"lora: the sizes of {name!r} are {sizes!r:.60}; give (out, rank, in)."
+            )
         out, rank, width = sizes
         neurons |= {
             f"{name}.in": Fixed(width),
@@ -86,7 +91,10 @@ def pad_rank(
         down, up = weights[f"{name}.lora_A"], weights.get(f"{name}.lora_B")
         wanted = rank if isinstance(rank, int) else rank[name]
         if up is None or up.shape[-1] != down.shape[batch_dims] or up.ndim != down.ndim:
-            raise ShapeError(f"'{name}.lora_A' {tuple(down.shape)} and '{name}.lora_B' are no factors of one product.")
+            raise ShapeError(
+                f"'{name}.lora_A' {tuple(down.shape)} and '{name}.lora_B' are no factors of one "
+                "product."
+            )
         if down.shape[batch_dims] > wanted:
             raise ShapeError(
                 f"'{name}' has rank {down.shape[batch_dims]}, more than {wanted}. Pad to the "
@@ -102,6 +110,8 @@ def _with_zeros(array: Any, axis: int, size: int) -> Any:
     """The array with zeros appended along an axis: numpy's or torch's, whatever it is."""
     shape = list(array.shape)
     shape[axis] = size
-    result = np.zeros(shape, array.dtype) if isinstance(array, np.ndarray) else array.new_zeros(shape)
+    result = (
+        np.zeros(shape, array.dtype) if isinstance(array, np.ndarray) else array.new_zeros(shape)
+    )
     result[(slice(None),) * axis + (slice(0, array.shape[axis]),)] = array
     return result
