@@ -5,7 +5,10 @@ from symnet.data.corpus import Corpus, fit_corpus
 from symnet.data.digits import Digits, Split, digits, pixel_grid, split_images
 from symnet.data.fitting import FitRecipe, fit_images
 from symnet.data.inr_folders import read_dws_folders, read_siren_folders
-from symnet.data.network_set import NetworkSet, read_folder
+from symnet.data.label_tables import LabelTable, read_labels
+from symnet.data.mixed_networks import MixedNetworks
+from symnet.data.network_set import NetworkSet
+from symnet.data.own_folders import read_folder
 from symnet.data.peft_folders import Adapter, read_peft_folder
 from symnet.data.shards import BrokenShardError, read_shard, write_shard
 from symnet.data.sirens import Sine, evaluate, initial_weights, psnr, siren
@@ -23,7 +26,9 @@ __all__ = [
     "Digits",
     "Dropout",
     "FitRecipe",
+    "LabelTable",
     "Mixed",
+    "MixedNetworks",
     "NetworkSet",
     "Noise",
     "Permute",
@@ -40,6 +45,7 @@ __all__ = [
     "psnr",
     "read_dws_folders",
     "read_folder",
+    "read_labels",
     "read_peft_folder",
     "read_shard",
     "read_siren_folders",

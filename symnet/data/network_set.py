@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler, SequentialSampler
 
+from symnet.data.splits import split_rows
 from symnet.errors import StateFileError, SymnetError
-from symnet.files import STATE_SUFFIXES, read_state_file
 from symnet.graph import NeuronGraph
 
-__all__ = ["NetworkSet", "OnError", "collect_networks", "read_folder"]
+__all__ = ["NetworkSet", "OnError", "collect_networks", "fitting"]
 
 OnError = Literal["raise", "skip"]
 
@@ -31,6 +32,7 @@ class NetworkSet:
         parts: numbers of networks by split, `{"train": (n,) int64}`, where the source has splits.
         forward: what function the weights are of, in words.
         skipped: what was left out, and why.
+        notes: what was done to the files so that they could be read.
 
     Raises:
         SymnetError: tensors or columns that do not fit the graph or each other.
@@ -42,6 +44,7 @@ class NetworkSet:
     parts: Mapping[str, np.ndarray] = field(default_factory=dict)
     forward: str = ""
     skipped: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         lengths = {name: len(tensor) for name, tensor in self.weights.items()}
@@ -66,7 +69,37 @@ class NetworkSet:
         index = np.asarray(rows, dtype=np.int64)
         weights = {name: tensor[torch.from_numpy(index)] for name, tensor in self.weights.items()}
         columns = {name: values[index] for name, values in self.columns.items()}
-        return NetworkSet(self.graph, weights, columns, forward=self.forward, skipped=self.skipped)
+        return replace(self, weights=weights, columns=columns, parts={})
+
+    def split(self, *, by: str | None = None, seed: int = 0, **shares: float) -> NetworkSet:
+        """The same networks in parts: the shares that are named, and the rest in the part `train`.
+
+        Args:
+            by: a column; networks of one value stay together, such as several fits of one image or one run's checkpoints.
+            seed: of the draw.
+            shares: as in `validation=0.2, test=0.2`.
+
+        Raises:
+            SymnetError: shares that leave nothing to learn from or a part empty, or no such column.
+
+        Example:
+            >>> from symnet.graph import catalogue
+            >>> graph = catalogue.mlp([2, 1])
+            >>> weights = {name: torch.zeros(10, *shape) for name, shape in graph.shapes.items()}
+            >>> networks = NetworkSet(graph, weights, {"image": np.arange(10) // 2})
+            >>> parts = networks.split(test=0.4, by="image").parts
+            >>> {name: len(rows) for name, rows in parts.items()}
+            {'train': 6, 'test': 4}
+        """
+        return replace(self, parts=split_rows(len(self), shares, self.columns, by, seed))
+
+    def loader(self, batch: int = 64, *, shuffle: bool = True, seed: int = 0) -> DataLoader[Any]:
+        """torch's loader: batches of weights `{name: (batch, *axes)}` and of columns; texts come as lists."""
+        generator = torch.Generator().manual_seed(seed)
+        sampler = BatchSampler(
+            RandomSampler(self, generator=generator) if shuffle else SequentialSampler(self), batch, drop_last=False
+        )
+        return DataLoader(_Rows(self), sampler=sampler, batch_size=None)
 
     def part(self, name: str) -> NetworkSet:
         """One of the source's splits."""
@@ -77,6 +110,24 @@ class NetworkSet:
     def __repr__(self) -> str:
         left = f", {len(self.skipped)} left out" if self.skipped else ""
         return f"NetworkSet({len(self)} networks, {self.graph.weights.size} weights each, columns {list(self.columns)}{left})"
+
+
+class _Rows(Dataset[Any]):
+    """Batches of a set by their rows: one look-up a tensor, where torch would put a batch together network by network."""
+
+    def __init__(self, networks: NetworkSet) -> None:
+        self.networks = networks
+
+    def __len__(self) -> int:
+        return len(self.networks)
+
+    def __getitem__(self, rows: list[int]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        chosen = self.networks.select(rows)
+        columns = {
+            name: values.tolist() if values.dtype.kind in "OSU" else torch.from_numpy(values)
+            for name, values in chosen.columns.items()
+        }
+        return dict(chosen.weights), columns
 
 
 def collect_networks(
@@ -135,32 +186,3 @@ def fitting(state: Mapping[str, Tensor], graph: NeuronGraph, where: str) -> dict
         if not bool(found[name].isfinite().all()):
             raise StateFileError(f"{where}: tensor '{name}' has entries that are not finite, as float32.")
     return found
-
-
-def read_folder(folder: str | Path, graph: NeuronGraph, *, on_error: OnError = "raise") -> NetworkSet:
-    """The networks in a folder of one's own checkpoints (.pt, .pth, .safetensors), in order of their paths.
-
-    Args:
-        folder: searched with all folders in it.
-        graph: of the networks; further entries of the state dicts are left alone.
-        on_error: "raise", or "skip" what cannot be used.
-
-    Raises:
-        SymnetError: a file that cannot be used, or no file at all.
-
-    Example:
-        >>> import tempfile
-        >>> from symnet.graph import catalogue
-        >>> with tempfile.TemporaryDirectory() as place:
-        ...     for seed in range(3):
-        ...         torch.save(torch.nn.Sequential(torch.nn.Linear(2, 1)).state_dict(), f"{place}/{seed}.pt")
-        ...     read_folder(place, catalogue.mlp([2, 1]))
-        NetworkSet(3 networks, 3 weights each, columns ['path'])
-    """
-    root = Path(folder)
-    paths = sorted(path for path in root.rglob("*") if path.suffix in STATE_SUFFIXES)
-    if not paths:
-        raise SymnetError(f"{root} holds no checkpoints (.pt, .pth, .safetensors); save networks' state_dict() there.")
-    return collect_networks(
-        paths, graph, lambda path: (read_state_file(path), {"path": str(path.relative_to(root))}), on_error=on_error
-    )

@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 from torch import Tensor
 
-from symnet.data import read_folder
+from symnet.data import NetworkSet, read_folder
 from symnet.errors import SymnetError
 from symnet.files import check_outputs, place_outputs, write_file, write_state_file
 from symnet.tasks.bundle import Bundle, load_model
@@ -94,6 +94,7 @@ def predict_folder(where: Path, networks: Path, out: Path | None, console: Conso
     """
     bundle = load_model(_choose(where))
     own = read_folder(networks, bundle.graph)
+    assert isinstance(own, NetworkSet)  # of one graph
     names, weights = [str(path) for path in own.columns["path"]], dict(own.weights)
     places: dict[str, Path] = {}
     if bundle.task in GIVES_NETWORKS:
