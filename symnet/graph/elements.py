@@ -51,7 +51,7 @@ class GroupElement:
         GroupError: an array has another shape, or is no element of the set's group.
     """
 
-    __slots__ = ("_images", "_matrices", "_multipliers", "neurons")
+    __slots__ = ("_images", "_matrices", "_moving", "_multipliers", "neurons")
 
     def __init__(
         self,
@@ -76,6 +76,7 @@ class GroupElement:
             kept[name] = given.copy()
             kept[name].flags.writeable = False
         self._images = kept
+        self._moving: dict[str, bool] = {}  # filled as it is asked for: acting asks many times
 
     def __getitem__(self, name: str) -> np.ndarray:
         """Images of a neuron set: int64 ``(*ancestor sizes, n)``, read-only."""
@@ -149,6 +150,11 @@ class GroupElement:
 
     def moves(self, name: str) -> bool:
         """Whether some neuron of this set goes elsewhere, is multiplied, or mixed with others."""
+        if name not in self._moving:
+            self._moving[name] = self._is_moving(name)
+        return self._moving[name]
+
+    def _is_moving(self, name: str) -> bool:
         if (multipliers := self.multipliers(name)) is not None and (multipliers != 1).any():
             return True
         if (matrices := self.matrices(name)) is not None and (matrices != np.eye(matrices.shape[-1])).any():

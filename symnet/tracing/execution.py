@@ -64,9 +64,12 @@ def plain_kernels(seed: int = 0) -> Iterator[Execution]:
 
 
 @contextlib.contextmanager
-def double_precision(seed: int = 0) -> Iterator[Execution]:
-    """Inside, all is computed in float64, by kernels or references that have it, with random numbers from ``seed``."""
-    execution = Execution(seed)
+def double_precision(seed: int = 0, execution: Execution | None = None) -> Iterator[Execution]:
+    """Inside, all is computed in float64, by kernels or references that have it.
+
+    Random numbers come from ``seed``, or go on from those of an execution that was left.
+    """
+    execution = Execution(seed) if execution is None else execution
     with _Functions(double=True), _Operations(execution, double=True):
         yield execution
 

@@ -16,7 +16,7 @@ from symnet.errors import ShapeError, TraceError, VerificationError
 from symnet.graph import GroupElement, NeuronGraph, Space, SpaceLike
 from symnet.graph.neuron_graph import require_graph
 from symnet.tracing.examples import copy_model
-from symnet.tracing.execution import double_precision
+from symnet.tracing.execution import Execution, double_precision
 from symnet.verify.comparison import (
     check_tolerance,
     check_whole,
@@ -80,15 +80,18 @@ def equivariance(
     seed = make_seed(seed)
     spaces = require_graph(graph, "equivariance").space(inputs), graph.space(outputs)
     rng = np.random.default_rng(seed)
-    with double_precision(seed):
-        trial = _Trials(fn, graph, spaces, in_channels, rng, perturb)
-        for number in range(trials):
-            trial.run(number, batch)
-        return trial.report(seed, tolerance, may_vanish)
+    trial = _Trials(fn, graph, spaces, in_channels, rng, perturb, Execution(seed))
+    for number in range(trials):
+        trial.run(number, batch)
+    return trial.report(seed, tolerance, may_vanish)
 
 
 class _Trials:
-    """The rounds of one check and what they found."""
+    """The rounds of one check and what they found.
+
+    Only the function and random numbers need ``double_precision``: what is compared is float64
+    anyway, and acting on it inside would take three times as long.
+    """
 
     def __init__(
         self,
@@ -98,7 +101,9 @@ class _Trials:
         channels: int,
         rng: np.random.Generator,
         perturb: bool,
+        execution: Execution,
     ) -> None:
+        self.execution = execution
         self.graph, (self.inputs, self.outputs), self.channels, self.rng = graph, spaces, channels, rng
         self.name = name_of(fn)
         self.fn, self.module = copy_function(fn)
@@ -117,7 +122,8 @@ class _Trials:
         y = self.call(x)
         if number == 0 and self.perturb and self.module is not None:
             # Perturbed from the next round on; lazy parameters exist by now.
-            self.fn_next = _perturbed(self.fn, self.module)
+            with double_precision(execution=self.execution):
+                self.fn_next = _perturbed(self.fn, self.module)
         if kind == KINDS[0]:
             self.check_power(x, y)
         self.compare(number, None, "running it twice", y, self.call(x))
@@ -170,29 +176,35 @@ class _Trials:
             error > 1e-12 for error in errors_between(y, self.call(self.draw(len(_any(x)), KINDS[0]))).values()
         )
         for name in self.inputs if len(self.inputs) <= _PROBED else ():
-            changed = self.call(x | {name: torch.randn_like(x[name])})
+            with double_precision(execution=self.execution):
+                other = torch.randn_like(x[name])
+            changed = self.call(x | {name: other})
             if any(not torch.equal(y[key], changed[key]) for key in y):
                 self.felt.add(name)
 
     # ---- features and calls -------------------------------------------------------------------------------------
     def draw(self, batch: int, kind: str) -> Features:
         """Random features; ``half of them zero`` has whole tensors of zeros as well."""
-        found = {}
         like = next(self.module.parameters(), None) if self.module is not None else None
         device = None if like is None else like.device
-        for name, tensor in self.inputs.items():
-            values = torch.randn(batch, *tensor.shape, self.channels, dtype=torch.float64, device=device)
-            if kind == KINDS[1]:
-                keep = torch.rand_like(values) < 0.5
-                some = torch.rand(batch, *([1] * (values.ndim - 1)), dtype=torch.float64, device=device) < 0.9
-                values = values * keep * some
-            found[name] = 30 * values if kind == KINDS[2] else values
-        return found
+        features = {}
+        with double_precision(execution=self.execution):
+            for name, tensor in self.inputs.items():
+                shape = (batch, *tensor.shape, self.channels)
+                values = torch.randn(shape, dtype=torch.float64, device=device)
+                if kind == KINDS[1]:
+                    keep = torch.rand_like(values) < 0.5
+                    sample = (batch, *([1] * (values.ndim - 1)))
+                    some = torch.rand(sample, dtype=torch.float64, device=device) < 0.9
+                    values = values * keep * some
+                features[name] = 30 * values if kind == KINDS[2] else values
+        return features
 
     def call(self, x: Features) -> Features:
         """The outputs by name, detached; an invariant tensor is named ``""``."""
         batch = len(_any(x))
-        result = self.fn({name: tensor.clone() for name, tensor in x.items()})
+        with double_precision(execution=self.execution):
+            result = self.fn({name: tensor.clone() for name, tensor in x.items()})
         self.invariant = isinstance(result, Tensor)
         if isinstance(result, Tensor):
             if result.ndim < 1 or result.shape[0] != batch:
