@@ -143,13 +143,13 @@ def _one_size(axis: Interleaving | Alternatives, sizes: Mapping[str, int]) -> in
     Raises:
         GraphError: they have several.
     """
-    found = [axis_size(part, sizes) for part in axis.parts]
-    if len(set(found)) > 1:
+    positions = [axis_size(part, sizes) for part in axis.parts]
+    if len(set(positions)) > 1:
         raise GraphError(
-            f"Axis '{print_axis(axis)}' has parts of {', '.join(map(str, found))} positions; parts that are interleaved, "
+            f"Axis '{print_axis(axis)}' has parts of {', '.join(map(str, positions))} positions; parts that are interleaved, "
             "or stand for one another, have one size. Join parts of several sizes with '+'."
         )
-    return found[0]
+    return positions[0]
 
 
 # A partly read block: the views so far, and the block's dimensions, each still an Axis and the number
@@ -259,7 +259,7 @@ def _instances(
     ancestors: Mapping[str, tuple[str, ...]],
     where: str,
 ) -> tuple[Instance, ...]:
-    found = []
+    instances = []
     for axis, origin in dims:
         if isinstance(axis, Alternatives):
             raise GraphError(
@@ -267,7 +267,7 @@ def _instances(
                 "parts with '+'. Write as many alternatives as that axis has parts."
             )
         if isinstance(axis, Anonymous):
-            found.append(Instance(None, axis.size))
+            instances.append(Instance(None, axis.size))
             continue
         assert isinstance(axis, Symbol)
         parents = []
@@ -280,18 +280,18 @@ def _instances(
             if len(chosen) != 1:
                 raise GraphError(_parent_problem(axis.name, ancestor, len(chosen), where))
             parents.append((ancestor, chosen[0]))
-        found.append(Instance(axis.name, sizes[axis.name], tuple(parents), axis.degree))
+        instances.append(Instance(axis.name, sizes[axis.name], tuple(parents), axis.degree))
     # An ancestor reached through two routes must be read from one place on both.
-    for instance in found:
-        own = dict(instance.parents)
+    for instance in instances:
+        parent_places = dict(instance.parents)
         for ancestor, k in instance.parents:
-            for further, place in found[k].parents:
-                if own[further] != place:
+            for further, place in instances[k].parents:
+                if parent_places[further] != place:
                     raise GraphError(
                         f"{where}: '{instance.symbol}' reads its '{further}' from another axis than its "
                         f"parent '{ancestor}' does. Write '{further}' into the same axis as both."
                     )
-    return tuple(found)
+    return tuple(instances)
 
 
 def _parent_problem(child: str, parent: str, count: int, where: str) -> str:

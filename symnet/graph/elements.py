@@ -21,10 +21,10 @@ ELEMENT_LIMIT = 2**28  # images of one element, 8 bytes each
 def in_order(neurons: Mapping[str, NeuronSet]) -> tuple[str, ...]:
     """Neuron sets with parents before children."""
     ancestors = ancestors_of(neurons)
-    found: dict[str, None] = {}
+    ordered: dict[str, None] = {}
     for name in neurons:
-        found.update(dict.fromkeys((*ancestors[name], name)))
-    return tuple(found)
+        ordered.update(dict.fromkeys((*ancestors[name], name)))
+    return tuple(ordered)
 
 
 CLOSE = 1e-9  # relative difference up to which products of scales and matrices are the same
@@ -67,13 +67,13 @@ class GroupElement:
         for name, shape in image_shapes(neurons).items():
             still = np.broadcast_to(np.arange(shape[-1]), shape)
             mixes = is_linear(neurons[name].group)
-            given = np.asarray(images.get(name, still) if mixes else images[name], dtype=np.int64)
-            if given.shape != shape or not np.array_equal(given if mixes else np.sort(given, -1), still):
+            image = np.asarray(images.get(name, still) if mixes else images[name], dtype=np.int64)
+            if image.shape != shape or not np.array_equal(image if mixes else np.sort(image, -1), still):
                 raise GroupError(
-                    f"The element's images of '{name}' have shape {given.shape}; expected permutations of shape {shape} "
+                    f"The element's images of '{name}' have shape {image.shape}; expected permutations of shape {shape} "
                     f"(ancestor sizes, then one image per neuron){', none of which moves: give matrices' if mixes else ''}."
                 )
-            kept[name] = given.copy()
+            kept[name] = image.copy()
             kept[name].flags.writeable = False
         self._images = kept
         self._moving: dict[str, bool] = {}  # filled as it is asked for: acting asks many times
@@ -102,9 +102,9 @@ class GroupElement:
     def inverse(self) -> GroupElement:
         """The element that undoes this one."""
         images, multipliers, matrices = {}, {}, {}
-        for name, copies, own in self._moved():
-            inverted = np.empty_like(own)
-            np.put_along_axis(inverted, own, np.broadcast_to(np.arange(own.shape[-1]), own.shape), -1)
+        for name, copies, image in self._moved():
+            inverted = np.empty_like(image)
+            np.put_along_axis(inverted, image, np.broadcast_to(np.arange(image.shape[-1]), image.shape), -1)
             # The copy at ancestors a has moved to g(a): its inverse is stored there.
             images[name] = _placed(copies, inverted)
             if (factors := self.multipliers(name)) is not None:
@@ -195,7 +195,7 @@ def _close(first: np.ndarray, second: np.ndarray) -> bool:
     return bool(np.abs(first - second).max(initial=0) <= CLOSE * np.abs(first).max(initial=0))
 
 
-def _checked_multipliers(neurons: Mapping[str, NeuronSet], given: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _checked_multipliers(neurons: Mapping[str, NeuronSet], multipliers: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Signs of every signed set and scales of every scaled one, 1 where none are given."""
     shapes = image_shapes(neurons)
     checked = {}
@@ -203,10 +203,10 @@ def _checked_multipliers(neurons: Mapping[str, NeuronSet], given: Mapping[str, n
         signed = is_signed(neuron_set.group)
         what = "signs" if signed else "scales"
         if not signed and not isinstance(neuron_set.group, Scaled):
-            if name in given:
+            if name in multipliers:
                 raise GroupError(f"The element has signs for '{name}', whose group {neuron_set.group!r:.60} has none.")
             continue
-        values = np.array(given.get(name, np.ones(shapes[name])), dtype=np.int64 if signed else np.float64)
+        values = np.array(multipliers.get(name, np.ones(shapes[name])), dtype=np.int64 if signed else np.float64)
         valid = np.isin(values, (1, -1)) if signed else np.isfinite(values) & (values > 0)
         if values.shape != shapes[name] or not valid.all():
             raise GroupError(
@@ -218,18 +218,18 @@ def _checked_multipliers(neurons: Mapping[str, NeuronSet], given: Mapping[str, n
     return checked
 
 
-def _checked_matrices(neurons: Mapping[str, NeuronSet], given: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _checked_matrices(neurons: Mapping[str, NeuronSet], matrices: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Matrices of every set whose group mixes neurons, the identity where none are given."""
     shapes = image_shapes(neurons)
     checked = {}
     for name, neuron_set in neurons.items():
         group = neuron_set.group
         if not isinstance(group, LinearGroup):
-            if name in given:
+            if name in matrices:
                 raise GroupError(f"The element has matrices for '{name}', whose group {group!r:.60} permutes neurons.")
             continue
         shape = (*shapes[name], group.degree)
-        values = np.array(given.get(name, np.broadcast_to(np.eye(group.degree), shape)), dtype=np.float64)
+        values = np.array(matrices.get(name, np.broadcast_to(np.eye(group.degree), shape)), dtype=np.float64)
         if values.shape != shape or not np.isfinite(values).all() or not group.holds(values):
             raise GroupError(
                 f"The element's matrices of '{name}' have shape {values.shape}; expected elements of {group!r} "

@@ -101,10 +101,10 @@ def ancestors_of(neurons: Mapping[str, NeuronSet]) -> dict[str, tuple[str, ...]]
                 f"Neuron set '{path[0]}' is over others that are over others, more than {DEPTH_LIMIT} deep; that many are not read."
             )
         if name not in done:
-            found: dict[str, None] = {}
+            ancestors: dict[str, None] = {}
             for parent in neurons[name].over:
-                found.update(dict.fromkeys((*visit(parent, (*path, name)), parent)))
-            done[name] = tuple(found)
+                ancestors.update(dict.fromkeys((*visit(parent, (*path, name)), parent)))
+            done[name] = tuple(ancestors)
         return done[name]
 
     for name in neurons:

@@ -168,10 +168,10 @@ class _Reader:
         return self.tokens[self.next][1] if self.next < len(self.tokens) else len(self.text)
 
     def axes(self) -> Axes:
-        found: list[Axis] = []
+        axes: list[Axis] = []
         while self.peek() is not None:
-            found.append(self.axis())
-        return tuple(found)
+            axes.append(self.axis())
+        return tuple(axes)
 
     def axis(self) -> Axis:
         token, position = self.tokens[self.next]

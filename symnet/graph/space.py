@@ -81,17 +81,17 @@ class Space(Mapping[str, TensorSpace]):
         self.ancestors: Mapping[str, tuple[str, ...]] = MappingProxyType(ancestors_of(neurons))
         sizes = {name: neuron_set.size for name, neuron_set in neurons.items()}
         # Hundreds of tensors share a few axes: blocks are read once for each.
-        known: dict[Axes, tuple[tuple[int, ...], tuple[Block, ...]]] = {}
-        found: dict[str, TensorSpace] = {}
+        blocks_by_axes: dict[Axes, tuple[tuple[int, ...], tuple[Block, ...]]] = {}
+        tensor_spaces: dict[str, TensorSpace] = {}
         for name, notation in tensors.items():
             axes = _read(name, notation)
-            if axes not in known:
+            if axes not in blocks_by_axes:
                 self._check_symbols(name, axes)
                 shape = tuple(axis_size(axis, sizes) for axis in axes)
                 where = f"Tensor '{name}' with axes '{print_axes(axes)}'"
-                known[axes] = shape, split_blocks(axes, sizes, self.ancestors, where)
-            found[name] = TensorSpace(name, axes, *known[axes])
-        self._tensors: Mapping[str, TensorSpace] = MappingProxyType(found)
+                blocks_by_axes[axes] = shape, split_blocks(axes, sizes, self.ancestors, where)
+            tensor_spaces[name] = TensorSpace(name, axes, *blocks_by_axes[axes])
+        self._tensors: Mapping[str, TensorSpace] = MappingProxyType(tensor_spaces)
 
     @classmethod
     def of_products(cls, left: Space, right: Space, pairs: Iterable[tuple[str, str]]) -> Space:
@@ -138,8 +138,8 @@ class Space(Mapping[str, TensorSpace]):
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Space):
             return NotImplemented
-        ours, theirs = ([(name, tensor.axes) for name, tensor in space.items()] for space in (self, other))
-        return dict(self.neurons) == dict(other.neurons) and ours == theirs
+        axes, other_axes = ([(name, tensor.axes) for name, tensor in space.items()] for space in (self, other))
+        return dict(self.neurons) == dict(other.neurons) and axes == other_axes
 
     def __hash__(self) -> int:
         return hash(tuple(self._tensors))

@@ -144,20 +144,20 @@ def read_graph(text: str) -> Declaration:
 
 def _check_names(declaration: Declaration, section: str, name: str, value: str, place: Place) -> None:
     """Refuses a name that is used and not declared, where it stands (sections come in any order)."""
-    known = declaration.neurons
+    neurons = declaration.neurons
     if section == "aliases":
         if value not in declaration.tensors:
             _fail(*place, f"'{name}' is an alias of '{value}', which is not declared as a tensor", GraphError)
         return
-    used = set(known[name].over) if section == "neurons" else None
+    used = set(neurons[name].over) if section == "neurons" else None
     for match in NAME.finditer(value):
         word = match.group() if used is not None else split_mark(match.group())[0]
-        if word not in known and (word in used if used is not None else not is_number(word)):
+        if word not in neurons and (word in used if used is not None else not is_number(word)):
             column = place.column + match.start()
             _fail(
                 place.line,
                 column,
-                f"no neuron set '{word}' is declared; the neuron sets are {', '.join(known)}. Declare it"
+                f"no neuron set '{word}' is declared; the neuron sets are {', '.join(neurons)}. Declare it"
                 + (", or write a whole number for positions that may be told apart" if used is None else ""),
                 GraphError,
             )

@@ -77,12 +77,12 @@ class Lineage:
     def by_set(self) -> Mapping[str, float]:
         """By neuron set the p-value of all tensors that it indexes, after matching."""
         rng = np.random.default_rng([self.seed, 2])
-        found = {}
+        p_values = {}
         for name, neuron_set in self.graph.neurons.items():
             touching = [e for e in self.evidence if name in self.graph.weights[e.tensor].symbols]
             if touching and not is_trivial(neuron_set.group):
-                found[name] = _p_of(touching, self.samples, rng)
-        return found
+                p_values[name] = _p_of(touching, self.samples, rng)
+        return p_values
 
     def __repr__(self) -> str:
         lines = [_verdict(self.p_value, self.samples)]
@@ -207,9 +207,9 @@ def _test_in_order(graph: NeuronGraph, a: State, b: State, samples: int, rng: np
     def agreement(moved: Mapping[str, Any]) -> float:
         return sum(float(np.vdot(arrays_a[name], moved[name])) for name in chosen)
 
-    given = agreement(arrays_b)
+    observed = agreement(arrays_b)
     drawn = (agreement(permuted.act(permuted.random_element(rng), arrays_b)) for _ in range(samples))
-    return (1 + sum(value >= given - 1e-9 * abs(given) for value in drawn)) / (samples + 1)
+    return (1 + sum(value >= observed - 1e-9 * abs(observed) for value in drawn)) / (samples + 1)
 
 
 def _moves(graph: NeuronGraph, symbols: tuple[str, ...]) -> bool:

@@ -256,7 +256,7 @@ def _norm(state: State, tensor: str) -> float:
 
 
 def _is_copy(a: StateView, b: StateView, graph: NeuronGraph, norms: np.ndarray) -> bool:
-    found = align({n: a[n] for n in a}, {n: b[n] for n in b}, graph, starts=1)
+    alignment = align({n: a[n] for n in a}, {n: b[n] for n in b}, graph, starts=1)
     return all(
-        after <= _EQUAL * norm + 1e-300 for (_, after), norm in zip(found.distances.values(), norms, strict=True)
+        after <= _EQUAL * norm + 1e-300 for (_, after), norm in zip(alignment.distances.values(), norms, strict=True)
     )

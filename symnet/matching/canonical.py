@@ -40,9 +40,9 @@ class Canonical:
 
     def restore(self, weights: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
         """The weights before: of the canonical ones, or of others that should go the same way back."""
-        given = dict(self.weights if weights is None else weights)
-        given |= self.graph.act(self.element.inverse(), only_weights(given, self.graph))
-        return self.scaling.apply(given, self.scales)
+        tensors = dict(self.weights if weights is None else weights)
+        tensors |= self.graph.act(self.element.inverse(), only_weights(tensors, self.graph))
+        return self.scaling.apply(tensors, self.scales)
 
     def verify(self, model: nn.Module, *inputs: Any, tolerance: float = 1e-10) -> Report:
         """Whether the model computes the same function with the weights before and after, in float64.
@@ -117,10 +117,10 @@ def canonicalize(
         scales[name] = torch.where(norms > 0, norms, 1.0)
         state = scaling.apply(state, {name: 1 / scales[name]})
     arrays = {name: state[name].double().cpu().numpy() for name in graph.weights}
-    found: Ordering = put_in_order(signed, arrays, signed_sets, ordered)
-    state |= signed.act(found.element, only_weights(state, graph))
+    ordering: Ordering = put_in_order(signed, arrays, signed_sets, ordered)
+    state |= signed.act(ordering.element, only_weights(state, graph))
     kept = {name: tensor.clone() for name, tensor in state.items()}
-    return Canonical(signed, MappingProxyType(kept), MappingProxyType(scales), found.element, found.ties, scaling)
+    return Canonical(signed, MappingProxyType(kept), MappingProxyType(scales), ordering.element, ordering.ties, scaling)
 
 
 def _named(graph: NeuronGraph, what: str, names: Iterable[str] | bool) -> tuple[str, ...]:
@@ -128,8 +128,8 @@ def _named(graph: NeuronGraph, what: str, names: Iterable[str] | bool) -> tuple[
     kinds = SignedSymmetric if what == "sign" else Symmetric | SignedSymmetric
     if isinstance(names, bool):
         return tuple(n for n, s in graph.neurons.items() if isinstance(s.group, kinds)) if names else ()
-    found = (names,) if isinstance(names, str) else tuple(names)
-    for name in found:
+    chosen = (names,) if isinstance(names, str) else tuple(names)
+    for name in chosen:
         if name not in graph.neurons:
             raise GraphError(f"{what} names '{name}'; the neuron sets are {', '.join(graph.neurons)}.")
         if not isinstance(group := graph.neurons[name].group, Symmetric | SignedSymmetric):
@@ -137,4 +137,4 @@ def _named(graph: NeuronGraph, what: str, names: Iterable[str] | bool) -> tuple[
                 f"{what} names '{name}', whose group is {group!r:.60}: its neurons may not be exchanged or turned freely. "
                 f"Leave it out of {what}=, or declare sn.Symmetric({group.degree}) with graph.with_groups."
             )
-    return found
+    return chosen

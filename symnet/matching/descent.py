@@ -181,8 +181,8 @@ def _values(problem: Problem) -> tuple[list[float], list[float]]:
 
 def _neighbours(problem: Problem, name: str) -> set[str]:
     """Sets without parents that occur in a term together with this one."""
-    found = {i.symbol for t in problem.terms if t.places(name) for i in t.instances if i.symbol is not None}
-    return {x for x in found if not problem.neurons[x].over} - {name}
+    neighbours = {i.symbol for t in problem.terms if t.places(name) for i in t.instances if i.symbol is not None}
+    return {x for x in neighbours if not problem.neurons[x].over} - {name}
 
 
 # ---- a start that needs no luck -------------------------------------------------------------------------------------
@@ -206,8 +206,8 @@ def propagate(problem: Problem) -> GroupElement:
 
 def _known_share(problem: Problem, name: str, unknown: set[str]) -> float:
     terms = problem.terms
-    known = [t for t in terms if len(t.places(name)) == 1 and not unknown & {i.symbol for i in t.instances}]
-    return sum(t.space.size for t in known) / max(1, sum(t.space.size for t in terms))
+    matched_terms = [t for t in terms if len(t.places(name)) == 1 and not unknown & {i.symbol for i in t.instances}]
+    return sum(t.space.size for t in matched_terms) / max(1, sum(t.space.size for t in terms))
 
 
 def _hide(problem: Problem, name: str, unknown: set[str]) -> Problem:
@@ -239,12 +239,12 @@ def _read_hidden(problem: Problem, term: Term, kept: list[int], rotated: tuple[i
 
 
 def _known_dims(term: Term, k: int, name: str, unit: set[str], unknown: set[str]) -> list[int]:
-    def known(d: int) -> bool:
+    def is_matched(d: int) -> bool:
         instance = term.instances[d]
         inside = instance.symbol in unit and (name, k) in instance.parents
-        return d == k or ((inside or instance.symbol not in unknown) and all(known(p) for _, p in instance.parents))
+        return d == k or ((inside or instance.symbol not in unknown) and all(is_matched(p) for _, p in instance.parents))
 
-    return [d for d in range(len(term.instances)) if known(d)]
+    return [d for d in range(len(term.instances)) if is_matched(d)]
 
 
 def sort_away(array: np.ndarray, kept: Iterable[int], absolute: bool = False) -> np.ndarray:

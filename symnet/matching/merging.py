@@ -199,26 +199,26 @@ def merge(
         raise GraphError(
             f"graphs= needs one graph for each of {len(networks)} networks, and cannot be used with base=."
         )
-    given: list[Mapping[str, Tensor]] = [StateView(network) for network in networks]
+    states: list[Mapping[str, Tensor]] = [StateView(network) for network in networks]
     present = None
     if graphs is not None:
-        given = [pad(state, narrow, graph) for state, narrow in zip(given, graphs, strict=True)]
+        states = [pad(state, narrow, graph) for state, narrow in zip(states, graphs, strict=True)]
         ones = [{n: torch.ones(s) for n, s in narrow.shapes.items()} for narrow in graphs]
         present = [pad(one, narrow, graph) for one, narrow in zip(ones, graphs, strict=True)]
     if base is not None:
         origin = StateView(base)
-        merged = _mix([origin, *given], [1 - scale * sum(shares), *(scale * share for share in shares)])
-        elements, rounds, agreement = [graph.identity()] * len(given), 0, 1.0
+        merged = _mix([origin, *states], [1 - scale * sum(shares), *(scale * share for share in shares)])
+        elements, rounds, agreement = [graph.identity()] * len(states), 0, 1.0
     else:
-        elements, rounds, agreement = _match_all(given, graph, measure, starts, seed)
-        merged = _mix([MovedState(s, graph, e) for s, e in zip(given, elements, strict=True)], shares)
-    moved = tuple(MovedState(s, graph, e) for s, e in zip(given, elements, strict=True))
+        elements, rounds, agreement = _match_all(states, graph, measure, starts, seed)
+        merged = _mix([MovedState(s, graph, e) for s, e in zip(states, elements, strict=True)], shares)
+    moved = tuple(MovedState(s, graph, e) for s, e in zip(states, elements, strict=True))
     if present is not None:
         counts = [MovedState(p, graph, e) for p, e in zip(present, elements, strict=True)]
         merged = _divide(merged, counts, shares, graph)
     if model is not None:
         merged = Repair(model, batches)(merged)
-    return Merge(graph, merged, tuple(elements), tuple(shares), rounds, agreement, moved, tuple(given))
+    return Merge(graph, merged, tuple(elements), tuple(shares), rounds, agreement, moved, tuple(states))
 
 
 def _shares(networks: Sequence[Source], weights: Sequence[float] | None, base: Source | None) -> list[float]:
@@ -235,28 +235,28 @@ def _shares(networks: Sequence[Source], weights: Sequence[float] | None, base: S
 
 
 def _match_all(
-    given: Sequence[Mapping[str, Tensor]], graph: NeuronGraph, measure: Measure, starts: int, seed: int
+    states: Sequence[Mapping[str, Tensor]], graph: NeuronGraph, measure: Measure, starts: int, seed: int
 ) -> tuple[list[GroupElement], int, float]:
     """An element for each network: the first keeps its neurons, the others are laid on it, then on the mean of all others."""
     elements = [graph.identity()]
     agreements = [1.0]
-    for state in given[1:]:
-        found = align(given[0], state, graph, measure=measure, starts=starts, seed=seed)
-        elements.append(found.element)
-        agreements.append(found.agreement_after)
-    if len(given) < 3:
+    for state in states[1:]:
+        alignment = align(states[0], state, graph, measure=measure, starts=starts, seed=seed)
+        elements.append(alignment.element)
+        agreements.append(alignment.agreement_after)
+    if len(states) < 3:
         return elements, 1, float(np.mean(agreements[1:] or [1.0]))
     rounds, still = 0, False
     while not still and rounds < _ROUNDS:
         rounds, still = rounds + 1, True
-        for k in range(1, len(given)):
-            others = [MovedState(s, graph, e) for n, (s, e) in enumerate(zip(given, elements, strict=True)) if n != k]
+        for k in range(1, len(states)):
+            others = [MovedState(s, graph, e) for n, (s, e) in enumerate(zip(states, elements, strict=True)) if n != k]
             mean = _mix(others, [1 / len(others)] * len(others))
-            now = MovedState(given[k], graph, elements[k])
-            found = align(_only(mean, graph), _only(now, graph), graph, measure=measure, starts=1, seed=seed)
-            agreements[k] = found.agreement_after
-            if found.agreement_after > found.agreement_before + 1e-9:
-                elements[k], still = found.element @ elements[k], False
+            now = MovedState(states[k], graph, elements[k])
+            alignment = align(_only(mean, graph), _only(now, graph), graph, measure=measure, starts=1, seed=seed)
+            agreements[k] = alignment.agreement_after
+            if alignment.agreement_after > alignment.agreement_before + 1e-9:
+                elements[k], still = alignment.element @ elements[k], False
     return elements, rounds, float(np.mean(agreements[1:]))
 
 

@@ -77,21 +77,21 @@ def normal_form(
         (tensor([[5., 1., 2.]]), Symmetric(3))
     """
     require_graph(graph, "normal_form")
-    given = _read(weights, graph, batch_dims)
-    tensors = {name: given[name] for name in graph.weights}
+    state = _read(weights, graph, batch_dims)
+    tensors = {name: state[name] for name in graph.weights}
     notes = []
     for fold in folds:
         tensors, note = apply_fold(fold, tensors, graph, batch_dims)
         notes.append(note)
         emptied = folded_tensors(fold)
-        given |= {name: tensors.pop(name) for name in emptied}
+        state |= {name: tensors.pop(name) for name in emptied}
         graph = without_tensors(graph, emptied)
     ordered = _in_order(graph, batch_dims)
     for name, strands in ordered:
         tensors, note = _remove(graph.neurons[name].group, name, strands, tensors, graph)
         notes.append(note)
     left = _what_is_left(graph, {name for name, _ in ordered}, notes)
-    result = {**given, **tensors}
+    result = {**state, **tensors}
     return result | {alias: result[kept] for alias, kept in graph.aliases.items() if alias in result}, left
 
 
@@ -100,11 +100,11 @@ def _read(weights: Source, graph: NeuronGraph, batch_dims: int) -> Tensors:
     for name, shape in graph.shapes.items():
         array = state.get(name)
         if not isinstance(array, Tensor) or tuple(array.shape[batch_dims : batch_dims + len(shape)]) != shape:
-            found = "missing" if array is None else f"{getattr(array, 'shape', type(array).__name__)}"
+            got = "missing" if array is None else f"{getattr(array, 'shape', type(array).__name__)}"
             raise ShapeError(
                 f"Tensor '{name}' has axes '{graph.tensors[name]}' of sizes {shape} after "
                 f"{batch_dims} batch dims, but in the "
-                f"given weights it is {found}. Pass weights of this architecture."
+                f"given weights it is {got}. Pass weights of this architecture."
             )
         if not array.is_floating_point():
             raise ShapeError(f"Tensor '{name}' holds {array.dtype}; normal forms are of floating-point weights.")

@@ -72,9 +72,9 @@ def _order_step(
     """Each copy's neurons in the lexicographic order of their weights."""
     parts = []
     for block, array, place in _places(graph, arrays, name):
-        known = _known_dims(block, place, set(pending))
-        hidden = {block.instances[d].symbol for d in range(array.ndim) if d not in known}
-        parts.append(_rows(block, array, place, known, absolute=bool(hidden & set(signed) & set(pending))))
+        ordered_dims = _known_dims(block, place, set(pending))
+        hidden = {block.instances[d].symbol for d in range(array.ndim) if d not in ordered_dims}
+        parts.append(_rows(block, array, place, ordered_dims, absolute=bool(hidden & set(signed) & set(pending))))
     shape = image_shapes(graph.neurons)[name]
     images = np.empty(shape, dtype=np.int64)
     equal = 0
@@ -101,17 +101,17 @@ def _places(graph: NeuronGraph, arrays: Arrays, name: str) -> list[tuple[Block, 
 
 def _known_dims(block: Block, place: int, pending: set[str]) -> list[int]:
     """Dims whose positions mean the same for every neuron: none is in play, or it is inside this neuron."""
-    own = {place, *(dim for _, dim in block.instances[place].parents)}
+    copy_dims = {place, *(dim for _, dim in block.instances[place].parents)}
 
-    def known(d: int) -> bool:
+    def is_ordered(d: int) -> bool:
         instance = block.instances[d]
-        return d in own or (instance.symbol not in pending and all(known(p) for _, p in instance.parents))
+        return d in copy_dims or (instance.symbol not in pending and all(is_ordered(p) for _, p in instance.parents))
 
-    return [d for d in range(len(block.instances)) if known(d)]
+    return [d for d in range(len(block.instances)) if is_ordered(d)]
 
 
-def _rows(block: Block, array: np.ndarray, place: int, known: Collection[int], absolute: bool = False) -> np.ndarray:
+def _rows(block: Block, array: np.ndarray, place: int, ordered_dims: Collection[int], absolute: bool = False) -> np.ndarray:
     """A row for every neuron of every copy: ``(*ancestor sizes, n, values)``, unknown dims in ascending order."""
     front = [*(dim for _, dim in block.instances[place].parents), place]
-    kept = front + [d for d in known if d not in front]
+    kept = front + [d for d in ordered_dims if d not in front]
     return sort_away(array, kept, absolute).reshape(*(array.shape[d] for d in front), -1)

@@ -25,9 +25,9 @@ def read_state(source: Source, graph: NeuronGraph) -> dict[str, Tensor]:
     state = source.state_dict() if isinstance(source, nn.Module) else source
     for name, shape in graph.shapes.items():
         if name not in state or tuple(state[name].shape) != shape:
-            given = tuple(state[name].shape) if name in state else "missing"
+            shape_read = tuple(state[name].shape) if name in state else "missing"
             raise ShapeError(
-                f"Tensor '{name}' has axes '{graph.tensors[name]}' of sizes {shape}, but in the given weights it is {given}. "
+                f"Tensor '{name}' has axes '{graph.tensors[name]}' of sizes {shape}, but in the given weights it is {shape_read}. "
                 "Pass weights of this architecture, one network at a time."
             )
     return {name: tensor.detach() for name, tensor in state.items()}

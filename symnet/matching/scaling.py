@@ -91,11 +91,11 @@ def read_scaling(graph: NeuronGraph, scale: ScaleLike) -> Scaling:
         touching = [t for t, space in graph.weights.items() if name in space.symbols]
         _refuse_repeats(graph, name, touching)
         if tensors is None:
-            found = _guess_incoming(graph, name, touching)
-            left = tuple(t for t in touching if t not in found)
+            incoming_tensors = _guess_incoming(graph, name, touching)
+            left = tuple(t for t in touching if t not in incoming_tensors)
         else:
-            found, left = _read_named(name, tensors, touching)
-        incoming[name], outgoing[name] = found, left
+            incoming_tensors, left = _read_named(name, tensors, touching)
+        incoming[name], outgoing[name] = incoming_tensors, left
         if not incoming[name] or not outgoing[name]:
             raise GraphError(
                 f"'{name}' has no {'incoming' if not incoming[name] else 'outgoing'} weights, so there is nothing to trade its scale "
@@ -115,18 +115,18 @@ def _read_named(
             raise GraphError(
                 f"scale of '{name}' has the keys {', '.join(tensors)}; write {{'in': [...], 'out': [...]}}."
             )
-        found, out = tuple(tensors["in"]), tensors.get("out")
+        incoming, out = tuple(tensors["in"]), tensors.get("out")
     else:
-        found, out = tuple(tensors), None
-    left = tuple(t for t in touching if t not in found) if out is None else tuple(out)
-    for tensor in (*found, *left):
+        incoming, out = tuple(tensors), None
+    left = tuple(t for t in touching if t not in incoming) if out is None else tuple(out)
+    for tensor in (*incoming, *left):
         if tensor not in touching:
             raise GraphError(
                 f"'{tensor}' cannot come into or go out of '{name}': the tensors over that set are {', '.join(touching)}."
             )
-    if both := set(found) & set(left):
+    if both := set(incoming) & set(left):
         raise GraphError(f"'{min(both)}' cannot both come into '{name}' and go out of it.")
-    return found, left
+    return incoming, left
 
 
 def _refuse_repeats(graph: NeuronGraph, name: str, tensors: Iterable[str]) -> None:
@@ -144,8 +144,8 @@ def _guess_incoming(graph: NeuronGraph, name: str, tensors: Iterable[str]) -> tu
     above = ancestors_of(graph.neurons)[name]
     for tensor in tensors:
         space = graph.weights[tensor]
-        own = {name, *above}
-        if all(instance.symbol in own for block in space.blocks for instance in block.instances):
+        set_and_ancestors = {name, *above}
+        if all(instance.symbol in set_and_ancestors for block in space.blocks for instance in block.instances):
             vectors.append(tensor)
         elif _on_first_axis(graph, tensor, name):
             matrices.append(tensor)

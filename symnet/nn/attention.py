@@ -129,16 +129,16 @@ class Attention(nn.Module):
     def tokens(self) -> dict[str, int]:
         """How many tokens attend to each other, by neuron set."""
         return {
-            name: sum(math.prod(self.parts[f.part].sizes[k] for k in f.tokens) for f in found)
-            for name, found in self.fibres.items()
+            name: sum(math.prod(self.parts[f.part].sizes[k] for k in f.tokens) for f in cuts)
+            for name, cuts in self.fibres.items()
         }
 
     def forward(self, x: Mapping[str, Tensor]) -> Features:
         check_features(x, self.inputs, "Attention got", self.channels, like=next(self.parameters()))
         triples = [self._triples(number, x) for number in range(len(self.parts))]
         totals: list[Tensor] = self._between_tensors(triples)
-        for found in self.fibres.values():
-            for fibres, change in zip(found, self._among(found, triples), strict=True):
+        for cuts in self.fibres.values():
+            for fibres, change in zip(cuts, self._among(cuts, triples), strict=True):
                 totals[fibres.part] = totals[fibres.part] + change
         return self._write([self._combined(number, total) for number, total in enumerate(totals)])
 
@@ -165,17 +165,17 @@ class Attention(nn.Module):
         heard = attend(queries, keys, values)
         return [heard[:, :, k].view(*heard.shape[:2], *one, heard.shape[-1]) for k, one in enumerate(ones)]
 
-    def _among(self, found: tuple[Fibres, ...], triples: list[Tensor]) -> list[Tensor]:
+    def _among(self, cuts: tuple[Fibres, ...], triples: list[Tensor]) -> list[Tensor]:
         """What the tokens of one neuron set hear from each other, as entries of their parts (size 1 where averaged)."""
-        tokens = [_cut(triples[fibres.part], fibres) for fibres in found]
+        tokens = [_cut(triples[fibres.part], fibres) for fibres in cuts]
         # Concatenated before the dims along the fibres are merged: one copy less.
         rows = [
-            t.flatten(3, 2 + len(f.tokens)) if f.tokens else t.unsqueeze(3) for t, f in zip(tokens, found, strict=True)
+            t.flatten(3, 2 + len(f.tokens)) if f.tokens else t.unsqueeze(3) for t, f in zip(tokens, cuts, strict=True)
         ]
         queries, keys, values = torch.cat(rows, dim=3).flatten(4).unbind(0)
         heard = attend(queries, keys, values)
         pieces = heard.split([t.shape[3] for t in rows], dim=2)
-        return [_paste(p, t.shape[1:], f) for p, t, f in zip(pieces, tokens, found, strict=True)]
+        return [_paste(p, t.shape[1:], f) for p, t, f in zip(pieces, tokens, cuts, strict=True)]
 
     def _combined(self, number: int, total: Tensor) -> Tensor:
         """Heads mixed and kernel offsets unfolded: ``(batch, *dims of the block, channels)``, or 1 where all are alike."""
@@ -188,10 +188,10 @@ class Attention(nn.Module):
         total = total.permute(0, *(k + 1 for k in back), total.dim() - 1)
         return total.expand(total.shape[0], *part.block.shape, self.channels)
 
-    def _write(self, found: list[Tensor]) -> Features:
+    def _write(self, values_by_part: list[Tensor]) -> Features:
         """Parts put together to tensors."""
         result: Features = {}
-        for part, values in zip(self.parts, found, strict=True):
+        for part, values in zip(self.parts, values_by_part, strict=True):
             tensor = self.inputs[part.tensor]
             shape = (values.shape[0], *tensor.shape, self.channels)
             if len(tensor.blocks) == 1:
@@ -221,20 +221,20 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
 
 def read_parts(space: Space) -> tuple[Part, ...]:
     """The blocks of all tensors, their anonymous dims last."""
-    found = []
+    parts = []
     for tensor in space.values():
         for block in tensor.blocks:
             named = [k for k, instance in enumerate(block.instances) if instance.symbol is not None]
             rest = [k for k in range(len(block.shape)) if k not in named]
             sizes = tuple(block.shape[k] for k in named)
             folded = math.prod(block.shape[k] for k in rest)
-            found.append(Part(tensor.name, block, (*named, *rest), sizes, folded))
-    return tuple(found)
+            parts.append(Part(tensor.name, block, (*named, *rest), sizes, folded))
+    return tuple(parts)
 
 
 def find_fibres(space: Space, parts: tuple[Part, ...]) -> dict[str, tuple[Fibres, ...]]:
     """For every neuron set, all its instances in all parts."""
-    found: dict[str, list[Fibres]] = {}
+    cuts_by_set: dict[str, list[Fibres]] = {}
     for number, part in enumerate(parts):
         place = {k: position for position, k in enumerate(part.order)}
         for k, instance in enumerate(part.block.instances):
@@ -247,8 +247,8 @@ def find_fibres(space: Space, parts: tuple[Part, ...]) -> dict[str, tuple[Fibres
             below = {j for j in others if {p for _, p in part.block.instances[j].parents} & set(along)}
             tokens = tuple(place[j] for j in others if j not in below)
             cut = Fibres(number, tokens, tuple(place[j] for j in along), tuple(sorted(place[j] for j in below)))
-            found.setdefault(instance.symbol, []).append(cut)
-    return {name: tuple(cuts) for name, cuts in found.items()}
+            cuts_by_set.setdefault(instance.symbol, []).append(cut)
+    return {name: tuple(cuts) for name, cuts in cuts_by_set.items()}
 
 
 def _cut(triples: Tensor, fibres: Fibres) -> Tensor:

@@ -44,12 +44,12 @@ class Statistics(nn.Module):
 
     def forward(self, x: Mapping[str, Tensor]) -> Tensor:
         check_features(x, self.inputs, "Statistics got", alike=True)
-        found = []
+        statistics = []
         for name in self.inputs:
             entries = x[name].flatten(1, -2) if x[name].dim() > 2 else x[name].unsqueeze(1)
             variance, mean = torch.var_mean(entries, dim=1, correction=0)
-            found.append(torch.stack([mean, variance, *_quantiles(entries)], dim=1).flatten(1))
-        return torch.cat(found, dim=1)
+            statistics.append(torch.stack([mean, variance, *_quantiles(entries)], dim=1).flatten(1))
+        return torch.cat(statistics, dim=1)
 
 
 def _quantiles(entries: Tensor) -> list[Tensor]:
@@ -58,12 +58,12 @@ def _quantiles(entries: Tensor) -> list[Tensor]:
     (torch.quantile takes no half precision, and at most 16 million entries.)
     """
     ordered, last = entries.sort(dim=1).values, entries.shape[1] - 1
-    found = []
+    quantiles = []
     for share in QUANTILES:
         below = int(share * last)
         above = min(below + 1, last)
-        found.append(torch.lerp(ordered[:, below], ordered[:, above], share * last - below))
-    return found
+        quantiles.append(torch.lerp(ordered[:, below], ordered[:, above], share * last - below))
+    return quantiles
 
 
 class _Baseline(nn.Module):

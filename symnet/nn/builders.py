@@ -143,11 +143,11 @@ class _Body(nn.Module):
         each: list[nn.Module] = [
             Pointwise(nn.Sequential(nn.Linear(channels, 2 * channels), nn.GELU(), nn.Linear(2 * channels, channels)))
         ]
-        found: list[nn.Module] = []
+        blocks: list[nn.Module] = []
         for inner in (mix, each):
             before = [LayerNorm(self.permuted, channels, inputs=self._space)] if self.config["norm"] else []
-            found.append(Residual(*before, *inner, *([Dropout(drop)] if drop else [])))
-        return found
+            blocks.append(Residual(*before, *inner, *([Dropout(drop)] if drop else [])))
+        return blocks
 
     def extra_repr(self) -> str:
         told = f"told apart by encodings: {', '.join(self.encoded)}" if self.encoded else "no positions encoded"
@@ -286,8 +286,8 @@ class InvariantNetwork(_Body):
         parts = []
         if self.body is not None:
             chosen = x if self.readings is None else {name: x[name] for name in self.inputs if name in x}
-            found = self.body(self.scale(chosen))
-            parts.append(self.pool({name: found[name] for name in self._invariant}))
+            hidden = self.body(self.scale(chosen))
+            parts.append(self.pool({name: hidden[name] for name in self._invariant}))
         if self.readings is not None:
             parts.append(self.readings(x))
         return self.head(torch.cat(parts, dim=1) if len(parts) > 1 else parts[0])
@@ -355,10 +355,10 @@ class EquivariantNetwork(_Body):
 
     def forward(self, x: Mapping[str, Tensor]) -> Features:
         assert self.body is not None
-        found = self.body(self.scale(x))
-        result: Features = self.last(found)
-        own = {name: layer(found[name]) for name, layer in zip(self._each, self.itself, strict=True)}
-        return {name: tensor + own[name] if name in own else tensor for name, tensor in result.items()}
+        hidden = self.body(self.scale(x))
+        result: Features = self.last(hidden)
+        by_itself = {name: layer(hidden[name]) for name, layer in zip(self._each, self.itself, strict=True)}
+        return {name: tensor + by_itself[name] if name in by_itself else tensor for name, tensor in result.items()}
 
 
 def encoded_sets(graph: NeuronGraph, inputs: Space, encode: str | Iterable[str]) -> tuple[str, ...]:
@@ -374,12 +374,12 @@ def encoded_sets(graph: NeuronGraph, inputs: Space, encode: str | Iterable[str])
             raise GraphError(f"encode={encode!r}: choose 'auto', 'none', 'fixed', or give a list of neuron sets.")
         least = {"auto": WIDE + 1, "fixed": 2, "none": 2**63}[encode]
         return tuple(name for name in fixed if graph.neurons[name].size >= least)
-    found = tuple(dict.fromkeys(encode))
-    if unknown := [name for name in found if name not in used]:
+    names = tuple(dict.fromkeys(encode))
+    if unknown := [name for name in names if name not in used]:
         raise GraphError(
             f"encode= names {unknown}, but the tensors read are indexed by {', '.join(used) or 'no sets'}."
         )
-    return found
+    return names
 
 
 def _notation(space: Space) -> dict[str, str]:

@@ -49,10 +49,10 @@ def by_diagram(
         for table, matrix in zip(plan.tables, matrices, strict=True)
     ]
     none = (matrices[0] if matrices else torch.empty(0)).new_zeros(0, *channels)
-    found = {}
+    by_pair = {}
     for pair, places in table_places(plan, placed).items():
-        found[pair] = torch.cat([none, *(entries[number][rows, :, columns, :] for number, rows, columns in places)])
-    return found
+        by_pair[pair] = torch.cat([none, *(entries[number][rows, :, columns, :] for number, rows, columns in places)])
+    return by_pair
 
 
 def table_places(
@@ -96,10 +96,10 @@ def bias_coefficients(layer: Linear) -> dict[str, Tensor] | None:
     if vector is None:  # every bias vanishes
         vector = layer.bias.reshape(-1)
     columns = vector.view(-1, 1, layer.out_channels)
-    found = {}
+    by_output = {}
     for s, places in bias_places(layer).items():
-        found[s] = torch.cat([columns[:0], *(columns[place] for place in places)])
-    return found
+        by_output[s] = torch.cat([columns[:0], *(columns[place] for place in places)])
+    return by_output
 
 
 def bias_places(layer: Linear) -> dict[str, list[Tensor]]:

@@ -46,14 +46,14 @@ class Demand:
 
 def demands(space: Space) -> tuple[Demand, ...]:
     """What the tensors of a space ask of pointwise functions: each law once, with the first strand that asks it."""
-    found: dict[str, Demand] = {}
+    by_law: dict[str, Demand] = {}
     for tensor in space.values():
         for strand in (strand for axis in tensor.axes for strand in strands_in(axis)):
             group = space.neurons[strand.name].group
             if is_charged(group, strand.degree):
                 law = "linear" if is_linear(group) else "homogeneous" if isinstance(group, Scaled) else "odd"
-                found.setdefault(law, Demand(law, group, strand.name, tensor.name))
-    return tuple(found.values())
+                by_law.setdefault(law, Demand(law, group, strand.name, tensor.name))
+    return tuple(by_law.values())
 
 
 def refuse_pointwise(module: nn.Module, space: Space, channels: int) -> None:
@@ -96,9 +96,9 @@ def _error(module: nn.Module, law: str, channels: int) -> float:
             torch.manual_seed(0)  # what is random is drawn alike
             return private(values)
 
-    expected, given = matrix @ run(x), run(matrix @ x)
-    scale = max(float(expected.abs().max()), float(given.abs().max()), 1e-300)
-    return float((expected - given).abs().max()) / scale
+    expected, actual = matrix @ run(x), run(matrix @ x)
+    scale = max(float(expected.abs().max()), float(actual.abs().max()), 1e-300)
+    return float((expected - actual).abs().max()) / scale
 
 
 def channels_of(module: nn.Module) -> int | None:

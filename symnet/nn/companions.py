@@ -51,8 +51,8 @@ class PositionGates(nn.Module):
         for t, tensor in enumerate(inputs.values()):
             for s, name in enumerate(self.sets):
                 # An entry that two occurrences of a set index is told apart by the first of them.
-                found = positions_along(tensor, name)
-                first = torch.from_numpy(found[0]) if found else torch.full(tensor.shape, -1)
+                positions = positions_along(tensor, name)
+                first = torch.from_numpy(positions[0]) if positions else torch.full(tensor.shape, -1)
                 self.register_buffer(f"_positions{t}_{s}", first, persistent=False)
 
     def forward(self, x: Mapping[str, Tensor]) -> Features:

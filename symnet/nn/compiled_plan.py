@@ -122,8 +122,8 @@ class CompiledPlan:
 
     def _full_reads(self, tensor: int) -> tuple[int, ...]:
         """The statistics that are means over the whole of an input."""
-        own = [(number, step) for number, step in enumerate(self.statistics) if step.tensor == tensor and step.averaged]
-        return tuple(number for number, step in own if step.source is None or not self.statistics[step.source].averaged)
+        averaged = [(number, step) for number, step in enumerate(self.statistics) if step.tensor == tensor and step.averaged]
+        return tuple(number for number, step in averaged if step.source is None or not self.statistics[step.source].averaged)
 
     def view_of(self, number: int) -> int:
         """The statistic that shows the entries which a mean over a whole input is taken of."""
@@ -133,12 +133,12 @@ class CompiledPlan:
     @cached_property
     def direct_statistics(self) -> frozenset[int]:
         """Statistics that direct tables need, with those they are computed from."""
-        found = {row.statistic for table in self.tables if table.is_direct for row in table.rows}
+        direct = {row.statistic for table in self.tables if table.is_direct for row in table.rows}
         for number in range(len(self.statistics) - 1, -1, -1):
             source = self.statistics[number].source
-            if number in found and source is not None:
-                found.add(source)
-        return frozenset(found)
+            if number in direct and source is not None:
+                direct.add(source)
+        return frozenset(direct)
 
     @cached_property
     def adjoint(self) -> CompiledPlan:

@@ -19,9 +19,9 @@ class Constants:
     def get(self, name: str, values: np.ndarray, device: torch.device, dtype: torch.dtype | None = None) -> Tensor:
         """The array under this name as a tensor, the array's own dtype by default."""
         key = name, str(device), dtype
-        found = self._kept.get(key)
-        if found is not None:
-            return found
+        constant = self._kept.get(key)
+        if constant is not None:
+            return constant
         if torch.compiler.is_compiling():  # the graph keeps it
             return torch.as_tensor(values, dtype=dtype, device=device)
         with torch.inference_mode(False):

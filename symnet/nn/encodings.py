@@ -68,15 +68,15 @@ class PositionalEncoding(nn.Module):
 
     def forward(self, x: Mapping[str, Tensor]) -> Features:
         check_features(x, self.inputs, "PositionalEncoding got")
-        found = {}
+        encoded = {}
         for t, name in enumerate(self.inputs):
             tensor = x[name]
             parts = [tensor]
             for s in range(len(self.sets)):
                 encoding = self._encoding(t, s, tensor)
                 parts.append(encoding.expand(tensor.shape[0], *encoding.shape))
-            found[name] = torch.cat(parts, dim=-1)
-        return found
+            encoded[name] = torch.cat(parts, dim=-1)
+        return encoded
 
     def _encoding(self, t: int, s: int, tensor: Tensor) -> Tensor:
         table = self.embeddings[s] if self.kind == "learned" else getattr(self, f"_table{s}")
@@ -103,12 +103,12 @@ def sinusoids(count: int, channels: int) -> Tensor:
 
 def positions_along(tensor: TensorSpace, name: str) -> list[np.ndarray]:
     """For every occurrence of a neuron set, its neuron at every entry of a tensor: int64 of the tensor's shape, or -1."""
-    found: list[np.ndarray] = []
+    positions: list[np.ndarray] = []
     for block in tensor.blocks:
         places = [k for k, instance in enumerate(block.instances) if instance.symbol == name]
         for number, place in enumerate(places):
-            if number == len(found):
-                found.append(np.full(tensor.shape, -1))
+            if number == len(positions):
+                positions.append(np.full(tensor.shape, -1))
             shape = [size if k == place else 1 for k, size in enumerate(block.shape)]
-            apply_views(found[number], block.views)[...] = np.arange(block.shape[place]).reshape(shape)
-    return found
+            apply_views(positions[number], block.views)[...] = np.arange(block.shape[place]).reshape(shape)
+    return positions

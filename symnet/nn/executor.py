@@ -276,9 +276,9 @@ class PlanFunction(torch.autograd.Function):
         by_matrix: list[Tensor | None] = [None] * len(matrices)
         if rows is not None:
             for number, matrix in enumerate(matrices):
-                found = kernels.by_matrix.get(number) if kernels else None
+                product = kernels.by_matrix.get(number) if kernels else None
                 by_matrix[number] = (
-                    _gram(plan, number, rows[number], columns[number], matrix) if found is None else found
+                    _gram(plan, number, rows[number], columns[number], matrix) if product is None else product
                 )
         by_bias = _bias_gradient(plan, columns) if ctx.has_bias and ctx.needs_input_grad[3] else None
         return None, None, None, by_bias, None, None, *by_tensor, *by_matrix
@@ -294,11 +294,11 @@ def _masked(
     plan: CompiledPlan, gradients: Sequence[Tensor], outputs: Sequence[Tensor], known: Known
 ) -> tuple[Tensor, ...]:
     """Gradients, zero where the ReLU was; what the adjoint takes of them is taken at once."""
-    found = []
+    masked = []
     for number, (gradient, output) in enumerate(zip(gradients, outputs, strict=True)):
-        found.append(torch.ops.aten.threshold_backward(gradient, output, 0))
-        read_ahead(plan.adjoint, number, found[-1], known)
-    return tuple(found)
+        masked.append(torch.ops.aten.threshold_backward(gradient, output, 0))
+        read_ahead(plan.adjoint, number, masked[-1], known)
+    return tuple(masked)
 
 
 def _rows_again(plan: CompiledPlan, tensors: Sequence[Tensor], kept: Sequence[Tensor | None]) -> Gathered:
@@ -312,8 +312,8 @@ def _rows_again(plan: CompiledPlan, tensors: Sequence[Tensor], kept: Sequence[Te
 def _scale(plan: CompiledPlan, table: int, like: Tensor, channels: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Kept on the device after the first call: CUDA graphs cannot hold a copy from the host."""
     key = table, like.dtype, like.device, channels
-    if (found := plan.scales_on_device.get(key)) is not None:
-        return found
+    if (scales := plan.scales_on_device.get(key)) is not None:
+        return scales
     averaged, broadcast = (
         torch.as_tensor(sizes, dtype=like.dtype, device=like.device).repeat_interleave(count)
         for sizes, count in zip(plan.scales[table], channels, strict=True)

@@ -112,8 +112,8 @@ def check_state(state: Mapping[str, Tensor], graph: NeuronGraph, which: str) -> 
                 f"'{name}' has axes '{graph.tensors[name]}' of sizes {shape}, but is {tuple(state[name].shape)}"
             )
     for name, tensor in state.items():
-        known = name in graph.shapes or name in graph.aliases
-        if not known and isinstance(tensor, Tensor) and tensor.is_floating_point():
+        is_declared = name in graph.shapes or name in graph.aliases
+        if not is_declared and isinstance(tensor, Tensor) and tensor.is_floating_point():
             problems.append(f"'{name}' {tuple(tensor.shape)} is not in the graph")
     problems += [
         f"'{alias}' is tied to '{kept}', but holds other values"
@@ -179,11 +179,11 @@ def check_features(
         if name not in batch:
             problems.append(f"'{name}' is missing")
             continue
-        given = batch[name]
-        if not isinstance(given, Tensor):
-            problems.append(f"'{name}' is no tensor but a {type(given).__name__}")
+        values = batch[name]
+        if not isinstance(values, Tensor):
+            problems.append(f"'{name}' is no tensor but a {type(values).__name__}")
             continue
-        shape = tuple(given.shape)
+        shape = tuple(values.shape)
         if len(shape) != len(tensor.shape) + 2 or shape[1:-1] != tensor.shape:
             problems.append(
                 f"'{name}' must be (batch, {', '.join(map(str, (*tensor.shape, 'channels')))}), but is {shape}"
@@ -192,11 +192,11 @@ def check_features(
         if channels is not None and shape[-1] != channels:
             problems.append(f"'{name}' has {shape[-1]} channels instead of {channels}")
         if alike:
-            channels, like, alike = shape[-1], given, False
+            channels, like, alike = shape[-1], values, False
         if like is not None and (
-            given.dtype != like.dtype or given.device != like.device or not given.is_floating_point()
+            values.dtype != like.dtype or values.device != like.device or not values.is_floating_point()
         ):
-            problems += _unlike(name, given, like)
+            problems += _unlike(name, values, like)
         if size is not None and shape[0] != size:
             problems.append(f"'{name}' has a batch of {shape[0]}, others of {size}")
         size = shape[0] if size is None else size
@@ -206,15 +206,15 @@ def check_features(
         )
 
 
-def _unlike(name: str, given: Tensor, like: Tensor) -> list[str]:
+def _unlike(name: str, values: Tensor, like: Tensor) -> list[str]:
     """How a tensor's device or dtype differs from what it is used with."""
-    if given.device != like.device:
-        return [f"'{name}' lies on '{given.device}' instead of '{like.device}': move it with .to('{like.device}')"]
-    if not given.is_floating_point():
-        return [f"'{name}' is {given.dtype}: features are real numbers, so convert it with .to({like.dtype})"]
-    if torch.is_autocast_enabled(given.device.type):
+    if values.device != like.device:
+        return [f"'{name}' lies on '{values.device}' instead of '{like.device}': move it with .to('{like.device}')"]
+    if not values.is_floating_point():
+        return [f"'{name}' is {values.dtype}: features are real numbers, so convert it with .to({like.dtype})"]
+    if torch.is_autocast_enabled(values.device.type):
         return []
-    return [f"'{name}' is {given.dtype} instead of {like.dtype}: convert it with .to({like.dtype}), or the module"]
+    return [f"'{name}' is {values.dtype} instead of {like.dtype}: convert it with .to({like.dtype}), or the module"]
 
 
 def refuse_signs(space: Space, what: str) -> None:

@@ -93,13 +93,13 @@ def _normalized(keys: Iterable[tuple[Pattern, tuple[int, ...]]]) -> Shares:
 
 def _column_shares(plan: LayerPlan) -> list[np.ndarray]:
     """For every table and column, the variance that this term shall have in its output."""
-    found = [np.zeros(table.width) for table in plan.tables]
+    column_shares = [np.zeros(table.width) for table in plan.tables]
     for slots in plan.slots.values():
         shares = _normalized((slot.pattern, slot.order) for _, slot in slots)
         for table, slot in slots:
             share = shares[slot.pattern, frozenset(slot.order)]
-            found[table][slot.start : slot.start + slot.dims.folded_size] = share
-    return found
+            column_shares[table][slot.start : slot.start + slot.dims.folded_size] = share
+    return column_shares
 
 
 def _row_shares(plan: LayerPlan) -> list[np.ndarray]:
@@ -125,14 +125,14 @@ def _row_shares(plan: LayerPlan) -> list[np.ndarray]:
 def _statistic_shares(dims: BlockDims) -> Shares:
     """Variances of a block's centred statistics. A diagonal also sees what finer patterns wrote onto it."""
     shares = _normalized((term.pattern, term.kept) for term in terms(dims))
-    found: Shares = {}
+    shares_so_far: Shares = {}
     for pattern, kept in shares:
         part_of = {dim: number for number, part in enumerate(pattern.parts) for dim in part.dims}
         for (finer, finer_kept), share in shares.items():
             lies = [{part_of[dim] for dim in part.dims} for part in finer.parts]
             if all(len(places) == 1 for places in lies) and kept == {min(lies[k]) for k in finer_kept}:
-                found[pattern, kept] = found.get((pattern, kept), 0.0) + share
-    return found
+                shares_so_far[pattern, kept] = shares_so_far.get((pattern, kept), 0.0) + share
+    return shares_so_far
 
 
 # ---- from centred diagrams to diagrams ----------------------------------------------------------------------------------
@@ -153,9 +153,9 @@ def _from_centred(plan: LayerPlan, drawn: list[Tensor]) -> list[Tensor]:
             groups: dict[tuple[int, tuple[int, ...]], list[tuple[Slot, Slot]]] = {}
             for slot in table.slots:
                 kept = [slot.order[axis] for axis in left]
-                if (found := slots.get((slot.tensor, slot.block, slot.pattern, frozenset(kept)))) is not None:
-                    axes = tuple(left[kept.index(part)] for part in found[1].order)
-                    groups.setdefault((found[0], axes), []).append((slot, found[1]))
+                if (slot_of_sum := slots.get((slot.tensor, slot.block, slot.pattern, frozenset(kept)))) is not None:
+                    axes = tuple(left[kept.index(part)] for part in slot_of_sum[1].order)
+                    groups.setdefault((slot_of_sum[0], axes), []).append((slot, slot_of_sum[1]))
             for (target, axes), slot_pairs in groups.items():
                 row_pairs = []
                 for row in table.rows:
@@ -204,10 +204,10 @@ def _accumulate(
         places = torch.from_numpy(to_rows)[:, None], torch.from_numpy(to_columns)[None, :]
         target[1].permute(0, 2, 1, 3).index_put_(places, sign * values, accumulate=True)
         return
-    ours = _numbers(from_table)[from_rows[:, None], from_columns[None, :]]
-    theirs = _numbers(to_table)[to_rows[:, None], to_columns[None, :]]
+    from_parameters = _numbers(from_table)[from_rows[:, None], from_columns[None, :]]
+    to_parameters = _numbers(to_table)[to_rows[:, None], to_columns[None, :]]
     # In numpy: fake tensors, which tools put in place of real ones, have no entries to choose by.
-    pairs = np.unique(np.stack([ours, theirs], axis=-1)[(ours >= 0) & (theirs >= 0)], axis=0)
+    pairs = np.unique(np.stack([from_parameters, to_parameters], axis=-1)[(from_parameters >= 0) & (to_parameters >= 0)], axis=0)
     from_numbers, to_numbers = (torch.from_numpy(numbers.copy()) for numbers in pairs.T)
     _flat(to_table, target[1]).index_add_(
         0, to_numbers, sign * _flat(from_table, source[1]).index_select(0, from_numbers)

@@ -156,12 +156,12 @@ class Linear(nn.Module):
         for number, table in enumerate(self.plan.tables):
             if table.sizes:
                 continue
-            own = self.bias.narrow(0, start, table.bias_parameters)
+            entries = self.bias.narrow(0, start, table.bias_parameters)
             start += table.bias_parameters
             if table.bias_index is not None:
-                padded = torch.cat([own, own.new_zeros(1, self.out_channels)])
-                own = padded[self._constants.get(f"bias {number}", table.bias_index, own.device)]
-            parts.append(own)
+                padded = torch.cat([entries, entries.new_zeros(1, self.out_channels)])
+                entries = padded[self._constants.get(f"bias {number}", table.bias_index, entries.device)]
+            parts.append(entries)
         return torch.cat(parts).reshape(-1) if parts else None
 
     def forward(
@@ -249,13 +249,13 @@ class Linear(nn.Module):
         if count <= PARAMETER_LIMIT:
             return
         table = max(self.plan.tables, key=lambda table: table.height * table.width)
-        ours = max(table.slots, key=lambda slot: slot.dims.folded_size)
+        target = max(table.slots, key=lambda slot: slot.dims.folded_size)
         row = max(table.rows, key=lambda row: self.plan.statistics[row.statistic].folded_size)
-        theirs = self.plan.statistics[row.statistic]
+        source = self.plan.statistics[row.statistic]
         raise TooLargeError(
             f"This layer would have {count:,} parameters ({self.plan.dimension:,} maps with {self.in_channels} to {self.out_channels} "
-            f"channels); the limit is {PARAMETER_LIMIT:,}. Most belong to the table [{table.name}], from input '{theirs.tensor}' "
-            f"({theirs.folded_size} fixed positions a neuron) to output '{ours.tensor}' ({ours.dims.folded_size}). Permute that set "
+            f"channels); the limit is {PARAMETER_LIMIT:,}. Most belong to the table [{table.name}], from input '{source.tensor}' "
+            f"({source.folded_size} fixed positions a neuron) to output '{target.tensor}' ({target.dims.folded_size}). Permute that set "
             "(with_groups), use fewer channels, or leave the tensor out of inputs= or outputs=."
         )
 

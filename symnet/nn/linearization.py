@@ -104,11 +104,11 @@ def linearize(module: nn.Module, names: Mapping[str, str], inputs: tuple[Any, ..
     # In float64 attention and recurrences are not fused into one operation.
     module = copy.deepcopy(module).double().eval().requires_grad_(False)
     sample = tuple(_first_sample(value) for value in inputs)
-    own = {name: tensor.detach() for name, tensor in module.state_dict().items() if name in names}
-    state = {names[name]: tensor for name, tensor in own.items()}
+    by_name = {name: tensor.detach() for name, tensor in module.state_dict().items() if name in names}
+    state = {names[name]: tensor for name, tensor in by_name.items()}
 
     def call(values: dict[str, Tensor], first: Tensor) -> Tensor:
-        result = functional_call(module, {name: values[names[name]] for name in own}, (first, *sample[1:]))
+        result = functional_call(module, {name: values[names[name]] for name in by_name}, (first, *sample[1:]))
         return first_tensor(result)
 
     try:
@@ -230,7 +230,7 @@ class _Rewriting:
             if node.op == "get_attr" or (node.op == "call_function" and not node.all_input_nodes):
                 with self.graph.inserting_after(node):
                     converted = self.graph.call_function(as_real_as, (node, self.input))
-                node.replace_all_uses_with(converted, delete_user_cb=lambda user, own=converted: user is not own)
+                node.replace_all_uses_with(converted, delete_user_cb=lambda user, kept=converted: user is not kept)
 
     def _end(self, end: fx.Node) -> None:
         result = end.args[0]

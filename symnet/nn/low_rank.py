@@ -99,9 +99,9 @@ class LowRankLinear(nn.Module):
     def describe(self) -> str:
         """The three plans with this layer's channels, and what a complete layer would have cost."""
         parts = [("permuted", self.permuted), ("narrow", self.narrow), ("widen", self.widen)]
-        own = sum(parameter.numel() for parameter in self.parameters())
+        count = sum(parameter.numel() for parameter in self.parameters())
         full = _complete_cost(self)
-        head = f"LowRankLinear: {own:,} parameters; the complete layer would have {full:,}\n"
+        head = f"LowRankLinear: {count:,} parameters; the complete layer would have {full:,}\n"
         return head + "\n".join(f"-- {name}\n{layer.describe()}" for name, layer in parts)
 
     def extra_repr(self) -> str:
@@ -125,11 +125,11 @@ def _checked(graph: NeuronGraph, wide: tuple[str, ...]) -> tuple[str, ...]:
 
 def _features_of_sets(graph: NeuronGraph) -> dict[str, str]:
     """A tensor for every neuron set that is not fixed, with its ancestors, and one for the whole network."""
-    found = {}
+    features = {}
     for name, ancestors in ancestors_of(graph.neurons).items():
         if not is_trivial(graph.neurons[name].group):
-            found[f"of {name}"] = f"({' '.join([*ancestors, name])})" if ancestors else name
-    return {**found, "of the network": ""}
+            features[f"of {name}"] = f"({' '.join([*ancestors, name])})" if ancestors else name
+    return {**features, "of the network": ""}
 
 
 def _complete_cost(layer: LowRankLinear) -> int:

@@ -67,10 +67,10 @@ class Network(nn.Module):
     def _handovers(self, x: Any) -> tuple[list[tuple[nn.Module, bool]], list[Handover | None]]:
         """The steps, and for each that writes the inputs of a layer which comes next, where to put their statistics."""
         steps = list(self._steps())
-        found: list[Handover | None] = [None] * len(steps)
+        ahead: list[Handover | None] = [None] * len(steps)
         some = next(iter(x.values()), None) if isinstance(x, Mapping) else None
         if not isinstance(some, Tensor) or is_recorded(some.device):
-            return steps, found
+            return steps, ahead
         written = None  # the space of what a step writes, as far as it is known
         for number, (module, _) in enumerate(steps[:-1]):
             following = steps[number + 1][0]
@@ -79,8 +79,8 @@ class Network(nn.Module):
             elif type(module) is not Pointwise:
                 written = None
             if type(following) is Linear and written == following.inputs and _unheard(module) and _unheard(following):
-                found[number] = Handover(following.compiled)
-        return steps, found
+                ahead[number] = Handover(following.compiled)
+        return steps, ahead
 
     def _steps(self) -> Iterator[tuple[nn.Module, bool]]:
         """Modules in order, each with whether the ReLU that follows runs inside it."""
@@ -137,13 +137,13 @@ def _unheard(module: nn.Module) -> bool:
 def _pointwise(module: nn.Module, x: Mapping[str, Tensor], handover: Handover) -> dict[str, Tensor]:
     """``Pointwise`` tensor by tensor, the statistics of each taken when it has been written."""
     assert isinstance(module, Pointwise)
-    found = {}
+    results = {}
     for number, name in enumerate(handover.plan.plan.inputs):
-        found[name] = module.module(x[name])
-        if found[name].shape[:-1] == x[name].shape[:-1]:  # else the layer says what is wrong
+        results[name] = module.module(x[name])
+        if results[name].shape[:-1] == x[name].shape[:-1]:  # else the layer says what is wrong
             with torch.no_grad():
-                handover.read(number, found[name])
-    return found
+                handover.read(number, results[name])
+    return results
 
 
 def _call(module: nn.Module, x: Any, relu: bool) -> Any:

@@ -162,12 +162,12 @@ class PathProduct(nn.Module):
                 term = term.reshape(batch, channels, rows, source.shape[-1] * taps)
             before = values[step.target]
             values[step.target] = term if before is None else before + term
-        found: Features = {}
+        results: Features = {}
         for name, number in self._names.items():
             value = values[number]
             assert value is not None
-            found[name] = value.permute((0, 2, 3, 1) if plan.values[number].forward else (0, 3, 2, 1))
-        return found
+            results[name] = value.permute((0, 2, 3, 1) if plan.values[number].forward else (0, 3, 2, 1))
+        return results
 
     def _run_program(self, x: Mapping[str, Tensor]) -> Features:
         program = self._program
@@ -196,14 +196,14 @@ class PathProduct(nn.Module):
         value, pull = vjp(call, zero, shifts)  # type: ignore[misc]
         by_input, by_shift = vmap(pull)(torch.eye(len(value), dtype=some.dtype, device=some.device))[:2]
         by_input = by_input.flatten(1)
-        found: Features = {"out in": by_input[: program.outputs]}
+        results: Features = {"out in": by_input[: program.outputs]}
         start = program.outputs
         for name, (size, _) in program.activations.items() if self.hidden else ():
             if f"{name} in" in self.outputs:
-                found[f"{name} in"] = by_input[start : start + size]
-                found[f"out {name}"] = by_shift[name][: program.outputs]
+                results[f"{name} in"] = by_input[start : start + size]
+                results[f"out {name}"] = by_shift[name][: program.outputs]
             start += size
-        return found
+        return results
 
     # ---- of a traced module ---------------------------------------------------------------------------------------
     def _traced_outputs(self, program: LinearProgram) -> dict[str, str]:

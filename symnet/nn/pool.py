@@ -112,17 +112,17 @@ class Pool(nn.Module):
                 weights = self._constants.get("averaging", self._averaging, values.device, values.dtype)
                 values = torch.einsum("kh,bhc->bkc", weights, values)
             return values
-        found = []
+        pooled = []
         for row in compiled.tables[number].rows:
             entries = entries_of(compiled, row.statistic, tensors)  # (batch, *kept, averaged, features)
             for values in _moments(entries, self.moments):
                 values = values if row.permutation is None else values.permute(row.permutation)
-                found.append(
+                pooled.append(
                     values.reshape(-1, values.shape[-1] // channels, channels)
                     if values.numel()
                     else values.new_zeros(0, values.shape[-1] // channels, channels)
                 )
-        return torch.cat(found, dim=1)
+        return torch.cat(pooled, dim=1)
 
     def __getstate__(self) -> dict[str, object]:
         state = self.__dict__.copy()

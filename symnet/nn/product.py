@@ -251,19 +251,19 @@ class Product(nn.Module):
 
 def contract(compiled: CompiledProduct, left: list[Tensor], right: list[Tensor], *, paired: bool) -> list[Tensor]:
     """The statistics of products, each ``(batch, *axes, features)`` with features (left folded, right folded, channels)."""
-    ours = take_statistics(compiled.left, left)
-    theirs = ours if right is left else take_statistics(compiled.right, right)
+    left_statistics = take_statistics(compiled.left, left)
+    right_statistics = left_statistics if right is left else take_statistics(compiled.right, right)
     plan = compiled.plan
-    found: list[Tensor] = []
+    statistics: list[Tensor] = []
     for step, statistic, compiled_step in zip(
         plan.contractions, plan.layer.statistics, compiled.layer.statistics, strict=True
     ):
         if step.source is not None:
-            found.append(mean_over(found[step.source], compiled_step.averaged))
+            statistics.append(mean_over(statistics[step.source], compiled_step.averaged))
             continue
         channels = left[0].shape[-1], right[0].shape[-1]
-        found.append(_einsum(step, statistic, (ours[step.left], theirs[step.right]), channels, paired))
-    return found
+        statistics.append(_einsum(step, statistic, (left_statistics[step.left], right_statistics[step.right]), channels, paired))
+    return statistics
 
 
 def _einsum(

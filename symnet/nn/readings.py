@@ -56,8 +56,8 @@ class InputScale(nn.Module):
         for number, name in enumerate(self.names):
             values = x[name].detach().float()
             values = values[values.isfinite()]
-            found = values.square().mean().sqrt() if values.numel() else values.new_ones(())
-            self.deviation[number] = found if found > 0 else 1.0
+            deviation = values.square().mean().sqrt() if values.numel() else values.new_ones(())
+            self.deviation[number] = deviation if deviation > 0 else 1.0
 
     def forward(self, x: Mapping[str, Tensor]) -> Features:
         check_features(x, self.space, "InputScale got")
@@ -189,13 +189,13 @@ class Readings(nn.Module):
 
     def read(self, x: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Every kind of reading, standardised, ``(batch, numbers)``: the same in every step of training unless probes are learned."""
-        found = {}
+        readings = {}
         for name, source in self.sources.items():
             values = source(x).nan_to_num(0.0, 0.0, 0.0)
             values = (values - getattr(self, f"{name}_mean")) / getattr(self, f"{name}_spread")
             # an outlier among a thousand networks is no thousand times as interesting
-            found[name] = values.clamp(-8, 8)
-        return found
+            readings[name] = values.clamp(-8, 8)
+        return readings
 
     def mix(self, readings: Mapping[str, Tensor]) -> Tensor:
         """What layers make of readings, ``(batch, out_features)``."""

@@ -161,15 +161,15 @@ def _lookups(pattern: SharingPattern) -> list[Lookup]:
     if pattern.has_orbits:
         return [_labels_and_change(pattern)]
     none = torch.full((pattern.output.size, pattern.input.size), -1)
-    found = [(none, torch.zeros(pattern.dimension, 0, dtype=torch.float64))]  # the shape, where no diagram is left
+    lookups = [(none, torch.zeros(pattern.dimension, 0, dtype=torch.float64))]  # the shape, where no diagram is left
     for placed in pattern.diagrams:
         entries = pattern.entries(placed)
         change = torch.zeros(pattern.dimension, placed.count, dtype=torch.float64)
         change[placed.offset : placed.offset + placed.count] = (
             torch.eye(placed.count, dtype=torch.float64) / placed.diagram.input.dropped_size
         )
-        found.append((torch.from_numpy(np.where(entries >= 0, entries - placed.offset, -1)), change))
-    return found
+        lookups.append((torch.from_numpy(np.where(entries >= 0, entries - placed.offset, -1)), change))
+    return lookups
 
 
 def _labels_and_change(pattern: SharingPattern) -> tuple[Tensor, Tensor]:

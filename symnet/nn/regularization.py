@@ -47,12 +47,12 @@ class LayerNorm(nn.Module):
 
     def forward(self, x: Mapping[str, Tensor]) -> Features:
         check_features(x, self.inputs, "LayerNorm got", self.channels, like=self.scale)
-        found = {}
+        results = {}
         for number, name in enumerate(self.inputs):
             tensor = x[name]
             normalized = torch.nn.functional.layer_norm(tensor, tensor.shape[1:], eps=self.eps)
-            found[name] = normalized * self.scale[number] + self.shift[number]
-        return found
+            results[name] = normalized * self.scale[number] + self.shift[number]
+        return results
 
     def extra_repr(self) -> str:
         return f"{len(self.inputs)} tensors, {self.channels} channels, eps={self.eps}"
@@ -78,15 +78,15 @@ class Dropout(nn.Module):
         check_mapping(x, "Dropout got")
         if not self.training or self.p == 0:
             return dict(x)
-        found = {}
+        results = {}
         for name, tensor in x.items():
             shape = (tensor.shape[0], *[1] * (tensor.dim() - 2), tensor.shape[-1])
-            found[name] = (
+            results[name] = (
                 tensor
                 * torch.empty(shape, device=tensor.device, dtype=tensor.dtype).bernoulli_(1 - self.p)
                 / (1 - self.p)
             )
-        return found
+        return results
 
     def extra_repr(self) -> str:
         return f"p={self.p}"

@@ -41,9 +41,9 @@ class Residual(nn.Module):
         check_mapping(change, "Residual's modules gave")
         for name, tensor in x.items():
             if name not in change or change[name].shape != tensor.shape:
-                given = tuple(change[name].shape) if name in change else "nothing"
+                shape = tuple(change[name].shape) if name in change else "nothing"
                 raise ShapeError(
-                    f"Residual cannot add: '{name}' has shape {tuple(tensor.shape)}, but its modules gave {given}. "
+                    f"Residual cannot add: '{name}' has shape {tuple(tensor.shape)}, but its modules gave {shape}. "
                     "Let them read and write the same tensors with the same channels."
                 )
         return {name: tensor + change[name] for name, tensor in x.items()}

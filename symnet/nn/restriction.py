@@ -59,15 +59,15 @@ def _same_tensors(space: Space, graph: NeuronGraph) -> Space:
     Raises:
         GraphError: a tensor has other sizes, or stands in neither graph.
     """
-    own = [name for name in space if name in graph.weights]
-    for name in own:
+    shared = [name for name in space if name in graph.weights]
+    for name in shared:
         if graph.weights[name].shape != space[name].shape:
             raise GraphError(
                 f"Tensor '{name}' has sizes {space[name].shape} in the layer and {graph.weights[name].shape} in the graph; the smaller group "
                 "acts on the same tensors."
             )
     try:
-        return Space(graph.neurons, {n: graph.weights[n].axes if n in own else t.axes for n, t in space.items()})
+        return Space(graph.neurons, {n: graph.weights[n].axes if n in shared else t.axes for n, t in space.items()})
     except GraphError as error:
         raise GraphError(f"The layer's tensors cannot be read in the smaller graph: {error}") from None
 
@@ -133,7 +133,7 @@ def _check_subgroup(larger: SharingPattern, smaller: SharingPattern, rows: np.nd
     """
     rng = np.random.default_rng(0)
     generic = rng.standard_normal(larger.dimension)
-    here = _evaluate(larger, rows, columns) @ generic
+    expected = _evaluate(larger, rows, columns) @ generic
     graph = NeuronGraph(smaller.neurons, {"output": smaller.output.axes, "input": smaller.input.axes})
     positions = {name: np.arange(space.size).reshape(space.shape) for name, space in graph.weights.items()}
     signs = {name: np.ones(space.shape) for name, space in graph.weights.items()}
@@ -144,7 +144,7 @@ def _check_subgroup(larger: SharingPattern, smaller: SharingPattern, rows: np.nd
         there = [np.argsort(np.abs(flipped[name]).reshape(-1)) for name in ("output", "input")]
         sign = moved["output"].reshape(-1)[there[0][rows]] * moved["input"].reshape(-1)[there[1][columns]]
         values = _evaluate(larger, there[0][rows], there[1][columns]) @ generic
-        if np.abs(sign * values - here).max(initial=0.0) > _CLOSE * (1 + np.abs(here).max(initial=0.0)):
+        if np.abs(sign * values - expected).max(initial=0.0) > _CLOSE * (1 + np.abs(expected).max(initial=0.0)):
             raise GraphError(
                 f"The graph's group is not contained in the layer's: a map from '{larger.input.name}' to '{larger.output.name}' that the layer "
                 "may hold does not commute with it. Pass a graph of the same tensors that permutes less."
@@ -169,13 +169,13 @@ def _write_tables(layer: Linear, values: Mapping[tuple[str, str], Tensor]) -> No
 
 
 def _write_biases(layer: Linear, source: Linear) -> None:
-    given = bias_coefficients(source)
-    if given is None or layer.bias is None:
+    by_output = bias_coefficients(source)
+    if by_output is None or layer.bias is None:
         return
     constants = [EquivariantMaps(Space(x.outputs.neurons, {"constant": ""}), x.outputs) for x in (source, layer)]
     column_parameters = layer.bias_columns()
     for name, places in bias_places(layer).items():
         larger, smaller = (maps.between(name, "constant") for maps in constants)
-        values = _carry(larger, smaller, given[name])[:, 0, :]
+        values = _carry(larger, smaller, by_output[name])[:, 0, :]
         at = torch.cat([torch.zeros(0, dtype=torch.int64), *places])
         layer.bias[column_parameters[at]] = values

@@ -64,13 +64,13 @@ class LayerPlan:
     @cached_property
     def slots(self) -> dict[tuple[str, int], tuple[tuple[int, Slot], ...]]:
         """For every output block, the slots it is made of, each with the number of its table."""
-        found: dict[tuple[str, int], list[tuple[int, Slot]]] = {
+        slots: dict[tuple[str, int], list[tuple[int, Slot]]] = {
             (tensor.name, number): [] for tensor in self.outputs.values() for number in range(len(tensor.blocks))
         }
         for number, table in enumerate(self.tables):
             for slot in table.slots:
-                found[slot.tensor, slot.block].append((number, slot))
-        return {key: tuple(value) for key, value in found.items()}
+                slots[slot.tensor, slot.block].append((number, slot))
+        return {key: tuple(value) for key, value in slots.items()}
 
     def cost(self, in_channels: int = 1, out_channels: int = 1) -> Cost:
         """The cost of one forward pass for one network."""

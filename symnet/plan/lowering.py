@@ -45,20 +45,20 @@ def lower(maps: EquivariantMaps) -> LayerPlan:
     statistics: list[Statistic] = []
     rows: dict[Signature, list[tuple[int, Term, Place]]] = {(): []}  # biases are there even if no input has a mean
     for place in sources:
-        wanted = [term for term in all_orderings(place[2]) if term.signature in reachable]
-        number = add_statistics(place, wanted, statistics)
-        for term in wanted:
+        chosen = [term for term in all_orderings(place[2]) if term.signature in reachable]
+        number = add_statistics(place, chosen, statistics)
+        for term in chosen:
             rows.setdefault(term.signature, []).append((number[term.pattern, frozenset(term.kept)], term, place))
     slots: dict[Signature, list[tuple[Term, Place]]] = {}
     for place in targets:
         for term in terms(place[2]):
             if term.signature in rows:
                 slots.setdefault(term.signature, []).append((term, place))
-    doubtful = doubtful_blocks(sources, targets)
+    irregular = doubtful_blocks(sources, targets)
     tables = []
     for signature in sorted(slots, key=lambda signature: (-len(signature), signature)):
-        for ours, theirs in _coupled_groups(maps, signature, rows[signature], slots[signature]):
-            tables.append(make_table(signature, ours, theirs, statistics, doubtful))
+        for row_terms, slot_terms in _coupled_groups(maps, signature, rows[signature], slots[signature]):
+            tables.append(make_table(signature, row_terms, slot_terms, statistics, irregular))
     tables = [table for table in tables if table.parameters or table.bias_parameters]
     plan = LayerPlan(maps.inputs, maps.outputs, tuple(statistics), tuple(tables), maps.interactions)
     assert plan.dimension == maps.dimension, (plan.dimension, maps.dimension)
@@ -71,44 +71,44 @@ Wanted = list[tuple[Term, Place]]
 
 
 def _coupled_groups(
-    maps: EquivariantMaps, signature: Signature, given: Given, wanted: Wanted
+    maps: EquivariantMaps, signature: Signature, row_terms: Given, slot_terms: Wanted
 ) -> Iterator[tuple[Given, Wanted]]:
     """One table for all; among adjacent tensors alone, one for the outputs that see the same inputs.
 
     Tensors with an axis in common are adjacent, so that only the table without axes falls apart.
     """
     if maps.interactions == "full" or signature:
-        yield given, wanted
+        yield row_terms, slot_terms
         return
     by_inputs: dict[tuple[int, ...], Wanted] = {}
     numbers: dict[str, list[int]] = {}
-    for number, (_, _, source) in enumerate(given):
+    for number, (_, _, source) in enumerate(row_terms):
         numbers.setdefault(source[0], []).append(number)
-    for term, place in wanted:
+    for term, place in slot_terms:
         near = maps.adjacent_inputs(place[0])
         seen = tuple(sorted(n for name in near for n in numbers.get(name, ())))
         by_inputs.setdefault(seen, []).append((term, place))
     for seen, slots in by_inputs.items():
-        yield [given[n] for n in seen], slots
+        yield [row_terms[n] for n in seen], slots
 
 
 def places_of(space: Space) -> list[Place]:
-    known: dict[object, BlockDims] = {}
-    found = []
+    dims_by_instances: dict[object, BlockDims] = {}
+    places = []
     for tensor in space.values():
         for number, block in enumerate(tensor.blocks):
-            dims = known.setdefault(block.instances, dims_of(block, space.neurons))
-            found.append((tensor.name, number, dims))
-    return found
+            dims = dims_by_instances.setdefault(block.instances, dims_of(block, space.neurons))
+            places.append((tensor.name, number, dims))
+    return places
 
 
 def add_statistics(
-    place: Place, wanted: list[Term], statistics: list[Statistic]
+    place: Place, chosen: list[Term], statistics: list[Statistic]
 ) -> dict[tuple[Pattern, frozenset[int]], int]:
     """Add a block's statistics, largest first, each computed from the smallest that still has its axes."""
     tensor, block, dims = place
     number: dict[tuple[Pattern, frozenset[int]], int] = {}
-    for term in sorted(wanted, key=lambda term: -len(term.kept)):
+    for term in sorted(chosen, key=lambda term: -len(term.kept)):
         key = term.pattern, frozenset(term.kept)
         if key in number:
             continue
@@ -139,40 +139,40 @@ def doubtful_blocks(sources: list[Place], targets: list[Place]) -> set[BlockDims
 
 def make_table(
     signature: Signature,
-    given: Given,
-    wanted: Wanted,
+    row_terms: Given,
+    slot_terms: Wanted,
     statistics: list[Statistic],
-    doubtful: set[BlockDims],
+    irregular: set[BlockDims],
 ) -> Table:
     # The axes' order is free: taking the first input's spares transposing it.
-    first = given[0][1] if given else wanted[0][0]
+    first = row_terms[0][1] if row_terms else slot_terms[0][0]
     axes = sorted(range(len(signature)), key=lambda a: first.pattern.parts[first.kept[a]].dims)
     rows, height = [], 0
-    for number, term, (_, _, dims) in given:
+    for number, term, (_, _, dims) in row_terms:
         order = tuple(statistics[number].kept.index(term.kept[a]) for a in axes)
         rows.append(Row(number, order, term, height))
         height += dims.folded_size
     slots, width = [], 0
-    for term, (tensor, block, dims) in wanted:
+    for term, (tensor, block, dims) in slot_terms:
         slots.append(Slot(tensor, block, dims, tuple(term.kept[a] for a in axes), term, width))
         width += dims.folded_size
     if height * width > MATRIX_LIMIT:
-        raise TooLargeError(_too_large(signature, height, width, given, wanted))
+        raise TooLargeError(_too_large(signature, height, width, row_terms, slot_terms))
     sizes = tuple(first.kept_sizes[a] for a in axes)
-    index = _index(rows, [p for _, _, p in given], slots, height, width, doubtful)
+    index = _index(rows, [p for _, _, p in row_terms], slots, height, width, irregular)
     bias_index = None if signature else _bias_index(slots, width)
     return Table(signature, sizes, tuple(rows), tuple(slots), height, width, index, bias_index)
 
 
 def _index(
-    rows: list[Row], places: list[Place], slots: list[Slot], height: int, width: int, doubtful: set[BlockDims]
+    rows: list[Row], places: list[Place], slots: list[Slot], height: int, width: int, irregular: set[BlockDims]
 ) -> np.ndarray | None:
     special: dict[tuple[int, int], Diagram] = {}
     for s, slot in enumerate(slots):
         for r, row in enumerate(rows):
-            ours, theirs = slot.dims, places[r][2]
-            if ours in doubtful or theirs in doubtful:
-                diagram = Diagram(ours + theirs, len(ours.dims), slot.term, row.term)
+            output_dims, input_dims = slot.dims, places[r][2]
+            if output_dims in irregular or input_dims in irregular:
+                diagram = Diagram(output_dims + input_dims, len(output_dims.dims), slot.term, row.term)
                 if not diagram.is_free:
                     special[s, r] = diagram
     if not special:
@@ -209,12 +209,12 @@ def _bias_index(slots: list[Slot], width: int) -> np.ndarray | None:
     return index
 
 
-def _too_large(signature: Signature, height: int, width: int, given: Given, wanted: Wanted) -> str:
-    theirs = max(given, key=lambda entry: entry[2][2].folded_size)[2]
-    ours = max(wanted, key=lambda entry: entry[1][2].folded_size)[1]
+def _too_large(signature: Signature, height: int, width: int, row_terms: Given, slot_terms: Wanted) -> str:
+    source = max(row_terms, key=lambda entry: entry[2][2].folded_size)[2]
+    target = max(slot_terms, key=lambda entry: entry[1][2].folded_size)[1]
     axes = " ".join(symbol for symbol, _ in signature) or "none"
     return (
         f"The table on axes [{axes}] would have {height} by {width} parameters for each pair of channels. "
-        f"Most of them come from input '{theirs[0]}' ({theirs[2].folded_size} fixed positions a neuron) and output '{ours[0]}' "
-        f"({ours[2].folded_size}). Make a set of these permuted (with_groups), or leave the tensor out of inputs= or outputs=."
+        f"Most of them come from input '{source[0]}' ({source[2].folded_size} fixed positions a neuron) and output '{target[0]}' "
+        f"({target[2].folded_size}). Make a set of these permuted (with_groups), or leave the tensor out of inputs= or outputs=."
     )

@@ -44,11 +44,11 @@ class NetworkPlan:
             f"{cost.multiplies:,} multiplies, {cost.bytes():,} bytes (float32)"
         ]
         for stage in self.stages:
-            own = stage.plan.cost(stage.in_channels, stage.out_channels)
+            stage_cost = stage.plan.cost(stage.in_channels, stage.out_channels)
             channels = f"{stage.in_channels} -> {stage.out_channels}"
             lines.append(
                 f"  {stage.name:>4}  {len(stage.plan.inputs)} -> {len(stage.plan.outputs)} tensors, channels {channels}, "
-                f"{stage.plan.dimension} maps, {len(stage.plan.tables)} tables, {own.parameters:,} parameters, "
-                f"{own.multiplies:,} multiplies{', ReLU inside' if stage.relu else ''}"
+                f"{stage.plan.dimension} maps, {len(stage.plan.tables)} tables, {stage_cost.parameters:,} parameters, "
+                f"{stage_cost.multiplies:,} multiplies{', ReLU inside' if stage.relu else ''}"
             )
         return "\n".join(lines)

@@ -141,13 +141,13 @@ def lower_products(maps: BilinearMaps) -> ProductPlan:
     sources, targets = places_of(maps.products), places_of(maps.outputs)
     # An output with permuted axes that no kept part reaches would stand alone.
     connected = maps.diagrams == "connected"
-    wanted = [
+    slot_terms = [
         (term, place)
         for place in targets
         for term in terms(place[2])
         if term.signature or not connected or not term.pattern.parts
     ]
-    reachable = {term.signature for term, _ in wanted}
+    reachable = {term.signature for term, _ in slot_terms}
     statistics: list[Statistic] = []
     rows: dict[Signature, list[tuple[int, Term, Place]]] = {}
     for place in sources:
@@ -161,13 +161,13 @@ def lower_products(maps: BilinearMaps) -> ProductPlan:
         for term in chosen:
             rows.setdefault(term.signature, []).append((number[term.pattern, frozenset(term.kept)], term, place))
     slots: dict[Signature, list[tuple[Term, Place]]] = {}
-    for term, place in wanted:
+    for term, place in slot_terms:
         if term.signature in rows:
             slots.setdefault(term.signature, []).append((term, place))
-    doubtful = doubtful_blocks(sources, targets)
+    irregular = doubtful_blocks(sources, targets)
     order = sorted(slots, key=lambda signature: (-len(signature), signature))
     tables = tuple(
-        make_table(signature, rows[signature], slots[signature], statistics, doubtful) for signature in order
+        make_table(signature, rows[signature], slots[signature], statistics, irregular) for signature in order
     )
     layer = LayerPlan(maps.products, maps.outputs, tuple(statistics), tuple(t for t in tables if t.parameters))
     assert layer.dimension == maps.dimension, (layer.dimension, maps.dimension)
@@ -252,8 +252,8 @@ def _factor_plan(
     for factor in factors:
         by_place.setdefault((factor.tensor, factor.block), []).append(Term(factor.pattern, factor.kept, ()))
     for tensor, block, dims in places_of(space):
-        found = add_statistics((tensor, block, dims), by_place.get((tensor, block), []), statistics)
-        numbers.update({(tensor, block, pattern, kept): number for (pattern, kept), number in found.items()})
+        by_pattern = add_statistics((tensor, block, dims), by_place.get((tensor, block), []), statistics)
+        numbers.update({(tensor, block, pattern, kept): number for (pattern, kept), number in by_pattern.items()})
     return LayerPlan(space, Space(space.neurons, {}), tuple(statistics), ()), numbers
 
 

@@ -114,21 +114,21 @@ def _count(described: tuple[_Symbol, ...], route: Route) -> int | Fraction:
         if position == len(described):
             return 1
         group, places, hangs, inner, degrees = described[position]
-        copies = classes(places, [tuple(block_of[place] for place in hang) for hang in hangs])
+        copies = classes(places, [tuple(block_of[place] for place in parent_places) for parent_places in hangs])
         degree = dict(zip(places, degrees, strict=True))
         if not inner:
-            here = math.prod(_moment(group, tuple(sorted(degree[k] for k in copy)), route) for copy in copies)
-            return here * walk(position + 1, block_of) if here else 0
+            weight = math.prod(_moment(group, tuple(sorted(degree[k] for k in copy)), route) for copy in copies)
+            return weight * walk(position + 1, block_of) if weight else 0
         assert not isinstance(group, LinearGroup)  # a graph lets none be over these
         rule = group.rule
         total: int | Fraction = 0
         for chosen in refinements(copies, group.degree):
             if rule and any(rule.charge([degree[k] for k in block]) for blocks in chosen for block in blocks):
                 continue  # no such block is allowed
-            here = math.prod(route.tuples(group, len(blocks)) for blocks in chosen)
-            if here:
+            weight = math.prod(route.tuples(group, len(blocks)) for blocks in chosen)
+            if weight:
                 named = {place: (position, block[0]) for blocks in chosen for block in blocks for place in block}
-                total += here * walk(position + 1, block_of | named)
+                total += weight * walk(position + 1, block_of | named)
         return total
 
     return walk(0, {})

@@ -41,11 +41,11 @@ class Diagram:
     def part_of(self) -> dict[int, tuple[str, int]]:
         """For every sym dim of both sides, the part of the diagram that it belongs to."""
         shared = dict(zip(self.input.kept, self.output.kept, strict=True))
-        found = {dim: ("out", k) for k, part in enumerate(self.output.pattern.parts) for dim in part.dims}
+        parts = {dim: ("out", k) for k, part in enumerate(self.output.pattern.parts) for dim in part.dims}
         for k, part in enumerate(self.input.pattern.parts):
             name = ("out", shared[k]) if k in shared else ("in", k)
-            found |= {dim + self.split: name for dim in part.dims}
-        return found
+            parts |= {dim + self.split: name for dim in part.dims}
+        return parts
 
     def _sym_symbols(self) -> list[tuple[str, tuple[int, ...]]]:
         return [(name, places) for name, places in topological(self.joint) if self.joint.dims[places[0]].kind == "sym"]
@@ -75,9 +75,9 @@ class Diagram:
         holds = self.equalities_hold(values)
         for _, places in self._sym_symbols():
             for copy in self._copies(places):
-                heads = [part[0] for part in classes(copy, [self.part_of[place] for place in copy])]
-                for number, first in enumerate(heads):
-                    for second in heads[:number]:
+                representatives = [part[0] for part in classes(copy, [self.part_of[place] for place in copy])]
+                for number, first in enumerate(representatives):
+                    for second in representatives[:number]:
                         apart = values[first] != values[second]
                         for p, q in zip(self._folded_hang(first), self._folded_hang(second), strict=True):
                             apart = apart | (values[p] != values[q])
@@ -206,9 +206,9 @@ def diagrams_between(output: BlockDims, input: BlockDims) -> list[Diagram]:
     by_signature: dict[object, list[Term]] = {}
     for term in all_orderings(input):
         by_signature.setdefault(term.signature, []).append(term)
-    found = [
-        Diagram(joint, len(output.dims), ours, theirs)
-        for ours in terms(output)
-        for theirs in by_signature.get(ours.signature, ())
+    diagrams = [
+        Diagram(joint, len(output.dims), output_term, input_term)
+        for output_term in terms(output)
+        for input_term in by_signature.get(output_term.signature, ())
     ]
-    return [diagram for diagram in found if diagram.count]
+    return [diagram for diagram in diagrams if diagram.count]

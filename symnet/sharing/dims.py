@@ -87,16 +87,16 @@ class BlockDims:
 
 def dims_of(block: Block, neurons: Mapping[str, NeuronSet]) -> BlockDims:
     """The dims of a block."""
-    found = []
+    dims = []
     for instance in block.instances:
         group = None if instance.symbol is None else neurons[instance.symbol].group
         if group is None or is_trivial(group):
-            found.append(Dim(instance.symbol, instance.size, None))
+            dims.append(Dim(instance.symbol, instance.size, None))
         else:
             parents = tuple((name, k) for name, k in instance.parents if neurons[name].size > 1)
             degree = 0 if group.rule is None else group.rule.charge([instance.degree])
-            found.append(Dim(instance.symbol, instance.size, group, parents, degree))
-    return BlockDims(tuple(found))
+            dims.append(Dim(instance.symbol, instance.size, group, parents, degree))
+    return BlockDims(tuple(dims))
 
 
 def topological(dims: BlockDims) -> tuple[tuple[str, tuple[int, ...]], ...]:

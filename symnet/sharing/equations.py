@@ -81,9 +81,9 @@ def write_latex(maps: EquivariantMaps) -> str:
     constant = Space(maps.outputs.neurons, {"constant": ""})["constant"]
     writer, lines = _Writer(), []
     for s, tensor in maps.outputs.items():
-        own = [patterns[s, t] for t in maps.inputs if (s, t) in patterns]
+        incoming = [patterns[s, t] for t in maps.inputs if (s, t) in patterns]
         biases = SharingPattern(tensor, constant, maps.outputs.neurons)
-        lines += [writer.equation(tensor, block, own, biases) for block in range(len(tensor.blocks))]
+        lines += [writer.equation(tensor, block, incoming, biases) for block in range(len(tensor.blocks))]
     return "\n".join(_align(part) for part in (lines, list(writer.legend.values())) if part)
 
 
@@ -131,13 +131,13 @@ class _Writer:
         """One term of the sum for the output entry with these indices."""
         self.maps += 1
         diagram = placed.diagram
-        theirs, summed = _input_indices(diagram, indices)
+        input_letters, summed = _input_indices(diagram, indices)
         averaged = bool(diagram.input.dropped)
         if averaged:
             self._define(pattern, placed)
         upper = [indices[k] for k in diagram.joint.folded if k < diagram.split] + summed
         total = f"\\sum_{{{','.join(summed)}}} " if summed else ""
-        entry = _entry("\\overline{X}" if averaged else "X", pattern.input, placed.input_block, theirs)
+        entry = _entry("\\overline{X}" if averaged else "X", pattern.input, placed.input_block, input_letters)
         return f"{total}a_{{{self.maps}}}{self._upper('a', diagram, upper)} {_deltas(diagram, indices)}{entry}"
 
     def _upper(self, letter: str, diagram: Diagram, upper: list[str]) -> str:
@@ -160,14 +160,14 @@ class _Writer:
         if key in self.legend:
             return
         sym, folded = _letters("ijklmnuvwxyz"), _letters("pqrstabcdefgh")
-        own = {k: next(sym) for k in range(len(term.pattern.parts))}
+        letter_of = {k: next(sym) for k in range(len(term.pattern.parts))}
         part_of = {k: number for number, part in enumerate(term.pattern.parts) for k in part.dims}
-        full = [own[part_of[k]] if k in part_of else next(folded) for k in range(len(dims.dims))]
+        full = [letter_of[part_of[k]] if k in part_of else next(folded) for k in range(len(dims.dims))]
         short = [
             _dot(placed.diagram, part_of[k]) if part_of.get(k) in term.dropped else letter
             for k, letter in enumerate(full)
         ]
-        sums = ",".join(own[k] for k in term.dropped)
+        sums = ",".join(letter_of[k] for k in term.dropped)
         left = _entry("\\overline{X}", pattern.input, placed.input_block, short)
         right = _entry("X", pattern.input, placed.input_block, full)
         words = _text(_name_of_mean(placed.diagram, len(dims.dims)))
@@ -178,15 +178,15 @@ def _input_indices(diagram: Diagram, indices: list[str]) -> tuple[list[str], lis
     """Indices of the input entry for an output entry with the given ones, and those among them that are summed."""
     letter_of = {diagram.part_of[k]: indices[k] for k in reversed(range(diagram.split)) if k in diagram.part_of}
     fresh = _letters("pqrstabcdefgh")
-    theirs, summed = [], []
+    letters, summed = [], []
     for k in range(diagram.split, len(diagram.joint.dims)):
         part = diagram.part_of.get(k)
         if part is None:
-            theirs.append(next(letter for letter in fresh if letter not in indices) + "'")
-            summed.append(theirs[-1])
+            letters.append(next(letter for letter in fresh if letter not in indices) + "'")
+            summed.append(letters[-1])
         else:
-            theirs.append(letter_of[part] if part in letter_of else _dot(diagram, part[1]))
-    return theirs, summed
+            letters.append(letter_of[part] if part in letter_of else _dot(diagram, part[1]))
+    return letters, summed
 
 
 def _dot(diagram: Diagram, part: int) -> str:
@@ -197,10 +197,10 @@ def _dot(diagram: Diagram, part: int) -> str:
 
 def _deltas(diagram: Diagram, indices: list[str]) -> str:
     """The diagonals that the output is written on."""
-    found = ""
+    deltas = ""
     for part in diagram.output.pattern.parts:
-        found += "".join(f"\\delta_{{{indices[a]} {indices[b]}}} " for a, b in itertools.pairwise(part.dims))
-    return found
+        deltas += "".join(f"\\delta_{{{indices[a]} {indices[b]}}} " for a, b in itertools.pairwise(part.dims))
+    return deltas
 
 
 def _name_of_mean(diagram: Diagram, dims: int) -> str:

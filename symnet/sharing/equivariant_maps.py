@@ -63,12 +63,12 @@ class EquivariantMaps:
                 by_symbol.setdefault(symbol, set()).add(name)
             if not symbols:
                 scalars.add(name)
-        found: dict[Axes, frozenset[str]] = {}
+        inputs_by_axes: dict[Axes, frozenset[str]] = {}
         for tensor in self.outputs.values():
-            if tensor.axes not in found:
+            if tensor.axes not in inputs_by_axes:
                 near = [by_symbol.get(symbol, set()) for symbol in tensor.symbols] if tensor.symbols else [self.inputs]
-                found[tensor.axes] = frozenset(scalars).union(*near)
-        return found
+                inputs_by_axes[tensor.axes] = frozenset(scalars).union(*near)
+        return inputs_by_axes
 
     @cached_property
     def dimension(self) -> int:
@@ -90,25 +90,25 @@ class EquivariantMaps:
     def _total(self, count: Callable[[BlockDims], int]) -> int:
         if self.interactions == "adjacent":
             return self._total_of_adjacent(count)
-        ours, theirs = _block_types(self.outputs), _block_types(self.inputs)
-        alone = {dims: count(dims) for dims in {**ours, **theirs}}
-        total = sum(m * alone[d] for d, m in ours.items()) * sum(m * alone[d] for d, m in theirs.items())
+        output_types, input_types = _block_types(self.outputs), _block_types(self.inputs)
+        alone = {dims: count(dims) for dims in {**output_types, **input_types}}
+        total = sum(m * alone[d] for d, m in output_types.items()) * sum(m * alone[d] for d, m in input_types.items())
         # Blocks without a common set are coupled through invariants alone; only the others need a look.
         by_symbol: dict[str, list[BlockDims]] = {}
-        for dims in theirs:
+        for dims in input_types:
             for symbol in _symbols(dims):
                 by_symbol.setdefault(symbol, []).append(dims)
-        for dims, multiplicity in ours.items():
+        for dims, multiplicity in output_types.items():
             for other in dict.fromkeys(d for symbol in sorted(_symbols(dims)) for d in by_symbol.get(symbol, ())):
-                total += multiplicity * theirs[other] * (count(dims + other) - alone[dims] * alone[other])
+                total += multiplicity * input_types[other] * (count(dims + other) - alone[dims] * alone[other])
         return total
 
     def _total_of_adjacent(self, count: Callable[[BlockDims], int]) -> int:
         # Tensors with the same axes count alike.
-        ours = Counter(tensor.axes for tensor in self.outputs.values())
+        outputs_by_axes = Counter(tensor.axes for tensor in self.outputs.values())
         kinds = {tensor.axes: tensor for tensor in self.outputs.values()}
         total = 0
-        for axes, how_many in ours.items():
+        for axes, how_many in outputs_by_axes.items():
             one = kinds[axes]
             first = [dims_of(block, self.outputs.neurons) for block in one.blocks]
             near = Counter(self.inputs[name].axes for name in self._adjacent_inputs[axes])

@@ -71,9 +71,9 @@ def _locate(tensor: TensorSpace, index: Index) -> tuple[int, list[int]]:
         raise GraphError(f"Tensor '{tensor.name}' of shape {tensor.shape} has no entry {index}.") from None
     entries = np.arange(tensor.size).reshape(tensor.shape)
     for number, block in enumerate(tensor.blocks):
-        found = np.argwhere(apply_views(entries, block.views) == flat)
-        if len(found):
-            return number, [int(k) for k in found[0]]
+        positions = np.argwhere(apply_views(entries, block.views) == flat)
+        if len(positions):
+            return number, [int(k) for k in positions[0]]
     raise AssertionError(f"entry {index} of {tensor!r} lies in no block")
 
 
@@ -112,12 +112,12 @@ def _compare(
     return [f"{symbol}: " + " \N{NOT EQUAL TO} ".join(" = ".join(full[k] for k in part) for part in equal)]
 
 
-def _compare_two(symbol: str, ours: str, theirs: str, same: bool) -> str:
-    if ours.startswith("dim") or theirs.startswith("dim"):
+def _compare_two(symbol: str, output_word: str, input_word: str, same: bool) -> str:
+    if output_word.startswith("dim") or input_word.startswith("dim"):
         return f"{'same' if same else 'different'} {symbol}"
-    if ours == theirs:
-        return f"{'same' if same else 'different'} {ours} ({symbol})"
-    return f"the input's {theirs} is {'' if same else 'not '}the output's {ours} ({symbol})"
+    if output_word == input_word:
+        return f"{'same' if same else 'different'} {output_word} ({symbol})"
+    return f"the input's {input_word} is {'' if same else 'not '}the output's {output_word} ({symbol})"
 
 
 def _positions(joint: BlockDims, split: int, values: list[int]) -> list[str]:

@@ -104,10 +104,10 @@ def _patterns(dims: BlockDims) -> tuple[Pattern, ...]:
             f"A tensor with {repeats} among its axes has up to {size} diagrams, more than the {DIAGRAM_LIMIT} that can be "
             "listed. Its dimension can still be counted; no layer can be made for it."
         )
-    found: list[tuple[Part, ...]] = [()]
+    partitions: list[tuple[Part, ...]] = [()]
     for name, places in order:
         longer = []
-        for parts in found:
+        for parts in partitions:
             part_of = {dim: number for number, part in enumerate(parts) for dim in part.dims}
             hangs = [_sym_parents(dims, place, part_of) for place in places]
             # With copies over a folded parent the neurons may lie in different copies: any number of parts can occur.
@@ -130,8 +130,8 @@ def _patterns(dims: BlockDims) -> tuple[Pattern, ...]:
                         for part, charge in zip(new, charges, strict=True)
                     )
                 )
-        found = longer
-    result = [Pattern(parts) for parts in found]
+        partitions = longer
+    result = [Pattern(parts) for parts in partitions]
     return tuple(sorted(result, key=lambda pattern: -len(pattern.parts)))
 
 
@@ -173,16 +173,16 @@ def orderings(pattern: Pattern, kept: tuple[int, ...]) -> Iterator[Term]:
         by_symbol.setdefault((len(pattern.parts[k].parents), pattern.parts[k].symbol), []).append(k)
     groups = [by_symbol[key] for key in sorted(by_symbol)]
     best: Signature | None = None
-    found: list[tuple[int, ...]] = []
+    orders: list[tuple[int, ...]] = []
     for arrangement in itertools.product(*(itertools.permutations(group) for group in groups)):
         order = tuple(itertools.chain.from_iterable(arrangement))
         signature = _signature(pattern, order)
         if best is None or signature < best:
-            best, found = signature, []
+            best, orders = signature, []
         if signature == best:
-            found.append(order)
+            orders.append(order)
     assert best is not None
-    for order in found:
+    for order in orders:
         yield Term(pattern, order, best)
 
 

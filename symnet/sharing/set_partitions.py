@@ -48,9 +48,9 @@ def neutral_stirling(counts: tuple[tuple[int, int], ...], blocks: int, modulus: 
         charge = first + sum(degree * c for (degree, _), c in zip(others, chosen, strict=True))
         if charge % modulus if modulus else charge:
             continue
-        ways = math.prod(math.comb(count, c) for (_, count), c in zip(others, chosen, strict=True))
+        choices = math.prod(math.comb(count, c) for (_, count), c in zip(others, chosen, strict=True))
         left = tuple((degree, count - c) for (degree, count), c in zip(others, chosen, strict=True))
-        total += ways * neutral_stirling(left, blocks - 1, modulus)
+        total += choices * neutral_stirling(left, blocks - 1, modulus)
     return total
 
 
@@ -74,17 +74,17 @@ def set_partitions(
         >>> set_partitions((0, 1))
         (((0, 1),), ((0,), (1,)))
     """
-    found: list[list[list[int]]] = [[]]
+    partitions: list[list[list[int]]] = [[]]
     for thing in things:
         longer = []
-        for blocks in found:
+        for blocks in partitions:
             for position in range(len(blocks)):
                 if largest is None or len(blocks[position]) < largest:
                     longer.append([[*b, thing] if p == position else b for p, b in enumerate(blocks)])
             if most is None or len(blocks) < most:
                 longer.append([*blocks, [thing]])
-        found = longer
-    return tuple(tuple(map(tuple, blocks)) for blocks in found)
+        partitions = longer
+    return tuple(tuple(map(tuple, blocks)) for blocks in partitions)
 
 
 def classes(things: Sequence[int], key: Sequence[Hashable]) -> Partition:

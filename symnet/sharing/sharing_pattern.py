@@ -57,24 +57,24 @@ class SharingPattern:
     @cached_property
     def dimension(self) -> int:
         """Number of independent maps, counted without listing them: of orbits where there are any."""
-        return sum(count_orbits(ours + theirs) for ours in self.output_dims for theirs in self.input_dims)
+        return sum(count_orbits(output_block + input_block) for output_block in self.output_dims for input_block in self.input_dims)
 
     @cached_property
     def dimension_by_burnside(self) -> int:
         """The same number by Burnside's lemma: the mean over the group of the trace on all matrices."""
-        return sum(count_burnside(ours + theirs) for ours in self.output_dims for theirs in self.input_dims)
+        return sum(count_burnside(output_block + input_block) for output_block in self.output_dims for input_block in self.input_dims)
 
     @cached_property
     def diagrams(self) -> tuple[PlacedDiagram, ...]:
         """The diagram basis, in the order of the parameters."""
-        found, offset = [], 0
-        for s, ours in enumerate(self.output_dims):
-            for t, theirs in enumerate(self.input_dims):
-                for diagram in diagrams_between(ours, theirs):
-                    found.append(PlacedDiagram(s, t, diagram, offset))
+        placed, offset = [], 0
+        for s, output_block in enumerate(self.output_dims):
+            for t, input_block in enumerate(self.input_dims):
+                for diagram in diagrams_between(output_block, input_block):
+                    placed.append(PlacedDiagram(s, t, diagram, offset))
                     offset += diagram.count
         assert offset == self.dimension, (offset, self.dimension, self)
-        return tuple(found)
+        return tuple(placed)
 
     def labels(self) -> np.ndarray:
         """The orbit of every index pair: int64 ``(output size, input size)``, orbits numbered 0 .. dimension - 1.
@@ -147,8 +147,8 @@ class SharingPattern:
         inverse_row, inverse_column = np.full(self.output.size, -1), np.full(self.input.size, -1)
         inverse_row[row_of], inverse_column[column_of] = np.arange(row_of.size), np.arange(column_of.size)
         inside = (inverse_row[rows] >= 0) & (inverse_column[columns] >= 0)
-        ours = _coordinates(inverse_row[rows], self.output.blocks[placed.output_block].shape)
-        values = [*ours, *_coordinates(inverse_column[columns], self.input.blocks[placed.input_block].shape)]
+        output_coordinates = _coordinates(inverse_row[rows], self.output.blocks[placed.output_block].shape)
+        values = [*output_coordinates, *_coordinates(inverse_column[columns], self.input.blocks[placed.input_block].shape)]
         return np.where(inside & placed.diagram.equalities_hold(values), self._label_at(placed, values), -1)
 
     def representatives(self) -> tuple[np.ndarray, np.ndarray]:
@@ -167,7 +167,7 @@ class SharingPattern:
             orbits, first = np.unique(np.broadcast_to(labels, shape).reshape(-1), return_index=True)
             at = np.unravel_index(first[orbits >= 0], shape) if shape else ()
             split = placed.diagram.split
-            for found, space, block, coordinates in (
+            for indices, space, block, coordinates in (
                 (rows, self.output, placed.output_block, at[:split]),
                 (columns, self.input, placed.input_block, at[split:]),
             ):
@@ -175,7 +175,7 @@ class SharingPattern:
                 flat = (
                     np.ravel_multi_index(coordinates, sizes) if sizes else np.zeros(int((orbits >= 0).sum()), np.int64)
                 )
-                found[orbits[orbits >= 0]] = _positions(space, block)[flat]
+                indices[orbits[orbits >= 0]] = _positions(space, block)[flat]
         assert self.dimension == 0 or min(rows.min(), columns.min()) >= 0
         return rows, columns
 
@@ -193,14 +193,14 @@ class SharingPattern:
     def _label_at(self, placed: PlacedDiagram, values: list[np.ndarray] | tuple[np.ndarray, ...]) -> np.ndarray:
         diagram = placed.diagram
         labels = diagram.labels
-        ours, theirs = np.zeros((), dtype=np.int64), np.zeros((), dtype=np.int64)
+        row, column = np.zeros((), dtype=np.int64), np.zeros((), dtype=np.int64)
         for k in diagram.joint.folded:
             if k < diagram.split:
-                ours = ours * diagram.joint.dims[k].size + values[k]
+                row = row * diagram.joint.dims[k].size + values[k]
             else:
-                theirs = theirs * diagram.joint.dims[k].size + values[k]
-        found = labels[ours, theirs]
-        return np.where(found >= 0, found + placed.offset, -1)
+                column = column * diagram.joint.dims[k].size + values[k]
+        orbits = labels[row, column]
+        return np.where(orbits >= 0, orbits + placed.offset, -1)
 
     def __repr__(self) -> str:
         return f"SharingPattern({self.input!r} -> {self.output!r}: {self.dimension} maps)"

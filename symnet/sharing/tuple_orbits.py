@@ -159,18 +159,18 @@ def _merge(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 def _inverse_transversal(n: int, representative: int, generators: list[np.ndarray]) -> dict[int, np.ndarray]:
     """For every point i of the orbit, the inverse of an element that takes the representative to i."""
     inverses = [np.argsort(generator) for generator in generators]
-    found = {representative: np.arange(n)}
+    transversal = {representative: np.arange(n)}
     frontier = [representative]
     while frontier:
         reached = []
         for point in frontier:
             for generator, inverse in zip(generators, inverses, strict=True):
                 image = int(generator[point])
-                if image not in found:
-                    found[image] = found[point][inverse]
+                if image not in transversal:
+                    transversal[image] = transversal[point][inverse]
                     reached.append(image)
         frontier = reached
-    return found
+    return transversal
 
 
 @lru_cache(maxsize=4096)

@@ -92,25 +92,25 @@ def _budgets(
     """
     if not isinstance(keep, Mapping):
         return {"*": (_checked(keep), list(scores))}
-    found: dict[str, tuple[Budget, list[str]]] = {key: (_checked(budget), []) for key, budget in keep.items()}
+    budgets: dict[str, tuple[Budget, list[str]]] = {key: (_checked(budget), []) for key, budget in keep.items()}
     for name in graph.neurons:
-        if not is_divisible(graph.neurons[name]) and name not in found:
+        if not is_divisible(graph.neurons[name]) and name not in budgets:
             continue
-        keys = [k for k in found if k == name] or [k for k in found if k == kind_of(name)]
-        keys = keys or [k for k in found if fnmatchcase(name, k)]
+        keys = [k for k in budgets if k == name] or [k for k in budgets if k == kind_of(name)]
+        keys = keys or [k for k in budgets if fnmatchcase(name, k)]
         if keys:
             if name not in scores:
                 refuse_indivisible(graph, name, "keep")
                 raise GraphError(
                     f"keep= asks for '{name}', which has no scores; they are of {', '.join(scores) or 'nothing'}."
                 )
-            found[keys[0]][1].append(name)
-    if empty := [key for key, (_, names) in found.items() if not names]:
+            budgets[keys[0]][1].append(name)
+    if empty := [key for key, (_, names) in budgets.items() if not names]:
         kinds = sorted({kind_of(name) for name in scores})
         raise GraphError(
             f"keep= names {empty[0]!r}, which is no neuron set that can be cut; kinds are {', '.join(kinds)}."
         )
-    return found
+    return budgets
 
 
 def _checked(budget: Budget) -> Budget:

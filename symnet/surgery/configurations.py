@@ -73,21 +73,21 @@ class Configured:
 
 def _options(config: Any, changes: Changes) -> list[tuple[str, list[Any]]]:
     """Fields that may hold a size that has changed, with the values that they may take instead."""
-    found: list[tuple[str, list[Any]]] = []
+    options: list[tuple[str, list[Any]]] = []
     for name, value in vars(config).items():
         if name.startswith("_") or isinstance(value, bool):
             continue
         if isinstance(value, int) and (changed := sorted(changes.get(value, set()) - {value})):
-            found.append((name, list(changed)))
+            options.append((name, list(changed)))
         elif value is None and name in _COMPUTED:
-            found.append(
+            options.append(
                 (name, sorted({n for old, news in changes.items() for n in news if n != old or name == "head_dim"}))
             )
         elif isinstance(value, list) and value and all(type(n) is int for n in value):
             changed_list = [min(changes.get(n, {n}) - {n} or {n}) for n in value]
             if changed_list != value:
-                found.append((name, [changed_list]))
-    return found
+                options.append((name, [changed_list]))
+    return options
 
 
 def _other_factors(old: nn.Module, new: nn.Module) -> bool:

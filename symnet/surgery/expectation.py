@@ -34,10 +34,10 @@ class Expectation:
         inputs: Inputs,
         outputs: Sequence[str] | None,
         seed: int,
-        known: Mapping[str, Outlets],
+        outlets: Mapping[str, Outlets],
     ) -> None:
         self.surgery, self.inputs, self.outputs = surgery, detached(inputs), outputs
-        self.known = dict(known)
+        self.outlets = dict(outlets)
         old = surgery.old if surgery else NeuronGraph({}, {})
         self.trial = Trial(model, old, inputs, outputs, seed)
         self.shapes = self.trial.require_run()
@@ -78,20 +78,20 @@ class Expectation:
             return surgery.outgoing
         for name, neuron_set in surgery.old.neurons.items():
             if neuron_set.size > surgery.graph.neurons[name].size:
-                found = self.known.get(name) or self._guess(surgery.old, name)
-                if found is None or (self.proved and not found.proved):
-                    found = self.trial.outlets(name)
-                self.known[name] = found
-                if not found.silencing:
+                outlets = self.outlets.get(name) or self._guess(surgery.old, name)
+                if outlets is None or (self.proved and not outlets.proved):
+                    outlets = self.trial.outlets(name)
+                self.outlets[name] = outlets
+                if not outlets.silencing:
                     return None
-        return self.known
+        return self.outlets
 
     def _guess(self, graph: NeuronGraph, name: str) -> Outlets | None:
         try:
-            found = guess_outlets(graph, name)
+            outlets = guess_outlets(graph, name)
         except GraphError:
             return None
-        return found if found.silencing else None
+        return outlets if outlets.silencing else None
 
     def _problem(self, model: nn.Module) -> Exception | None:
         graph = self.surgery.graph if self.surgery else NeuronGraph({}, {})

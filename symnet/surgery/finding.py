@@ -56,12 +56,12 @@ def outgoing(
         refuse_indivisible(graph, name, "keep")
     trial = Trial(model, graph, (inputs, keyword_inputs), outputs, seed)
     trial.require_run()
-    found = {}
+    outlets = {}
     for name in names:
-        found[name] = trial.outlets(name)
-        if found[name].proved and not found[name].silencing:
-            found[name] = _copied_alike(model, graph, name, found[name].places, (inputs, keyword_inputs), outputs)
-    return found
+        outlets[name] = trial.outlets(name)
+        if outlets[name].proved and not outlets[name].silencing:
+            outlets[name] = _copied_alike(model, graph, name, outlets[name].places, (inputs, keyword_inputs), outputs)
+    return outlets
 
 
 def _copied_alike(

@@ -48,8 +48,8 @@ def join(
     """
     require_graph(graph, "surgery.join")
     groups = {
-        name: _read_groups(graph, name, given)
-        for name, given in check_mapping(sets, "surgery.join", "{'h1': [[0, 3]]}").items()
+        name: _read_groups(graph, name, groups_of_set)
+        for name, groups_of_set in check_mapping(sets, "surgery.join", "{'h1': [[0, 3]]}").items()
     }
     outlets = {name: read_outlets(graph, name, outgoing) for name in groups}
     check_weights(graph, weights)
@@ -66,13 +66,13 @@ def _read_groups(graph: NeuronGraph, name: str, groups: Iterable[Sequence[int]])
     """All neurons of a set in groups, in the order of their first: those given, and each other neuron by itself."""
     if isinstance(groups, str) or not isinstance(groups, Iterable):
         raise GraphError(f"join '{name}' got {groups!r:.60}; list the groups, for instance [[0, 3], [1, 4]].")
-    given = [whole_numbers(name, group, "join").tolist() for group in groups]
-    listed = [n for group in given for n in group]
+    listed_groups = [whole_numbers(name, group, "join").tolist() for group in groups]
+    listed = [n for group in listed_groups for n in group]
     read_neurons(graph, name, listed, "join")  # checks that they are there, and none twice
-    if any(not group for group in given):
+    if any(not group for group in listed_groups):
         raise GraphError(f"join '{name}' got an empty group; list at least two neurons of each.")
     single = [[n] for n in range(graph.neurons[name].size) if n not in set(listed)]
-    return sorted([*given, *single], key=lambda group: group[0])
+    return sorted([*listed_groups, *single], key=lambda group: group[0])
 
 
 class _Joining:

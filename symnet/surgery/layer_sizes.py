@@ -39,8 +39,8 @@ def _convolution(layer: Any) -> Sizes:
 
 
 def _batch_norm(layer: Any) -> Sizes:
-    known = layer.weight if layer.weight is not None else layer.running_mean
-    return {} if known is None else {"num_features": known.shape[0]}
+    sized = layer.weight if layer.weight is not None else layer.running_mean
+    return {} if sized is None else {"num_features": sized.shape[0]}
 
 
 def _layer_norm(layer: Any) -> Sizes:

@@ -42,12 +42,12 @@ def changes_of(old: NeuronGraph, new: NeuronGraph, tensors: Iterable[str]) -> Ch
     """What sizes become on the axes of some tensors: of whole axes, of their factors, and of factors side by side."""
     before = {name: s.size for name, s in old.neurons.items()}
     after = {name: s.size for name, s in new.neurons.items()}
-    found: Changes = {}
+    changes: Changes = {}
     for tensor in tensors:
         for axis in old.weights[tensor].axes:
             for part in _parts(axis):
-                found.setdefault(axis_size(part, before), set()).add(axis_size(part, after))
-    return found
+                changes.setdefault(axis_size(part, before), set()).add(axis_size(part, after))
+    return changes
 
 
 def _parts(axis: Axis) -> Iterator[Axis]:
@@ -76,16 +76,16 @@ def numbers_in(model: nn.Module, by_tensor: Mapping[str, Changes], everything: C
         by_tensor: what sizes become, by tensor.
         everything: what sizes become anywhere: for modules without tensors, and configurations.
     """
-    found: list[Number] = []
+    numbers: list[Number] = []
     for path, module in model.named_modules():
         prefix = f"{path}." if path else ""
         inside = [changes for name, changes in by_tensor.items() if name.startswith(prefix)]
         changes = _united(inside) if inside else everything
         names = part_counts(module) if is_torch_layer(module) else tuple(vars(module))
-        found += _numbers_of(module, path, names, changes)
+        numbers += _numbers_of(module, path, names, changes)
     for path, config in configs_of(model):
-        found += _numbers_of(config, path, tuple(vars(config)), everything)
-    return found
+        numbers += _numbers_of(config, path, tuple(vars(config)), everything)
+    return numbers
 
 
 def _numbers_of(owner: Any, path: str, names: Iterable[str], changes: Changes) -> Iterator[Number]:
@@ -99,11 +99,11 @@ def _numbers_of(owner: Any, path: str, names: Iterable[str], changes: Changes) -
 
 
 def _united(several: Iterable[Changes]) -> Changes:
-    found: Changes = {}
+    united: Changes = {}
     for changes in several:
         for old, new in changes.items():
-            found.setdefault(old, set()).update(new)
-    return found
+            united.setdefault(old, set()).update(new)
+    return united
 
 
 def configs_of(model: nn.Module) -> list[tuple[str, Any]]:
@@ -111,8 +111,8 @@ def configs_of(model: nn.Module) -> list[tuple[str, Any]]:
     config = getattr(model, "config", None)
     if config is None or not hasattr(config, "to_dict"):
         return []
-    found = [("config", config)]
+    configs = [("config", config)]
     for name, value in vars(config).items():
         if hasattr(value, "to_dict") and hasattr(value, "model_type"):
-            found.append((f"config.{name}", value))
-    return found
+            configs.append((f"config.{name}", value))
+    return configs

@@ -85,12 +85,12 @@ def read_outlets(graph: NeuronGraph, name: str, outgoing: OutgoingLike | None) -
         raise GraphError(
             f"outgoing={outgoing!r:.60}: give what reads each set, for instance {{'{name}': ['2.weight']}}."
         )
-    given = (outgoing or {}).get(name)
-    if given is None:
+    chosen = (outgoing or {}).get(name)
+    if chosen is None:
         return guess_outlets(graph, name)
-    if isinstance(given, Outlets):
-        return given
-    tensors = [given] if isinstance(given, str) else list(given)
+    if isinstance(chosen, Outlets):
+        return chosen
+    tensors = [chosen] if isinstance(chosen, str) else list(chosen)
     places = list(places_of(graph, name))
     for tensor in tensors:
         if tensor not in {place.tensor for place in places}:
@@ -144,10 +144,10 @@ def _unclear(graph: NeuronGraph, name: str, why: str) -> GraphError:
 def _is_vector(graph: NeuronGraph, tensor: TensorSpace, place: Place) -> bool:
     """Whether a tensor holds numbers for each neuron alone, as biases and norms' weights do."""
     instances = tensor.blocks[place.block].instances
-    own = {instances[place.dim].symbol, *(ancestor for ancestor, _ in instances[place.dim].parents)}
+    set_and_ancestors = {instances[place.dim].symbol, *(ancestor for ancestor, _ in instances[place.dim].parents)}
     later = [symbol for axis in tensor.axes[1:] for symbol in symbols_in(axis)]
     symbols = [instance.symbol for instance in instances if instance.symbol is not None or instance.size > 1]
-    return not later and set(symbols) <= own and len(symbols) == len(set(symbols))
+    return not later and set(symbols) <= set_and_ancestors and len(symbols) == len(set(symbols))
 
 
 def _output_axis(graph: NeuronGraph, tensor: TensorSpace) -> int | None:

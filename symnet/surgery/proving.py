@@ -95,9 +95,9 @@ class Trial:
         rows = np.arange(shape[-1])
         rows[1] = 0
         equal = make_selection(self.graph, {name: np.broadcast_to(rows, shape)})
-        given = self.round(number)
-        theta = {tensor: equal.take(tensor, array) for tensor, array in given.theta.items()}
-        return Round(self, given.inputs, theta, given.shift)
+        base = self.round(number)
+        theta = {tensor: equal.take(tensor, array) for tensor, array in base.theta.items()}
+        return Round(self, base.inputs, theta, base.shift)
 
     def may_share(self, name: str, places: list[Place], tied: list[Round]) -> bool:
         """Whether one of two equal neurons can give the other some of its weight, at all the places at once.
@@ -105,27 +105,27 @@ class Trial:
         Args:
             tied: rounds in which two neurons are equal; more are added where nothing is felt of a change.
         """
-        felt = False
+        has_effect = False
         for number in range(_ROUNDS):
-            if number >= len(_SHIFTS) and felt:
+            if number >= len(_SHIFTS) and has_effect:
                 break
             if number == len(tied):
                 tied.append(self.with_equal_pair(name, number))
             shared, gained = self._shifted(name, places, tied[number])
             if tied[number].change(shared) > _TOLERANCE:
                 return False
-            felt = felt or tied[number].change(gained) > _FELT
-        return felt
+            has_effect = has_effect or tied[number].change(gained) > _FELT
+        return has_effect
 
-    def _shifted(self, name: str, places: list[Place], given: Round) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    def _shifted(self, name: str, places: list[Place], base: Round) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Weights of which neuron 0 has gained what neuron 1 has lost, and those of which neuron 0 has gained alone."""
-        both = {place.tensor: given.theta[place.tensor].clone() for place in places}
+        both = {place.tensor: base.theta[place.tensor].clone() for place in places}
         one = {tensor: array.clone() for tensor, array in both.items()}
         for place in places:
             block = self.graph.weights[place.tensor].blocks[place.block]
             view, alone = (apply_views(arrays[place.tensor], block.views) for arrays in (both, one))
             noise = torch.randn(view.shape, generator=self.generator, dtype=torch.float64)
-            noise *= given.shift * view.std(correction=0)
+            noise *= base.shift * view.std(correction=0)
             for dim in places_in(block, name):  # the equal neurons stay equal where the set stands a second time
                 if dim != place.dim:
                     noise.select(dim, 1).copy_(noise.select(dim, 0))
@@ -138,10 +138,10 @@ class Trial:
     def silences(self, name: str, places: list[Place]) -> bool:
         """Whether a neuron with zeros at these places has no influence by its other weights."""
         for number in range(len(_SHIFTS) if places else 0):
-            given = self.round(number)
-            silent = dict(given.theta)
+            base = self.round(number)
+            silent = dict(base.theta)
             touched = dict.fromkeys(place.tensor for place in places_of(self.graph, name))
-            silent |= {tensor: given.theta[tensor].clone() for tensor in touched}
+            silent |= {tensor: base.theta[tensor].clone() for tensor in touched}
             self._silence(places, silent)
             other = {tensor: silent[tensor].clone() for tensor in touched}
             for place in places_of(self.graph, name):
@@ -150,7 +150,7 @@ class Trial:
                 drawn = torch.randn(row.shape, generator=self.generator, dtype=torch.float64)
                 row.copy_(row * (1.5 + drawn.abs()) if bool((row > 0).all()) else 2 * drawn)  # a variance stays one
             self._silence(places, other)
-            if Round(self, given.inputs, silent, given.shift).change(other) > _TOLERANCE:
+            if Round(self, base.inputs, silent, base.shift).change(other) > _TOLERANCE:
                 return False
         return bool(places)
 

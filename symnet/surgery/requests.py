@@ -60,9 +60,9 @@ def whole_numbers(name: str, values: object, what: str) -> np.ndarray:
         GraphError: they are something else; truth values are refused, as they read as 0 and 1.
     """
     ready = isinstance(values, str | np.ndarray | Sequence) or not isinstance(values, Iterable)
-    given: Any = values if ready else list(values)  # type: ignore[call-overload]
+    numbers: Any = values if ready else list(values)  # type: ignore[call-overload]
     try:
-        rows = np.asarray(given.tolist() if hasattr(given, "tolist") else given)
+        rows = np.asarray(numbers.tolist() if hasattr(numbers, "tolist") else numbers)
     except ValueError:
         raise GraphError(
             f"{what} '{name}' names another number of neurons in some copies. Each copy keeps as many as the others."

@@ -171,7 +171,7 @@ def _tensors(model: nn.Module, weights: Mapping[str, Any]) -> dict[str, Tensor]:
         raise ShapeError(
             f"The weights lack {', '.join(map(repr, missing[:4]))} of {type(model).__name__}; pass all of them."
         )
-    found = {}
+    tensors = {}
     for name, old in state.items():
         new = weights.get(name, old)
         tensor = torch.from_numpy(np.ascontiguousarray(new)) if isinstance(new, np.ndarray) else new
@@ -179,8 +179,8 @@ def _tensors(model: nn.Module, weights: Mapping[str, Any]) -> dict[str, Tensor]:
             raise ShapeError(
                 f"'{name}' has {tensor.dim()} axes in the weights and {old.dim()} in {type(model).__name__}."
             )
-        found[name] = tensor.to(old.dtype)
-    return found
+        tensors[name] = tensor.to(old.dtype)
+    return tensors
 
 
 def _changes_by_tensor(model: nn.Module, state: Mapping[str, Tensor], surgery: Surgery | None) -> dict[str, Changes]:
@@ -197,11 +197,11 @@ def _changes_by_tensor(model: nn.Module, state: Mapping[str, Tensor], surgery: S
 
 
 def _united(several: Any) -> Changes:
-    found: Changes = {}
+    united: Changes = {}
     for changes in several.values() if isinstance(several, Mapping) else several:
         for old, new in changes.items():
-            found.setdefault(old, set()).update(new)
-    return found
+            united.setdefault(old, set()).update(new)
+    return united
 
 
 # ---- numbers --------------------------------------------------------------------------------------------------------

@@ -111,8 +111,8 @@ def gradients_of(loss: Callable[[dict[str, Tensor]], Tensor] | None, weights: Ma
         raise GraphError(f"loss returned {value!r:.60}; it has to return one number that is computed from the weights.")
     learned = {name: tensor for name, tensor in leaves.items() if tensor.requires_grad}
     slopes = torch.autograd.grad(value, list(learned.values()), allow_unused=True)
-    found = dict(zip(learned, slopes, strict=True))
-    return {name: torch.zeros_like(t) if found.get(name) is None else found[name] for name, t in leaves.items()}
+    slope_of = dict(zip(learned, slopes, strict=True))
+    return {name: torch.zeros_like(t) if slope_of.get(name) is None else slope_of[name] for name, t in leaves.items()}
 
 
 def _shapes(graph: NeuronGraph) -> dict[str, tuple[int, ...]]:
@@ -182,12 +182,12 @@ def _by_activations(
     if not isinstance(model, nn.Module) or batches is None:
         raise GraphError("The score of activations needs model= and batches=: inputs for it, one after another.")
     outlets = {name: read_outlets(graph, name, outgoing) for name in _shapes(graph)}
-    tensors = list(dict.fromkeys(place.tensor for found in outlets.values() for place in found.places))
+    tensors = list(dict.fromkeys(place.tensor for set_outlets in outlets.values() for place in set_outlets.places))
     layers = {tensor: _reader(model, tensor) for tensor in tensors}
     sizes = input_sizes(model, layers, batches)
     totals = {name: np.zeros(shape) for name, shape in _shapes(graph).items()}
-    for name, found in outlets.items():
-        for place in found.places:
+    for name, set_outlets in outlets.items():
+        for place in set_outlets.places:
             values = _double(weights[place.tensor]).abs() * _along_inputs(layers[place.tensor], sizes[place.tensor])
             totals[name] += sum_at(graph, place, values)
     return totals
@@ -201,8 +201,8 @@ def _reader(model: nn.Module, tensor: str) -> nn.Module:
     """
     path, _, last = tensor.rpartition(".")
     layer = model.get_submodule(path)
-    known = isinstance(layer, nn.Linear | nn.modules.conv._ConvNd) or type(layer).__name__ == "Conv1D"
-    if last != "weight" or not known:
+    is_supported = isinstance(layer, nn.Linear | nn.modules.conv._ConvNd) or type(layer).__name__ == "Conv1D"
+    if last != "weight" or not is_supported:
         raise GraphError(
             f"'{tensor}' belongs to a {type(layer).__name__}, whose inputs are not looked at: activations are read of linear layers and "
             "convolutions. Choose another score, or name what reads the set: outgoing={...}."

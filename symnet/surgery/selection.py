@@ -199,8 +199,8 @@ def check_weights(graph: NeuronGraph, weights: object) -> Mapping[str, Array]:
         raise ShapeError(
             f"{weights!r:.60} holds no weights: give a dict of arrays by name, such as model.state_dict()."
         )
-    given = {graph.aliases.get(name, name) for name in weights}
-    if missing := [name for name in graph.weights if name not in given]:
+    names = {graph.aliases.get(name, name) for name in weights}
+    if missing := [name for name in graph.weights if name not in names]:
         raise ShapeError(
             f"The weights lack {', '.join(map(repr, missing[:5]))} of the graph. Pass a whole state dict of its network."
         )

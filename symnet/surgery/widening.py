@@ -72,8 +72,8 @@ def widen(
     require_graph(graph, "surgery.widen")
     rng = make_generator(seed)
     choices = {}
-    for name, given in check_mapping(sizes, "surgery.widen", "{'h1': 64}").items():
-        width = read_width(graph, name, given)
+    for name, new_width in check_mapping(sizes, "surgery.widen", "{'h1': 64}").items():
+        width = read_width(graph, name, new_width)
         shape = image_shapes(graph.neurons)[name]
         size, copies = shape[-1], math.prod(shape[:-1])
         extra = [rng.permuted(np.tile(np.arange(size), (copies, 1)), axis=1) for _ in range(-(-(width - size) // size))]
@@ -106,10 +106,10 @@ def split(
     """
     require_graph(graph, "surgery.split")
     choices = {}
-    for name, given in check_mapping(sets, "surgery.split", "{'h1': {3: 2}}").items():
+    for name, parts_given in check_mapping(sets, "surgery.split", "{'h1': {3: 2}}").items():
         refuse_indivisible(graph, name, "split")
         shape = image_shapes(graph.neurons)[name]
-        parts = check_mapping(given, f"surgery.split '{name}'", "{3: 2}")
+        parts = check_mapping(parts_given, f"surgery.split '{name}'", "{3: 2}")
         neurons, counts = whole_numbers(name, parts.keys(), "split"), whole_numbers(name, parts.values(), "split")
         if (counts < 1).any() or (neurons < 0).any() or (neurons >= shape[-1]).any():
             raise GraphError(
@@ -150,8 +150,8 @@ def sharing(
     """What changes a tensor: neurons are repeated, and what reads them is divided among the copies."""
     rng = rng or np.random.default_rng(0)
     places: dict[str, list[tuple[str, Place]]] = {}
-    for name, found in outlets.items():
-        for place in found.places:
+    for name, set_outlets in outlets.items():
+        for place in set_outlets.places:
             places.setdefault(place.tensor, []).append((name, place))
 
     def change(name: str, array: Array) -> Array:

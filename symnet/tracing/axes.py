@@ -19,9 +19,9 @@ _CELLS = 64
 def pin(label: Iterable[Node], reason: str) -> None:
     """Makes every position of a label tell apart from every other; wild nodes stay as they are."""
     for leaf in list(leaves(label)):
-        if not leaf.wild and leaf.pin is None:
+        if not leaf.wildcard and leaf.pin is None:
             leaf.pin = reason
-        if leaf.family is not None and not leaf.wild:
+        if leaf.family is not None and not leaf.wildcard:
             members, leaf.family = leaf.family.members, None
             for member in members:
                 merge_nodes(leaf, member)
@@ -44,9 +44,9 @@ def split(node: Node, sizes: Sequence[int]) -> Label:
     assert math.prod(sizes) == node.size
     if node.factors is not None or node.parts is not None:
         return merge((node,), tuple(Node(size) for size in sizes if size > 1))
-    kin = node.kin | {node.number}
-    factors = tuple(Node(size, node.pin, node.wild, kin) for size in sizes if size > 1)
-    if len(factors) > 1 and not node.wild:
+    origins = node.origins | {node.number}
+    factors = tuple(Node(size, node.pin, node.wildcard, origins) for size in sizes if size > 1)
+    if len(factors) > 1 and not node.wildcard:
         node.factors = factors
     return factors if len(factors) > 1 else (node,)
 
@@ -83,7 +83,7 @@ def merge_cells(a: Label, b: Label, reason: str) -> Label:
     The outer factors tell their positions apart from then on; what lies within a row of both can still move.
     """
     cuts = sorted({*_row_bounds(a), *_row_bounds(b)})
-    if any(n.wild for n in leaves((*a, *b))) or len(cuts) > _CELLS:
+    if any(n.wildcard for n in leaves((*a, *b))) or len(cuts) > _CELLS:
         pin((*a, *b), reason)
         return tuple(_unwild(a, reason))
     for label in (a, b):
@@ -118,7 +118,7 @@ def _misaligned(a: list[Node], b: list[Node]) -> tuple[Label, Label]:
 
 
 def _unwild(label: Iterable[Node], reason: str) -> list[Node]:
-    return [Node(n.size, reason) if n.wild else n for n in label]
+    return [Node(n.size, reason) if n.wildcard else n for n in label]
 
 
 def refine(node: Node, leading: int) -> Label:
@@ -132,17 +132,17 @@ def refine(node: Node, leading: int) -> Label:
     # (heads of q + heads of k + heads of v) by dim: the dim is a family over the concatenated heads.
     index_parts: list[Label] = []
     members: list[Node] = []
-    kin = node.kin | {node.number}
+    origins = node.origins | {node.number}
     for part in node.parts:
         count = size_of(part) // inner
-        index, member = fresh(count, kin=kin), Node(inner, kin=kin)
+        index, member = fresh(count, origins=origins), Node(inner, origins=origins)
         merge((*index, member), part)
         index_parts.append(index)
         members.append(member)
-    outer, rest = Node(leading, kin=kin), Node(inner, kin=kin)
+    outer, rest = Node(leading, origins=origins), Node(inner, origins=origins)
     outer.parts = index_parts
     rest.family = Family(outer, [bound // inner for bound in bounds], members)
-    rest.family.given = [True] * len(members)
+    rest.family.seen = [True] * len(members)
     node.parts, node.factors = None, (outer, rest)
     return (outer, rest)
 
@@ -152,8 +152,8 @@ def merge_nodes(x: Node, y: Node) -> Label:
     x, y = root(x), root(y)
     if x is y:
         return (x,)
-    if x.wild or y.wild:
-        return (y,) if x.wild else (x,)
+    if x.wildcard or y.wildcard:
+        return (y,) if x.wildcard else (x,)
     if x.factors is not None or y.factors is not None:
         return merge((x,), (y,))
     if x.parts is None and y.parts is None:
@@ -168,34 +168,34 @@ def merge_nodes(x: Node, y: Node) -> Label:
     if leaf.pin is not None:
         pin((cat,), leaf.pin)
     assert cat.parts is not None
-    if any(n.wild for part in cat.parts for n in leaves(part)):
-        leaf.parts = [_without_wild(part, leaf.kin) for part in cat.parts]
+    if any(n.wildcard for part in cat.parts for n in leaves(part)):
+        leaf.parts = [_without_wildcards(part, leaf.origins) for part in cat.parts]
         return (leaf,)
-    cat.kin |= leaf.kin
-    leaf.link = cat
+    cat.origins |= leaf.origins
+    leaf.merged_into = cat
     return (cat,)
 
 
-def _without_wild(label: Label, kin: frozenset[int]) -> Label:
-    found: list[Node] = []
+def _without_wildcards(label: Label, origins: frozenset[int]) -> Label:
+    nodes: list[Node] = []
     for node in flat(label):
-        if node.wild:
-            found.append(Node(node.size, kin=kin))
-        elif node.parts is not None and any(n.wild for n in leaves((node,))):
-            copy = Node(node.size, kin=kin)
-            copy.parts = [_without_wild(part, kin) for part in node.parts]
-            found.append(copy)
+        if node.wildcard:
+            nodes.append(Node(node.size, origins=origins))
+        elif node.parts is not None and any(n.wildcard for n in leaves((node,))):
+            copy = Node(node.size, origins=origins)
+            copy.parts = [_without_wildcards(part, origins) for part in node.parts]
+            nodes.append(copy)
         else:
-            found.append(node)
-    return tuple(found)
+            nodes.append(node)
+    return tuple(nodes)
 
 
 def _unite_leaves(x: Node, y: Node) -> None:
     """Links leaf y to leaf x. A family stays one: blocks without its axis collapse it at the end."""
     first, second = x.family, y.family
     x.family = y.family = None
-    y.link = x
-    x.kin |= y.kin
+    y.merged_into = x
+    x.origins |= y.origins
     x.pin = x.pin or y.pin
     if first is not None and second is not None and root(first.axis) is root(second.axis):
         x.family = _merge_families(first, second)
@@ -217,7 +217,7 @@ def _merge_families(first: Family, second: Family) -> Family:
         merge_nodes(one, two)
         members.append(one)
     family = Family(first.axis, bounds, members)
-    family.given = [True] * len(members)
+    family.seen = [True] * len(members)
     return family
 
 
@@ -232,17 +232,17 @@ def _merge_concatenation(cat: Node, other: Label) -> Label:
     for start, stop in itertools.pairwise(ordered):
         merged.append(merge(take((cat,), start, stop), take(other, start, stop)))
     kept = merged
-    real = not any(n.wild for n in leaves((cat,)))
+    real = not any(n.wildcard for n in leaves((cat,)))
     if real:
         cat = root(cat)
         if cat.parts is not None:
             cat.parts = kept
         twin = root(other[0]) if len(other) == 1 else cat
-        if twin is not cat and twin.parts is not None and not any(n.wild for n in leaves((twin,))):
-            cat.kin |= twin.kin
-            twin.link = cat
+        if twin is not cat and twin.parts is not None and not any(n.wildcard for n in leaves((twin,))):
+            cat.origins |= twin.origins
+            twin.merged_into = cat
         return flat((cat,))
-    result = Node(cat.size, kin=cat.kin)
+    result = Node(cat.size, origins=cat.origins)
     result.parts = kept
     return (result,)
 
@@ -254,7 +254,7 @@ def take(label: Iterable[Node], start: int, stop: int) -> Label:
     if (start, stop) == (0, total):
         return nodes
     if stop <= start:
-        return fresh(max(stop - start, 0) or 1, wild=True)
+        return fresh(max(stop - start, 0) or 1, wildcard=True)
     head, rest = nodes[0], nodes[1:]
     inner = size_of(rest)
     if inner == 1:
@@ -276,13 +276,13 @@ def _take_node(node: Node, start: int, stop: int) -> Label:
     if node.parts is None:
         if (start, stop) == (0, node.size):
             return (node,)
-        if node.wild:
-            return fresh(stop - start, wild=True)
+        if node.wildcard:
+            return fresh(stop - start, wildcard=True)
         cuts = sorted({0, start, stop, node.size})
         if node.family is not None:
             _cut_family(node, cuts)
             return take((node,), start, stop)
-        node.parts = [fresh(b - a, node.pin, kin=node.kin) for a, b in itertools.pairwise(cuts)]
+        node.parts = [fresh(b - a, node.pin, origins=node.origins) for a, b in itertools.pairwise(cuts)]
         node.pin = None
         return node.parts[cuts.index(start)]
     pieces: list[tuple[int, Label]] = []
@@ -312,33 +312,33 @@ def _cut_family(node: Node, cuts: Sequence[int]) -> None:
     node.family = None
     node.parts = []
     for labels in pieces:
-        leaf = Node(labels[0][0].size, kin=node.kin)
+        leaf = Node(labels[0][0].size, origins=node.origins)
         leaf.family = Family(family.axis, list(family.bounds), [label[0] for label in labels])
-        leaf.family.given = [True] * len(labels)
+        leaf.family.seen = [True] * len(labels)
         node.parts.append((leaf,))
 
 
 def members_at(label: Iterable[Node], axis: Node, start: int, stop: int) -> Label:
     """What a label stands for at positions ``start .. stop`` of an axis that it comes with."""
-    found: list[Node] = []
+    nodes: list[Node] = []
     axis = root(axis)
     for node in flat(label):
         if node.parts is not None:
-            copy = Node(node.size, kin=node.kin)
+            copy = Node(node.size, origins=node.origins)
             copy.parts = [members_at(part, axis, start, stop) for part in node.parts]
             changed = any(flat(p) != flat(q) for p, q in zip(copy.parts, node.parts, strict=True))
-            found.append(copy if changed else node)
+            nodes.append(copy if changed else node)
         elif (
-            node.wild
+            node.wildcard
             or node.pin is not None
-            or not (node.kin & axis.kin)
-            or axis.wild
+            or not (node.origins & axis.origins)
+            or axis.wildcard
             or (start, stop) == (0, axis.size)
         ):
-            found.append(node)
+            nodes.append(node)
         else:
-            found.append(_member(node, axis, start, stop))
-    return flat(found)
+            nodes.append(_member(node, axis, start, stop))
+    return flat(nodes)
 
 
 def _member(leaf: Node, axis: Node, start: int, stop: int) -> Node:
@@ -348,28 +348,28 @@ def _member(leaf: Node, axis: Node, start: int, stop: int) -> Node:
         if leaf.factors is not None or leaf.parts is not None or leaf.pin is not None:
             return leaf
     if leaf.family is None:
-        leaf.family = Family(axis, [0, axis.size], [Node(leaf.size, kin=leaf.kin)])
+        leaf.family = Family(axis, [0, axis.size], [Node(leaf.size, origins=leaf.origins)])
     family = leaf.family
     for cut in (start, stop):
         if cut not in family.bounds:
             at = bisect.bisect_right(family.bounds, cut) - 1
             old = family.members[at]
             # A member that someone has seen stays what both halves are.
-            halves = [old, old] if family.given[at] else [old, Node(leaf.size, kin=leaf.kin)]
+            halves = [old, old] if family.seen[at] else [old, Node(leaf.size, origins=leaf.origins)]
             family.bounds.insert(at + 1, cut)
             family.members[at : at + 1] = halves
-            family.given[at : at + 1] = [family.given[at]] * 2
+            family.seen[at : at + 1] = [family.seen[at]] * 2
     first, last = family.bounds.index(start), family.bounds.index(stop)
     for at in range(first, last):
-        family.given[at] = True
+        family.seen[at] = True
         merge_nodes(family.members[first], family.members[at])
     return family.members[first]
 
 
 def member_of(axis: Node, members: Sequence[Node]) -> Label:
     """The label of an axis that stands for one of these leaves at every position of another axis."""
-    leaf = Node(members[0].size, kin=axis.kin | {axis.number})
-    axis.kin |= {axis.number}
+    leaf = Node(members[0].size, origins=axis.origins | {axis.number})
+    axis.origins |= {axis.number}
     leaf.family = Family(axis, list(range(len(members) + 1)), list(members))
-    leaf.family.given = [True] * len(members)
+    leaf.family.seen = [True] * len(members)
     return (leaf,)

@@ -17,17 +17,17 @@ class StatisticsWithGradients(TorchFunctionMode):
         kwargs = kwargs or {}
         if function is F.batch_norm:
             names = ("x", "mean", "variance", "weight", "bias", "training", "momentum", "eps")
-            given = dict(zip(names, args, strict=False)) | {
+            by_name = dict(zip(names, args, strict=False)) | {
                 _BATCH_NORM_KEYWORDS.get(k, k): v for k, v in kwargs.items()
             }
-            if given["mean"] is not None and not given.get("training", False):
+            if by_name["mean"] is not None and not by_name.get("training", False):
                 return normalise_by_statistics(
-                    given["x"],
-                    given["mean"],
-                    given["variance"],
-                    given.get("weight"),
-                    given.get("bias"),
-                    given.get("eps", 1e-5),
+                    by_name["x"],
+                    by_name["mean"],
+                    by_name["variance"],
+                    by_name.get("weight"),
+                    by_name.get("bias"),
+                    by_name.get("eps", 1e-5),
                 )
         return function(*args, **kwargs)
 

@@ -37,27 +37,27 @@ def record_every_way(subject: Subject, inputs: Inputs, is_output: Callable[[str]
         inputs: example inputs.
         is_output: which of the returned tensors count, by path.
     """
-    found = with_certain_answers(record(subject, *inputs, is_output))
-    if found.chose_nothing:
-        other = record_after(found, subject, inputs, is_output, filled=True)
+    recording = with_certain_answers(record(subject, *inputs, is_output))
+    if recording.chose_nothing:
+        other = record_after(recording, subject, inputs, is_output, filled=True)
         if other is not None:
-            found.excused.update(id(operation) for operation in found.operations)
-            found = found.joined(other)
-    if not found.reads_numbers():
-        return found, []
-    found, count = _with_other_answers(found, subject, inputs, is_output)
+            recording.excused.update(id(operation) for operation in recording.operations)
+            recording = recording.joined(other)
+    if not recording.reads_numbers():
+        return recording, []
+    recording, count = _with_other_answers(recording, subject, inputs, is_output)
     generator = torch.Generator().manual_seed(0)
     for seed in range(_INPUTS):
         if subject.weightless is None:
             randomise(subject.state, seed)
-        other = record_after(found, subject, FreshInputs(inputs).draw(generator, None), is_output)
+        other = record_after(recording, subject, FreshInputs(inputs).draw(generator, None), is_output)
         if other is not None:
-            found, count = found.joined(other), count + 1
-    return found, [NOTE.format(count=count)]
+            recording, count = recording.joined(other), count + 1
+    return recording, [NOTE.format(count=count)]
 
 
 def _with_other_answers(
-    found: Recording,
+    recording: Recording,
     subject: Subject,
     inputs: Inputs,
     is_output: Callable[[str], bool],
@@ -65,18 +65,18 @@ def _with_other_answers(
     """The recording with those of other answers, one changed first, then two and more, and how many ways these are."""
     count = 1
     left = _WAYS
-    waiting: deque[tuple[tuple[int, ...], list[int]]] = deque([((), open_answers(found))])
+    waiting: deque[tuple[tuple[int, ...], list[int]]] = deque([((), open_answers(recording))])
     while waiting:
-        given, open_now = waiting.popleft()
-        for answer in [number for number in open_now if number > max(given, default=0)]:
+        answers, open_now = waiting.popleft()
+        for answer in [number for number in open_now if number > max(answers, default=0)]:
             if left == 0:
-                return found, count
+                return recording, count
             left -= 1
-            other = record_after(found, subject, inputs, is_output, (*given, answer))
+            other = record_after(recording, subject, inputs, is_output, (*answers, answer))
             if other is not None:
-                waiting.append(((*given, answer), open_answers(other)))
-                found, count = found.joined(other), count + 1
-    return found, count
+                waiting.append(((*answers, answer), open_answers(other)))
+                recording, count = recording.joined(other), count + 1
+    return recording, count
 
 
 def with_certain_answers(recording: Recording) -> Recording:

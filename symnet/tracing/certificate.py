@@ -165,8 +165,8 @@ class Certifier:
                 count += 1
                 if self.progress is not None:
                     self.progress.show(f"checking: {count} operations, {operation}")
-                self.look(operation)
-        self.look_at_outputs()
+                self.check(operation)
+        self.check_outputs()
         if self.claims.misfits and self.failures:
             names = ", ".join(f"'{name}' ({why})" for name, why in list(self.claims.misfits.items())[:3])
             reason = f"the graph's axes of {names} are not those that were read"
@@ -178,7 +178,7 @@ class Certifier:
             count, len(self.checked), narrow, worst, tuple(_distinct(self.failures)), tuple(_distinct(self.unsupported))
         )
 
-    def look(self, operation: Operation) -> None:
+    def check(self, operation: Operation) -> None:
         """Checks one operation, unless one like it was checked."""
         moved: tuple[str, ...] = ()
         try:
@@ -202,7 +202,7 @@ class Certifier:
         elif not error <= TOLERANCE:
             self.failures.append(Finding(str(operation), moved, f"off by {error:.2g}", error))
 
-    def look_at_outputs(self) -> None:
+    def check_outputs(self) -> None:
         """Outputs move as they are said to."""
         for path, value in self.recording.outputs:
             claim = self.operand(value)
@@ -274,16 +274,16 @@ class Certifier:
             )
             for p in operand.picks
         ]
-        known = ""
+        entries = ""
         value = operand.value
         if value.constant and value.kept is not None:
-            known = (
+            entries = (
                 str(hash(value.kept.detach().cpu().double().numpy().tobytes()))
                 if not value.kept.dtype.is_complex
                 else str(id(value))
             )
         key = keys.setdefault(operand.key, len(keys)) if operand.along else -1
-        return repr((str(value.dtype), value.shape, layout, along, picks, known, key))
+        return repr((str(value.dtype), value.shape, layout, along, picks, entries, key))
 
     @staticmethod
     def _rename(layout: Layout, names: dict[str, str]) -> Layout:

@@ -93,7 +93,7 @@ class Checker:
         graph: the claimed symmetry.
         inputs: example inputs.
         input_axes: for ``io='permuted'``, axis notation of the inputs; likewise of the outputs.
-        given: the state that the caller's model has.
+        original: the state that the caller's model has.
     """
 
     def __init__(
@@ -105,14 +105,14 @@ class Checker:
         input_axes: Mapping[str, Any] | None = None,
         output_axes: Mapping[str, Any] | None = None,
         outputs: Sequence[str] | None = None,
-        given: Mapping[str, Tensor] = MappingProxyType({}),
+        original: Mapping[str, Tensor] = MappingProxyType({}),
     ) -> None:
         with torch.no_grad():  # scripted modules make new parameters
             self.model = model.double()
         self.graph = graph
         self.check = check
         self.state, _ = float_state(self.model)
-        self.given = given
+        self.original = original
         self.fresh = FreshInputs(inputs)
         self.movements: dict[str, Movement] = {}  # of the outputs, once they are known
         self.input_axes = dict(input_axes or {})
@@ -169,33 +169,33 @@ class Checker:
         self.loaded = None
 
     def find_a_state(self) -> None:
-        """Leaves the random state if the function is defined there; else a positive one, else one near the given one.
+        """Leaves the random state if the function is defined there; else a positive one, else one near the original.
 
         Raises:
             TraceError: no random state gives numbers.
         """
-        own = FreshInputs(self.fresh.inputs, frozenset(path for path, _ in tensors_in(self.fresh.inputs)))
+        as_passed = FreshInputs(self.fresh.inputs, frozenset(path for path, _ in tensors_in(self.fresh.inputs)))
         if self.is_defined(self.fresh):
             return
-        for kind in ("moderate", "positive", "near the given one"):
+        for kind in ("moderate", "positive", "near the original"):
             if kind != "moderate":
                 randomise(self.state, self.check.seed, positive=True)
-            if kind == "near the given one":
+            if kind == "near the original":
                 self.bring_near_the_given_one()
             self.keep()
-            if self.is_defined(own):
+            if self.is_defined(as_passed):
                 generator = torch.Generator().manual_seed(self.check.seed + 1)
-                self.fresh = fresh_inputs_that_run(own.inputs, self.gives_numbers, generator)
+                self.fresh = fresh_inputs_that_run(as_passed.inputs, self.gives_numbers, generator)
                 self.is_defined(self.fresh)
                 return
-        self.require_finite(self.evaluate(own.draw(torch.Generator()), None))
+        self.require_finite(self.evaluate(as_passed.draw(torch.Generator()), None))
 
     def bring_near_the_given_one(self) -> None:
         """The given state, with a tenth of the random one added."""
         with torch.no_grad():
             for name, tensor in self.state.items():
-                if name in self.given:
-                    tensor.copy_(self.given[name] + 0.1 * self.given[name].abs().mean() * tensor)
+                if name in self.original:
+                    tensor.copy_(self.original[name] + 0.1 * self.original[name].abs().mean() * tensor)
 
     def is_defined(self, fresh: FreshInputs) -> bool:
         """Whether the outputs are numbers at this state, on inputs drawn from the seed."""
@@ -244,17 +244,17 @@ class Checker:
         place = element, self.versions(), self.graph
         if self.loaded is not None and self.loaded[0] is element and self.loaded[1:] == place[1:]:
             return
-        known = {name: tensor for name, tensor in self.entries.items() if name in self.graph.weights}
+        tensors = {name: tensor for name, tensor in self.entries.items() if name in self.graph.weights}
         if element is not None:
-            on_processor = all(tensor.device.type == "cpu" for tensor in known.values())
+            on_processor = all(tensor.device.type == "cpu" for tensor in tensors.values())
             if on_processor:  # numpy takes columns of large matrices nearly three times as fast as torch does
-                arrays = self.graph.act(element, {name: tensor.numpy() for name, tensor in known.items()})
-                known = {name: torch.from_numpy(np.asarray(array, order="C")) for name, array in arrays.items()}
+                arrays = self.graph.act(element, {name: tensor.numpy() for name, tensor in tensors.items()})
+                tensors = {name: torch.from_numpy(np.asarray(array, order="C")) for name, array in arrays.items()}
             else:
-                known = dict(self.graph.act(element, known))
+                tensors = dict(self.graph.act(element, tensors))
         with torch.no_grad():
             for name, tensor in self.state.items():
-                tensor.copy_(known.get(name, self.entries[name]))
+                tensor.copy_(tensors.get(name, self.entries[name]))
         self.loaded = element, self.versions(), self.graph
 
     def versions(self) -> list[tuple[int, int]]:
@@ -265,10 +265,10 @@ class Checker:
         """The inputs moved along, where their axes are not fixed."""
         if element is None or not self.input_axes:
             return inputs
-        found = {path: t for path, t in tensors_in(inputs) if t is not None}
-        fitting = {p: t for p, t in found.items() if p in self.input_axes}
+        by_path = {path: t for path, t in tensors_in(inputs) if t is not None}
+        fitting = {p: t for p, t in by_path.items() if p in self.input_axes}
         moved = self.graph.act(element, fitting, space=self.graph.space({p: self.input_axes[p] for p in fitting}))
-        replaced = {id(found[path]): tensor for path, tensor in moved.items()}
+        replaced = {id(by_path[path]): tensor for path, tensor in moved.items()}
         return map_tensors(lambda x: replaced.get(id(x), x), inputs)
 
     @staticmethod
@@ -374,15 +374,15 @@ class _Sorted(ThreadMode):
 
 def first_difference(checker: Checker, inputs: Inputs, element: GroupElement) -> str:
     """The first operation whose results are not a rearrangement of what they were."""
-    found = []
+    digests = []
     for moved in (None, element):
         checker.load(moved)
         with module_paths(checker.model) as stack, torch.no_grad(), double_precision():
             with (mode := _Sorted(stack)):
-                given = checker.move(inputs, moved)
-                checker.model(*given[0], **given[1])
-            found.append(mode.digests)
-    for (name, before), (other, after) in zip(*found, strict=False):
+                arguments = checker.move(inputs, moved)
+                checker.model(*arguments[0], **arguments[1])
+            digests.append(mode.digests)
+    for (name, before), (other, after) in zip(*digests, strict=False):
         if name != other or distance(before, after) > checker.check.tolerance * largest(before):
             return name
     return "its last operation"

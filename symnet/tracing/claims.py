@@ -171,8 +171,8 @@ class Claims:
             parent = self.graph.neurons[axis.name].over[0]
             bounds = node.family.bounds
             for member, start in zip(node.family.members, bounds[:-1], strict=True):
-                known = Atom(node.size, axis.name, at=((parent, start),))
-                self.words.setdefault(root(member), (known,))
+                atom = Atom(node.size, axis.name, at=((parent, start),))
+                self.words.setdefault(root(member), (atom,))
 
     def _name_copies(self, node: Node, axis: Axis) -> None:
         for part in node.parts or ():
@@ -219,15 +219,15 @@ class Claims:
         parts, widths = [], []
         for start, part in _parts(node):
             changed = [members(dim, node, start) for dim in dims]
-            own = dims[axis]
+            nodes = dims[axis]
             changed[axis] = (
-                *members(own[:position], node, start),
+                *members(nodes[:position], node, start),
                 *flat(part),
-                *members(own[position + 1 :], node, start),
+                *members(nodes[position + 1 :], node, start),
             )
             layout = self.layout(tuple(changed))
             parts.append(layout)
-            widths.append(len(sizes_of(layout)[axis]) - self._count(own[:position], own[position + 1 :], node, start))
+            widths.append(len(sizes_of(layout)[axis]) - self._count(nodes[:position], nodes[position + 1 :], node, start))
         before = len(sizes_of(parts[0])[axis]) - widths[0] - self._count((), dims[axis][position + 1 :], node, 0)
         return Cut(axis, before, tuple(widths), tuple(parts))
 
@@ -243,7 +243,7 @@ class Claims:
     def word(self, node: Node) -> tuple[Atom, ...]:
         if node in self.words:
             return self.words[node]
-        return (Atom(node.size, uniform=node.wild),)
+        return (Atom(node.size, uniform=node.wildcard),)
 
     def written(self, axes: Axes) -> Layout:
         """The claim that written axes make."""
@@ -263,7 +263,7 @@ class Claims:
             inside = [self._factors(axis) for axis in axes]
             inside[number] = (*factors[:position], part, *factors[position + 1 :])
             count = len(factor.parts)
-            changed = tuple(Product(tuple(_turn(f, turn, count) for f in own)) for own in inside)
+            changed = tuple(Product(tuple(_turn(f, turn, count) for f in written_factors)) for written_factors in inside)
             layouts.append(self.written(changed))
             beside = self._written_count(factors, position, turn, count)
             widths.append(len(sizes_of(layouts[-1])[number]) - beside)
@@ -294,15 +294,15 @@ def _varies_along(node: Node, axis: Node) -> bool:
 
 def members(label: Label, axis: Node, start: int) -> Label:
     """The label with every family over an axis replaced by its member at a position."""
-    found: list[Node] = []
+    nodes: list[Node] = []
     for node in label:
         if _varies_along(node, axis) and node.family is not None:
             bounds = node.family.bounds
             at = next(k for k in range(len(bounds) - 1) if bounds[k] <= start < bounds[k + 1])
-            found.append(node.family.members[at])
+            nodes.append(node.family.members[at])
         else:
-            found.append(node)
-    return flat(found)
+            nodes.append(node)
+    return flat(nodes)
 
 
 def _single_parts(label: Label) -> Iterator[Label]:

@@ -69,9 +69,9 @@ class Proposal:
 
     def __str__(self) -> str:
         more = f"; each neuron has {self.scales} independent scales, of which this is one" if self.scales > 1 else ""
-        found = "by derivatives" if not isinstance(self.group, SignedSymmetric) else "by trial"
+        evidence = "by derivatives" if not isinstance(self.group, SignedSymmetric) else "by trial"
         instead = f"{self.group!r} instead of Symmetric({self.group.degree})"
-        return f"{self.name}: {instead}, found {found}, random elements agree{more}"
+        return f"{self.name}: {instead}, found {evidence}, random elements agree{more}"
 
 
 def with_larger_groups(
@@ -95,7 +95,7 @@ def with_larger_groups(
     differential = Differential(model, inputs, outputs, seed)
     places = places_of(graph)
     search = _Search(differential, graph, places)
-    search.look()
+    search.search()
     kept: dict[str, Proposal] = {}
     for name in reversed(in_order(graph.neurons)):  # children first
         if name not in search.places or any(name in graph.neurons[child].over for child in kept):
@@ -199,14 +199,14 @@ class _Search:
     ) -> None:
         self.differential, self.graph = differential, graph
         self.places = {
-            name: found for name, found in places.items() if isinstance(graph.neurons[name].group, Symmetric) and found
+            name: occurrences for name, occurrences in places.items() if isinstance(graph.neurons[name].group, Symmetric) and occurrences
         }
         self.parents = {parent for one in graph.neurons.values() for parent in one.over}
         self.equations: dict[tuple[str, str], np.ndarray] = {}
-        self.dead: dict[str, np.ndarray] = {name: np.zeros(len(found)) for name, found in self.places.items()}
+        self.dead: dict[str, np.ndarray] = {name: np.zeros(len(occurrences)) for name, occurrences in self.places.items()}
         self.rng = np.random.default_rng(differential.seed)
 
-    def look(self) -> None:
+    def search(self) -> None:
         """Adds states until no null space falls any more."""
         history: list[int] = []
         for _ in range(_STATES):
@@ -284,17 +284,17 @@ class _Search:
         """Dead strands may have any degree: that of the last live one of the same module, or 1; no
         order shows in mixed neurons.
         """
-        known = iter(np.rint(degrees).astype(int).tolist())
-        found: dict[tuple[str, int], int] = {}
+        measured = iter(np.rint(degrees).astype(int).tolist())
+        degree_of: dict[tuple[str, int], int] = {}
         by_module: dict[str, int] = {}
         for place, live in zip(self.places[name], self._live(name), strict=True):
             module = place.tensor.rpartition(".")[0]
-            degree = next(known) if live else by_module.get(module, 1)
+            degree = next(measured) if live else by_module.get(module, 1)
             by_module[module] = degree
-            found[place.tensor, place.number] = degree
+            degree_of[place.tensor, place.number] = degree
         if isinstance(group, SignedSymmetric):
-            found = {key: abs(degree) for key, degree in found.items()}
-        return Proposal(name, group, found)
+            degree_of = {key: abs(degree) for key, degree in degree_of.items()}
+        return Proposal(name, group, degree_of)
 
 
 def _total(parts: Iterable[Tensor]) -> Tensor:

@@ -27,7 +27,7 @@ def expand_block(labels: Sequence[Label]) -> list[Dims] | None:
         if place is None:
             for dim in dims:
                 for leaf in dim:
-                    if leaf.family is not None and not leaf.wild:
+                    if leaf.family is not None and not leaf.wildcard:
                         collapse(leaf)  # its axis does not come with it
                         return None
             done[dims] = None
@@ -56,7 +56,7 @@ def _next_join(dims: tuple[Label, ...]) -> tuple[int, int] | None:
 
 def _parts_of(dims: tuple[Label, ...], d: int, k: int, cat: Node) -> list[tuple[Label, ...]]:
     assert cat.parts is not None
-    found = []
+    variants = []
     for start, part in zip(bounds_of(cat), cat.parts, strict=False):
         replaced = []
         for number, dim in enumerate(dims):
@@ -71,59 +71,59 @@ def _parts_of(dims: tuple[Label, ...], d: int, k: int, cat: Node) -> list[tuple[
                 else:
                     label.append(node)
             replaced.append(flat(label))
-        found.append(tuple(replaced))
-    return found
+        variants.append(tuple(replaced))
+    return variants
 
 
 def settle(blocks: Iterable[Sequence[Label]]) -> list[Dims]:
     """All blocks written out; families that occur without their axis have become ordinary symbols."""
-    given = list(blocks)
+    before = list(blocks)
     while True:
-        found: dict[Dims, None] = {}
+        settled: dict[Dims, None] = {}
         stable = True
-        for labels in given:
+        for labels in before:
             expanded = expand_block(labels)
             if expanded is None:
                 stable = False
                 continue
-            found.update(dict.fromkeys(expanded))
+            settled.update(dict.fromkeys(expanded))
         if stable:
-            return list(found)
+            return list(settled)
 
 
 def dependences(blocks: Iterable[Dims]) -> Dependence:
     """For every leaf, the leaves over which it has independent copies."""
-    found: Dependence = {}
+    dependence: Dependence = {}
     for dims in blocks:
-        once = [leaf for dim in dims for leaf in dim if not leaf.wild]
+        once = [leaf for dim in dims for leaf in dim if not leaf.wildcard]
         counts: dict[Node, int] = {}
         for leaf in once:
             counts[leaf] = counts.get(leaf, 0) + 1
         for dim in dims:
             for leaf in dim:
-                if leaf.wild:
+                if leaf.wildcard:
                     continue
-                beside = {p for p in dim if p is not leaf and not p.wild and dim.count(p) == 1}
+                beside = {p for p in dim if p is not leaf and not p.wildcard and dim.count(p) == 1}
                 alone = {p for p, count in counts.items() if count == 1 and p is not leaf}
                 candidates = beside | alone
                 if dim.count(leaf) > 1:
                     candidates = set()
-                known = found.get(leaf)
-                found[leaf] = candidates if known is None else known & candidates
-    return _close(found)
+                earlier = dependence.get(leaf)
+                dependence[leaf] = candidates if earlier is None else earlier & candidates
+    return _close(dependence)
 
 
-def _close(found: Dependence) -> Dependence:
+def _close(dependence: Dependence) -> Dependence:
     """The dependences made transitive by dropping what is not: a child lies over all its parent's parents."""
     changed = True
     while changed:
         changed = False
-        for leaf, parents in found.items():
-            kept = {p for p in parents if found.get(p, set()) - {leaf} <= parents}
+        for leaf, parents in dependence.items():
+            kept = {p for p in parents if dependence.get(p, set()) - {leaf} <= parents}
             if kept != parents:
-                found[leaf] = kept
+                dependence[leaf] = kept
                 changed = True
-    return found
+    return dependence
 
 
 def join_mutual(blocks: list[Dims], dims_of_state: Iterable[Dims]) -> dict[Node, Label]:
@@ -139,7 +139,7 @@ def join_mutual(blocks: list[Dims], dims_of_state: Iterable[Dims]) -> dict[Node,
             continue
         mutual = second in depend.get(first, ()) and first in depend.get(second, ())
         if mutual and all(_always_adjacent(first, second, dims) for dims in state):
-            joined = Node(first.size * second.size, kin=first.kin | second.kin)
+            joined = Node(first.size * second.size, origins=first.origins | second.origins)
             replaced[first], replaced[second] = (joined,), ()
     return replaced
 

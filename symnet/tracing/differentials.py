@@ -128,11 +128,11 @@ class Differential:
             directions = torch.randn(shape, generator=self.generator, dtype=torch.float64)
             if count == vector.numel():
                 directions = torch.eye(count, dtype=torch.float64)
-            found = torch.autograd.grad(vector, leaves, directions, is_grads_batched=True, allow_unused=True)
+            derivatives = torch.autograd.grad(vector, leaves, directions, is_grads_batched=True, allow_unused=True)
         empty = lambda leaf: torch.zeros((count, *leaf.shape), dtype=torch.float64)  # noqa: E731
         rows = {
             name: (empty(leaf) if rows is None else rows.detach().double()).numpy()
-            for (name, leaf), rows in zip(self.state.items(), found, strict=True)
+            for (name, leaf), rows in zip(self.state.items(), derivatives, strict=True)
         }
         if not all(np.isfinite(array).all() for array in rows.values()):
             raise VerificationError(
@@ -145,14 +145,14 @@ class Differential:
     def outputs_at(self, states: Sequence[Mapping[str, Tensor]]) -> list[Tensor]:
         """All chosen outputs as one vector, at several states and the same new inputs."""
         drawn = self.generator.get_state()
-        found = []
+        outputs = []
         for state in states:
             self.generator.set_state(drawn)
             with torch.no_grad():
                 for name, tensor in self.state.items():
                     tensor.copy_(state[name])
-                found.append(self._run())
-        return found
+                outputs.append(self._run())
+        return outputs
 
     def dead_tensors(self, rounds: int = 3) -> tuple[str, ...]:
         """Tensors none of whose entries has influence, at several states and inputs."""

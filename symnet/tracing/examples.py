@@ -135,8 +135,8 @@ def detached(inputs: Inputs) -> Inputs:
 
 def other_sizes(inputs: Inputs) -> Iterator[tuple[int, int]]:
     """(axis, size) pairs that occur among the inputs, batch first."""
-    found = {(axis, size) for _, t in tensors_in(inputs) if t is not None for axis, size in enumerate(t.shape) if size}
-    yield from sorted(found)
+    sizes = {(axis, size) for _, t in tensors_in(inputs) if t is not None for axis, size in enumerate(t.shape) if size}
+    yield from sorted(sizes)
 
 
 def other_inputs(fresh: FreshInputs, generator: torch.Generator, few: bool) -> Iterator[list[tuple[str, Inputs]]]:
@@ -258,8 +258,8 @@ def run(
     inputs = detached(inputs)  # the model may write into them
     with torch.no_grad(), unchanged(model) as changes, double_precision() as execution:
         result = model(*inputs[0], **inputs[1])
-        found = {path: tensor.detach().clone() for path, tensor in outputs_by_path(result, outputs).items()}
-    if any(map(lacks_entries, found.values())):
+        tensors = {path: tensor.detach().clone() for path, tensor in outputs_by_path(result, outputs).items()}
+    if any(map(lacks_entries, tensors.values())):
         raise TraceError(
             f"{type(model).__name__} answers with a tensor of an earlier run, so it gives other outputs when it is called a "
             "second time. Reset what it keeps outside of itself between calls."
@@ -267,4 +267,4 @@ def run(
     if habits is not None:
         habits.draws |= execution.draws
         habits.kept |= dict.fromkeys(changes)
-    return found
+    return tensors

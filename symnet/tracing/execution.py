@@ -106,9 +106,9 @@ class _Functions(TorchFunctionMode):
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if function is torch.lstm and not self.double:  # in float64 there is no fused kernel, nor a warning of it
-            given = next(x.dtype for x in args if isinstance(x, Tensor))
+            dtype = next(x.dtype for x in args if isinstance(x, Tensor))
             y = function(*tree_map(lambda x: x.double() if isinstance(x, Tensor) and x.dtype in _RAISED else x, args))
-            return tuple(x.to(given) for x in y)
+            return tuple(x.to(dtype) for x in y)
         result = function(*args, **kwargs)
         if self.double and function in _FROM_NUMBERS and kwargs.get("dtype") is None and result.dtype in _RAISED:
             return function(*args, **kwargs, dtype=_RAISED[result.dtype])

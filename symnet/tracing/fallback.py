@@ -45,15 +45,15 @@ def read_unknown(reading: Reading, operation: Operation) -> None:
     _label_outputs(reading, probe.values, [o for o in outputs if o.number in reading.used], motions)
 
 
-def _together(reading: Reading, values: list[Value], known: Motions) -> list[list[Place]]:
+def _together(reading: Reading, values: list[Value], motions: Motions) -> list[list[Place]]:
     """Axes that may move together though not alone: of one label (a matrix of neurons by neurons), or above each other."""
-    found: dict[tuple[Place, ...], None] = {}
+    groups: dict[tuple[Place, ...], None] = {}
     missing = [
         (number, axis)
         for number, value in enumerate(values)
         if not value.constant
         for axis in range(len(value.shape))
-        if (number, axis) not in known and value.shape[axis] > 1
+        if (number, axis) not in motions and value.shape[axis] > 1
     ]
     for number, axis in missing:
         label, size = flat(reading.label(values[number])[axis]), values[number].shape[axis]
@@ -62,8 +62,8 @@ def _together(reading: Reading, values: list[Value], known: Motions) -> list[lis
         alike = [(n, a) for n, a in missing if flat(reading.label(values[n])[a]) == label]
         end = len(values[number].shape) - axis
         above = [(n, a) for n, a in missing if len(values[n].shape) - a == end and values[n].shape[a] == size]
-        found |= {tuple(places): None for places in (alike, above) if len(places) > 1}
-    return [list(places) for places in found]
+        groups |= {tuple(places): None for places in (alike, above) if len(places) > 1}
+    return [list(places) for places in groups]
 
 
 def _label_outputs(reading: Reading, values: list[Value], outputs: list[Value], motions: Motions) -> None:
@@ -80,8 +80,8 @@ def _label_outputs(reading: Reading, values: list[Value], outputs: list[Value], 
             reading.block(label)
             for which, places in enumerate(moved):
                 for place in places:
-                    known = result[which][place]
-                    result[which][place] = label if known is None else reading.merge(known, label)
+                    label_before = result[which][place]
+                    result[which][place] = label if label_before is None else reading.merge(label_before, label)
     for output, labels in zip(outputs, result, strict=True):
         sized = zip(output.shape, labels, strict=True)
         reading.set(output, [reading.pinned(n, reason) if label is None else label for n, label in sized])
@@ -129,8 +129,8 @@ class Probe:
     def motions(self) -> Motions:
         """How outputs move when one input axis is permuted; axes that change them in another way are missing."""
         places = [(k, axis) for k, v in enumerate(self.values) if not v.constant for axis in range(len(v.shape))]
-        found = {place: self.motion([place]) for place in places}
-        return {place: moved for place, moved in found.items() if moved is not None}
+        motions = {place: self.motion([place]) for place in places}
+        return {place: moved for place, moved in motions.items() if moved is not None}
 
     def motion(self, places: list[Place]) -> Moved | None:
         """How outputs move when these axes, of one size, are permuted together."""
@@ -172,11 +172,11 @@ def _call(operation: Operation, values: list[Value], entries: list[Tensor], used
             result = operation.function(*arguments, **keywords)
     except _REFUSALS:
         return None
-    found = [r for r in (result if isinstance(result, (tuple, list)) else [result]) if isinstance(r, Tensor)]
+    tensors = [r for r in (result if isinstance(result, (tuple, list)) else [result]) if isinstance(r, Tensor)]
     wanted = [o for o in operation.outputs if o is not None]
-    if [tuple(r.shape) for r in found] != [o.shape for o in wanted]:
+    if [tuple(r.shape) for r in tensors] != [o.shape for o in wanted]:
         return None
-    return [r for r, output in zip(found, wanted, strict=True) if output.number in used]
+    return [r for r, output in zip(tensors, wanted, strict=True) if output.number in used]
 
 
 def _close(a: Tensor, b: Tensor) -> bool:

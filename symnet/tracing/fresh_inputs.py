@@ -28,12 +28,12 @@ class FreshInputs:
 
     def draw(self, generator: torch.Generator, dtype: torch.dtype | None = torch.float64) -> Inputs:
         """New inputs of the same shapes; a tensor that is passed twice is drawn once."""
-        own = {id(tensor) for path, tensor in tensors_in(self.inputs) if tensor is not None and path in self.kept}
+        kept_ids = {id(tensor) for path, tensor in tensors_in(self.inputs) if tensor is not None and path in self.kept}
         drawn: dict[int, Tensor] = {}
 
         def change(x: Tensor) -> Tensor:
             if id(x) not in drawn:
-                new = x if id(x) in own or not x.numel() else _drawn(x, generator)
+                new = x if id(x) in kept_ids or not x.numel() else _drawn(x, generator)
                 drawn[id(x)] = new.to(x.device, dtype or x.dtype) if x.is_floating_point() else new.to(x.device)
             return drawn[id(x)]
 
@@ -92,48 +92,48 @@ def _complex(x: Tensor, generator: torch.Generator) -> Tensor:
 
 def _real(x: Tensor, generator: torch.Generator) -> Tensor:
     """Numbers of the same interval, order, sums and norms of rows; a tensor of one value tells nothing but its sign."""
-    given = x.detach().double().cpu()
-    if not bool(given.isfinite().all()):
+    values = x.detach().double().cpu()
+    if not bool(values.isfinite().all()):
         return x  # infinities are a mask
-    low, high = float(given.min()), float(given.max())
+    low, high = float(values.min()), float(values.max())
     noise = torch.randn(x.shape, generator=generator, dtype=torch.float64)
     if low == high:
         return noise if low == 0 else low * (0.5 + torch.rand(x.shape, generator=generator, dtype=torch.float64))
-    if bool((given == given.round()).all()):
-        return _chosen(given, generator)
-    if low >= 0 and _all_close(given.sum(-1), 1):
+    if bool((values == values.round()).all()):
+        return _chosen(values, generator)
+    if low >= 0 and _all_close(values.sum(-1), 1):
         return torch.softmax(noise, -1)
-    if x.shape[-1] > 1 and _all_close(given.square().sum(-1), 1):
+    if x.shape[-1] > 1 and _all_close(values.square().sum(-1), 1):
         return noise / noise.norm(dim=-1, keepdim=True)
     if low >= 0 or high <= 0 or (low >= -1 and high <= 1):
         drawn = low + (high - low) * torch.rand(x.shape, generator=generator, dtype=torch.float64)
     else:
-        drawn = noise * float(given.std(correction=0)) + float(given.mean())
-    return _in_order(given, drawn)
+        drawn = noise * float(values.std(correction=0)) + float(values.mean())
+    return _in_order(values, drawn)
 
 
 def _whole(x: Tensor, generator: torch.Generator) -> Tensor:
     """Whole numbers between the smallest and the largest; sorted ones keep their order and their ends."""
-    given = x.detach().cpu()
-    if x.numel() == 1 or _is_sorted(given, strictly_by=1):
+    values = x.detach().cpu()
+    if x.numel() == 1 or _is_sorted(values, strictly_by=1):
         return x
-    drawn = torch.randint(int(given.min()), int(given.max()) + 1, x.shape, generator=generator).to(x.dtype)
-    ordered = _in_order(given, drawn)
+    drawn = torch.randint(int(values.min()), int(values.max()) + 1, x.shape, generator=generator).to(x.dtype)
+    ordered = _in_order(values, drawn)
     if ordered is not drawn:  # offsets start at 0 and end at the last entry; lengths begin with the longest
-        ordered[..., 0], ordered[..., -1] = given[..., 0], given[..., -1]
+        ordered[..., 0], ordered[..., -1] = values[..., 0], values[..., -1]
     return ordered
 
 
-def _chosen(given: Tensor, generator: torch.Generator) -> Tensor:
-    chosen = torch.randint(given.numel(), (given.numel(),), generator=generator)
-    return given.reshape(-1)[chosen].reshape(given.shape)
+def _chosen(values: Tensor, generator: torch.Generator) -> Tensor:
+    chosen = torch.randint(values.numel(), (values.numel(),), generator=generator)
+    return values.reshape(-1)[chosen].reshape(values.shape)
 
 
-def _in_order(given: Tensor, drawn: Tensor) -> Tensor:
+def _in_order(values: Tensor, drawn: Tensor) -> Tensor:
     """The drawn numbers sorted along the last axis where the given ones are."""
-    if given.dim() and given.shape[-1] > 2 and _is_sorted(given):
+    if values.dim() and values.shape[-1] > 2 and _is_sorted(values):
         return drawn.sort(-1).values
-    if given.dim() and given.shape[-1] > 2 and _is_sorted(given.flip(-1)):
+    if values.dim() and values.shape[-1] > 2 and _is_sorted(values.flip(-1)):
         return drawn.sort(-1, descending=True).values
     return drawn
 

@@ -75,14 +75,14 @@ class _Memory:
 
     def restore(self) -> list[str]:
         """Puts everything back; the names of what had changed."""
-        own = vars(self.module)
-        changed = [name for name in own if name not in _STANDARD and name not in self.attributes]
+        attributes = vars(self.module)
+        changed = [name for name in attributes if name not in _STANDARD and name not in self.attributes]
         for name in changed:
-            del own[name]
+            del attributes[name]
         for name, value in self.attributes.items():
             grown = name in self.copies and not _same_items(self.copies[name], value)
-            if grown or own.get(name) is not value:
-                own[name] = self.copies.get(name, value)
+            if grown or attributes.get(name) is not value:
+                attributes[name] = self.copies.get(name, value)
                 changed.append(name)
         changed += [name for name, tensor in self.module._buffers.items() if self.buffers.get(name) is not tensor]
         self.module._buffers.clear()

@@ -14,19 +14,19 @@ from collections.abc import Iterable, Sequence
 
 
 class Node:
-    """A symbol of known size; ``wild`` marks an axis along which its tensor is uniform."""
+    """A symbol of known size; ``wildcard`` marks an axis along which its tensor is uniform."""
 
-    __slots__ = ("factors", "family", "kin", "link", "number", "parts", "pin", "size", "wild")
+    __slots__ = ("factors", "family", "merged_into", "number", "origins", "parts", "pin", "size", "wildcard")
     numbers = itertools.count()
 
     def __init__(
-        self, size: int, pin: str | None = None, wild: bool = False, kin: frozenset[int] = frozenset()
+        self, size: int, pin: str | None = None, wildcard: bool = False, origins: frozenset[int] = frozenset()
     ) -> None:
         self.size = size
         self.pin = pin
-        self.wild = wild
-        self.kin = kin
-        self.link: Node | None = None
+        self.wildcard = wildcard
+        self.origins = origins
+        self.merged_into: Node | None = None
         self.factors: Label | None = None
         self.parts: list[Label] | None = None
         self.family: Family | None = None
@@ -39,34 +39,34 @@ Label = tuple[Node, ...]
 class Family:
     """What a leaf stands for at each interval of positions of another axis."""
 
-    __slots__ = ("axis", "bounds", "given", "members")
+    __slots__ = ("axis", "bounds", "members", "seen")
 
     def __init__(self, axis: Node, bounds: list[int], members: list[Node]) -> None:
         self.axis = axis
         self.bounds = bounds  # 0 = b0 < b1 < ... < bk = the axis's size
         self.members = members  # k nodes
-        self.given = [False] * len(members)  # whether anyone has seen the member yet
+        self.seen = [False] * len(members)  # whether anyone has seen the member yet
 
 
 def root(node: Node) -> Node:
     """The representative of a node's class."""
-    while node.link is not None:
-        if node.link.link is not None:
-            node.link = node.link.link
-        node = node.link
+    while node.merged_into is not None:
+        if node.merged_into.merged_into is not None:
+            node.merged_into = node.merged_into.merged_into
+        node = node.merged_into
     return node
 
 
 def flat(label: Iterable[Node]) -> Label:
     """The label with every product written out: roots that are leaves or concatenations."""
-    found: list[Node] = []
+    nodes: list[Node] = []
     for node in label:
         node = root(node)
         if node.factors is not None:
-            found.extend(flat(node.factors))
+            nodes.extend(flat(node.factors))
         else:
-            found.append(node)
-    return tuple(found)
+            nodes.append(node)
+    return tuple(nodes)
 
 
 def size_of(label: Iterable[Node]) -> int:
@@ -90,9 +90,9 @@ def leaves(label: Iterable[Node]) -> Iterable[Node]:
                 yield from leaves(part)
 
 
-def fresh(size: int, pin: str | None = None, *, wild: bool = False, kin: frozenset[int] = frozenset()) -> Label:
+def fresh(size: int, pin: str | None = None, *, wildcard: bool = False, origins: frozenset[int] = frozenset()) -> Label:
     """A label of one new leaf; the empty label for size 1."""
-    return () if size == 1 else (Node(size, pin, wild, kin),)
+    return () if size == 1 else (Node(size, pin, wildcard, origins),)
 
 
 def concatenate(labels: Sequence[tuple[int, Label]]) -> Label:

@@ -68,8 +68,8 @@ def sizes_of(layout: Layout) -> tuple[tuple[int, ...], ...]:
                 math.prod(sizes[axis][before : before + width]) for sizes, width in zip(inside, widths, strict=True)
             )
             first = list(inside[0])
-            own = first[axis]
-            first[axis] = (*own[:before], joined, *own[before + widths[0] :])
+            axis_sizes = first[axis]
+            first[axis] = (*axis_sizes[:before], joined, *axis_sizes[before + widths[0] :])
             return tuple(first)
         case _:
             assert_never(layout)
@@ -126,12 +126,12 @@ def _joined_still(layout: Cut) -> Layout | None:
     for part, width in zip(parts, layout.widths, strict=True):
         if not isinstance(part, Plain):
             return None
-        own = part.axes[axis]
-        inside = own[before : before + width]
+        sizes = part.axes[axis]
+        inside = sizes[before : before + width]
         if any(atom.symbol is not None or atom.uniform for atom in inside):
             return None
         total += math.prod(atom.size for atom in inside)
-        beside.add((*part.axes[:axis], own[:before], own[before + width :], *part.axes[axis + 1 :]))
+        beside.add((*part.axes[:axis], sizes[:before], sizes[before + width :], *part.axes[axis + 1 :]))
     if len(beside) != 1:
         return None
     rest = beside.pop()

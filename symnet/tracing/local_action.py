@@ -136,13 +136,13 @@ class _Values:
     def value(self, name: str, near: int) -> np.ndarray:
         """Positions of a whole set before it moves, read from its pieces."""
         pieces = self.element.sizes.get(name, (self.element.size(name),))
-        found: dict[int, list[int]] = {}
+        numbers_by_piece: dict[int, list[int]] = {}
         for number, (atom, _) in enumerate(self.dims):
             if atom.symbol == name:
-                found.setdefault(atom.piece, []).append(number)
+                numbers_by_piece.setdefault(atom.piece, []).append(number)
         total: np.ndarray = np.zeros((1,) * len(self.grids), dtype=np.int64)
         for piece, size in enumerate(pieces):
-            places = found.get(piece, [])
+            places = numbers_by_piece.get(piece, [])
             same = [k for k in places if self.dims[k][1] == self.dims[near][1]] or places
             if self.dims[near][0].symbol == name and self.dims[near][0].piece == piece:
                 same = [near]
@@ -152,9 +152,9 @@ class _Values:
         return total
 
     def ancestor(self, name: str, near: int) -> np.ndarray:
-        known = dict(self.dims[near][0].at)
-        if name in known:
-            return np.full((1,) * len(self.grids), known[name])
+        positions = dict(self.dims[near][0].at)
+        if name in positions:
+            return np.full((1,) * len(self.grids), positions[name])
         if any(atom.symbol == name for atom, _ in self.dims):
             return self.value(name, near)
         for picks in self.picks:
@@ -206,11 +206,11 @@ class _Values:
 
 def split_cut(layout: Cut, tensor: Tensor) -> list[Tensor]:
     """The parts of a tensor that is several laid one after another."""
-    sizes = [list(own) for own in sizes_of(layout)]
+    sizes = [list(axis_sizes) for axis_sizes in sizes_of(layout)]
     whole = list(tensor.shape)
-    own = sizes[layout.axis]
-    before, after = math.prod(own[: layout.before]), math.prod(own[layout.before + 1 :])
-    shape = [*whole[: layout.axis], before, own[layout.before], after, *whole[layout.axis + 1 :]]
+    axis_sizes = sizes[layout.axis]
+    before, after = math.prod(axis_sizes[: layout.before]), math.prod(axis_sizes[layout.before + 1 :])
+    shape = [*whole[: layout.axis], before, axis_sizes[layout.before], after, *whole[layout.axis + 1 :]]
     lengths = []
     for part, width in zip(layout.parts, layout.widths, strict=True):
         lengths.append(math.prod(sizes_of(part)[layout.axis][layout.before : layout.before + width]))
@@ -223,8 +223,8 @@ def split_cut(layout: Cut, tensor: Tensor) -> list[Tensor]:
 
 def join_cut(layout: Cut, pieces: Sequence[Tensor], shape: tuple[int, ...]) -> Tensor:
     """The tensor whose parts these are."""
-    own = sizes_of(layout)[layout.axis]
-    before, after = math.prod(own[: layout.before]), math.prod(own[layout.before + 1 :])
+    axis_sizes = sizes_of(layout)[layout.axis]
+    before, after = math.prod(axis_sizes[: layout.before]), math.prod(axis_sizes[layout.before + 1 :])
     opened = [piece.reshape([*shape[: layout.axis], before, -1, after, *shape[layout.axis + 1 :]]) for piece in pieces]
     return torch.cat(opened, layout.axis + 1).reshape(shape)
 
@@ -239,7 +239,7 @@ def draw(layout: Layout, kind: torch.dtype, generator: torch.Generator, positive
             return drawn.reshape([math.prod(atom.size for atom in axis) for axis in axes])
         case Cut():
             pieces = [draw(part, kind, generator, positive, most) for part in layout.parts]
-            shape_all = tuple(math.prod(own) for own in sizes_of(layout))
+            shape_all = tuple(math.prod(axis_sizes) for axis_sizes in sizes_of(layout))
             return join_cut(layout, pieces, shape_all)
         case _:
             assert_never(layout)

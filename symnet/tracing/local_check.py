@@ -296,16 +296,16 @@ def double(kind: torch.dtype) -> torch.dtype:
     return torch.float64 if kind.is_floating_point else kind
 
 
-def relative_difference(expected: Tensor, given: Any) -> float:
+def relative_difference(expected: Tensor, actual: Any) -> float:
     """The largest difference relative to the largest expected entry; infinite where shapes or whole numbers differ."""
-    if not isinstance(given, Tensor) or expected.shape != given.shape:
+    if not isinstance(actual, Tensor) or expected.shape != actual.shape:
         return math.inf
     if not (expected.dtype.is_floating_point or expected.dtype.is_complex):
-        return 0.0 if torch.equal(expected, given) else math.inf
+        return 0.0 if torch.equal(expected, actual) else math.inf
     if not expected.numel():
         return 0.0
-    same = (expected == given) | (expected.isnan() & given.isnan())
-    difference = torch.where(same, torch.zeros_like(expected), expected - given).abs()
+    same = (expected == actual) | (expected.isnan() & actual.isnan())
+    difference = torch.where(same, torch.zeros_like(expected), expected - actual).abs()
     finite = expected[torch.isfinite(expected)].abs()
     scale = max(float(finite.max()) if finite.numel() else 1.0, 1e-300)
     worst = float(torch.nan_to_num(difference, nan=math.inf).max())

@@ -37,9 +37,9 @@ class Movement:
         """Whether the output moves, but by so little that a wrong action could not be told from rounding."""
         return 0 < self.distance < NOTICEABLE * self.size
 
-    def error(self, expected: Tensor, given: Tensor) -> float:
+    def error(self, expected: Tensor, actual: Tensor) -> float:
         """The largest difference relative to the movement; infinite for other shapes, kinds, NaN or infinities."""
-        difference = distance(expected, given)
+        difference = distance(expected, actual)
         if self.distance < _SMALL_MOVEMENT * self.size:
             difference = max(difference - _ROUNDINGS * _EPSILON * self.size, 0.0)
         return difference and difference / max(self.distance, 1e-300)
@@ -50,12 +50,12 @@ def movements(outputs: Mapping[str, Tensor], others: Mapping[str, Tensor]) -> di
 
     An output whose shape depends on the state counts as moving by its size.
     """
-    found = {}
+    by_path = {}
     for path, tensor in outputs.items():
         size = largest(tensor)
         moved = distance(tensor, others[path]) if path in others else math.inf
-        found[path] = Movement(moved if math.isfinite(moved) else max(size, 1.0), size)
-    return found
+        by_path[path] = Movement(moved if math.isfinite(moved) else max(size, 1.0), size)
+    return by_path
 
 
 def distance(left: Tensor, right: Tensor) -> float:

@@ -44,8 +44,8 @@ class Points:
 
     def counted_once(self, nodes: Iterable[Node]) -> bool:
         """Whether a tensor with these leaves has every axis of the index, and only once."""
-        given = list(nodes)
-        return all(given.count(leaf) == 1 for axis in self.axes for leaf in flat(axis))
+        listed = list(nodes)
+        return all(listed.count(leaf) == 1 for axis in self.axes for leaf in flat(axis))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +53,14 @@ class FreeOrder:
     """An axis whose order depends on how the positions along another one are numbered."""
 
     node: Node
-    kin: frozenset[int]  # what the node was when it was made
+    origins: frozenset[int]  # what the node was when it was made
     along: Label
 
     def is_used(self, outside: Iterable[Node]) -> bool:
         """Whether anything depends on the order: the axis is pinned, cut, or one with another axis."""
         node = root(self.node)
         whole = node.factors is None and node.parts is None and node.family is None and node.pin is None
-        return not whole or node.kin != self.kin or node in outside
+        return not whole or node.origins != self.origins or node in outside
 
 
 class Positions:
@@ -85,8 +85,8 @@ class Positions:
 
     def sort(self, along: Label, size: int) -> Label:
         """A new axis for positions in ascending order, which depends on how they are numbered."""
-        node = Node(size, kin=frozenset({-next(Node.numbers) - 1_000_000_000}))
-        self.free_orders.append(FreeOrder(node, node.kin, along))
+        node = Node(size, origins=frozenset({-next(Node.numbers) - 1_000_000_000}))
+        self.free_orders.append(FreeOrder(node, node.origins, along))
         return (node,)
 
     def use(self, value: Value, size: int) -> Points | None:
@@ -100,10 +100,10 @@ class Positions:
     def elements_of(self, values: Iterable[Value], labels: Labels) -> Labels:
         """Labels of the elements that every entry of a tensor computed from these values belongs to."""
         nodes = [leaf for label in labels for leaf in flat(label)]
-        found = {p.key: p for v in values for p in self.picked.get(v.number, ()) if p.counted_once(nodes)}
-        alike = [[q for q in found.values() if set(leaves(q.along)) & set(leaves(p.along))] for p in found.values()]
+        points = {p.key: p for v in values for p in self.picked.get(v.number, ()) if p.counted_once(nodes)}
+        alike = [[q for q in points.values() if set(leaves(q.along)) & set(leaves(p.along))] for p in points.values()]
         # Two different indices into one axis: the entry belongs to two elements, so to none.
-        return tuple(p.along for p, others in zip(found.values(), alike, strict=True) if len(others) == 1)
+        return tuple(p.along for p, others in zip(points.values(), alike, strict=True) if len(others) == 1)
 
     def follow(self, operation: Operation, labels: Mapping[int, Labels]) -> list[Label]:
         """Carries what is known to the operation's outputs; returns axes whose positions have become plain numbers."""

@@ -84,16 +84,16 @@ class Reading:
         for operation in recording.operations:
             self.used.update(value.number for value in operation.inputs())
         for number, value in enumerate(recording.state.values()):
-            kin = frozenset({-1 - number})
-            self.labels[value.number] = tuple(fresh(size, kin=kin) for size in value.shape)
-        known: dict[tuple[str, int, int], Label] = {}  # path, axis, size: the same in every recording
+            origins = frozenset({-1 - number})
+            self.labels[value.number] = tuple(fresh(size, origins=origins) for size in value.shape)
+        state_labels: dict[tuple[str, int, int], Label] = {}  # path, axis, size: the same in every recording
         for path, value in recording.inputs:
             for axis, size in enumerate(value.shape):
-                if (path, axis, size) not in known:
-                    known[path, axis, size] = fresh(
+                if (path, axis, size) not in state_labels:
+                    state_labels[path, axis, size] = fresh(
                         size, f"axis {axis} of the input {path} (io='fixed')" if fixed else None
                     )
-            self.labels[value.number] = tuple(known[path, axis, size] for axis, size in enumerate(value.shape))
+            self.labels[value.number] = tuple(state_labels[path, axis, size] for axis, size in enumerate(value.shape))
 
     # ---- labels -------------------------------------------------------------------------------------------------
     def label(self, value: Value) -> Labels:
@@ -121,9 +121,9 @@ class Reading:
             return ()
         varies = value.varies
         if bool(torch.eq(tensor, tensor.narrow(axis, 0, 1)).all()) and not varies:
-            return fresh(size, wild=not written, kin=frozenset({-1_000_000 - value.number}))
+            return fresh(size, wildcard=not written, origins=frozenset({-1_000_000 - value.number}))
         if not varies and not written and (runs := _equal_runs(tensor.movedim(axis, 0).reshape(size, -1))) is not None:
-            return concatenate([(length, fresh(length, wild=True)) for length in runs])
+            return concatenate([(length, fresh(length, wildcard=True)) for length in runs])
         reason = (
             "a whole-number or mask buffer, or numbers that the code read, have it"
             if varies
@@ -161,25 +161,25 @@ class Reading:
     def broadcast(self, operands: Sequence[Value], shape: Sequence[int]) -> Labels:
         """The labels of an elementwise result of this shape; the operands' axes are merged from the right."""
         result: list[Label] = [()] * len(shape)
-        known = [False] * len(shape)
+        is_labelled = [False] * len(shape)
         for value in operands:
             offset = len(shape) - len(value.shape)
             for axis, (label, size) in enumerate(zip(self.label(value), value.shape, strict=True)):
                 place = axis + offset
                 if size != shape[place] or size <= 1:
                     continue
-                result[place] = self.merge(result[place], label) if known[place] else label
-                known[place] = True
+                result[place] = self.merge(result[place], label) if is_labelled[place] else label
+                is_labelled[place] = True
         return tuple(
-            label if known[k] or shape[k] <= 1 else fresh(shape[k], wild=True) for k, label in enumerate(result)
+            label if is_labelled[k] or shape[k] <= 1 else fresh(shape[k], wildcard=True) for k, label in enumerate(result)
         )
 
     # ---- running ------------------------------------------------------------------------------------------------
     def run(self, fallback: Rule) -> None:
         """Reads every operation."""
         for operation in self.recording.operations:
-            known = [o is None or (o.constant and o.number not in self.recording.mutated) for o in operation.outputs]
-            if known and all(known) and operation.name not in SCALAR_READS:
+            are_constant = [o is None or (o.constant and o.number not in self.recording.mutated) for o in operation.outputs]
+            if are_constant and all(are_constant) and operation.name not in SCALAR_READS:
                 continue
             self.operation = operation
             self.read(operation, fallback)
@@ -214,7 +214,7 @@ class Reading:
             if same is not None:  # nothing was written into it, nothing was joined to it
                 self.set(output, self.label(same))
             elif 0 in output.shape:
-                self.set(output, [() if size <= 1 else fresh(size, wild=True) for size in output.shape])
+                self.set(output, [() if size <= 1 else fresh(size, wildcard=True) for size in output.shape])
             else:
                 self.set(output, [self.pinned(size, "made from an empty tensor") for size in output.shape])
             if same is None and not (picking and 0 in output.shape) and id(operation) not in self.recording.excused:
@@ -242,18 +242,18 @@ def _equal_runs(rows: Tensor) -> list[int] | None:
 
 def arguments(operation: Operation) -> dict[str, Any]:
     """The operation's arguments by the names in its schema, defaults filled in."""
-    found = {}
+    by_name = {}
     for k, argument in enumerate(operation.function._schema.arguments):
         if k < len(operation.arguments):
-            found[argument.name] = operation.arguments[k]
+            by_name[argument.name] = operation.arguments[k]
         else:
-            found[argument.name] = operation.keywords.get(argument.name, argument.default_value)
-    return found
+            by_name[argument.name] = operation.keywords.get(argument.name, argument.default_value)
+    return by_name
 
 
 def axes_argument(value: Any, count: int) -> list[int]:
     """Non-negative axes from an argument that is one axis, several, or ``None`` or empty for all."""
     if value is None or (isinstance(value, (list, tuple)) and not value):
         return list(range(count))
-    given = [value] if isinstance(value, int) else list(value)
-    return sorted(axis % max(count, 1) for axis in given)
+    axes = [value] if isinstance(value, int) else list(value)
+    return sorted(axis % max(count, 1) for axis in axes)

@@ -51,7 +51,7 @@ class _Recorder(TorchDispatchMode):
         self,
         state: Mapping[str, Tensor],
         modules: list[str],
-        known: Mapping[str, Value],
+        earlier_values: Mapping[str, Value],
         flipped: tuple[int, ...],
         filled: bool = False,
         weightless: Weightless | None = None,
@@ -77,15 +77,15 @@ class _Recorder(TorchDispatchMode):
         self.state_places: dict[tuple[Any, ...], Value] = {}
         self.count = 0
         for name, tensor in state.items():
-            if name in known:
-                self.place(tensor, known[name], 0)
-            value = known.get(name) or self.start(tensor, f"state:{name}")
+            if name in earlier_values:
+                self.place(tensor, earlier_values[name], 0)
+            value = earlier_values.get(name) or self.start(tensor, f"state:{name}")
             self.state_places[_place(tensor)] = value
 
     def new_value(self, tensor: Tensor, origin: str | None = None, constant: bool = False) -> Value:
         self.count += 1
-        known = self.weightless is None or not self.weightless.lacks_entries(tensor)
-        value = Value(self.count, tensor, origin, constant, known)
+        has_entries = self.weightless is None or not self.weightless.lacks_entries(tensor)
+        value = Value(self.count, tensor, origin, constant, has_entries)
         storage = _storage(tensor)
         if constant:
             self.constant_storages.setdefault(storage, []).append(value)
@@ -103,17 +103,17 @@ class _Recorder(TorchDispatchMode):
 
     def read(self, tensor: Tensor) -> Value:
         """The value that a tensor has now."""
-        here = self.current.get(id(tensor))
-        if here is not None and here[2] != _storage(tensor):  # its data was replaced: it is what it shares memory with
-            here = self.current.get(self.places.get(_place(tensor), id(tensor)))
-            if here is None or here[2] != _storage(tensor):
+        placed = self.current.get(id(tensor))
+        if placed is not None and placed[2] != _storage(tensor):  # its data was replaced: it is what it shares memory with
+            placed = self.current.get(self.places.get(_place(tensor), id(tensor)))
+            if placed is None or placed[2] != _storage(tensor):
                 return self.foreign(tensor, varies=True)
-            self.place(tensor, here[0], here[1])
-        if here is None:
-            known = self.state_places.get(_place(tensor))
-            if known is None:
+            self.place(tensor, placed[0], placed[1])
+        if placed is None:
+            state_value = self.state_places.get(_place(tensor))
+            if state_value is None:
                 return self.foreign(tensor, varies=self.exported)
-            self.place(tensor, known, 0)
+            self.place(tensor, state_value, 0)
         value, seen, _ = self.current[id(tensor)]
         writes = self.writes.get(_storage(tensor), [])
         if seen < len(writes):
@@ -137,20 +137,20 @@ class _Recorder(TorchDispatchMode):
         value.varies = varies
         return value
 
-    def answer(self, given: Any) -> Any:
+    def answer(self, actual: Any) -> Any:
         """What the code is told that it read: the truth, or another answer if it is its turn."""
-        if isinstance(given, bool):
-            others: list[Any] = [not given]
-        elif isinstance(given, int):
-            others = [n for n in (*_SMALL, given + 1) if n != given]
-        elif isinstance(given, float):
+        if isinstance(actual, bool):
+            others: list[Any] = [not actual]
+        elif isinstance(actual, int):
+            others = [n for n in (*_SMALL, actual + 1) if n != actual]
+        elif isinstance(actual, float):
             others = [*_EXTREMES]
         else:
-            others = [np.full_like(given, number) for number in (_EXTREMES if given.dtype.kind == "f" else (0, 1))]
-        self.exported |= not isinstance(given, bool)
+            others = [np.full_like(actual, number) for number in (_EXTREMES if actual.dtype.kind == "f" else (0, 1))]
+        self.exported |= not isinstance(actual, bool)
         first, self.decisions = self.decisions, self.decisions + len(others)
         turns = [answer - first - 1 for answer in self.flipped if first < answer <= self.decisions]
-        return others[turns[0]] if turns else given
+        return others[turns[0]] if turns else actual
 
     def taken_out(self, tensor: Tensor, array: Any) -> Any:
         """The entries of a tensor as a numpy array, or others."""
@@ -334,13 +334,13 @@ def record(
                 recorder.foreign(tensor, varies=True)
         for tensor in model.buffers():  # those that are not in the state dict
             recorder.read(tensor)
-        given = [(path, t) for path, t in tensors_in((args, dict(kwargs))) if t is not None]
-        inputs = [(path, recorder.start(tensor, f"input:{path}")) for path, tensor in given]
+        argument_tensors = [(path, t) for path, t in tensors_in((args, dict(kwargs))) if t is not None]
+        inputs = [(path, recorder.start(tensor, f"input:{path}")) for path, tensor in argument_tensors]
         with subject.running(), _Rewritten(recorder), recorder, plain_kernels():
             result = model(*args, **kwargs)
-        found = list(tensors_in(result))
-        outputs = [(path, recorder.read(t)) for path, t in found if t is not None and is_output(path)]
-        skipped = [path for path, t in found if t is None]
+        tensors = list(tensors_in(result))
+        outputs = [(path, recorder.read(t)) for path, t in tensors if t is not None and is_output(path)]
+        skipped = [path for path, t in tensors if t is None]
     states = {value.origin.removeprefix("state:"): value for value in recorder.state_places.values() if value.origin}
     recording = Recording(
         recorder.operations,

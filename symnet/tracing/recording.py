@@ -23,14 +23,14 @@ class Value:
     __slots__ = ("constant", "dtype", "kept", "number", "origin", "shape", "varies")
 
     def __init__(
-        self, number: int, tensor: Tensor, origin: str | None = None, constant: bool = False, known: bool = True
+        self, number: int, tensor: Tensor, origin: str | None = None, constant: bool = False, has_entries: bool = True
     ) -> None:
         self.number = number
         self.shape = tuple(tensor.shape)
         self.dtype = tensor.dtype
         self.origin = origin  # 'state:weight' or 'input:0' for what the network starts from
         self.constant = constant
-        self.kept: Tensor | None = tensor.detach().clone() if constant and known else None
+        self.kept: Tensor | None = tensor.detach().clone() if constant and has_entries else None
         self.varies = (
             False  # whole numbers or masks of the state dict, or made of numbers the code read: others may follow
         )

@@ -57,12 +57,12 @@ def _parts(operation: Operation) -> Iterator[tuple[int, Part]]:
     if operation.name not in ("slice", "split", "split_with_sizes", "chunk") or len(operation.inputs()) != 1:
         return
     source = operation.inputs()[0]
-    given = dict(zip([a.name for a in operation.function._schema.arguments], operation.arguments, strict=False))
-    given |= operation.keywords
-    axis = (given.get("dim") or 0) % len(source.shape)
-    step, start = given.get("step") or 1, 0
+    by_name = dict(zip([a.name for a in operation.function._schema.arguments], operation.arguments, strict=False))
+    by_name |= operation.keywords
+    axis = (by_name.get("dim") or 0) % len(source.shape)
+    step, start = by_name.get("step") or 1, 0
     if operation.name == "slice":
-        start = given.get("start") or 0
+        start = by_name.get("start") or 0
         start = min(max(start + source.shape[axis] if start < 0 else start, 0), source.shape[axis])
     for output in outputs:
         yield output.number, Part(source, axis, start, step, output.shape[axis])

@@ -114,10 +114,10 @@ def reduce(reading: Reading, operation: Operation) -> None:
     if len(operation.inputs()) > 1:  # max(a, b)
         return pointwise(reading, operation)
     source = operation.inputs()[0]
-    given = arguments(operation)
-    along = axes_argument(given.get("dim"), len(source.shape))
+    by_name = arguments(operation)
+    along = axes_argument(by_name.get("dim"), len(source.shape))
     labels = reading.label(source)
-    keep = bool(given.get("keepdim", False))
+    keep = bool(by_name.get("keepdim", False))
     for number, output in enumerate(operation.outputs):
         if output is None:
             continue
@@ -176,7 +176,7 @@ def contract(
     reading: Reading, left: Value, right: Value, a: Label, b: Label, others: Labels, elements: Labels | None = None
 ) -> None:
     """Merges the summed axes of both factors and notes the product before the sum, with the elements it belongs to."""
-    known = [v.constant and v.number not in reading.recording.mutated for v in (left, right)]
+    are_constant = [v.constant and v.number not in reading.recording.mutated for v in (left, right)]
     merged = reading.merge(a, b)
     reading.positions.contracted.append(merged)
     reading.contracted.setdefault(id(reading.operation), []).append(merged)
@@ -184,7 +184,7 @@ def contract(
         elements = reading.positions.elements_of((left, right), (*others, merged))
     reading.block(*others, merged, *elements)
     # Summed against something that only the code knows (an initial state of zeros) hides a recurrence.
-    (reading.hidden if any(known) else reading.summed).append(
+    (reading.hidden if any(are_constant) else reading.summed).append(
         (merged, reading.why("it is only summed against a constant"))
     )
 
@@ -222,30 +222,30 @@ def _product(reading: Reading, left: Value, right: Value) -> Labels:
 
 @rule("_trilinear")
 def trilinear(reading: Reading, operation: Operation) -> None:
-    given = arguments(operation)
-    values = [given["i1"], given["i2"], given["i3"]]
-    expanded = [set(given[f"expand{k}"]) for k in (1, 2, 3)]
+    by_name = arguments(operation)
+    values = [by_name["i1"], by_name["i2"], by_name["i3"]]
+    expanded = [set(by_name[f"expand{k}"]) for k in (1, 2, 3)]
     total = len(values[0].shape) + len(expanded[0])
     result: list[Label | None] = [None] * total
     for value, skipped in zip(values, expanded, strict=True):
         for place, label in zip([k for k in range(total) if k not in skipped], reading.label(value), strict=True):
-            known = result[place]
-            result[place] = label if known is None else reading.merge(known, label)
+            label_before = result[place]
+            result[place] = label if label_before is None else reading.merge(label_before, label)
     labels = [label or () for label in result]
     reading.block(*labels)
-    reading.set(operation.outputs[0], [label for k, label in enumerate(labels) if k not in given["sumdim"]])
+    reading.set(operation.outputs[0], [label for k, label in enumerate(labels) if k not in by_name["sumdim"]])
 
 
 @rule("convolution", "_convolution", "convolution_overrideable")
 def convolution(reading: Reading, operation: Operation) -> None:
-    given = arguments(operation)
-    source, weight, bias, groups = given["input"], given["weight"], given["bias"], given["groups"]
+    by_name = arguments(operation)
+    source, weight, bias, groups = by_name["input"], by_name["weight"], by_name["bias"], by_name["groups"]
     output = operation.outputs[0]
     assert output is not None
     batch, channels, *space = reading.label(source)
     first, second, *kernel = reading.label(weight)
     pointlike = (
-        all(k == 1 for k in weight.shape[2:]) and all(s == 1 for s in given["stride"]) and not any(given["padding"])
+        all(k == 1 for k in weight.shape[2:]) and all(s == 1 for s in by_name["stride"]) and not any(by_name["padding"])
     )
     if not pointlike:
         for label in space:
@@ -253,7 +253,7 @@ def convolution(reading: Reading, operation: Operation) -> None:
     for label in kernel:
         reading.pin(label, "kernel offsets of a convolution")
     group, inner, outer, whole = _channel_axes(
-        reading, source, output, channels, first, second, groups, given["transposed"]
+        reading, source, output, channels, first, second, groups, by_name["transposed"]
     )
     if bias is not None:
         whole = reading.merge(whole, reading.label(bias)[0])
@@ -308,8 +308,8 @@ def layer_norm(reading: Reading, operation: Operation) -> None:
 @rule("native_group_norm", "group_norm")
 def group_norm(reading: Reading, operation: Operation) -> None:
     source, *affine = operation.inputs()
-    given = arguments(operation)
-    groups: int = given["group"] if "group" in given else given["num_groups"]
+    by_name = arguments(operation)
+    groups: int = by_name["group"] if "group" in by_name else by_name["num_groups"]
     batch, channels, *space = reading.label(source)
     for value in affine:
         channels = reading.merge(channels, reading.label(value)[0])

@@ -32,8 +32,8 @@ def merge_positions(reading: Reading, label: Label, index: Value, size: int) -> 
 def picked(reading: Reading, output: Value | None, index: Value) -> None:
     """Notes that every entry of the output belongs to the element its index names."""
     points = reading.positions.of.get(index.number)
-    known = index.number in reading.positions.understood and index.number not in reading.positions.permutations
-    if points is not None and output is not None and known:
+    is_understood = index.number in reading.positions.understood and index.number not in reading.positions.permutations
+    if points is not None and output is not None and is_understood:
         reading.positions.picked[output.number] = (points,)
 
 
@@ -75,10 +75,10 @@ def divide(reading: Reading, operation: Operation) -> None:
 
 @rule("embedding")
 def embedding(reading: Reading, operation: Operation) -> None:
-    given = arguments(operation)
-    rows, width = reading.label(given["weight"])
-    indices = given["indices"]
-    if not merge_positions(reading, rows, indices, given["weight"].shape[0]):
+    by_name = arguments(operation)
+    rows, width = reading.label(by_name["weight"])
+    indices = by_name["indices"]
+    if not merge_positions(reading, rows, indices, by_name["weight"].shape[0]):
         reading.pin(rows, "rows of a table are looked up by index")
     picked(reading, operation.outputs[0], indices)
     reading.set(operation.outputs[0], [*reading.label(indices), width])
@@ -99,13 +99,13 @@ def embedding_bag(reading: Reading, operation: Operation) -> None:
 
 @rule("index", "_unsafe_index")
 def index(reading: Reading, operation: Operation) -> None:
-    given = arguments(operation)
-    source, output = given["self"], operation.outputs[0]
+    by_name = arguments(operation)
+    source, output = by_name["self"], operation.outputs[0]
     assert output is not None
     labels = reading.label(source)
-    where = _indexed_axes(given["indices"])
+    where = _indexed_axes(by_name["indices"])
     kept = [label for axis, label in enumerate(labels) if axis not in where]
-    single = [i for i in given["indices"] if isinstance(i, Value)]
+    single = [i for i in by_name["indices"] if isinstance(i, Value)]
     axes = sorted(where)
     together = axes == list(range(axes[0], axes[0] + len(axes))) if axes else True
     front = axes[0] if together and axes else 0
@@ -156,9 +156,9 @@ def _merge_index_axes(reading: Reading, indices: list[Value], places: list[Label
 
 @rule("index_select")
 def index_select(reading: Reading, operation: Operation) -> None:
-    given = arguments(operation)
-    source, where, output = given["self"], given["index"], operation.outputs[0]
-    axis = given["dim"] % max(len(source.shape), 1)
+    by_name = arguments(operation)
+    source, where, output = by_name["self"], by_name["index"], operation.outputs[0]
+    axis = by_name["dim"] % max(len(source.shape), 1)
     labels = list(reading.label(source))
     if not where.constant and merge_positions(reading, labels[axis], where, source.shape[axis]):
         picked(reading, output, where)
@@ -170,15 +170,15 @@ def index_select(reading: Reading, operation: Operation) -> None:
 
 @rule("index_put", "_index_put_impl", "_unsafe_index_put")
 def index_put(reading: Reading, operation: Operation) -> None:
-    given = arguments(operation)
-    target, written = given["self"], given["values"]
-    if invert_permutation(reading, operation, given["indices"][0], written):
+    by_name = arguments(operation)
+    target, written = by_name["self"], by_name["values"]
+    if invert_permutation(reading, operation, by_name["indices"][0], written):
         return
-    where = _indexed_axes(given["indices"])
+    where = _indexed_axes(by_name["indices"])
     labels = list(reading.label(target))
     for axis in where:
         reading.pin(labels[axis], BY_INDEX)
-    for item in given["indices"]:
+    for item in by_name["indices"]:
         if isinstance(item, Value):
             for label in reading.label(item):
                 reading.pin(label, BY_INDEX)
@@ -217,12 +217,12 @@ def invert_permutation(reading: Reading, operation: Operation, index: Value | No
 
 @rule("gather", "scatter", "scatter_add", "scatter_reduce", "take_along_dim")
 def gather(reading: Reading, operation: Operation) -> None:
-    given = arguments(operation)
-    source, output = given["self"], operation.outputs[0]
+    by_name = arguments(operation)
+    source, output = by_name["self"], operation.outputs[0]
     assert output is not None
-    axis = given["dim"] % max(len(source.shape), 1)
+    axis = by_name["dim"] % max(len(source.shape), 1)
     labels = list(reading.label(source))
-    if source.shape and merge_positions(reading, labels[axis], given["index"], source.shape[axis]):
+    if source.shape and merge_positions(reading, labels[axis], by_name["index"], source.shape[axis]):
         return _gather_positions(reading, operation, axis)
     reading.pin(labels[axis], BY_INDEX)
     for value in operation.inputs()[1:]:
@@ -244,8 +244,8 @@ def gather(reading: Reading, operation: Operation) -> None:
 
 def _gather_positions(reading: Reading, operation: Operation, axis: int) -> None:
     """Reading or writing at positions of the axis itself: the index and what is written share their axes."""
-    given = arguments(operation)
-    source, index = given["self"], given["index"]
+    by_name = arguments(operation)
+    source, index = by_name["self"], by_name["index"]
     labels, places = list(reading.label(source)), list(reading.label(index))
     along = reading.merge(labels[axis], reading.positions.of[index.number].along)
     written = [v for v in operation.inputs() if v is not source and v is not index]
@@ -268,23 +268,23 @@ def _gather_positions(reading: Reading, operation: Operation, axis: int) -> None
 
 @rule("index_add", "index_copy", "index_fill", "index_reduce")
 def index_add(reading: Reading, operation: Operation) -> None:
-    given = arguments(operation)
-    target, source = given["self"], given.get("source", given.get("value"))
-    axis = given["dim"] % max(len(target.shape), 1)
+    by_name = arguments(operation)
+    target, source = by_name["self"], by_name.get("source", by_name.get("value"))
+    axis = by_name["dim"] % max(len(target.shape), 1)
     labels = list(reading.label(target))
-    where = reading.label(given["index"])
-    known = operation.name == "index_add" and merge_positions(reading, labels[axis], given["index"], target.shape[axis])
-    for label in () if known else (labels[axis], *where):
+    where = reading.label(by_name["index"])
+    merged = operation.name == "index_add" and merge_positions(reading, labels[axis], by_name["index"], target.shape[axis])
+    for label in () if merged else (labels[axis], *where):
         reading.pin(label, BY_INDEX)
     if isinstance(source, Value) and len(source.shape) == len(labels):
         for k, label in enumerate(reading.label(source)):
             if k != axis:
                 labels[k] = reading.merge(labels[k], label)
-            elif known:
+            elif merged:
                 reading.merge(label, where[0])
             else:
                 reading.pin(label, BY_INDEX)
-    if known:
+    if merged:
         reading.block(*labels[:axis], *where, *labels[axis + 1 :])
     reading.set(operation.outputs[0], labels)
 
@@ -335,9 +335,9 @@ def count_positions(reading: Reading, operation: Operation) -> None:
     """How often every position occurs: one number for each of them."""
     source, output = operation.inputs()[0], operation.outputs[0]
     assert output is not None
-    given = arguments(operation)
+    by_name = arguments(operation)
     points, size = reading.positions.of.get(source.number), output.shape[0]
-    limits = (given["min"], given["max"]) if operation.name == "histc" else (0, size - 1)
+    limits = (by_name["min"], by_name["max"]) if operation.name == "histc" else (0, size - 1)
     counted = points is not None and len(operation.inputs()) == 1 and limits == (0, size - 1)
     if not counted or points is None or reading.positions.use(source, size) is None:
         return data_dependent(reading, operation)
@@ -368,12 +368,12 @@ def grouped_product(reading: Reading, operation: Operation) -> None:
 def diagonal(reading: Reading, operation: Operation) -> None:
     source, output = operation.inputs()[0], operation.outputs[0]
     assert output is not None
-    given = arguments(operation)
-    axes = {given["dim1"] % len(source.shape), given["dim2"] % len(source.shape)}
+    by_name = arguments(operation)
+    axes = {by_name["dim1"] % len(source.shape), by_name["dim2"] % len(source.shape)}
     labels = reading.label(source)
     kept = [label for axis, label in enumerate(labels) if axis not in axes]
     first, second = sorted(axes)
-    if given["offset"] == 0 and source.shape[first] == source.shape[second]:
+    if by_name["offset"] == 0 and source.shape[first] == source.shape[second]:
         both = reading.merge(labels[first], labels[second])
         reading.block(*kept, both)
         reading.set(output, [*kept, both])

@@ -42,11 +42,11 @@ def permute(reading: Reading, operation: Operation) -> None:
     source = operation.inputs()[0]
     count = len(source.shape)
     order = list(range(count))
-    given = arguments(operation)
-    if "dims" in given:
-        order = [axis % count for axis in given["dims"]]
-    elif "dim0" in given and count:
-        first, second = given["dim0"] % count, given["dim1"] % count
+    by_name = arguments(operation)
+    if "dims" in by_name:
+        order = [axis % count for axis in by_name["dims"]]
+    elif "dim0" in by_name and count:
+        first, second = by_name["dim0"] % count, by_name["dim1"] % count
         order[first], order[second] = order[second], order[first]
     else:
         order.reverse()
@@ -78,7 +78,7 @@ def repeat(reading: Reading, operation: Operation) -> None:
     labels = [()] * (len(output.shape) - len(labels)) + labels
     reading.set(
         output,
-        [(*fresh(size // size_of(label), wild=True), *label) for label, size in zip(labels, output.shape, strict=True)],
+        [(*fresh(size // size_of(label), wildcard=True), *label) for label, size in zip(labels, output.shape, strict=True)],
     )
 
 
@@ -88,11 +88,11 @@ def slice_axis(reading: Reading, labels: Labels, axis: int, start: int, stop: in
     nodes = flat(labels[axis])
     if (start, stop) == (0, size_of(nodes)):
         return result
-    if len(nodes) == 1 and nodes[0].parts is None and (nodes[0].pin is not None or nodes[0].wild):
+    if len(nodes) == 1 and nodes[0].parts is None and (nodes[0].pin is not None or nodes[0].wildcard):
         head = nodes[0]
         others = [n for k, label in enumerate(labels) if k != axis for n in flat(label)]
-        if head.wild or not any(n.kin & head.kin and n.pin is None and not n.wild for n in others):
-            result[axis] = fresh(stop - start, head.pin, wild=head.wild)
+        if head.wildcard or not any(n.origins & head.origins and n.pin is None and not n.wildcard for n in others):
+            result[axis] = fresh(stop - start, head.pin, wildcard=head.wildcard)
             return result
     result[axis] = take(nodes, start, stop)
     if len(nodes) == 1 and root(nodes[0]).factors is None:
@@ -106,11 +106,11 @@ def slice_axis(reading: Reading, labels: Labels, axis: int, start: int, stop: in
 def slice_(reading: Reading, operation: Operation) -> None:
     source, output = operation.inputs()[0], operation.outputs[0]
     assert output is not None
-    given = arguments(operation)
-    axis = (given.get("dim") or 0) % len(source.shape)
+    by_name = arguments(operation)
+    axis = (by_name.get("dim") or 0) % len(source.shape)
     size = source.shape[axis]
-    start = min(max((s + size if (s := given.get("start") or 0) < 0 else s), 0), size)
-    step = given.get("step") or 1
+    start = min(max((s + size if (s := by_name.get("start") or 0) < 0 else s), 0), size)
+    step = by_name.get("step") or 1
     if step == 1:
         reading.set(output, slice_axis(reading, reading.label(source), axis, start, start + output.shape[axis]))
         return
@@ -137,9 +137,9 @@ def without(labels: Labels, axis: int) -> Labels:
 @rule("select", "select_copy")
 def select(reading: Reading, operation: Operation) -> None:
     source, output = operation.inputs()[0], operation.outputs[0]
-    given = arguments(operation)
-    axis = given["dim"] % len(source.shape)
-    at = given["index"] % source.shape[axis]
+    by_name = arguments(operation)
+    axis = by_name["dim"] % len(source.shape)
+    at = by_name["index"] % source.shape[axis]
     if reading.positions.goes_through(source, axis, reading.label(source)[axis]):
         return reading.set(output, without(reading.label(source), axis))
     labels = slice_axis(reading, reading.label(source), axis, at, at + 1)
@@ -193,8 +193,8 @@ def stack(reading: Reading, operation: Operation) -> None:
     assert output is not None
     axis = (arguments(operation).get("dim") or 0) % len(output.shape)
     places = concatenate([(1, ())] * len(values))
-    given = [reading.label(value) for value in values]
-    labels = [stacked(reading, places, [each[k] for each in given]) for k in range(len(given[0]))]
+    value_labels = [reading.label(value) for value in values]
+    labels = [stacked(reading, places, [each[k] for each in value_labels]) for k in range(len(value_labels[0]))]
     if not any(node.family is not None and node.family.axis in places for label in labels for node in label):
         places = reading.pinned(len(values), "different tensors are stacked along it")
     labels.insert(axis, places)
@@ -205,7 +205,7 @@ def stacked(reading: Reading, places: Label, labels: Sequence[Label]) -> Label:
     """The label of an axis of stacked tensors: what it stands for may differ from one to the next."""
     alone = all(len(label) == 1 and label[0].parts is None and label[0].family is None for label in map(flat, labels))
     several = {root(label[0]) for label in map(flat, labels)} if alone else set()
-    if places and len(several) > 1 and not any(n.wild or n.pin for n in several):
+    if places and len(several) > 1 and not any(n.wildcard or n.pin for n in several):
         return member_of(places[0], [flat(label)[0] for label in labels])
     merged = labels[0]
     for label in labels[1:]:
@@ -225,9 +225,9 @@ def pad(reading: Reading, operation: Operation) -> None:
             start, stop = max(-before, 0), size - max(-after, 0)
             label = slice_axis(reading, (label,), 0, start, stop)[0]
             size = stop - start
-        pieces = [(max(before, 0), fresh(before, wild=True)) if before > 0 else (0, ()), (size, label)]
+        pieces = [(max(before, 0), fresh(before, wildcard=True)) if before > 0 else (0, ()), (size, label)]
         if after > 0:
-            pieces.append((after, fresh(after, wild=True)))
+            pieces.append((after, fresh(after, wildcard=True)))
         labels[axis] = concatenate(pieces)
     reading.set(output, labels)
 
@@ -240,9 +240,9 @@ def taken_by_index(reading: Reading, label: Label, index: Value) -> Label:
         positions: Sequence[int] = [k % size for k in kept.tolist()]
         count = len(positions)
         if count % size == 0 and list(positions) == [k for k in range(size) for _ in range(count // size)]:
-            return (*label, *fresh(count // size, wild=True))
+            return (*label, *fresh(count // size, wildcard=True))
         if count % size == 0 and list(positions) == list(range(size)) * (count // size):
-            return (*fresh(count // size, wild=True), *label)
+            return (*fresh(count // size, wildcard=True), *label)
         runs = _runs(positions)
         if len(runs) == 1 or len(runs) < min(count, _RUNS):
             return concatenate([(b - a, slice_axis(reading, (label,), 0, a, b)[0]) for a, b in runs])
@@ -265,11 +265,11 @@ def _runs(positions: Sequence[int]) -> list[tuple[int, int]]:
 def roll(reading: Reading, operation: Operation) -> None:
     """Two slices of the axis that change places."""
     source, output = operation.inputs()[0], operation.outputs[0]
-    given = arguments(operation)
-    if not given["dims"]:
+    by_name = arguments(operation)
+    if not by_name["dims"]:
         return pin_everything(reading, operation, "positions along all axes are shifted")
     labels = list(reading.label(source))
-    for shift, dim in zip(given["shifts"], given["dims"], strict=True):
+    for shift, dim in zip(by_name["shifts"], by_name["dims"], strict=True):
         axis = dim % len(labels)
         size = source.shape[axis]
         cut = -shift % size if size else 0
@@ -339,8 +339,8 @@ def running_sum(reading: Reading, operation: Operation) -> None:
 def pin_along(reading: Reading, operation: Operation) -> None:
     """The operation tells positions along its axes apart; the other axes stay."""
     source = operation.inputs()[0]
-    given = arguments(operation)
-    named = given.get("dims", given.get("dim"))
+    by_name = arguments(operation)
+    named = by_name.get("dims", by_name.get("dim"))
     count = len(source.shape)
     along = [count - 2, count - 1] if operation.name in ("tril", "triu") else axes_argument(named, count)
     labels = list(reading.label(source))

@@ -23,11 +23,11 @@ def pool(reading: Reading, operation: Operation) -> None:
     """Windows that tile an axis are one factor of it; others pin the axis."""
     source, output = operation.inputs()[0], operation.outputs[0]
     assert output is not None
-    given = arguments(operation)
-    count = len(given["kernel_size"])
+    by_name = arguments(operation)
+    count = len(by_name["kernel_size"])
     labels = list(reading.label(source))
-    kernels, paddings = _per_axis(given["kernel_size"], count, 1), _per_axis(given.get("padding"), count, 0)
-    strides, dilations = _per_axis(given.get("stride") or kernels, count, 1), _per_axis(given.get("dilation"), count, 1)
+    kernels, paddings = _per_axis(by_name["kernel_size"], count, 1), _per_axis(by_name.get("padding"), count, 0)
+    strides, dilations = _per_axis(by_name.get("stride") or kernels, count, 1), _per_axis(by_name.get("dilation"), count, 1)
     for k in range(count):
         axis = len(labels) - count + k
         if kernels[k] == strides[k] == 1 and paddings[k] == 0:

@@ -38,11 +38,11 @@ def solve(reading: Reading, fixed: bool) -> Solution:
             pin(reading.positions.of[value.number].along, f"positions along it are numbers in the output {path}")
     outputs: dict[str, Labels] = {}
     for path, value in recording.outputs:
-        known = outputs.setdefault(path, reading.label(value))
-        if not fixed and len(known) == len(
+        labels_before = outputs.setdefault(path, reading.label(value))
+        if not fixed and len(labels_before) == len(
             value.shape
         ):  # another recording of the same output, perhaps of another size
-            pairs = zip(known, reading.label(value), strict=True)
+            pairs = zip(labels_before, reading.label(value), strict=True)
             outputs[path] = tuple(reading.merge(a, b) if size_of(a) == size_of(b) else a for a, b in pairs)
     state = {name: reading.labels[value.number] for name, value in recording.state.items()}
     _pin_used_orders(reading)
@@ -51,12 +51,12 @@ def solve(reading: Reading, fixed: bool) -> Solution:
             for label in state[name]:
                 pin(label, "no live use: the example's forward pass does not depend on it")
     _pin_hidden(reading)
-    given = _all_blocks(reading)
-    _copies_over_single_positions(given)
-    settle(given)
-    copies = _settle_families(state, given)
+    all_blocks = _all_blocks(reading)
+    _copies_over_single_positions(all_blocks)
+    settle(all_blocks)
+    copies = _settle_families(state, all_blocks)
     _pin_dead_slices(reading)
-    blocks = settle(given)
+    blocks = settle(all_blocks)
     copies = {leaf: members for leaf, members in copies.items() if leaf.family is not None}
     held = settle(state.values())
     joined = join_mutual(blocks, held)
@@ -73,16 +73,16 @@ def solve(reading: Reading, fixed: bool) -> Solution:
 
 def _all_blocks(reading: Reading) -> list[Labels]:
     """Every distinct tuple of labels: of values, and of virtual blocks."""
-    found: dict[Labels, None] = {}
+    blocks: dict[Labels, None] = {}
     recording = reading.recording
     values = {v.number: v for o in recording.operations for v in o.outputs if v is not None}
     belonging = {n: reading.positions.elements_of([values[n]], reading.labels[n]) for n in reading.positions.picked}
-    own = [(*labels, *belonging.get(number, ())) for number, labels in reading.labels.items()]
-    for labels in (*own, *reading.virtual):
+    with_belonging = [(*labels, *belonging.get(number, ())) for number, labels in reading.labels.items()]
+    for labels in (*with_belonging, *reading.virtual):
         kept = tuple(flat(label) for label in labels)
         if any(kept):
-            found[kept] = None
-    return list(found)
+            blocks[kept] = None
+    return list(blocks)
 
 
 def _replace(dims: Dims, joined: Mapping[Node, Label]) -> Dims:
@@ -104,11 +104,11 @@ def _copies_over_single_positions(blocks: list[Labels]) -> None:
             single = leaf not in inside and nodes.count(leaf) == 1
             beside[leaf] = beside.get(leaf, cut) & (cut if single else set())
     for leaf, cuts in beside.items():
-        plain = leaf.parts is None and leaf.family is None and leaf.pin is None and not leaf.wild
+        plain = leaf.parts is None and leaf.family is None and leaf.pin is None and not leaf.wildcard
         if plain and cuts:
             axis = min(cuts, key=lambda n: n.number)
             leaf.family = Family(axis, list(range(axis.size + 1)), [Node(leaf.size) for _ in range(axis.size)])
-            leaf.family.given = [True] * axis.size
+            leaf.family.seen = [True] * axis.size
 
 
 # ---- families -------------------------------------------------------------------------------------------------------
@@ -145,7 +145,7 @@ def _settle_families(state: Mapping[str, Labels], blocks: list[Labels]) -> dict[
 
 def _families_of(labels: Labels) -> list[tuple[Node, bool]]:
     """The families in a tensor's labels, and whether each stands beside its axis: right behind it, or interleaved before it."""
-    found = []
+    families = []
     for label in labels:
         nodes = flat(label)
         behind: Node | None = None
@@ -154,14 +154,14 @@ def _families_of(labels: Labels) -> list[tuple[Node, bool]]:
                 behind = node
             elif node.family is not None:
                 axis = root(node.family.axis)
-                found.append((node, behind is axis or is_interleaved(node, nodes)))
+                families.append((node, behind is axis or is_interleaved(node, nodes)))
             else:
                 behind = behind if behind is not None and _runs_on(nodes, node, behind) else None
         for node in nodes:
             if node.parts is not None:
                 for part in node.parts:
-                    found += [(leaf, beside) for leaf, beside in _families_of((part,))]
-    return found
+                    families += [(leaf, beside) for leaf, beside in _families_of((part,))]
+    return families
 
 
 def is_interleaved(leaf: Node, nodes: Label) -> bool:
@@ -236,32 +236,32 @@ def _pin_dead_slices(reading: Reading) -> None:
     live = _live_symbols(reading)
     for value in reading.recording.state.values():
         for leaf in _symbols([reading.labels[value.number]]):
-            if leaf not in live.get(value.number, ()) and leaf.pin is None and not leaf.wild:
+            if leaf not in live.get(value.number, ()) and leaf.pin is None and not leaf.wildcard:
                 pin((leaf,), "no live use: only other slices of the tensor are read")
 
 
 def _live_symbols(reading: Reading) -> dict[int, set[Node]]:
     """For every value, its symbols that outputs depend on, by going through the operations backwards."""
-    known: dict[Labels, set[Node]] = {}
+    symbols_by_labels: dict[Labels, set[Node]] = {}
 
-    def own(value: Value) -> set[Node]:
+    def symbols_of(value: Value) -> set[Node]:
         labels = reading.labels.get(value.number, ())
-        if labels not in known:
-            known[labels] = set(_symbols([labels]))
-        return known[labels]
+        if labels not in symbols_by_labels:
+            symbols_by_labels[labels] = set(_symbols([labels]))
+        return symbols_by_labels[labels]
 
-    live = {value.number: set(own(value)) for _, value in reading.recording.outputs}
+    live = {value.number: set(symbols_of(value)) for _, value in reading.recording.outputs}
     for operation in reversed(reading.recording.operations):
         outputs = [o for o in operation.outputs if o is not None]
         if outputs and not any(o.number in live for o in outputs):
             continue
         after = set().union(*(live.get(o.number, ()) for o in outputs))
         # What a slice does not hold is not read; what another result does not hold was summed over.
-        gone = set() if operation.name in SLICES else set().union(*map(own, outputs))
+        gone = set() if operation.name in SLICES else set().union(*map(symbols_of, outputs))
         # All positions of an axis that is summed over count, even if of the same symbol on a result's axis one is read.
         summed = {leaf for label in reading.contracted.get(id(operation), ()) for leaf in _symbols([(label,)])}
         for value in operation.inputs():
-            mine = own(value)
+            mine = symbols_of(value)
             kept = mine & after if operation.name in SLICES else mine - (gone - after - summed)
             live.setdefault(value.number, set()).update(kept)
     return live

@@ -109,15 +109,15 @@ def trace(
     if recording.reads_numbers():  # more inputs, for more of the ways through the code
         thorough = replace(thorough, rounds=max(thorough.rounds, 6))
     evaluated, skipped = _to_evaluate(model, subject, recording, thorough)
-    given = {name: tensor for name, tensor in model.state_dict().items() if isinstance(tensor, Tensor)}
+    state = {name: tensor for name, tensor in model.state_dict().items() if isinstance(tensor, Tensor)}
     for attempt in range(_ATTEMPTS):
         claim = read_graph(recording, subject.aliases, notes, io)
-        evidence = look_at_operations(recording, claim, subject.progress)
+        evidence = check_operations(recording, claim, subject.progress)
         if evaluated is None:
             require_no_failure(evidence)
             return with_evidence(claim.graph, evidence, skipped)
         try:
-            worst = _compare_forward_passes(evaluated, claim, inputs, thorough, outputs, given)
+            worst = _compare_forward_passes(evaluated, claim, inputs, thorough, outputs, state)
         except Mismatch as error:
             # These inputs show a way through the model that the recording did not take.
             other = record_after(recording, subject, error.inputs, lambda path: is_chosen(path, outputs))
@@ -138,17 +138,17 @@ def _compare_forward_passes(
     inputs: Inputs,
     check: Check,
     outputs: Sequence[str] | None,
-    given: Mapping[str, Tensor],
+    original: Mapping[str, Tensor],
 ) -> float:
     """The largest relative error of whole forward passes.
 
     Raises:
         Mismatch: the group changes the function.
     """
-    worst = Checker(model, claim.graph, inputs, check, claim.inputs, claim.outputs, outputs, given).run_all()
+    worst = Checker(model, claim.graph, inputs, check, claim.inputs, claim.outputs, outputs, original).run_all()
     if claim.inputs or claim.outputs:  # inputs that move keep their sizes; what is inside is checked at others
         inside = with_fixed_io(claim.graph, {**(claim.inputs or {}), **(claim.outputs or {})})
-        worst = max(worst, Checker(model, inside, inputs, check, outputs=outputs, given=given).run_all())
+        worst = max(worst, Checker(model, inside, inputs, check, outputs=outputs, original=original).run_all())
     return worst
 
 
@@ -172,7 +172,7 @@ def _to_evaluate(
     return copied, ""
 
 
-def look_at_operations(recording: Recording, claim: Claim, progress: Progress) -> Evidence:
+def check_operations(recording: Recording, claim: Claim, progress: Progress) -> Evidence:
     """What the operations show one by one."""
     certifier = Certifier(recording, claim.reading, claim.graph, claim.inputs, claim.outputs, progress=progress)
     evidence = certifier.run()
@@ -322,9 +322,9 @@ def _require_a_function(
 def _first_use(recording: Recording) -> dict[str, int]:
     """When each state entry is first read."""
     names = {value.number: name for name, value in recording.state.items()}
-    found: dict[str, int] = {}
+    first_use: dict[str, int] = {}
     for number, operation in enumerate(recording.operations):
         for value in operation.inputs():
             if value.number in names:
-                found.setdefault(names[value.number], number)
-    return found
+                first_use.setdefault(names[value.number], number)
+    return first_use

@@ -36,8 +36,8 @@ def repartition(labels: Sequence[Label], sizes: Sequence[int]) -> list[Label]:
 
 def _new_axes(label: Label, sizes: Sequence[int], reason: str) -> list[Label]:
     """New axes of these sizes for a label whose factors do not align with them."""
-    kin = frozenset({-next(Node.numbers) - 1_000_000_000})
-    axes = [fresh(size, kin=kin) for size in sizes]
+    origins = frozenset({-next(Node.numbers) - 1_000_000_000})
+    axes = [fresh(size, origins=origins) for size in sizes]
     merge_cells(flat(label), flat(node for axis in axes for node in axis), reason)
     return axes
 

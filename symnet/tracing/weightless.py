@@ -153,8 +153,8 @@ def stand_ins(
             if id(tensor) in state:
                 made = weight(tensor)
             else:
-                known = constant_entries(tensor)
-                made = unknown(tensor) if known is None else known
+                entries = constant_entries(tensor)
+                made = unknown(tensor) if entries is None else entries
             places[place] = nn.Parameter(made, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else made
         memo[id(tensor)] = places[place]
     return memo

@@ -54,8 +54,8 @@ class Writer:
 
     def _free(self, blocks: Mapping[str, list[Dims]]) -> dict[Node, None]:
         private = {member for members in self.solution.copies.values() for member in members}
-        found = (leaf for dims in blocks.values() for block in dims for dim in block for leaf in dim)
-        return {leaf: None for leaf in found if leaf.pin is None and leaf not in private}
+        nodes = (leaf for dims in blocks.values() for block in dims for dim in block for leaf in dim)
+        return {leaf: None for leaf in nodes if leaf.pin is None and leaf not in private}
 
     def _direct_parents(self) -> dict[Node, list[Node]]:
         """Parents that are written down: symbols, and fixed axes with something over them; without grandparents."""
@@ -87,15 +87,15 @@ class Writer:
 
     def _occurrences(self, blocks: Mapping[str, list[Dims]], order: Mapping[str, int]) -> dict[Node, list[Occurrence]]:
         fixed_parents = {p for several in self.parents.values() for p in several if p.pin is not None}
-        found: dict[Node, list[Occurrence]] = {}
+        occurrences: dict[Node, list[Occurrence]] = {}
         for name in sorted(blocks, key=lambda n: order.get(n, 1 << 30)):
             for dims in blocks[name]:
                 for axis, dim in enumerate(dims):
                     for leaf in dim:
                         if leaf in self.free or leaf in fixed_parents:
                             item = Occurrence(name, axis, len(dims), order.get(name, 1 << 30), len(dim) > 1)
-                            found.setdefault(leaf, []).append(item)
-        return found
+                            occurrences.setdefault(leaf, []).append(item)
+        return occurrences
 
     def _neuron_sets(self, where: Mapping[Node, Sequence[Occurrence]]) -> dict[str, NeuronSet]:
         neurons = {}
@@ -188,7 +188,7 @@ def _at(position: int, label: Label, axis: Node | None = None) -> Label:
 def _tidy_product(factors: Iterable[Axis]) -> Axis:
     """The product with neighbouring anonymous axes multiplied."""
     kept: list[Axis] = []
-    for factor in (f for given in factors for f in (given.factors if isinstance(given, Product) else (given,))):
+    for factor in (f for nested in factors for f in (nested.factors if isinstance(nested, Product) else (nested,))):
         if isinstance(factor, Anonymous) and factor.size == 1:
             continue
         if kept and isinstance(factor, Anonymous) and isinstance(kept[-1], Anonymous):

@@ -161,8 +161,8 @@ def certify_bilinear(
     family.check_bilinear()
     paired = isinstance(fn, Product) and fn.channels == "same"
     rows, basis = family.derivatives(), family.diagrams(paired)
-    rank, known = rank_of(rows), rank_of(basis)
-    outside = rank_of(np.concatenate([rows, basis])).rank - known.rank
+    rank, basis_rank = rank_of(rows), rank_of(basis)
+    outside = rank_of(np.concatenate([rows, basis])).rank - basis_rank.rank
     triples = (channels[0] if paired else channels[0] * channels[1]) * family.out_channels
     return BilinearCertificate(
         subject=f"bilinear {name_of(fn)}",

@@ -196,9 +196,9 @@ def _judge(name: str, report: Report, coordinates: Coordinates, constants: Coord
         [n for n, a, b in zip(family.names, moving, shifting, strict=True) if not a and not b] if family.names else []
     )
     repeats = dependencies(family.maps[kept], rank.rank)
-    known: Any = np.linalg.solve(basis.T, family.maps[kept[[row for row, _ in repeats]]].T).T if repeats else []
+    coefficients: Any = np.linalg.solve(basis.T, family.maps[kept[[row for row, _ in repeats]]].T).T if repeats else []
     redundant = [
-        _repeat(family.names, kept, *repeat, shares, words) for repeat, shares in zip(repeats, known, strict=True)
+        _repeat(family.names, kept, *repeat, shares, words) for repeat, shares in zip(repeats, coefficients, strict=True)
     ]
     apart = np.flatnonzero(shifting & ~moving) if family.names else np.zeros(0, int)
     alone = rank_of(family.biases[apart])
@@ -229,17 +229,17 @@ def _tied(coordinates: Coordinates, constants: Coordinates, family: Family) -> I
     for (s, t), pattern in coordinates.patterns.items():
         start = coordinates.offsets[s, t] * family.pairs
         rows = family.maps[:, start : start + pattern.dimension * family.pairs]
-        known = _per_pair(rank_of(rows[_changes(rows)]).rank, family.pairs)
-        if known < pattern.dimension:
-            yield f"from '{t}' to '{s}': {known} of {pattern.dimension} maps are independent"
+        rank = _per_pair(rank_of(rows[_changes(rows)]).rank, family.pairs)
+        if rank < pattern.dimension:
+            yield f"from '{t}' to '{s}': {rank} of {pattern.dimension} maps are independent"
     if not family.names or not _changes(family.biases).any():
         return
     for (s, t), pattern in constants.patterns.items():
         start = constants.offsets[s, t] * family.channels[1]
         rows = family.biases[:, start : start + pattern.dimension * family.channels[1]]
-        known = _per_pair(rank_of(rows[_changes(rows)]).rank, family.channels[1])
-        if known < pattern.dimension:
-            yield f"biases of '{s}': {known} of {pattern.dimension} are independent"
+        rank = _per_pair(rank_of(rows[_changes(rows)]).rank, family.channels[1])
+        if rank < pattern.dimension:
+            yield f"biases of '{s}': {rank} of {pattern.dimension} are independent"
 
 
 def _repeated_bias(names: Sequence[str], numbers: np.ndarray, row: int, weights: dict[int, float]) -> str:
@@ -260,12 +260,12 @@ def _changes(rows: np.ndarray) -> np.ndarray:
 def _untied(family: Family) -> list[str]:
     """Pairs of tensors between which entries of one orbit differ."""
     scale = max(np.abs(family.maps).max(initial=0), np.abs(family.biases).max(initial=0), 1e-300)
-    found = []
+    differences = []
     for (s, t), error in family.deviations.items():
         if error > _TIED * scale:
             what = f"the map from '{t}' to '{s}'" if t else f"the bias of '{s}'"
-            found.append(f"{what} has different entries in one orbit (by {error:.2g})")
-    return found
+            differences.append(f"{what} has different entries in one orbit (by {error:.2g})")
+    return differences
 
 
 def _words(coordinates: Coordinates, c_in: int, c_out: int) -> list[str]:

@@ -69,10 +69,10 @@ def flatten(value: object, path: str = "") -> dict[str, Tensor]:
         items = ((f.name, getattr(value, f.name)) for f in dataclasses.fields(value))
     else:
         return {}
-    found: dict[str, Tensor] = {}
+    tensors: dict[str, Tensor] = {}
     for key, item in items:
-        found |= flatten(item, f"{path}.{key}" if path else str(key))
-    return found
+        tensors |= flatten(item, f"{path}.{key}" if path else str(key))
+    return tensors
 
 
 def as_double(tensor: Tensor) -> Tensor:
@@ -85,12 +85,12 @@ def as_double(tensor: Tensor) -> Tensor:
 
 def largest(tensors: Mapping[str, Tensor]) -> float:
     """Largest finite absolute entry of all tensors."""
-    found = 0.0
+    maximum = 0.0
     for tensor in tensors.values():
         values = as_double(tensor).abs()
         values = values[values.isfinite()]
-        found = max(found, float(values.max()) if values.numel() else 0.0)
-    return found
+        maximum = max(maximum, float(values.max()) if values.numel() else 0.0)
+    return maximum
 
 
 def relative_error(left: Tensor, right: Tensor, floor: float) -> float:
@@ -130,7 +130,7 @@ def elements_of_set(
 
     Generators decide: if they all leave a function unchanged, so does everything they generate.
     """
-    found = [moving_element(graph, rng, name) for _ in range(count)]
+    elements = [moving_element(graph, rng, name) for _ in range(count)]
     identity = graph.identity()
     copies = list(np.ndindex(*identity[name].shape[:-1]))
     group = graph.neurons[name].group
@@ -142,8 +142,8 @@ def elements_of_set(
         images = {other: identity[other] for other in graph.neurons}
         images[name] = images[name].copy()
         images[name][copy] = generator
-        found.append(GroupElement(graph.neurons, images))
-    return found
+        elements.append(GroupElement(graph.neurons, images))
+    return elements
 
 
 def element_that_moves_all(graph: NeuronGraph, rng: np.random.Generator) -> GroupElement:

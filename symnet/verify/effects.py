@@ -21,17 +21,17 @@ _NOTICEABLE, _NOTHING = 1e-8, 1e-13
 
 
 class Effects:
-    """Which tensors, and which of their entries, were felt in the outputs so far."""
+    """Which tensors, and which of their entries, had influence on the outputs so far."""
 
     def __init__(self, graph: NeuronGraph) -> None:
         self.graph = graph
-        self.entries: dict[str, Tensor] = {}  # felt entries of tensors whose gradients are known
-        self.felt: set[str] = set()
+        self.entries: dict[str, Tensor] = {}  # influential entries of tensors whose gradients are known
+        self.influential: set[str] = set()
         self.read: set[str] = set()
         self.motions: dict[str, float] = {}  # what moving a tensor alone does to the outputs, to first order
         self.dependent: set[str] = set()  # outputs that have a gradient
 
-    def look(
+    def observe(
         self,
         network: LoadedNetwork,
         trial: int,
@@ -49,9 +49,9 @@ class Effects:
         """
         rng = torch.Generator().manual_seed(trial)
 
-        def combine(found: Outputs) -> Tensor:
+        def combine(tensors: Outputs) -> Tensor:
             total = torch.zeros((), dtype=torch.float64)
-            for path, tensor in found.items():
+            for path, tensor in tensors.items():
                 if not tensor.requires_grad or not tensor.numel():
                     continue
                 self.dependent.add(path)
@@ -65,11 +65,11 @@ class Effects:
         gradients = {name: as_double(g) for name, g in network.gradients(inputs, combine).items()}
         largest = max((float(g.abs().max()) for g in gradients.values() if g.numel()), default=0.0)
         for name, gradient in gradients.items():
-            own = float(gradient.abs().max()) if gradient.numel() else 0.0
-            if own > 1e-14 * largest and own > 0:
-                self.felt.add(name)
+            largest_entry = float(gradient.abs().max()) if gradient.numel() else 0.0
+            if largest_entry > 1e-14 * largest and largest_entry > 0:
+                self.influential.add(name)
                 self.read.add(name)
-                alive = gradient.abs() > _TINY * own
+                alive = gradient.abs() > _TINY * largest_entry
                 self.entries[name] = self.entries.get(name, torch.zeros_like(alive)) | alive
             if element is not None and self.moved(name):
                 theta = network.theta[name]
@@ -78,13 +78,13 @@ class Effects:
                 motion = float((gradient * torch.where(change.isfinite(), change, 0.0)).sum().abs())
                 self.motions[name] = max(self.motions.get(name, 0.0), motion)
         for name in self.graph.weights:
-            if name not in self.felt:
+            if name not in self.influential:
                 self._perturb(name, network, trial, inputs, outputs, movements)
 
     def trust(self, read: set[str]) -> None:
-        """Take what was read for felt: where weights are made while a network runs, no more is known."""
+        """Take what was read for influential: where weights are made while a network runs, no more is known."""
         self.read |= read
-        self.felt |= read
+        self.influential |= read
         self.motions |= dict.fromkeys(read, 1.0)
 
     def _perturb(
@@ -106,7 +106,7 @@ class Effects:
         if any(path not in after or not torch.equal(tensor, after[path]) for path, tensor in before.items()):
             self.read.add(name)
         if any(path not in after or movements[path].error(t, after[path]) > _TINY for path, t in before.items()):
-            self.felt.add(name)
+            self.influential.add(name)
 
     # ---- what it means ------------------------------------------------------------------------------------------
     def moved(self, name: str) -> bool:
@@ -117,9 +117,9 @@ class Effects:
     def problems(self, allow_unread: bool) -> list[str]:
         """Reasons why the check could not have noticed a wrong declaration; ``allow_unread`` excuses single tensors."""
         moved = [name for name in self.graph.weights if self.moved(name)]
-        if self.graph.weights and not self.felt:
+        if self.graph.weights and not self.influential:
             return ["the outputs do not depend on any tensor of the state: nothing can be noticed."]
-        if moved and not any(name in self.felt for name in moved):
+        if moved and not any(name in self.influential for name in moved):
             return ["the outputs depend on no tensor that the group moves: nothing was shown."]
         largest = max(self.motions.values(), default=1.0)
         if largest < _NOTICEABLE:
@@ -131,32 +131,32 @@ class Effects:
             return []
         unread = [name for name in moved if name not in self.read]
         faint = [name for name in moved if _NOTHING * largest < self.motions.get(name, largest) < _NOTICEABLE]
-        found = []
+        problems = []
         if unread:
-            found.append(
+            problems.append(
                 f"{_listed(unread)} are moved by the group, but never read on these inputs, so nothing was checked for them. "
                 "Pass inputs that reach them, hold their sets fixed, or pass allow_unread=True."
             )
         if faint:
-            found.append(
+            problems.append(
                 f"moving {_listed(faint)} changes the outputs by less than {_NOTICEABLE:.0e} of what random states do, so nothing "
                 "was shown for them. Verify the part of the network before the outputs become so insensitive, or pass "
                 "allow_unread=True."
             )
-        return found
+        return problems
 
     def dead(self) -> dict[str, str]:
         """By name, tensors without an effect on the outputs, and how many entries of the others have none."""
-        found = {}
+        dead = {}
         for name, tensor in self.graph.weights.items():
             if name not in self.read:
-                found[name] = "never read on these inputs"
-            elif name not in self.felt:
-                found[name] = "read, but without any effect on the outputs"
+                dead[name] = "never read on these inputs"
+            elif name not in self.influential:
+                dead[name] = "read, but without any effect on the outputs"
             elif name in self.entries and not bool(self.entries[name].all()):
                 count = int((~self.entries[name]).sum())
-                found[name] = f"{count} of {tensor.size} entries have no effect on the outputs"
-        return found
+                dead[name] = f"{count} of {tensor.size} entries have no effect on the outputs"
+        return dead
 
 
 def _listed(names: list[str]) -> str:

@@ -111,7 +111,7 @@ class _Trials:
         self.checks: list[Check] = []
         self.problems: dict[str, None] = {}
         self.depends = False
-        self.felt: set[str] = set()
+        self.influential: set[str] = set()
         self.invariant = False
 
     # ---- one round ----------------------------------------------------------------------------------------------
@@ -180,7 +180,7 @@ class _Trials:
                 other = torch.randn_like(x[name])
             changed = self.call(x | {name: other})
             if any(not torch.equal(y[key], changed[key]) for key in y):
-                self.felt.add(name)
+                self.influential.add(name)
 
     # ---- features and calls -------------------------------------------------------------------------------------
     def draw(self, batch: int, kind: str) -> Features:
@@ -245,14 +245,14 @@ class _Trials:
             notes.append("from trial 1 on the module's trainable parameters are perturbed (perturb=False leaves them).")
         if not moving_sets(self.graph):
             notes.append("no neuron set can move: the group is trivial and every function is equivariant.")
-        unfelt = [name for name in self.inputs if name not in self.felt] if len(self.inputs) <= _PROBED else []
+        without_influence = [name for name in self.inputs if name not in self.influential] if len(self.inputs) <= _PROBED else []
         return Report(
             subject=f"{kind} of {self.name} on {len(self.inputs)} tensors",
             seed=seed,
             tolerance=tolerance,
             checks=tuple(self.checks),
             problems=tuple(problems),
-            dead=dict.fromkeys(unfelt, "no output depends on it"),
+            dead=dict.fromkeys(without_influence, "no output depends on it"),
             notes=tuple(notes),
         )
 

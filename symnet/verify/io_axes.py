@@ -21,34 +21,34 @@ from symnet.groups import is_trivial
 AxesLike = str | Sequence[str | None] | Mapping[str, str | None] | None
 
 
-def read_axes(given: AxesLike, paths: Sequence[str], what: str) -> dict[str, str | None]:
+def read_axes(declared: AxesLike, paths: Sequence[str], what: str) -> dict[str, str | None]:
     """Axis text by path; paths that are not mentioned have neurons on none of their dims.
 
     Raises:
         NotationError: there are more texts than tensors, or a path is not among them.
     """
-    if given is None:
+    if declared is None:
         return dict.fromkeys(paths, "")
-    if isinstance(given, str):
+    if isinstance(declared, str):
         if len(paths) != 1:
             raise NotationError(
-                f"{what}_axes={given!r} is one text for {len(paths)} {what}s ({', '.join(paths)}); give a list of texts in this "
+                f"{what}_axes={declared!r} is one text for {len(paths)} {what}s ({', '.join(paths)}); give a list of texts in this "
                 "order, or a dict by these names. Use '' where nothing is permuted."
             )
-        return {paths[0]: given}
-    if not isinstance(given, Mapping | Sequence):
-        raise NotationError(f"{what}_axes={given!r:.60}: give a text, a list of texts, or a dict by name.")
-    if not isinstance(given, Mapping):
-        texts = list(given)
+        return {paths[0]: declared}
+    if not isinstance(declared, Mapping | Sequence):
+        raise NotationError(f"{what}_axes={declared!r:.60}: give a text, a list of texts, or a dict by name.")
+    if not isinstance(declared, Mapping):
+        texts = list(declared)
         if len(texts) > len(paths):
             raise NotationError(f"{what}_axes holds {len(texts)} texts for {len(paths)} {what}s ({', '.join(paths)}).")
         return dict.fromkeys(paths, "") | dict(zip(paths, texts, strict=False))
     dotted = {_dotted(path): path for path in paths}
-    if unknown := [path for path in given if _dotted(path) not in dotted]:
+    if unknown := [path for path in declared if _dotted(path) not in dotted]:
         raise NotationError(
             f"{what}_axes names {', '.join(map(repr, unknown))}; the {what}s are {', '.join(map(repr, paths))}."
         )
-    return dict.fromkeys(paths, "") | {dotted[_dotted(path)]: text for path, text in given.items()}
+    return dict.fromkeys(paths, "") | {dotted[_dotted(path)]: text for path, text in declared.items()}
 
 
 def _dotted(path: str) -> str:

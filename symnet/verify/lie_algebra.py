@@ -228,10 +228,10 @@ class _Equations:
         """
         values, vectors = singular_vectors(self.triangle)
         top = values.max(initial=0.0)
-        doubtful = values[(values > _NULL * top) & (values < _SOLID * top)]
-        if len(doubtful):
+        unclear = values[(values > _NULL * top) & (values < _SOLID * top)]
+        if len(unclear):
             raise VerificationError(
-                f"{len(doubtful)} singular values lie between {_NULL:.0e} and {_SOLID:.0e} of the "
+                f"{len(unclear)} singular values lie between {_NULL:.0e} and {_SOLID:.0e} of the "
                 "largest: neither symmetric "
                 "nor clearly not. Use larger epsilons in norms, or inputs of another scale."
             )

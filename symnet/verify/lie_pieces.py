@@ -69,15 +69,15 @@ def pieces_of(algebra: LieAlgebra) -> tuple[LiePiece, ...]:
         >>> print(pieces_of(lie_algebra(model, torch.randn(8, 3)))[0])
         scale of dimension 1 at 0 on 0.weight[0], 0.bias[0], 2.weight[1] by -1
     """
-    found: list[LiePiece] = []
+    pieces: list[LiePiece] = []
     for size in sorted({one.size for one in algebra.axes if one.size > 1}):
         axes = [one for one in algebra.axes if one.size == size]
         plain = _read(algebra, axes, np.eye(size), mean_first=False)
         centred = _read(algebra, axes, _constant_first(size), mean_first=True) if size > 2 else []
         richer = sum(p.dimension for p in centred) > sum(p.dimension for p in plain)
-        found += centred if richer else plain
-    common = [piece for piece in found if piece.kind == "common scale"]
-    kept = [piece for piece in found if piece.kind != "common scale"]
+        pieces += centred if richer else plain
+    common = [piece for piece in pieces if piece.kind == "common scale"]
+    kept = [piece for piece in pieces if piece.kind != "common scale"]
     # most are products of others: one number on all neurons of a head, or on one axis of a tensor
     for piece in common:
         if named_dimension(algebra, [*kept, piece]) > named_dimension(algebra, kept):

@@ -64,11 +64,11 @@ class Coordinates:
 
     def diagrams(self) -> np.ndarray:
         """Every map of the diagram basis in these coordinates: ``(maps, dimension)``."""
-        found = np.zeros((self.dimension, self.dimension))
+        matrix = np.zeros((self.dimension, self.dimension))
         for pair, frame in self.frames.items():
             offset, count = self.offsets[pair], self.patterns[pair].dimension
-            found[offset : offset + count, offset : offset + count] = frame.diagrams()
-        return found
+            matrix[offset : offset + count, offset : offset + count] = frame.diagrams()
+        return matrix
 
 
 class OrbitFrame:
@@ -97,15 +97,15 @@ class OrbitFrame:
     def diagrams(self) -> np.ndarray:
         """The diagrams' coordinates: 0 or 1, ``(maps, orbits)``."""
         labels, pattern = self.labels.numpy(), self.pattern
-        found = np.zeros((pattern.dimension, pattern.dimension))
+        matrix = np.zeros((pattern.dimension, pattern.dimension))
         orbits_found, first = np.unique(labels, return_index=True)
         first = first[orbits_found >= 0]
         rows, columns = np.divmod(first, max(labels.shape[1], 1))
         for placed in pattern.diagrams:
             parameter = pattern.evaluate(placed, rows, columns)
             orbits = np.flatnonzero(parameter >= 0)
-            found[parameter[orbits], orbits] = 1
-        return found
+            matrix[parameter[orbits], orbits] = 1
+        return matrix
 
 
 class DiagramFrame:
@@ -330,35 +330,35 @@ def express(layer: LinearLayer, coordinates: Coordinates, constants: Coordinates
     parameters. A layer without derivatives (weights cached or computed outside of torch) is run with one parameter changed
     at a time.
     """
-    own = {name: p.detach().clone() for name, p in layer.parameters.items()}
+    parameters = {name: p.detach().clone() for name, p in layer.parameters.items()}
 
     def at(values: Mapping[str, Tensor]) -> Point:
         layer.write(values)
         return Point.of(layer, coordinates, constants)
 
     try:
-        start = at({name: torch.zeros_like(p) for name, p in own.items()})
-        random = {name: layer.normal(p.shape).to(p) for name, p in own.items()}
-        drawn, other = at({name: layer.normal(p.shape).to(p) for name, p in own.items()}), at(random)
+        start = at({name: torch.zeros_like(p) for name, p in parameters.items()})
+        random = {name: layer.normal(p.shape).to(p) for name, p in parameters.items()}
+        drawn, other = at({name: layer.normal(p.shape).to(p) for name, p in parameters.items()}), at(random)
         derivative = _by_autograd(layer, coordinates, constants)
         if derivative is None:
             derivative = _by_differences(at, start, random)
         maps, biases = derivative
-        weights = np.concatenate([random[name].reshape(-1).numpy() for name in own]) if own else np.zeros(0)
+        weights = np.concatenate([random[name].reshape(-1).numpy() for name in parameters]) if parameters else np.zeros(0)
         is_linear = _close(other.maps, start.maps + weights @ maps) and _close(
             other.biases, start.biases + weights @ biases
         )
     finally:
-        layer.write(own)
+        layer.write(parameters)
     deviations = {
         pair: max(error, drawn.deviations[pair], other.deviations[pair]) for pair, error in start.deviations.items()
     }
     notes = []
-    if own and np.abs(start.maps).max(initial=0) > 1e-10:
+    if parameters and np.abs(start.maps).max(initial=0) > 1e-10:
         notes.append("a fixed map is added that no parameter changes; the family is what the parameters change.")
     if not is_linear:
         notes.append("not linear in its parameters: ranks are those of the derivative at random parameters.")
-    names = tuple(_names(own))
+    names = tuple(_names(parameters))
     fixed = (start.maps[None], start.biases[None])
     return Family(names, maps, biases, fixed, deviations, (layer.channels, start.channels), tuple(notes))
 
@@ -414,13 +414,13 @@ def _gradients(values: Tensor, parameters: list[nn.Parameter], batched: bool) ->
     runs = [units] if batched else list(units)
     rows = []
     for unit in runs:
-        found = torch.autograd.grad(
+        gradients = torch.autograd.grad(
             values, parameters, unit, retain_graph=True, allow_unused=True, is_grads_batched=batched
         )
         height = len(values) if batched else 1
         flat = [
             values.new_zeros(height, p.numel()) if g is None else g.detach().reshape(height, -1)
-            for g, p in zip(found, parameters, strict=True)
+            for g, p in zip(gradients, parameters, strict=True)
         ]
         rows.append(torch.cat(flat, 1))
     return torch.cat(rows)

@@ -31,9 +31,9 @@ def describe_map(pattern: SharingPattern, placed: PlacedDiagram, parameter: int)
     words += [f"from the diagonal of {name}" for name in _diagonals(diagram.input)]
     words += [f"onto the diagonal of {name}" for name in _diagonals(diagram.output)]
     words += _positions(placed, parameter)
-    ours, theirs = pattern.output, pattern.input
-    target = f"'{ours.name}'" + (f", part {placed.output_block + 1}" if len(ours.blocks) > 1 else "")
-    source = f"'{theirs.name}'" + (f", part {placed.input_block + 1}" if len(theirs.blocks) > 1 else "")
+    output_tensor, input_tensor = pattern.output, pattern.input
+    target = f"'{output_tensor.name}'" + (f", part {placed.output_block + 1}" if len(output_tensor.blocks) > 1 else "")
+    source = f"'{input_tensor.name}'" + (f", part {placed.input_block + 1}" if len(input_tensor.blocks) > 1 else "")
     return f"{source} -> {target}" + (f": {', '.join(words)}" if words else "")
 
 

@@ -232,9 +232,9 @@ def _find_gap(refiner: Refiner, graph: NeuronGraph, steps: Sequence[Step]) -> tu
         count = tensor.numel()
         entries[name] = np.arange(position, position + count).reshape(tuple(tensor.shape))
         position += count
-    known = {name: array for name, array in entries.items() if name in graph.weights}
+    weights = {name: array for name, array in entries.items() if name in graph.weights}
     fixed: list[tuple[str, tuple[int, ...]]] = []
-    renumbered = _renumber(known)
+    renumbered = _renumber(weights)
     for step in steps:
         orbits = claimed_orbits(graph, renumbered, fixed)[step.tensor]
         claimed = int((orbits == orbits[step.index]).sum())

@@ -78,10 +78,10 @@ def network(
             ``{"0": "... in"}``; ``"..."`` and ``_`` are dims that stay, ``None`` leaves an output out of the check.
         tolerance: of the largest difference, relative to how much the output moves over random states.
         positive: state entries that must stay positive (``running_var`` does by itself).
-        allow_unread: pass even if single tensors that the group moves are never read, or hardly felt.
+        allow_unread: pass even if single tensors that the group moves are never read, or hardly influential.
         streamed: make the weights of one tensor at a time, when an operation first reads it, instead of holding all: for
             models larger than memory. By default above 30 million weights, and for models on the device ``meta``. All sets
-            are moved together then, and which tensors the outputs feel is not looked at.
+            are moved together then, and no influence of single tensors is looked at.
 
     Raises:
         ShapeError: the graph does not cover the state dict; every entry is named.
@@ -134,10 +134,10 @@ def _made_ready(
         )
     private = _private_copy(model, inputs)
     check_state(private, graph)
-    own: Mapping[str, Tensor] = model.state_dict()
-    if any(map(nn.parameter.is_lazy, own.values())):  # the copy has run and made them; it is overwritten soon
-        own = copy.deepcopy(private.state_dict())
-    return LoadedNetwork(private, graph, RandomState(own, graph, seed, positive), outputs)
+    state: Mapping[str, Tensor] = model.state_dict()
+    if any(map(nn.parameter.is_lazy, state.values())):  # the copy has run and made them; it is overwritten soon
+        state = copy.deepcopy(private.state_dict())
+    return LoadedNetwork(private, graph, RandomState(state, graph, seed, positive), outputs)
 
 
 def _private_copy(model: nn.Module, inputs: Inputs) -> nn.Module:
@@ -204,8 +204,8 @@ class _NetworkCheck:
     # ---- running it ---------------------------------------------------------------------------------------------
     def call(self, inputs: Inputs, trial: int, element: GroupElement | None = None) -> Outputs:
         """Outputs by path; those left out of the check are not among them."""
-        found = self.network.run(inputs, trial, element)
-        return {path: tensor for path, tensor in found.items() if self.output_axes.get(path, "") is not None}
+        tensors = self.network.run(inputs, trial, element)
+        return {path: tensor for path, tensor in tensors.items() if self.output_axes.get(path, "") is not None}
 
     def find_a_state(self, inputs: Inputs) -> tuple[FreshInputs, Outputs]:
         """Fresh inputs on which the network gives numbers at random states, which are brought near its own if need be.
@@ -213,11 +213,11 @@ class _NetworkCheck:
         Raises:
             VerificationError: it returns no tensors, or runs at no such state in float64.
         """
-        own = FreshInputs(inputs, frozenset(path for path, _ in tensors_in(inputs)))
+        as_passed = FreshInputs(inputs, frozenset(path for path, _ in tensors_in(inputs)))
         for nearby in (False, True):
             if nearby and not self.network.bring_near_its_own():
                 break
-            if self.gives_numbers(own.inputs):
+            if self.gives_numbers(as_passed.inputs):
                 if nearby:
                     self.notes.append("the function is not defined at random states; those tried are near its own.")
                 return fresh_inputs_that_run(inputs, self.gives_numbers, self.generator), self.call(inputs, 0)
@@ -234,7 +234,7 @@ class _NetworkCheck:
                 f"{' of these names' if self.network.outputs else ''} (inside tuples, dicts or dataclasses); nothing can be compared."
             )
         self.check_finite(outputs)
-        return own, outputs
+        return as_passed, outputs
 
     def gives_numbers(self, inputs: Inputs) -> bool:
         """Whether the network runs on these inputs at the first random state, and its outputs are numbers."""
@@ -270,7 +270,7 @@ class _NetworkCheck:
             self.effects.trust(self.network.read)
         elif number == 0 or not large:
             everything = element_that_moves_all(self.graph, self.rng)
-            self.effects.look(self.network, number, x, y, self.movements, everything)
+            self.effects.observe(self.network, number, x, y, self.movements, everything)
         for neurons, action, element in self.elements(number):
             self.check_element(number, neurons, action, element, x, y)
 
@@ -345,7 +345,7 @@ class _NetworkCheck:
             )
         if isinstance(self.network, StreamedNetwork):
             self.notes.append(
-                "weights were made one tensor at a time; which of them the outputs feel was not looked at."
+                "weights were made one tensor at a time; which of them the outputs depend on was not looked at."
             )
         if not moving_sets(self.graph):
             self.notes.append("no neuron set can move: the group is trivial, and nothing is claimed.")

@@ -59,8 +59,8 @@ def operations(
         True
     """
     require_graph(graph, "operations")
-    given = detached((inputs, dict(kwargs or {})))
-    subject, _, recording, notes = record_model(model, given, lambda path: is_chosen(path, outputs))
+    arguments = detached((inputs, dict(kwargs or {})))
+    subject, _, recording, notes = record_model(model, arguments, lambda path: is_chosen(path, outputs))
     _check_shapes(graph, {name: value.shape for name, value in recording.state.items()})
     moved_inputs = _axes_of(input_axes, recording.inputs, "input")
     moved_outputs = _axes_of(output_axes, recording.outputs, "output")
@@ -72,10 +72,10 @@ def operations(
 
 
 def _check_shapes(graph: NeuronGraph, shapes: Mapping[str, tuple[int, ...]]) -> None:
-    known = {graph.aliases.get(name, name): shape for name, shape in shapes.items()}
-    missing = [name for name in known if name not in graph.weights]
-    unknown = [name for name in graph.weights if name not in known]
-    wrong = [f"'{n}' {known[n]} for {s}" for n, s in graph.shapes.items() if n in known and known[n] != s]
+    read_shapes = {graph.aliases.get(name, name): shape for name, shape in shapes.items()}
+    missing = [name for name in read_shapes if name not in graph.weights]
+    unknown = [name for name in graph.weights if name not in read_shapes]
+    wrong = [f"'{n}' {read_shapes[n]} for {s}" for n, s in graph.shapes.items() if n in read_shapes and read_shapes[n] != s]
     if missing or unknown or wrong:
         parts = [("lacks", missing), ("has, though the state does not,", unknown), ("has other shapes:", wrong)]
         said = "; ".join(f"{what} {', '.join(names[:6])}" for what, names in parts if names)
@@ -85,14 +85,14 @@ def _check_shapes(graph: NeuronGraph, shapes: Mapping[str, tuple[int, ...]]) -> 
 def _axes_of(texts: AxesLike, values: Sequence[tuple[str, Value]], what: str) -> dict[str, Axes]:
     """Axis notation by path of what moves, with the sizes of the values written out."""
     shapes = {path: value.shape for path, value in reversed(values)}
-    found: dict[str, Axes] = {}
+    axes_by_path: dict[str, Axes] = {}
     for path, text in read_axes(texts, list(dict.fromkeys(path for path, _ in values)), what).items():
         if text:
             words, start = expand(text, len(shapes[path]), f"{what} '{path}'")
             sizes = shapes[path]
             named = [str(size) if word == "_" else word for word, size in zip(words, sizes[start:], strict=True)]
-            found[path] = parse_axes(" ".join([*map(str, sizes[:start]), *named]))
-    return found
+            axes_by_path[path] = parse_axes(" ".join([*map(str, sizes[:start]), *named]))
+    return axes_by_path
 
 
 def _report(name: str, evidence: Evidence, notes: Sequence[str], seed: int) -> Report:

@@ -50,37 +50,37 @@ class RandomState:
 
     def entries(self, name: str, trial: int) -> Tensor:
         """A tensor's entries in a trial, in double precision, on the device of its own."""
-        own = self.state[name].detach()
+        entry = self.state[name].detach()
         words = np.random.SeedSequence([self.seed, trial + 1, self.numbers[name]]).generate_state(1)
         generator = torch.Generator().manual_seed(int(words[0]))
-        shape = (*own.shape, 2) if own.is_complex() else own.shape
+        shape = (*entry.shape, 2) if entry.is_complex() else entry.shape
         # Drawn on the CPU, so that a seed means the same on every device.
         # Those of large tensors in float32, which takes a third of the time.
-        low = own.numel() > _LARGE_TENSOR
+        low = entry.numel() > _LARGE_TENSOR
         noise = torch.randn(shape, generator=generator, dtype=torch.float32 if low else torch.float64).double()
-        if own.is_meta:
+        if entry.is_meta:
             return _without_values(noise, name in self.positive)
-        noise = noise.to(own.device)
-        if own.is_complex():
-            return torch.view_as_complex(self.drawn(torch.view_as_real(own.resolve_conj()).double(), noise, False))
-        return self.drawn(own.double(), noise, name in self.positive)
+        noise = noise.to(entry.device)
+        if entry.is_complex():
+            return torch.view_as_complex(self.drawn(torch.view_as_real(entry.resolve_conj()).double(), noise, False))
+        return self.drawn(entry.double(), noise, name in self.positive)
 
-    def drawn(self, own: Tensor, noise: Tensor, positive: bool) -> Tensor:
-        finite = own.isfinite()
+    def drawn(self, entry: Tensor, noise: Tensor, positive: bool) -> Tensor:
+        finite = entry.isfinite()
         every = bool(finite.all())
-        values = own if every else torch.where(finite, own, 0.0)
-        rms = float(values.norm()) / max(own.numel(), 1) ** 0.5
+        values = entry if every else torch.where(finite, entry, 0.0)
+        rms = float(values.norm()) / max(entry.numel(), 1) ** 0.5
         if self.nearby:
             drawn = values * (1 + 0.1 * noise) + (0.01 * rms * noise if not positive else 0)
-        elif rms and (bool((own > 0).all()) or bool((own < 0).all())):
+        elif rms and (bool((entry > 0).all()) or bool((entry < 0).all())):
             drawn = values * torch.exp(0.5 * noise)  # variances, norms, rates: each keeps its sign and its scale
         elif positive:
             drawn = 0.5 + noise.abs()
-        elif own.ndim >= 2:
-            drawn = noise * max(rms, own[0].numel() ** -0.5 if own.numel() else 0.0)
+        elif entry.ndim >= 2:
+            drawn = noise * max(rms, entry[0].numel() ** -0.5 if entry.numel() else 0.0)
         else:
             drawn = values + 0.5 * max(rms, 1.0) * noise
-        return drawn if every else torch.where(finite, drawn, own)  # masks of minus infinity stay
+        return drawn if every else torch.where(finite, drawn, entry)  # masks of minus infinity stay
 
 
 def _without_values(noise: Tensor, positive: bool) -> Tensor:

@@ -90,10 +90,10 @@ def complement(family: np.ndarray, candidates: np.ndarray, rank: int) -> list[in
         return []
     numbers: list[int] = []
     for rows, columns in components(np.concatenate([family, candidates])):
-        known, chosen = rows[rows < len(family)], rows[rows >= len(family)] - len(family)
-        part = family[np.ix_(known, columns)]
+        family_rows, chosen = rows[rows < len(family)], rows[rows >= len(family)] - len(family)
+        part = family[np.ix_(family_rows, columns)]
         _, values, right = np.linalg.svd(part, full_matrices=False)
-        basis = right[values > _SAFE * values.max(initial=0.0)] if len(known) else np.zeros((0, len(columns)))
+        basis = right[values > _SAFE * values.max(initial=0.0)] if len(family_rows) else np.zeros((0, len(columns)))
         numbers += [int(chosen[k]) for k in independent(candidates[np.ix_(chosen, columns)], basis)]
     return sorted(numbers)
 

@@ -136,10 +136,10 @@ class Refiner:
             _Smooth(),
         ):
             result = self.model(*args, **keywords)
-            found = [t for p, t in tensors_in(result) if t is not None and is_chosen(p, self.outputs)]
+            tensors = [t for p, t in tensors_in(result) if t is not None and is_chosen(p, self.outputs)]
             total = sum(
                 (torch.randn(t.shape, generator=self.generator, dtype=torch.float64) * t).sum()
-                for t in found
+                for t in tensors
                 if t.dtype.is_floating_point and t.requires_grad
             )
             if not isinstance(total, Tensor):  # no output has a gradient
@@ -181,9 +181,9 @@ class Refiner:
         count = int(colours.max(initial=-1)) + 1
         while True:
             colours = self.split(colours, self.gradient(colours))
-            if (found := int(colours.max(initial=-1)) + 1) == count:
+            if (new_count := int(colours.max(initial=-1)) + 1) == count:
                 return colours
-            count = found
+            count = new_count
 
     def split(self, colours: np.ndarray, gradient: np.ndarray) -> np.ndarray:
         """Colours split where gradients differ by more than rounding."""
@@ -275,7 +275,7 @@ def base_of(graph: NeuronGraph, refiner: Refiner, choices: int) -> list[BaseSet]
     held = {name: [t for t in names if name in graph.weights[t].symbols] for name in graph.neurons}
     moved = [n for n, s in graph.neurons.items() if not is_trivial(s.group) and held[n]]
     ordered = sorted(moved, key=lambda n: (len(graph.ancestors(n)), -len(held[n])))
-    found = []
+    base_sets = []
     for name in ordered:
         live = [t for t in held[name] if not refiner.dead[refiner.entries_of(t)].all()]
         # Few other symbols: fixing such an entry says little beside this set. Also one tensor of every rank.
@@ -284,8 +284,8 @@ def base_of(graph: NeuronGraph, refiner: Refiner, choices: int) -> list[BaseSet]
             next(t for t in best if len(graph.shapes[t]) == r) for r in sorted({len(graph.shapes[t]) for t in best})
         ]
         chosen = best[:1] if choices == 1 else list(dict.fromkeys([*spread, *best]))[:choices]
-        found.append(BaseSet(name, tuple(_fixing_entries(graph, refiner, name, tensor) for tensor in chosen)))
-    return found
+        base_sets.append(BaseSet(name, tuple(_fixing_entries(graph, refiner, name, tensor) for tensor in chosen)))
+    return base_sets
 
 
 def _fixing_entries(graph: NeuronGraph, refiner: Refiner, name: str, tensor: str) -> tuple[int, ...]:

@@ -64,11 +64,11 @@ class Report:
     @property
     def failures(self) -> tuple[Check, ...]:
         order = {action: number for number, action in enumerate(dict.fromkeys(check.action for check in self.checks))}
-        found: dict[tuple[str, str], Check] = {}
+        first_failures: dict[tuple[str, str], Check] = {}
         for check in sorted(self.checks, key=lambda check: (order[check.action], -check.error)):
             if check.error > self.tolerance:
-                found.setdefault((check.tensor, check.action), check)
-        return tuple(found.values())
+                first_failures.setdefault((check.tensor, check.action), check)
+        return tuple(first_failures.values())
 
     def raise_if_failed(self) -> Report:
         """This report, if it passed.

@@ -103,10 +103,10 @@ class LoadedNetwork:
                 total = combine(outputs_by_path(self.model(*inputs[0], **inputs[1]), self.outputs))
                 if not total.requires_grad:
                     return {}
-                found = torch.autograd.grad(total, list(leaves.values()), allow_unused=True)
+                gradients = torch.autograd.grad(total, list(leaves.values()), allow_unused=True)
         except RuntimeError:
             return {}  # no derivative somewhere, or the state is written into
         finally:
             for name, leaf in leaves.items():
                 leaf.requires_grad_(before[name])
-        return {name: g for name, g in zip(leaves, found, strict=True) if g is not None and bool(g.isfinite().all())}
+        return {name: g for name, g in zip(leaves, gradients, strict=True) if g is not None and bool(g.isfinite().all())}

@@ -66,10 +66,10 @@ class StreamedNetwork:
         streaming = _Streaming(self, trial, element)
         with torch.no_grad(), unchanged(self.model) as changes, double_precision() as execution, streaming:
             result = self.model(*inputs[0], **inputs[1])
-            found = {path: t.detach().clone() for path, t in outputs_by_path(result, self.outputs).items()}
+            tensors = {path: t.detach().clone() for path, t in outputs_by_path(result, self.outputs).items()}
         self.habits.draws |= execution.draws
         self.habits.kept |= dict.fromkeys(changes)
-        return found
+        return tensors
 
     def entries(self, storage: int, trial: int, element: GroupElement | None) -> Tensor:
         """The entries of the tensor that a storage stands for, moved by an element."""

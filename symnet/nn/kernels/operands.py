@@ -104,11 +104,11 @@ def _strides(value: Tensor, shape: Sequence[int]) -> tuple[int, ...]:
 
 def in_groups(items: Sequence[T], key: Callable[[T], Hashable]) -> list[list[int]]:
     """Positions of items with equal keys, at most ``MOST_GROUPED`` together."""
-    found: dict[Hashable, list[int]] = {}
+    groups: dict[Hashable, list[int]] = {}
     for number, item in enumerate(items):
-        found.setdefault(key(item), []).append(number)
+        groups.setdefault(key(item), []).append(number)
     return [
-        group[start : start + MOST_GROUPED] for group in found.values() for start in range(0, len(group), MOST_GROUPED)
+        group[start : start + MOST_GROUPED] for group in groups.values() for start in range(0, len(group), MOST_GROUPED)
     ]
 
 

@@ -66,40 +66,40 @@ class Kernels:
             for number, block in enumerate(blocks)
             if block.direct and len(block.sizes) <= MOST_AXES and not any(slot.diagonals for slot in block.small)
         }
-        found: dict[int, Tensor] = {}
+        results: dict[int, Tensor] = {}
         for turn in range(max(map(len, covered.values()), default=0)):
             now = {number: own[turn] for number, own in covered.items() if turn < len(own)}
             steps = {
-                number: Block(own.rows, own.matrix, tuple(values[number]) if turn == 0 else (found[number],))
+                number: Block(own.rows, own.matrix, tuple(values[number]) if turn == 0 else (results[number],))
                 for number, own in now.items()
             }
             both = [n for n, own in now.items() if own.inputs is not None and is_narrow(steps[n])]
             last = [n for n in now if n not in both and turn == len(covered[n]) - 1]
             rest = [n for n in now if n not in both and n not in last]
-            wanted = _emitted(plan, last, handover.plan) if handover else {}
+            emitted = _emitted(plan, last, handover.plan) if handover else {}
             activation: Activation = "relu" if relu else "none"
-            found.update(_write({n: steps[n] for n in last if n not in wanted}, activation))
-            found.update(_write({n: steps[n] for n in rest}, "none"))
-            if handover and wanted:
-                found.update(_write_and_emit({n: steps[n] for n in wanted}, activation, wanted, handover))
+            results.update(_write({n: steps[n] for n in last if n not in emitted}, activation))
+            results.update(_write({n: steps[n] for n in rest}, "none"))
+            if handover and emitted:
+                results.update(_write_and_emit({n: steps[n] for n in emitted}, activation, emitted, handover))
             inputs = [own.inputs for n in both if (own := now[n]).inputs is not None]
             for n, gradient in zip(both, fused_backward([steps[n] for n in both], inputs), strict=True):
-                found[n] = gradient.rows
+                results[n] = gradient.rows
                 self.by_matrix[now[n].table] = gradient.matrix.to(steps[n].matrix.dtype)
-        return found
+        return results
 
     def _products(
         self, plan: CompiledPlan, block: CompiledBlock, gathered: Gathered, matrices: Sequence[Tensor]
     ) -> list[Product]:
         """A block's products. A table that is one product in both directions has its matrix' derivative taken with it."""
-        found = []
+        terms = []
         for slot in block.direct:
             forward = self.rows[slot.table] if self.rows is not None else []
             single = len(forward) == len(gathered[slot.table]) == 1
             inputs = _on_axes(plan, slot, forward[0][1]) if single else None
             for row, part in products(plan, slot, gathered[slot.table], matrices[slot.table]):
-                found.append(Product(slot.table, _on_axes(plan, slot, row), part, inputs))
-        return found
+                terms.append(Product(slot.table, _on_axes(plan, slot, row), part, inputs))
+        return terms
 
 
 def _write(blocks: Mapping[int, Block], activation: Activation) -> dict[int, Tensor]:
@@ -114,7 +114,7 @@ def _emitted(plan: CompiledPlan, blocks: Sequence[int], after: CompiledPlan) -> 
         if len(output.blocks) == 1:
             tensors[number] = tensor
         number += len(output.blocks)
-    found = {}
+    emitted = {}
     for block in blocks:
         axes = len(plan.outputs[tensors[block]].blocks[0].sizes) if block in tensors else 0
         if axes < 2:
@@ -126,19 +126,19 @@ def _emitted(plan: CompiledPlan, blocks: Sequence[int], after: CompiledPlan) -> 
             and not after.statistics[after.view_of(number)].diagonals
         ]
         if means:
-            found[block] = means
-    return found
+            emitted[block] = means
+    return emitted
 
 
 def _write_and_emit(
     blocks: Mapping[int, Block],
     activation: Activation,
-    wanted: Mapping[int, Sequence[int]],
+    emitted: Mapping[int, Sequence[int]],
     handover: Handover,
 ) -> dict[int, Tensor]:
     """Finished values, the wanted means handed over."""
     results = dict(zip(blocks, fused_blocks(list(blocks.values()), activation=activation, sums=True), strict=True))
-    for block, means in wanted.items():
+    for block, means in emitted.items():
         for number in means:
             handover.known[number] = _mean_of(results[block], handover.plan.statistics[number].averaged[0])
     return {number: result.output for number, result in results.items()}

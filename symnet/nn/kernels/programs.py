@@ -15,10 +15,10 @@ import triton.language as tl
 @triton.jit
 def _pick(tensors, group, START: tl.constexpr, STEP: tl.constexpr, GROUPS: tl.constexpr):
     """The pointer ``tensors[START + STEP * group]``: a tuple can be indexed by constants only."""
-    found = tensors[START]
+    chosen = tensors[START]
     for k in tl.static_range(1, GROUPS):
-        found = tl.where(group == k, tensors[START + STEP * k], found)
-    return found
+        chosen = tl.where(group == k, tensors[START + STEP * k], chosen)
+    return chosen
 
 
 @triton.jit
@@ -97,14 +97,14 @@ def forward_program(
     stop = tl.minimum(NJ, (part + 1) * chunk)
     for j0 in range(part * chunk, stop, BJ):
         j = (j0 + m % BJ).to(tl.int64)
-        here = (i < NI) & (j < stop)
-        mask = here[:, None] & (n < N)[None, :]
+        is_entry = (i < NI) & (j < stop)
+        mask = is_entry[:, None] & (n < N)[None, :]
         x_offsets = network * x_strides[0] + p * x_strides[1] + i * x_strides[2] + j * x_strides[3]
-        tile = _load(x, x_offsets[:, None] + k[None, :], here[:, None] & (k < K)[None, :], INTERPRETED, ACC)
+        tile = _load(x, x_offsets[:, None] + k[None, :], is_entry[:, None] & (k < K)[None, :], INTERPRETED, ACC)
         value = tl.dot(tile, matrix, fixed, input_precision=PRECISION, out_dtype=ACC)
         for k0 in range(BK, K, BK):  # never, where the matrix's rows fit a tile
             more = k0 + k
-            tile = _load(x, x_offsets[:, None] + more[None, :], here[:, None] & (more < K)[None, :], INTERPRETED, ACC)
+            tile = _load(x, x_offsets[:, None] + more[None, :], is_entry[:, None] & (more < K)[None, :], INTERPRETED, ACC)
             w_mask = (more < K)[:, None] & (n < N)[None, :]
             block = _load(w, w_offsets + k0 * w_strides[0], w_mask, INTERPRETED, ACC)
             value = tl.dot(tile, block, value, input_precision=PRECISION, out_dtype=ACC)
@@ -153,12 +153,12 @@ def backward_program(
         sums = tl.zeros((BI, BN if SUMS == 2 else BK), dtype=ACC)
         for j0 in range(0, NJ, BJ):
             j = (j0 + m % BJ).to(tl.int64)
-            here = (i < NI) & (j < NJ)
-            mask = here[:, None] & (k < K)[None, :]
+            is_entry = (i < NI) & (j < NJ)
+            mask = is_entry[:, None] & (k < K)[None, :]
             x_offsets = network * x_strides[0] + p * x_strides[1] + i * x_strides[2] + j * x_strides[3]
             dy_offsets = network * dy_strides[0] + p * dy_strides[1] + i * dy_strides[2] + j * dy_strides[3]
             tile = _load(x, x_offsets[:, None] + k[None, :], mask, INTERPRETED, ACC)
-            slope = _load(dy, dy_offsets[:, None] + n[None, :], here[:, None] & (n < N)[None, :], INTERPRETED, ACC)
+            slope = _load(dy, dy_offsets[:, None] + n[None, :], is_entry[:, None] & (n < N)[None, :], INTERPRETED, ACC)
             gram = tl.dot(tl.trans(tile), slope, gram, input_precision=PRECISION, out_dtype=ACC)
             value = tl.dot(slope, transposed, fixed, input_precision=PRECISION, out_dtype=ACC)
             value += _terms(terms, term_strides, group, network, p, i, j, k, mask, GROUPS, VARIES, True, BM, BK, ACC)
