@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from symnet.nn.kernels.operands import Block, tiles
+from symnet.nn.kernels.operands import KernelBlock, tiles
 
 TYPES = {torch.bfloat16: "*bf16", torch.float32: "*fp32", torch.float64: "*fp64"}
 GROUPS = 8  # tensors in one launch
@@ -32,7 +32,7 @@ def signature(kind: str, dtype: torch.dtype, channels: int) -> tuple[Any, dict[s
     from symnet.nn.kernels import programs
 
     program = programs.forward_program if kind == "forward" else programs.backward_program
-    block = Block(
+    block = KernelBlock(
         torch.empty(1, 64, 64, channels, dtype=dtype, device="meta"),
         torch.empty(channels, channels, dtype=dtype, device="meta"),
     )

@@ -10,7 +10,7 @@ from typing import Any, assert_never
 import numpy as np
 
 from symnet.errors import ShapeError
-from symnet.graph.blocks import Block, Pick, Range, Split, View
+from symnet.graph.blocks import Block, Pick, Range, Unflatten, View
 from symnet.graph.elements import GroupElement
 from symnet.graph.space import TensorSpace
 
@@ -26,7 +26,7 @@ def apply_views(array: Array, views: tuple[View, ...], offset: int = 0) -> Array
     for view in views:
         axis = view.axis + offset
         match view:
-            case Split(sizes=sizes):
+            case Unflatten(sizes=sizes):
                 shape = tuple(array.shape)
                 array = array.reshape(shape[:axis] + sizes + shape[axis + 1 :])
             case Range(start=start, size=size):

@@ -17,9 +17,9 @@ from symnet.graph.notation import (
     Anonymous,
     Axes,
     Axis,
+    Composite,
     Concatenation,
     Interleaving,
-    Product,
     Symbol,
     print_axis,
     product,
@@ -30,7 +30,7 @@ BLOCKS_LIMIT = 100_000  # of a tensor: the product, over its axes, of the number
 
 
 @dataclass(frozen=True, slots=True)
-class Split:
+class Unflatten:
     """View step: axis ``axis`` becomes axes of these sizes, row-major."""
 
     axis: int
@@ -54,7 +54,7 @@ class Pick:
     position: int
 
 
-View = Split | Range | Pick
+View = Unflatten | Range | Pick
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ def axes_of_dims(block: Block, axes: int) -> tuple[int, ...]:
     origins = list(range(axes))
     for view in block.views:
         match view:
-            case Split(axis, sizes):
+            case Unflatten(axis, sizes):
                 origins[axis : axis + 1] = [origins[axis]] * len(sizes)
             case Pick(axis):
                 del origins[axis]
@@ -104,8 +104,8 @@ def product_of_blocks(left: Block, right: Block) -> Block:
     views: list[View] = list(left.views)
     for view in right.views:
         match view:
-            case Split(axis, sizes):
-                views.append(Split(axis + shift, sizes))
+            case Unflatten(axis, sizes):
+                views.append(Unflatten(axis + shift, sizes))
             case Range(axis, start, size):
                 views.append(Range(axis + shift, start, size))
             case Pick(axis, position):
@@ -125,7 +125,7 @@ def axis_size(axis: Axis, sizes: Mapping[str, int]) -> int:
             return sizes[name]
         case Anonymous(size):
             return size
-        case Product(factors):
+        case Composite(factors):
             return math.prod(axis_size(factor, sizes) for factor in factors)
         case Concatenation(parts):
             return sum(axis_size(part, sizes) for part in parts)
@@ -198,8 +198,8 @@ def _expand(
     axis, origin = dims[position]
     before, after = dims[:position], dims[position + 1 :]
     match axis:
-        case Product(factors):
-            split = Split(position, tuple(axis_size(factor, sizes) for factor in factors))
+        case Composite(factors):
+            split = Unflatten(position, tuple(axis_size(factor, sizes) for factor in factors))
             yield (*views, split), (*before, *((factor, origin) for factor in factors), *after)
         case Concatenation(parts):
             start = 0
@@ -210,7 +210,7 @@ def _expand(
                 start += size
         case Interleaving(parts):
             # Rows of one position of every part: a part is a column.
-            rows = Split(position, (axis_size(axis, sizes) // len(parts), len(parts)))
+            rows = Unflatten(position, (axis_size(axis, sizes) // len(parts), len(parts)))
             for number, part in enumerate(parts):
                 yield (*views, rows, Pick(position + 1, number)), (*before, (part, origin), *after)
 
@@ -223,7 +223,7 @@ def _choose(dims: tuple[tuple[Axis, int], ...], number: int, count: int) -> tupl
 def _chosen(axis: Axis, number: int, count: int) -> Axis:
     if isinstance(axis, Alternatives) and len(axis.parts) == count:
         return axis.parts[number]
-    if isinstance(axis, Product):
+    if isinstance(axis, Composite):
         return product([_chosen(factor, number, count) for factor in axis.factors])
     return axis
 
@@ -243,7 +243,7 @@ def _count_blocks(axis: Axis) -> int:
     match axis:
         case Symbol() | Anonymous():
             return 1
-        case Product(factors):
+        case Composite(factors):
             return math.prod(map(_count_blocks, factors))
         case Concatenation(parts) | Interleaving(parts):
             return sum(map(_count_blocks, parts))

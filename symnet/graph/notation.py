@@ -49,7 +49,7 @@ class Anonymous:
 
 
 @dataclass(frozen=True, slots=True)
-class Product:
+class Composite:
     """Several axes flattened into one, row-major. Never empty, never nested directly."""
 
     factors: tuple[Axis, ...]
@@ -76,7 +76,7 @@ class Alternatives:
     parts: tuple[Axis, ...]
 
 
-Axis = Symbol | Anonymous | Product | Concatenation | Interleaving | Alternatives
+Axis = Symbol | Anonymous | Composite | Concatenation | Interleaving | Alternatives
 Axes = tuple[Axis, ...]
 
 
@@ -84,10 +84,10 @@ def product(factors: list[Axis]) -> Axis:
     """The product of axes in normal form: flat, and one factor is itself."""
     flat: list[Axis] = []
     for factor in factors:
-        flat.extend(factor.factors if isinstance(factor, Product) else [factor])
+        flat.extend(factor.factors if isinstance(factor, Composite) else [factor])
     if not flat:
         return Anonymous(1)
-    return flat[0] if len(flat) == 1 else Product(tuple(flat))
+    return flat[0] if len(flat) == 1 else Composite(tuple(flat))
 
 
 def concatenation(parts: list[Axis]) -> Axis:
@@ -236,7 +236,7 @@ def parse_axes(text: str) -> Axes:
 
     Example:
         >>> parse_axes("(c hw) 3")
-        (Product(factors=(Symbol(name='c', degree=1), Symbol(name='hw', degree=1))), Anonymous(size=3))
+        (Composite(factors=(Symbol(name='c', degree=1), Symbol(name='hw', degree=1))), Anonymous(size=3))
     """
     if _NAMES.fullmatch(text):  # nearly all, and three times as quick
         return tuple(map(Symbol, text.split()))
@@ -250,7 +250,7 @@ def print_axis(axis: Axis) -> str:
             return name + MARKS[degree]
         case Anonymous(size):
             return str(size)
-        case Product(factors):
+        case Composite(factors):
             return f"({' '.join(map(print_axis, factors))})"
         case Concatenation(parts):
             return f"({' + '.join(map(print_axis, parts))})"
@@ -284,8 +284,8 @@ def rename_symbols(axis: Axis, names: Mapping[str, str]) -> Axis:
             return replace(axis, name=names.get(name, name))
         case Anonymous():
             return axis
-        case Product(factors):
-            return Product(tuple(rename_symbols(factor, names) for factor in factors))
+        case Composite(factors):
+            return Composite(tuple(rename_symbols(factor, names) for factor in factors))
         case Concatenation(parts) | Interleaving(parts) | Alternatives(parts):
             return type(axis)(tuple(rename_symbols(part, names) for part in parts))
         case _:
@@ -299,7 +299,7 @@ def strands_in(axis: Axis) -> Iterator[Symbol]:
             yield axis
         case Anonymous():
             return
-        case Product(factors):
+        case Composite(factors):
             for factor in factors:
                 yield from strands_in(factor)
         case Concatenation(parts) | Interleaving(parts) | Alternatives(parts):

@@ -53,7 +53,7 @@ _PLAIN = re.compile(r"\s*[0-9]{1,18}\s*")
 _GROUP = re.compile(r"(?P<kind>\w+)\s*\((?P<arguments>.*?)\)\s*(over\s+(?P<over>[^()]*))?", re.DOTALL)
 
 
-class Place(NamedTuple):
+class TextPosition(NamedTuple):
     """Where a value begins in the text, counted from 1."""
 
     line: int
@@ -104,7 +104,7 @@ def read_graph(text: str) -> Declaration:
     declaration = Declaration({}, {}, {})
     section: str | None = None
     seen: set[str] = set()
-    values: dict[tuple[str, str], tuple[Place, str]] = {}
+    values: dict[tuple[str, str], tuple[TextPosition, str]] = {}
     for number, raw in enumerate(text.splitlines(), start=1):
         line = raw.split("#", 1)[0].rstrip()
         if not line.strip():
@@ -130,7 +130,7 @@ def read_graph(text: str) -> Declaration:
             _fail(number, column, f"'{name}' is declared twice")
         start = len(line) - len(value) + 1
         entries[name] = _read_value(section, value, number, start)
-        values[section, name] = Place(number, start), value
+        values[section, name] = TextPosition(number, start), value
     if missing := [name for name in ("neurons", "tensors") if name not in seen]:
         _fail(
             len(text.splitlines()) + 1,
@@ -142,7 +142,7 @@ def read_graph(text: str) -> Declaration:
     return declaration
 
 
-def _check_names(declaration: Declaration, section: str, name: str, value: str, place: Place) -> None:
+def _check_names(declaration: Declaration, section: str, name: str, value: str, place: TextPosition) -> None:
     """Refuses a name that is used and not declared, where it stands (sections come in any order)."""
     neurons = declaration.neurons
     if section == "aliases":

@@ -1,7 +1,7 @@
 """Matching: which neurons of one network are which neurons of another, and a form that all equal networks share."""
 
 from symnet.matching.alignment import Alignment, align
-from symnet.matching.ancestry import Evidence, Lineage, lineage
+from symnet.matching.ancestry import Lineage, LineageEvidence, lineage
 from symnet.matching.auditing import Audit, SetAudit, audit, find_copies
 from symnet.matching.canonical import Canonical, canonicalize
 from symnet.matching.folds import ClassMean, Fold, Gain, Phase, Shift, Unread
@@ -16,10 +16,10 @@ __all__ = [
     "Barrier",
     "Canonical",
     "ClassMean",
-    "Evidence",
     "Fold",
     "Gain",
     "Lineage",
+    "LineageEvidence",
     "Merge",
     "Phase",
     "Repair",

@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from symnet.errors import GraphError, ShapeError
 from symnet.graph import GroupElement, NeuronGraph
 from symnet.groups import is_trivial
+from symnet.matching.alignment_problem import AlignmentProblem
 from symnet.matching.assignment import check_groups
 from symnet.matching.balancing import balance, scaled_sets, without_scales
 from symnet.matching.descent import Descent, descend, propagate
-from symnet.matching.problem import Problem
-from symnet.matching.reading import State, precision, read_problem
+from symnet.matching.problem_reading import State, precision, read_problem
 from symnet.matching.same_function import only_weights, same_function
 from symnet.matching.states import MovedState, StateView
 from symnet.matching.weighing import Likeness, Measure, distance_between, measure_tensors, tensor_factors
@@ -252,7 +252,7 @@ def _moves(graph: NeuronGraph, name: str) -> bool:
     return any(not is_trivial(graph.neurons[symbol].group) for symbol in graph.weights[name].symbols)
 
 
-def _descend_from(problem: Problem, graph: NeuronGraph, number: int, sweeps: int, seed: int) -> Descent:
+def _descend_from(problem: AlignmentProblem, graph: NeuronGraph, number: int, sweeps: int, seed: int) -> Descent:
     units = problem.units()
     if number == 0:
         return descend(problem, propagate(problem), units, sweeps, exchange=True)

@@ -18,7 +18,7 @@ from symnet.groups import LinearGroup, Scaled, SignedSymmetric, Symmetric, is_tr
 from symnet.matching.alignment import Alignment, align
 from symnet.matching.held_out import hold_out
 from symnet.matching.padding import pad
-from symnet.matching.reading import State, as_array
+from symnet.matching.problem_reading import State, as_array
 from symnet.matching.states import StateView
 from symnet.matching.weak_directions import flipped_sums, weak_parts
 from symnet.nn.features import Source
@@ -29,7 +29,7 @@ _DIRECT = 2**20  # weights that the test in the given order moves at most
 
 
 @dataclass(frozen=True)
-class Evidence:
+class LineageEvidence:
     """What one tensor says, in a match that did not see it.
 
     ``resemblance`` is the correlation of the matched tensors, which independent networks of one task have as well;
@@ -54,7 +54,7 @@ class Lineage:
     graph: NeuronGraph
     p_given: float
     p_matched: float
-    evidence: tuple[Evidence, ...]
+    evidence: tuple[LineageEvidence, ...]
     alignment: Alignment  # of all tensors
     samples: int
     seed: int
@@ -226,7 +226,7 @@ def _standard(array: np.ndarray) -> np.ndarray:
     return standard
 
 
-def _test_matched(graph: NeuronGraph, a: State, b: State, samples: int, seed: int) -> Iterator[Evidence]:
+def _test_matched(graph: NeuronGraph, a: State, b: State, samples: int, seed: int) -> Iterator[LineageEvidence]:
     """The evidence of every tensor that can be held out, each compared in a match by other tensors."""
     for fold, held in enumerate(hold_out(graph)):
         match = align(a, b, graph, importance=dict.fromkeys(held, 0.0), starts=1, seed=seed)
@@ -242,7 +242,7 @@ def _test_matched(graph: NeuronGraph, a: State, b: State, samples: int, seed: in
             weak = float(np.mean([part[2] for part in parts]))
             if len(products):
                 p = _p_value(products, samples, rng)
-                yield Evidence(name, resemblance, weak, p, products)
+                yield LineageEvidence(name, resemblance, weak, p, products)
 
 
 def _compare_block(
@@ -269,7 +269,7 @@ def _as_matrix(array: np.ndarray, rows: list[int]) -> np.ndarray:
     return np.transpose(array, rows + columns).reshape(height, -1)
 
 
-def _p_of(evidence: tuple[Evidence, ...] | list[Evidence], samples: int, rng: np.random.Generator) -> float:
+def _p_of(evidence: tuple[LineageEvidence, ...] | list[LineageEvidence], samples: int, rng: np.random.Generator) -> float:
     """One p-value of several tensors, each counted by what it would vary by chance."""
     parts = [e.products / spread for e in evidence if (spread := float(np.linalg.norm(e.products))) > 0]
     return _p_value(np.concatenate(parts), samples, rng) if parts else 1.0

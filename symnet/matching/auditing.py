@@ -18,7 +18,7 @@ from symnet.groups import is_trivial
 from symnet.matching.alignment import align
 from symnet.matching.balancing import without_scales
 from symnet.matching.descent import worths_of
-from symnet.matching.reading import State, as_array, read_problem
+from symnet.matching.problem_reading import State, as_array, read_problem
 from symnet.matching.states import StateView
 from symnet.nn.features import Source, check_state
 

@@ -12,7 +12,7 @@ from symnet.graph import GroupElement, NeuronGraph
 from symnet.graph.action import apply_views
 from symnet.graph.elements import image_shapes
 from symnet.groups import Scaled, Symmetric
-from symnet.matching.reading import State, as_array
+from symnet.matching.problem_reading import State, as_array
 
 _SWEEPS = 2000
 _CLOSE = 1e-13  # logarithm of a factor that changes nothing any more

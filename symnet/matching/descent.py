@@ -16,10 +16,18 @@ import numpy as np
 from symnet.graph import GroupElement
 from symnet.graph.blocks import Instance
 from symnet.graph.elements import identity_element
+from symnet.matching.alignment_problem import (
+    AgreementTerm,
+    AlignmentProblem,
+    Pair,
+    block_space,
+    choose_dims,
+    inner_product,
+    read_inside,
+)
 from symnet.matching.assignment import Placement, best_element
 from symnet.matching.exchanges import best_exchange
 from symnet.matching.insides import Layout, inner_worths
-from symnet.matching.problem import Pair, Problem, Term, block_space, choose_dims, inner_product, read_inside
 
 # A gain below this share of |a||b| is no gain, but rounding.
 ROUNDING = {np.dtype(np.float64): 1e-12, np.dtype(np.float32): 1e-6}
@@ -44,7 +52,7 @@ class Move:
     gain: float
 
 
-def best_move(problem: Problem, name: str) -> Move:
+def best_move(problem: AlignmentProblem, name: str) -> Move:
     """The element that moves one unit alone, and gains most.
 
     Exact if ``problem.is_exact(name)``; otherwise one occurrence at a time is moved while the others are held.
@@ -67,7 +75,7 @@ class Tables:
     held: float  # the worth of moving nothing
 
 
-def worths_of(problem: Problem, name: str) -> Tables:
+def worths_of(problem: AlignmentProblem, name: str) -> Tables:
     """The worth of every pair of neurons of one unit."""
     neuron_set = problem.neurons[name]
     plain, inside = read_inside(problem, name)
@@ -97,7 +105,7 @@ def _products(a: np.ndarray, b: np.ndarray, k: int) -> np.ndarray:
 
 
 def _compose(
-    problem: Problem, name: str, placement: Placement, layouts: Mapping[tuple[int, int, int], Layout]
+    problem: AlignmentProblem, name: str, placement: Placement, layouts: Mapping[tuple[int, int, int], Layout]
 ) -> GroupElement:
     """The unit's element from that of its set and the layouts inside its neurons."""
     above = problem.ancestors
@@ -122,7 +130,7 @@ def _compose(
     return GroupElement(problem.neurons, images, signs, matrices)
 
 
-def solve(problem: Problem) -> tuple[GroupElement, float]:
+def solve(problem: AlignmentProblem) -> tuple[GroupElement, float]:
     """A small problem inside a neuron, and its value: exact when its units do not meet, else a descent from a good start."""
     units = problem.units()
     meet = any(_neighbours(problem, unit) & set(units) for unit in units)
@@ -133,7 +141,7 @@ def solve(problem: Problem) -> tuple[GroupElement, float]:
 
 
 def descend(
-    problem: Problem, start: GroupElement, units: Sequence[str], sweeps: int, exchange: bool = False
+    problem: AlignmentProblem, start: GroupElement, units: Sequence[str], sweeps: int, exchange: bool = False
 ) -> Descent:
     """Give every unit in turn its best element, until none gains any more. The value never falls.
 
@@ -164,12 +172,12 @@ def descend(
     return Descent(element, value, done, not stale)
 
 
-def _exchange(problem: Problem, name: str) -> Move:
+def _exchange(problem: AlignmentProblem, name: str) -> Move:
     element = best_exchange(problem, name)
     return Move(element, problem.moved(element).value - problem.value)
 
 
-def _values(problem: Problem) -> tuple[list[float], list[float]]:
+def _values(problem: AlignmentProblem) -> tuple[list[float], list[float]]:
     """Of every term its value, and the gain that is lost in its rounding."""
     values, bounds = [], []
     for term in problem.terms:
@@ -179,14 +187,14 @@ def _values(problem: Problem) -> tuple[list[float], list[float]]:
     return values, bounds
 
 
-def _neighbours(problem: Problem, name: str) -> set[str]:
+def _neighbours(problem: AlignmentProblem, name: str) -> set[str]:
     """Sets without parents that occur in a term together with this one."""
     neighbours = {i.symbol for t in problem.terms if t.places(name) for i in t.instances if i.symbol is not None}
     return {x for x in neighbours if not problem.neurons[x].over} - {name}
 
 
 # ---- a start that needs no luck -------------------------------------------------------------------------------------
-def propagate(problem: Problem) -> GroupElement:
+def propagate(problem: AlignmentProblem) -> GroupElement:
     """A start: units are matched one after another, from what is known outwards.
 
     The set is next of which most weights lead to sets that are known. Along dims of sets that are not yet known, weights are
@@ -204,13 +212,13 @@ def propagate(problem: Problem) -> GroupElement:
     return element
 
 
-def _known_share(problem: Problem, name: str, unknown: set[str]) -> float:
+def _known_share(problem: AlignmentProblem, name: str, unknown: set[str]) -> float:
     terms = problem.terms
     matched_terms = [t for t in terms if len(t.places(name)) == 1 and not unknown & {i.symbol for i in t.instances}]
     return sum(t.space.size for t in matched_terms) / max(1, sum(t.space.size for t in terms))
 
 
-def _hide(problem: Problem, name: str, unknown: set[str]) -> Problem:
+def _hide(problem: AlignmentProblem, name: str, unknown: set[str]) -> AlignmentProblem:
     """The problem of one unit with what is unknown put in order."""
     unit = problem.unit(name)
     terms = []
@@ -226,11 +234,11 @@ def _hide(problem: Problem, name: str, unknown: set[str]) -> Problem:
             instances = choose_dims(term.instances, kept, set(problem.neurons))
             rest = Instance(None, math.prod(term.instances[d].size for d in hidden if d not in rotated))
             read = partial(_read_hidden, problem, term, kept, rotated, problem.signed(symbols.values()))
-            terms.append(Term(block_space("", (*instances, rest)), read, term.weight))
-    return Problem(problem.neurons, tuple(terms))
+            terms.append(AgreementTerm(block_space("", (*instances, rest)), read, term.weight))
+    return AlignmentProblem(problem.neurons, tuple(terms))
 
 
-def _read_hidden(problem: Problem, term: Term, kept: list[int], rotated: tuple[int, ...], absolute: bool) -> Pair:
+def _read_hidden(problem: AlignmentProblem, term: AgreementTerm, kept: list[int], rotated: tuple[int, ...], absolute: bool) -> Pair:
     """Both blocks with what is unknown replaced by what no element changes: norms, and values in ascending order."""
     a, b = problem.read(term)
     if rotated:
@@ -238,7 +246,7 @@ def _read_hidden(problem: Problem, term: Term, kept: list[int], rotated: tuple[i
     return sort_away(a, kept, absolute), sort_away(b, kept, absolute)
 
 
-def _known_dims(term: Term, k: int, name: str, unit: set[str], unknown: set[str]) -> list[int]:
+def _known_dims(term: AgreementTerm, k: int, name: str, unit: set[str], unknown: set[str]) -> list[int]:
     def is_matched(d: int) -> bool:
         instance = term.instances[d]
         inside = instance.symbol in unit and (name, k) in instance.parents

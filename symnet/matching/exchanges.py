@@ -14,13 +14,13 @@ from symnet.graph import GroupElement
 from symnet.graph.elements import identity_element, image_shapes
 from symnet.groups import SignedSymmetric, Symmetric
 from symnet.groups.permutation_groups import elements
-from symnet.matching.problem import Problem
+from symnet.matching.alignment_problem import AlignmentProblem
 
 FEW = 720  # elements of a group without signs that are all tried
 PAIRS = 64  # neurons up to which all pairs are tried
 
 
-def best_exchange(problem: Problem, name: str) -> GroupElement:
+def best_exchange(problem: AlignmentProblem, name: str) -> GroupElement:
     """The small move of one set, with no change inside its neurons, that gains most; the identity if none does."""
     best, worth = identity_element(problem.neurons), problem.value
     for element in _small_moves(problem, name):
@@ -30,7 +30,7 @@ def best_exchange(problem: Problem, name: str) -> GroupElement:
     return best
 
 
-def _small_moves(problem: Problem, name: str) -> Iterator[GroupElement]:
+def _small_moves(problem: AlignmentProblem, name: str) -> Iterator[GroupElement]:
     group = problem.neurons[name].group
     shapes = image_shapes(problem.neurons)
     images = {x: np.broadcast_to(np.arange(shape[-1]), shape) for x, shape in shapes.items()}

@@ -17,7 +17,7 @@ from torch import Tensor
 from symnet.errors import GraphError
 from symnet.graph import NeuronGraph
 from symnet.graph.notation import symbols_in
-from symnet.graph.strands import strands_of
+from symnet.graph.strand_arrays import strands_of
 
 
 @dataclass(frozen=True, slots=True)

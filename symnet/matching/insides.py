@@ -11,8 +11,8 @@ import numpy as np
 
 from symnet.graph import GroupElement
 from symnet.groups import Fixed, Group, is_signed, is_trivial
+from symnet.matching.alignment_problem import AlignmentProblem, Inside
 from symnet.matching.assignment import Placement, best_element
-from symnet.matching.problem import Inside, Problem
 
 _AT_ONCE = 2**23  # inner products of neurons over other neurons that are held at once
 
@@ -49,7 +49,7 @@ class Worths:
     layouts: Mapping[tuple[int, int, int], Layout]  # by (i, j, sign)
 
 
-def inner_worths(inside: Inside, group: Group, solve: Callable[[Problem], tuple[GroupElement, float]]) -> Worths:
+def inner_worths(inside: Inside, group: Group, solve: Callable[[AlignmentProblem], tuple[GroupElement, float]]) -> Worths:
     """Solve the problem inside every pair of neurons that the group may lay on one another.
 
     Args:

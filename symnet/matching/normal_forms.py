@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from symnet.errors import GraphError, ShapeError
 from symnet.graph import NeuronGraph
 from symnet.graph.neuron_graph import require_graph
-from symnet.graph.notation import Axis, Concatenation, Product, Symbol
-from symnet.graph.strands import Strand, strands_of
+from symnet.graph.notation import Axis, Composite, Concatenation, Symbol
+from symnet.graph.strand_arrays import Strand, strands_of
 from symnet.groups import (
     Fixed,
     GeneralLinear,
@@ -336,8 +336,8 @@ def _unmarked(axis: Axis, names: set[str]) -> Axis:
     match axis:
         case Symbol(name):
             return Symbol(name) if name in names else axis
-        case Product(factors):
-            return Product(tuple(_unmarked(factor, names) for factor in factors))
+        case Composite(factors):
+            return Composite(tuple(_unmarked(factor, names) for factor in factors))
         case Concatenation(parts):
             return Concatenation(tuple(_unmarked(part, names) for part in parts))
         case _:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from symnet.errors import ShapeError
 from symnet.graph import NeuronGraph
 from symnet.nn.features import Source
-from symnet.verify import Check, Report
+from symnet.verify import Difference, Report
 from symnet.verify.comparison import as_double, flatten
 from symnet.verify.random_networks import double_copy, load, to_double
 
@@ -63,7 +63,7 @@ def same_function(
         with torch.no_grad():
             outputs.append({path or "output": as_double(x) for path, x in flatten(twin(*double)).items()})
     old, new = outputs
-    checks = tuple(Check(path, None, action, _error(x, new[path]), 0) for path, x in old.items())
+    checks = tuple(Difference(path, None, action, _error(x, new[path]), 0) for path, x in old.items())
     return Report(f"{type(model).__name__}: {action}", seed, tolerance, checks)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from symnet.errors import ShapeError
 from symnet.graph import NeuronGraph, TensorSpace
 from symnet.groups import is_charged
-from symnet.matching.reading import PART, State, as_array
+from symnet.matching.problem_reading import PART, State, as_array
 
 Measure = Literal["correlation", "distance"]
 _NO_SPREAD = 1e-7  # a spread below this share of the values is rounding: the tensor tells its neurons not apart

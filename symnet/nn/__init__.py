@@ -12,7 +12,6 @@ from symnet.nn.gate import Gate
 from symnet.nn.kernels.backend import backend
 from symnet.nn.linear import Linear
 from symnet.nn.low_rank import LowRankLinear
-from symnet.nn.network import Network
 from symnet.nn.path_product import PathProduct
 from symnet.nn.pointwise import Pointwise
 from symnet.nn.pool import Pool
@@ -21,6 +20,7 @@ from symnet.nn.product import Product
 from symnet.nn.reference import DenseLinear, DenseProduct
 from symnet.nn.regularization import Dropout, LayerNorm
 from symnet.nn.residual import Residual
+from symnet.nn.sequence import Network
 
 __all__ = [
     "Attention",

@@ -46,7 +46,7 @@ from symnet.nn.features import Features, check_features, refuse_signs
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class AttendedBlock:
     """A block as attention reads it: ``(batch, *sizes, folded * channels)``."""
 
     tensor: str
@@ -219,7 +219,7 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     return scaled_dot_product_attention(queries, keys, values)
 
 
-def read_parts(space: Space) -> tuple[Part, ...]:
+def read_parts(space: Space) -> tuple[AttendedBlock, ...]:
     """The blocks of all tensors, their anonymous dims last."""
     parts = []
     for tensor in space.values():
@@ -228,11 +228,11 @@ def read_parts(space: Space) -> tuple[Part, ...]:
             rest = [k for k in range(len(block.shape)) if k not in named]
             sizes = tuple(block.shape[k] for k in named)
             folded = math.prod(block.shape[k] for k in rest)
-            parts.append(Part(tensor.name, block, (*named, *rest), sizes, folded))
+            parts.append(AttendedBlock(tensor.name, block, (*named, *rest), sizes, folded))
     return tuple(parts)
 
 
-def find_fibres(space: Space, parts: tuple[Part, ...]) -> dict[str, tuple[Fibres, ...]]:
+def find_fibres(space: Space, parts: tuple[AttendedBlock, ...]) -> dict[str, tuple[Fibres, ...]]:
     """For every neuron set, all its instances in all parts."""
     cuts_by_set: dict[str, list[Fibres]] = {}
     for number, part in enumerate(parts):

@@ -29,12 +29,12 @@ from symnet.nn.encodings import PositionalEncoding
 from symnet.nn.features import Features, check_features, refuse_signs
 from symnet.nn.fourier import ValueEncoding
 from symnet.nn.linear import Linear
-from symnet.nn.network import Network
 from symnet.nn.pointwise import Pointwise
 from symnet.nn.pool import Pool
 from symnet.nn.readings import InputScale, Readings
 from symnet.nn.regularization import Dropout, LayerNorm
 from symnet.nn.residual import Residual
+from symnet.nn.sequence import Network
 from symnet.sharing import Interactions
 
 WIDE = 16  # Fixed neurons above which encode="auto" encodes a set: a layer's parameters grow with their square

@@ -14,8 +14,8 @@ from symnet.graph.blocks import Block
 from symnet.graph.space import TensorSpace
 from symnet.plan import LayerPlan
 from symnet.plan.adjoint import adjoint, dropped_sizes
-from symnet.plan.steps import Row, Slot, Statistic
-from symnet.plan.views import sym_positions
+from symnet.plan.block_arrays import sym_positions
+from symnet.plan.steps import Slot, Statistic, TableRow
 from symnet.sharing.dims import BlockDims, dims_of
 from symnet.sharing.patterns import Pattern
 
@@ -223,7 +223,7 @@ def diagonal_steps(dims: BlockDims, pattern: Pattern) -> tuple[tuple[int, int], 
     return tuple(steps)
 
 
-def _row(statistic: Statistic, row: Row) -> CompiledRow:
+def _row(statistic: Statistic, row: TableRow) -> CompiledRow:
     natural = [k for k in _natural(statistic.pattern) if k in statistic.kept]
     permutation = tuple(natural.index(statistic.kept[axis]) + 1 for axis in row.order)
     full = (0, *permutation, len(permutation) + 1)

@@ -9,16 +9,17 @@ as often as one likes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from symnet.nn.compiled_plan import CompiledBlock, CompiledPlan, CompiledSlot
-from symnet.nn.gathering import Gathered, Handover, Known, diagonal, flat, gather, read_ahead
+from symnet.nn.gathering import Gathered, StatisticsAhead, TakenStatistics, diagonal, flat, gather, read_ahead
 from symnet.nn.kernels.backend import route
-from symnet.nn.kernels.plans import Kernels, products
-from symnet.plan.views import assemble, restore_block
+from symnet.nn.kernels.plan_kernels import Kernels, products
+from symnet.plan.block_arrays import assemble, restore_block
 
 
 def run(
@@ -50,9 +51,9 @@ def scatter(
     in_place: bool,
     relu: bool = False,
     kernels: Kernels | None = None,
-    handover: Handover | None = None,
+    ahead: StatisticsAhead | None = None,
 ) -> list[Tensor]:
-    """The outputs from the rows. ``in_place``, ``kernels`` and ``handover`` only where nothing records the operations."""
+    """The outputs from the rows. ``in_place``, ``kernels`` and ``ahead`` only where nothing records the operations."""
     mixed: list[tuple[Tensor, ...]] = []  # a table's slots
     for table, rows, matrix in zip(plan.tables, gathered, matrices, strict=True):
         if table.is_direct:
@@ -72,7 +73,7 @@ def scatter(
     written: dict[int, Tensor] = {}
     if kernels:
         plain = [terms for terms, _ in small]
-        written = kernels.run(plan, blocks, plain, gathered, matrices, relu, handover)
+        written = kernels.run(plan, blocks, plain, gathered, matrices, relu, ahead)
     outputs: list[Tensor] = []
     number = 0
     for tensor in plan.outputs:
@@ -88,8 +89,8 @@ def scatter(
         single = len(arrays) == 1
         whole = arrays[0].reshape(batch, *tensor.space.shape, arrays[0].shape[-1]) if single else None
         outputs.append(assemble(tensor.space.blocks, arrays, torch.cat) if whole is None else whole.contiguous())
-        if handover is not None:
-            handover.read(len(outputs) - 1, outputs[-1])
+        if ahead is not None:
+            ahead.read(len(outputs) - 1, outputs[-1])
     return outputs
 
 
@@ -188,19 +189,19 @@ def apply_plan(
     bias: Tensor | None,
     *,
     relu: bool = False,
-    known: Mapping[int, Tensor] | None = None,
-    handover: Handover | None = None,
+    taken: Mapping[int, Tensor] | None = None,
+    ahead: StatisticsAhead | None = None,
 ) -> list[Tensor]:
     """``run``, by the fastest route that the present torch transforms allow.
 
     Args:
-        known: statistics of the inputs that the layer before has taken.
-        handover: filled for the layer after.
+        taken: statistics of the inputs that the layer before has taken.
+        ahead: filled for the layer after.
     """
     if is_recorded(tensors[0].device):
         return run(plan, tensors, matrices, bias, relu=relu)
-    kernels = route(tensors[0].device) == "triton"
-    return list(PlanFunction.apply(plan, relu, kernels, bias, known, handover, *tensors, *matrices))
+    options = RunOptions(relu, route(tensors[0].device) == "triton", taken, ahead)
+    return list(PlanFunction.apply(plan, options, bias, *tensors, *matrices))
 
 
 def is_recorded(device: torch.device) -> bool:
@@ -209,6 +210,19 @@ def is_recorded(device: torch.device) -> bool:
         return True
     dual = torch.autograd.forward_ad._current_level >= 0  # forward derivatives are torch's own
     return dual or (device.type != "meta" and torch.is_autocast_enabled(device.type))
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """How a plan runs, as ``apply_plan`` was asked to: what is the same for all tensors, and has no derivative."""
+
+    relu: bool
+    kernels: bool
+    taken: Mapping[int, Tensor] | None
+    ahead: StatisticsAhead | None
+
+
+_BIAS = 2  # the place of the bias among the arguments of ``PlanFunction``; inputs and matrices follow it
 
 
 class PlanFunction(torch.autograd.Function):
@@ -221,16 +235,13 @@ class PlanFunction(torch.autograd.Function):
     def forward(
         ctx: Any,
         plan: CompiledPlan,
-        relu: bool,
-        kernels: bool,
+        options: RunOptions,
         bias: Tensor | None,
-        known: Mapping[int, Tensor] | None,
-        handover: Handover | None,
         *arguments: Tensor,
     ) -> tuple[Tensor, ...]:
         count = len(plan.plan.inputs)
         tensors, matrices = arguments[:count], arguments[count:]
-        gathered = gather(plan, tensors, known)
+        gathered = gather(plan, tensors, options.taken)
         outputs = scatter(
             plan,
             gathered,
@@ -238,15 +249,16 @@ class PlanFunction(torch.autograd.Function):
             bias,
             tensors[0].shape[0],
             in_place=True,
-            relu=relu,
-            kernels=Kernels() if kernels else None,
-            handover=handover,
+            relu=options.relu,
+            kernels=Kernels() if options.kernels else None,
+            ahead=options.ahead,
         )
         # Views may not be changed in place when there are several outputs (Pointwise(ReLU(inplace=True))): these are none.
         outputs = [output.data for output in outputs]
         kept = [None if table.is_direct else rows[0][1] for table, rows in zip(plan.tables, gathered, strict=True)]
-        ctx.plan, ctx.count, ctx.has_bias, ctx.relu, ctx.kernels = plan, count, bias is not None, relu, kernels
-        ctx.save_for_backward(*tensors, *matrices, *kept, *(outputs if relu else ()))
+        ctx.plan, ctx.count, ctx.has_bias = plan, count, bias is not None
+        ctx.relu, ctx.kernels = options.relu, options.kernels
+        ctx.save_for_backward(*tensors, *matrices, *kept, *(outputs if options.relu else ()))
         return tuple(outputs)
 
     @staticmethod
@@ -255,15 +267,15 @@ class PlanFunction(torch.autograd.Function):
         saved = ctx.saved_tensors
         ends = [count, count + len(plan.tables), count + 2 * len(plan.tables)]
         tensors, matrices, kept = saved[: ends[0]], saved[ends[0] : ends[1]], saved[ends[1] : ends[2]]
-        known: Known = {}
+        taken: TakenStatistics = {}
         if ctx.relu:
-            gradients = _masked(plan, gradients, saved[ends[2] :], known)
-        first = len(ctx.needs_input_grad) - count - len(matrices)
+            gradients = _masked(plan, gradients, saved[ends[2] :], taken)
+        first = _BIAS + 1
         needs_tensors = any(ctx.needs_input_grad[first : first + count])
         needs_matrices = any(ctx.needs_input_grad[first + count :])
         # A backward that is itself differentiated, or runs for many gradients at once (is_grads_batched).
         differentiable = torch.is_grad_enabled() or any(map(_is_batched, gradients))
-        columns = gather(plan.adjoint, gradients, known)
+        columns = gather(plan.adjoint, gradients, taken)
         rows: Gathered | None = None
         if needs_matrices:
             rows = gather(plan, tensors) if differentiable else _rows_again(plan, tensors, kept)
@@ -280,8 +292,8 @@ class PlanFunction(torch.autograd.Function):
                 by_matrix[number] = (
                     _gram(plan, number, rows[number], columns[number], matrix) if product is None else product
                 )
-        by_bias = _bias_gradient(plan, columns) if ctx.has_bias and ctx.needs_input_grad[3] else None
-        return None, None, None, by_bias, None, None, *by_tensor, *by_matrix
+        by_bias = _bias_gradient(plan, columns) if ctx.has_bias and ctx.needs_input_grad[_BIAS] else None
+        return None, None, by_bias, *by_tensor, *by_matrix
 
 
 def _is_batched(tensor: Tensor) -> bool:
@@ -291,13 +303,13 @@ def _is_batched(tensor: Tensor) -> bool:
 
 
 def _masked(
-    plan: CompiledPlan, gradients: Sequence[Tensor], outputs: Sequence[Tensor], known: Known
+    plan: CompiledPlan, gradients: Sequence[Tensor], outputs: Sequence[Tensor], taken: TakenStatistics
 ) -> tuple[Tensor, ...]:
     """Gradients, zero where the ReLU was; what the adjoint takes of them is taken at once."""
     masked = []
     for number, (gradient, output) in enumerate(zip(gradients, outputs, strict=True)):
         masked.append(torch.ops.aten.threshold_backward(gradient, output, 0))
-        read_ahead(plan.adjoint, number, masked[-1], known)
+        read_ahead(plan.adjoint, number, masked[-1], taken)
     return tuple(masked)
 
 

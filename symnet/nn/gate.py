@@ -20,7 +20,7 @@ from symnet.nn.arguments import check_count
 from symnet.nn.commuting import demands
 from symnet.nn.features import Features, check_features, with_space
 from symnet.nn.linear import Linear
-from symnet.plan.views import assemble
+from symnet.plan.block_arrays import assemble
 
 
 class Gate(nn.Module):

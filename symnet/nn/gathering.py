@@ -10,44 +10,44 @@ import torch
 from torch import Tensor
 
 from symnet.nn.compiled_plan import CompiledPlan, CompiledStatistic
-from symnet.plan.views import read_block
+from symnet.plan.block_arrays import read_block
 
 # For every table its rows as matrices (batch * positions, features), each with the first row of the table's matrix:
 # one matrix if the rows were put side by side, one each if they are too large for that.
 Gathered = list[list[tuple[int, Tensor]]]
 
-# Statistics by their number in a plan, known before its inputs are read.
-Known = dict[int, Tensor]
+# Statistics by their number in a plan, taken before its inputs are read.
+TakenStatistics = dict[int, Tensor]
 
 
 @dataclass(eq=False)
-class Handover:
-    """What a layer knows of its outputs when it has written them: the statistics that the layer after it starts from."""
+class StatisticsAhead:
+    """The statistics that the next layer starts from, taken of each tensor when it has just been written."""
 
     plan: CompiledPlan  # of the layer after
-    known: Known = field(default_factory=dict)
+    taken: TakenStatistics = field(default_factory=dict)
 
     def read(self, tensor: int, values: Tensor) -> None:
         """Take the statistics of one of the outputs, which has just been written."""
-        read_ahead(self.plan, tensor, values, self.known)
+        read_ahead(self.plan, tensor, values, self.taken)
 
 
 def gather(
     plan: CompiledPlan,
     tensors: Sequence[Tensor],
-    known: Mapping[int, Tensor] | None = None,
+    taken: Mapping[int, Tensor] | None = None,
     *,
     only_direct: bool = False,
 ) -> Gathered:
     """The rows of every table, or of the direct ones only."""
-    statistics = take_statistics(plan, tensors, known, only_direct=only_direct)
+    statistics = take_statistics(plan, tensors, taken, only_direct=only_direct)
     return put_side_by_side(plan, statistics, tensors[0], only_direct=only_direct)
 
 
 def take_statistics(
     plan: CompiledPlan,
     tensors: Sequence[Tensor],
-    known: Mapping[int, Tensor] | None = None,
+    taken: Mapping[int, Tensor] | None = None,
     *,
     only_direct: bool = False,
 ) -> list[Tensor]:
@@ -56,8 +56,8 @@ def take_statistics(
     for number, step in enumerate(plan.statistics):
         if only_direct and number not in plan.direct_statistics:
             statistics.append(tensors[0])  # not looked at
-        elif known is not None and number in known:
-            statistics.append(known[number])
+        elif taken is not None and number in taken:
+            statistics.append(taken[number])
         elif step.source is None:
             statistics.append(mean_over(_view(step, tensors[step.tensor]), step.averaged))
         else:
@@ -118,19 +118,19 @@ def _kept_axes(plan: CompiledPlan, number: int) -> list[int]:
     return [axis for position, axis in enumerate(kept, 1) if position not in step.averaged]
 
 
-def read_ahead(plan: CompiledPlan, tensor: int, values: Tensor, known: Known) -> None:
-    """Add to ``known`` the statistics that ``plan`` takes over a whole input: called when the input has just been written.
+def read_ahead(plan: CompiledPlan, tensor: int, values: Tensor, taken: TakenStatistics) -> None:
+    """Add to ``taken`` the statistics that ``plan`` takes over a whole input: called when the input has just been written.
 
     A tensor is then read while it is in cache, not once more when its layer runs.
     """
     views: dict[int, Tensor] = {}
     for number in plan.full_reads[tensor]:
-        if number in known:
+        if number in taken:
             continue
         view = plan.view_of(number)
         if view not in views:
             views[view] = _view(plan.statistics[view], values)
-        known[number] = mean_over(views[view], plan.statistics[number].averaged)
+        taken[number] = mean_over(views[view], plan.statistics[number].averaged)
 
 
 def _view(step: CompiledStatistic, values: Tensor) -> Tensor:

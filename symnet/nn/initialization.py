@@ -26,7 +26,7 @@ from torch import Tensor
 
 from symnet.nn.table_matrices import stored_shape
 from symnet.plan import LayerPlan
-from symnet.plan.steps import Row, Slot, Table
+from symnet.plan.steps import Slot, Table, TableRow
 from symnet.sharing.dims import BlockDims
 from symnet.sharing.patterns import Pattern, terms
 
@@ -177,12 +177,12 @@ def _removable(table: Table) -> Iterator[tuple[int, ...]]:
         yield from itertools.combinations(leaves, size)
 
 
-def _parts(plan: LayerPlan, row: Row) -> tuple[int, ...]:
+def _parts(plan: LayerPlan, row: TableRow) -> tuple[int, ...]:
     """The part of the statistic's pattern that each axis of the table is."""
     return tuple(plan.statistics[row.statistic].kept[axis] for axis in row.order)
 
 
-def _row_key(plan: LayerPlan, row: Row, parts: tuple[int, ...]) -> tuple[str, int, Pattern, tuple[int, ...]]:
+def _row_key(plan: LayerPlan, row: TableRow, parts: tuple[int, ...]) -> tuple[str, int, Pattern, tuple[int, ...]]:
     statistic = plan.statistics[row.statistic]
     return statistic.tensor, statistic.block, statistic.pattern, parts
 
@@ -191,7 +191,7 @@ def _accumulate(
     plan: LayerPlan,
     source: tuple[int, Tensor],
     target: tuple[int, Tensor],
-    row_pairs: list[tuple[Row, Row]],
+    row_pairs: list[tuple[TableRow, TableRow]],
     slot_pairs: list[tuple[Slot, Slot]],
     sign: float,
 ) -> None:

@@ -17,7 +17,7 @@ from symnet.nn.compiled_plan import CompiledPlan
 from symnet.nn.constants import Constants
 from symnet.nn.executor import apply_plan
 from symnet.nn.features import Features, check_features, with_space
-from symnet.nn.gathering import Handover
+from symnet.nn.gathering import StatisticsAhead
 from symnet.nn.initialization import draw_matrices
 from symnet.nn.kernels.backend import route
 from symnet.nn.restriction import restricted
@@ -164,29 +164,9 @@ class Linear(nn.Module):
             parts.append(entries)
         return torch.cat(parts).reshape(-1) if parts else None
 
-    def forward(
-        self,
-        x: Mapping[str, Tensor],
-        *,
-        relu: bool = False,
-        known: Mapping[int, Tensor] | None = None,
-        handover: Handover | None = None,
-    ) -> Features:
-        """The outputs; with ``relu`` their negative entries set to zero, in the same memory.
-
-        ``known`` and ``handover`` are for :class:`Network`: statistics of ``x``, by their number in the plan, that were taken when it
-        was written, and a place for those of the outputs. They are believed, not checked.
-        """
-        some = next(self.parameters(), None)
-        check_features(x, self.inputs, "Linear got", self.in_channels, like=some)
-        tensors = [x[name] for name in self.inputs]
-        if some is None or not self.plan.tables:  # nothing is equivariant but zero
-            batch = tensors[0].shape[0]
-            return {name: tensors[0].new_zeros(batch, *t.shape, self.out_channels) for name, t in self.outputs.items()}
-        outputs = apply_plan(
-            self._compiled, tensors, self.matrices(), self.bias_vector(), relu=relu, known=known, handover=handover
-        )
-        return with_space(dict(zip(self.outputs, outputs, strict=True)), self.outputs, demanding=self._demanding)
+    def forward(self, x: Mapping[str, Tensor]) -> Features:
+        """The outputs, ``(batch, *axes, out_channels)`` by name."""
+        return run_linear(self, x)
 
     # ---- for a smaller group ------------------------------------------------------------------------------------
     def restricted_to(self, graph: NeuronGraph) -> Linear:
@@ -280,3 +260,33 @@ class Linear(nn.Module):
     def describe(self) -> str:
         """The plan with this layer's channels."""
         return f"{describe(self.plan, self.in_channels, self.out_channels)}\nbackend: {route(self._like().device)}"
+
+
+def run_linear(
+    layer: Linear,
+    x: Mapping[str, Tensor],
+    *,
+    relu: bool = False,
+    taken: Mapping[int, Tensor] | None = None,
+    ahead: StatisticsAhead | None = None,
+) -> Features:
+    """A layer's outputs; what :class:`Network` asks of it beside them is asked here.
+
+    Args:
+        layer: the layer.
+        x: its inputs, ``(batch, *axes, in_channels)`` by name.
+        relu: set the outputs' negative entries to zero, in the same memory.
+        taken: statistics of ``x`` by their number in the plan, taken when it was written. Nothing
+            checks that they are those of ``x``: that would cost what taking them ahead saves.
+        ahead: where to put the statistics of the outputs that the layer after this one takes.
+    """
+    some = next(layer.parameters(), None)
+    check_features(x, layer.inputs, "Linear got", layer.in_channels, like=some)
+    tensors = [x[name] for name in layer.inputs]
+    if some is None or not layer.plan.tables:  # nothing is equivariant but zero
+        shapes = {name: (*tensor.shape, layer.out_channels) for name, tensor in layer.outputs.items()}
+        return {name: tensors[0].new_zeros(tensors[0].shape[0], *shape) for name, shape in shapes.items()}
+    matrices, bias = layer.matrices(), layer.bias_vector()
+    outputs = apply_plan(layer.compiled, tensors, matrices, bias, relu=relu, taken=taken, ahead=ahead)
+    named = dict(zip(layer.outputs, outputs, strict=True))
+    return with_space(named, layer.outputs, demanding=layer._demanding)

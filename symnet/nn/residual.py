@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from symnet.errors import ShapeError
 from symnet.nn.features import Features, check_mapping
-from symnet.nn.network import Network
+from symnet.nn.sequence import Network
 
 
 class Residual(nn.Module):

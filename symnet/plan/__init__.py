@@ -4,17 +4,17 @@ from symnet.plan.interpreter import run_plan
 from symnet.plan.layer_plan import Cost, LayerPlan, describe
 from symnet.plan.lowering import lower, make_plan
 from symnet.plan.network_plan import NetworkPlan, Stage
-from symnet.plan.steps import Row, Slot, Statistic, Table
+from symnet.plan.steps import Slot, Statistic, Table, TableRow
 
 __all__ = [
     "Cost",
     "LayerPlan",
     "NetworkPlan",
-    "Row",
     "Slot",
     "Stage",
     "Statistic",
     "Table",
+    "TableRow",
     "describe",
     "lower",
     "make_plan",

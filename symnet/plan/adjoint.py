@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from symnet.plan.layer_plan import LayerPlan
-from symnet.plan.steps import Row, Slot, Statistic, Table
+from symnet.plan.steps import Slot, Statistic, Table, TableRow
 from symnet.sharing.patterns import Pattern
 
 
@@ -24,7 +24,7 @@ def adjoint(plan: LayerPlan) -> LayerPlan:
         for slot in table.slots:
             number = numbers[slot.tensor, slot.block, slot.pattern, frozenset(slot.order)]
             order = tuple(statistics[number].kept.index(part) for part in slot.order)
-            rows.append(Row(number, order, slot.term, slot.start))
+            rows.append(TableRow(number, order, slot.term, slot.start))
         slots = []
         for row in table.rows:
             source = plan.statistics[row.statistic]

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from symnet.plan.block_arrays import assemble, read_block, restore_block, sym_positions
 from symnet.plan.layer_plan import LayerPlan
-from symnet.plan.steps import Row, Slot
-from symnet.plan.views import assemble, read_block, restore_block, sym_positions
+from symnet.plan.steps import Slot, TableRow
 from symnet.sharing.dims import BlockDims, dims_of
 from symnet.sharing.patterns import Pattern
 
@@ -98,5 +98,5 @@ def add_slot(value: np.ndarray, columns: np.ndarray, slot: Slot) -> None:
     value[at] += columns
 
 
-def _ordered(row: Row, statistic: np.ndarray) -> np.ndarray:
+def _ordered(row: TableRow, statistic: np.ndarray) -> np.ndarray:
     return np.transpose(statistic, (0, *(a + 1 for a in row.order), statistic.ndim - 1))

@@ -11,7 +11,7 @@ from symnet.errors import GraphError, TooLargeError
 from symnet.graph.neuron_graph import NeuronGraph, SpaceLike
 from symnet.graph.space import Space
 from symnet.plan.layer_plan import LayerPlan
-from symnet.plan.steps import Row, Slot, Statistic, Table
+from symnet.plan.steps import Slot, Statistic, Table, TableRow
 from symnet.sharing.diagrams import Diagram
 from symnet.sharing.dims import BlockDims, dims_of
 from symnet.sharing.equivariant_maps import EquivariantMaps, Interactions, derive
@@ -19,7 +19,7 @@ from symnet.sharing.patterns import Pattern, Signature, Term, all_orderings, ter
 
 MATRIX_LIMIT = 2**31  # entries of one table's matrix
 
-Place = tuple[str, int, BlockDims]  # tensor, number of the block, its dims
+BlockPlace = tuple[str, int, BlockDims]  # tensor, number of the block, its dims
 
 
 def make_plan(
@@ -43,18 +43,18 @@ def lower(maps: EquivariantMaps) -> LayerPlan:
     sources, targets = places_of(maps.inputs), places_of(maps.outputs)
     reachable = {term.signature for _, _, dims in targets for term in terms(dims)}
     statistics: list[Statistic] = []
-    rows: dict[Signature, list[tuple[int, Term, Place]]] = {(): []}  # biases are there even if no input has a mean
+    rows: dict[Signature, list[tuple[int, Term, BlockPlace]]] = {(): []}  # biases are there even if no input has a mean
     for place in sources:
         chosen = [term for term in all_orderings(place[2]) if term.signature in reachable]
         number = add_statistics(place, chosen, statistics)
         for term in chosen:
             rows.setdefault(term.signature, []).append((number[term.pattern, frozenset(term.kept)], term, place))
-    slots: dict[Signature, list[tuple[Term, Place]]] = {}
+    slots: dict[Signature, list[tuple[Term, BlockPlace]]] = {}
     for place in targets:
         for term in terms(place[2]):
             if term.signature in rows:
                 slots.setdefault(term.signature, []).append((term, place))
-    irregular = doubtful_blocks(sources, targets)
+    irregular = irregular_blocks(sources, targets)
     tables = []
     for signature in sorted(slots, key=lambda signature: (-len(signature), signature)):
         for row_terms, slot_terms in _coupled_groups(maps, signature, rows[signature], slots[signature]):
@@ -66,13 +66,13 @@ def lower(maps: EquivariantMaps) -> LayerPlan:
     return plan
 
 
-Given = list[tuple[int, Term, Place]]
-Wanted = list[tuple[Term, Place]]
+RowTerms = list[tuple[int, Term, BlockPlace]]
+SlotTerms = list[tuple[Term, BlockPlace]]
 
 
 def _coupled_groups(
-    maps: EquivariantMaps, signature: Signature, row_terms: Given, slot_terms: Wanted
-) -> Iterator[tuple[Given, Wanted]]:
+    maps: EquivariantMaps, signature: Signature, row_terms: RowTerms, slot_terms: SlotTerms
+) -> Iterator[tuple[RowTerms, SlotTerms]]:
     """One table for all; among adjacent tensors alone, one for the outputs that see the same inputs.
 
     Tensors with an axis in common are adjacent, so that only the table without axes falls apart.
@@ -80,7 +80,7 @@ def _coupled_groups(
     if maps.interactions == "full" or signature:
         yield row_terms, slot_terms
         return
-    by_inputs: dict[tuple[int, ...], Wanted] = {}
+    by_inputs: dict[tuple[int, ...], SlotTerms] = {}
     numbers: dict[str, list[int]] = {}
     for number, (_, _, source) in enumerate(row_terms):
         numbers.setdefault(source[0], []).append(number)
@@ -92,7 +92,7 @@ def _coupled_groups(
         yield [row_terms[n] for n in seen], slots
 
 
-def places_of(space: Space) -> list[Place]:
+def places_of(space: Space) -> list[BlockPlace]:
     dims_by_instances: dict[object, BlockDims] = {}
     places = []
     for tensor in space.values():
@@ -103,7 +103,7 @@ def places_of(space: Space) -> list[Place]:
 
 
 def add_statistics(
-    place: Place, chosen: list[Term], statistics: list[Statistic]
+    place: BlockPlace, chosen: list[Term], statistics: list[Statistic]
 ) -> dict[tuple[Pattern, frozenset[int]], int]:
     """Add a block's statistics, largest first, each computed from the smallest that still has its axes."""
     tensor, block, dims = place
@@ -119,7 +119,7 @@ def add_statistics(
     return number
 
 
-def doubtful_blocks(sources: list[Place], targets: list[Place]) -> set[BlockDims]:
+def irregular_blocks(sources: list[BlockPlace], targets: list[BlockPlace]) -> set[BlockDims]:
     """Blocks with a pair that may have ties or gaps: folded groups, folded parents, or few neurons for the dims.
 
     All other pairs have a parameter for every entry, and need not be looked at one by one.
@@ -139,8 +139,8 @@ def doubtful_blocks(sources: list[Place], targets: list[Place]) -> set[BlockDims
 
 def make_table(
     signature: Signature,
-    row_terms: Given,
-    slot_terms: Wanted,
+    row_terms: RowTerms,
+    slot_terms: SlotTerms,
     statistics: list[Statistic],
     irregular: set[BlockDims],
 ) -> Table:
@@ -150,7 +150,7 @@ def make_table(
     rows, height = [], 0
     for number, term, (_, _, dims) in row_terms:
         order = tuple(statistics[number].kept.index(term.kept[a]) for a in axes)
-        rows.append(Row(number, order, term, height))
+        rows.append(TableRow(number, order, term, height))
         height += dims.folded_size
     slots, width = [], 0
     for term, (tensor, block, dims) in slot_terms:
@@ -165,7 +165,7 @@ def make_table(
 
 
 def _index(
-    rows: list[Row], places: list[Place], slots: list[Slot], height: int, width: int, irregular: set[BlockDims]
+    rows: list[TableRow], places: list[BlockPlace], slots: list[Slot], height: int, width: int, irregular: set[BlockDims]
 ) -> np.ndarray | None:
     special: dict[tuple[int, int], Diagram] = {}
     for s, slot in enumerate(slots):
@@ -209,7 +209,7 @@ def _bias_index(slots: list[Slot], width: int) -> np.ndarray | None:
     return index
 
 
-def _too_large(signature: Signature, height: int, width: int, row_terms: Given, slot_terms: Wanted) -> str:
+def _too_large(signature: Signature, height: int, width: int, row_terms: RowTerms, slot_terms: SlotTerms) -> str:
     source = max(row_terms, key=lambda entry: entry[2][2].folded_size)[2]
     target = max(slot_terms, key=lambda entry: entry[1][2].folded_size)[1]
     axes = " ".join(symbol for symbol, _ in signature) or "none"

@@ -156,7 +156,7 @@ def plan_path(graph: NeuronGraph, *, inputs: SpaceLike = None, most: int = MOST)
     """
     space = graph.space(inputs)
     links = [link for tensor in space.values() for link in _links(tensor, space)]
-    chain = _Chain(space, most)
+    chain = _PathChain(space, most)
     for link in links:
         chain.take(link)
     outputs = {f"{_word(v.node)} {_word(v.end)}": v for v in chain.values if chain.is_end(v.node)}
@@ -173,7 +173,7 @@ def _word(node: Node) -> str:
     return _axis(node, ())
 
 
-class _Chain:
+class _PathChain:
     """Values and steps, while the chain is followed."""
 
     def __init__(self, space: Space, most: int) -> None:

@@ -14,7 +14,7 @@ from functools import cached_property
 from symnet.errors import GraphError
 from symnet.graph.space import Space
 from symnet.plan.layer_plan import Cost, LayerPlan, describe
-from symnet.plan.lowering import Place, add_statistics, doubtful_blocks, make_table, places_of
+from symnet.plan.lowering import BlockPlace, add_statistics, irregular_blocks, make_table, places_of
 from symnet.plan.steps import Statistic, Table
 from symnet.sharing.bilinear_maps import BilinearMaps, hangs_together
 from symnet.sharing.patterns import Pattern, Signature, Term, all_orderings, terms
@@ -149,7 +149,7 @@ def lower_products(maps: BilinearMaps) -> ProductPlan:
     ]
     reachable = {term.signature for term, _ in slot_terms}
     statistics: list[Statistic] = []
-    rows: dict[Signature, list[tuple[int, Term, Place]]] = {}
+    rows: dict[Signature, list[tuple[int, Term, BlockPlace]]] = {}
     for place in sources:
         split = _split(place, maps)
         chosen = [
@@ -160,11 +160,11 @@ def lower_products(maps: BilinearMaps) -> ProductPlan:
         number = add_statistics(place, chosen, statistics)
         for term in chosen:
             rows.setdefault(term.signature, []).append((number[term.pattern, frozenset(term.kept)], term, place))
-    slots: dict[Signature, list[tuple[Term, Place]]] = {}
+    slots: dict[Signature, list[tuple[Term, BlockPlace]]] = {}
     for term, place in slot_terms:
         if term.signature in rows:
             slots.setdefault(term.signature, []).append((term, place))
-    irregular = doubtful_blocks(sources, targets)
+    irregular = irregular_blocks(sources, targets)
     order = sorted(slots, key=lambda signature: (-len(signature), signature))
     tables = tuple(
         make_table(signature, rows[signature], slots[signature], statistics, irregular) for signature in order
@@ -174,7 +174,7 @@ def lower_products(maps: BilinearMaps) -> ProductPlan:
     return _with_contractions(maps, layer)
 
 
-def _split(place: Place, maps: BilinearMaps) -> int:
+def _split(place: BlockPlace, maps: BilinearMaps) -> int:
     """Number of dims of the left factor of a product's block."""
     a, b = maps.factors[place[0]]
     return len(maps.left[a].blocks[place[1] // len(maps.right[b].blocks)].instances)

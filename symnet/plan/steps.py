@@ -48,7 +48,7 @@ class Statistic:
 
 
 @dataclass(frozen=True, eq=False)
-class Row:
+class TableRow:
     """A statistic as it enters a table: ``order[a]`` is the axis of the statistic that becomes the table's axis a."""
 
     statistic: int
@@ -100,7 +100,7 @@ class Table:
 
     signature: Signature
     sizes: tuple[int, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[TableRow, ...]
     slots: tuple[Slot, ...]
     height: int
     width: int

@@ -10,7 +10,7 @@ from torch import nn
 
 from symnet.graph import NeuronGraph
 from symnet.graph.blocks import axis_size
-from symnet.graph.notation import Alternatives, Anonymous, Axis, Concatenation, Interleaving, Product, Symbol
+from symnet.graph.notation import Alternatives, Anonymous, Axis, Composite, Concatenation, Interleaving, Symbol
 from symnet.surgery.layer_sizes import is_torch_layer, part_counts
 
 Changes = dict[int, set[int]]  # an old size -> what it has become; itself if it has stayed somewhere
@@ -54,10 +54,10 @@ def _parts(axis: Axis) -> Iterator[Axis]:
     """An axis, its factors and parts, and every run of neighbouring factors."""
     yield axis
     match axis:
-        case Product(factors):
+        case Composite(factors):
             for start in range(len(factors)):
                 for stop in range(start + 2, len(factors) + 1):
-                    yield Product(factors[start:stop])
+                    yield Composite(factors[start:stop])
             for factor in factors:
                 yield from _parts(factor)
         case Concatenation(parts) | Interleaving(parts) | Alternatives(parts):

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from symnet.errors import ShapeError, SymnetError, VerificationError
 from symnet.graph import NeuronGraph
-from symnet.surgery.attention import ResizedAttention
 from symnet.surgery.configurations import Configured, adopt
 from symnet.surgery.cutting import Surgery
 from symnet.surgery.expectation import Expectation
@@ -24,6 +23,7 @@ from symnet.surgery.large_files import OneByOne
 from symnet.surgery.layer_sizes import is_torch_layer, set_sizes
 from symnet.surgery.numbers import Changes, Number, changes_of, configs_of, numbers_in
 from symnet.surgery.outlets import Outlets
+from symnet.surgery.resized_attention import ResizedAttention
 
 _COMBINATIONS = 600  # of numbers that are tried
 

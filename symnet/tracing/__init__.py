@@ -1,7 +1,7 @@
 """Reading the neuron-permutation graph off a module's forward pass."""
 
 from symnet.tracing.checking import Check
-from symnet.tracing.reading import Reading, rule
+from symnet.tracing.reading_state import Reading, rule
 from symnet.tracing.recording import Operation
 from symnet.tracing.tracer import trace
 

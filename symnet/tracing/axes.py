@@ -10,7 +10,18 @@ import itertools
 import math
 from collections.abc import Iterable, Sequence
 
-from symnet.tracing.labels import Family, Label, Node, bounds_of, concatenate, flat, fresh, leaves, root, size_of
+from symnet.tracing.axis_labels import (
+    Label,
+    MemberFamily,
+    Node,
+    bounds_of,
+    concatenate,
+    flat,
+    fresh,
+    leaves,
+    root,
+    size_of,
+)
 
 # More cells than this pin the axes instead.
 _CELLS = 64
@@ -141,7 +152,7 @@ def refine(node: Node, leading: int) -> Label:
         members.append(member)
     outer, rest = Node(leading, origins=origins), Node(inner, origins=origins)
     outer.parts = index_parts
-    rest.family = Family(outer, [bound // inner for bound in bounds], members)
+    rest.family = MemberFamily(outer, [bound // inner for bound in bounds], members)
     rest.family.seen = [True] * len(members)
     node.parts, node.factors = None, (outer, rest)
     return (outer, rest)
@@ -208,7 +219,7 @@ def _unite_leaves(x: Node, y: Node) -> None:
         pin((root(x),), root(x).pin or "")
 
 
-def _merge_families(first: Family, second: Family) -> Family:
+def _merge_families(first: MemberFamily, second: MemberFamily) -> MemberFamily:
     bounds = sorted({*first.bounds, *second.bounds})
     members = []
     for start in bounds[:-1]:
@@ -216,7 +227,7 @@ def _merge_families(first: Family, second: Family) -> Family:
         two = second.members[bisect.bisect_right(second.bounds, start) - 1]
         merge_nodes(one, two)
         members.append(one)
-    family = Family(first.axis, bounds, members)
+    family = MemberFamily(first.axis, bounds, members)
     family.seen = [True] * len(members)
     return family
 
@@ -313,7 +324,7 @@ def _cut_family(node: Node, cuts: Sequence[int]) -> None:
     node.parts = []
     for labels in pieces:
         leaf = Node(labels[0][0].size, origins=node.origins)
-        leaf.family = Family(family.axis, list(family.bounds), [label[0] for label in labels])
+        leaf.family = MemberFamily(family.axis, list(family.bounds), [label[0] for label in labels])
         leaf.family.seen = [True] * len(labels)
         node.parts.append((leaf,))
 
@@ -348,7 +359,7 @@ def _member(leaf: Node, axis: Node, start: int, stop: int) -> Node:
         if leaf.factors is not None or leaf.parts is not None or leaf.pin is not None:
             return leaf
     if leaf.family is None:
-        leaf.family = Family(axis, [0, axis.size], [Node(leaf.size, origins=leaf.origins)])
+        leaf.family = MemberFamily(axis, [0, axis.size], [Node(leaf.size, origins=leaf.origins)])
     family = leaf.family
     for cut in (start, stop):
         if cut not in family.bounds:
@@ -370,6 +381,6 @@ def member_of(axis: Node, members: Sequence[Node]) -> Label:
     """The label of an axis that stands for one of these leaves at every position of another axis."""
     leaf = Node(members[0].size, origins=axis.origins | {axis.number})
     axis.origins |= {axis.number}
-    leaf.family = Family(axis, list(range(len(members) + 1)), list(members))
+    leaf.family = MemberFamily(axis, list(range(len(members) + 1)), list(members))
     leaf.family.seen = [True] * len(members)
     return (leaf,)

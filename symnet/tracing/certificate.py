@@ -19,13 +19,13 @@ from symnet.graph import NeuronGraph
 from symnet.graph.blocks import axis_size
 from symnet.graph.notation import Anonymous, Axes
 from symnet.groups import PermutationGroup
+from symnet.tracing.axis_labels import Node, flat, root
 from symnet.tracing.claims import Claims, MisfitError
-from symnet.tracing.labels import Node, flat, root
 from symnet.tracing.layouts import Atom, Layout, change_atoms, comparable
 from symnet.tracing.local_action import NoParentError, Picks
 from symnet.tracing.local_check import Context, LocalCheck, Operand
 from symnet.tracing.progress import Progress
-from symnet.tracing.reading import Labels, Reading, is_like_identity
+from symnet.tracing.reading_state import Labels, Reading, is_like_identity
 from symnet.tracing.recording import SCALAR_READS, Operation, Recording, Value
 
 TOLERANCE = 1e-9

@@ -17,15 +17,15 @@ from symnet.graph.notation import (
     Anonymous,
     Axes,
     Axis,
+    Composite,
     Concatenation,
     Interleaving,
-    Product,
     Symbol,
 )
 from symnet.groups import Symmetric
-from symnet.tracing.labels import Label, Node, bounds_of, flat, leaves, root, size_of
+from symnet.tracing.axis_labels import Label, Node, bounds_of, flat, leaves, root, size_of
 from symnet.tracing.layouts import Atom, Cut, Layout, Plain, sizes_of
-from symnet.tracing.reading import Labels
+from symnet.tracing.reading_state import Labels
 
 
 class MisfitError(Exception):
@@ -61,7 +61,7 @@ class Claims:
     # ---- from labels and written axes to words ------------------------------------------------------------------
     def _align(self, nodes: list[Node], factors: list[Axis]) -> None:
         while nodes:
-            factors[:1] = factors[0].factors if factors and isinstance(factors[0], Product) else factors[:1]
+            factors[:1] = factors[0].factors if factors and isinstance(factors[0], Composite) else factors[:1]
             if not factors:
                 raise MisfitError("more factors than are written")
             node, size = nodes[0], axis_size(factors[0], self.sizes)
@@ -77,7 +77,7 @@ class Claims:
                 taken = [factors.pop(0)]
                 while factors and math.prod(axis_size(f, self.sizes) for f in taken) < node.size:
                     taken.append(factors.pop(0))
-                self._name(nodes.pop(0), Product(tuple(taken)))
+                self._name(nodes.pop(0), Composite(tuple(taken)))
             elif isinstance(factors[0], Anonymous) and size % node.size == 0:
                 self._name(nodes.pop(0), Anonymous(node.size))
                 factors[0] = Anonymous(size // node.size)
@@ -190,7 +190,7 @@ class Claims:
                 return tuple(Atom(size, name, number) for number, size in enumerate(pieces))
             case Anonymous(size):
                 return (Atom(size),) if size > 1 else ()
-            case Product(factors):
+            case Composite(factors):
                 return tuple(atom for factor in factors for atom in self.atoms(factor))
             case Concatenation() | Interleaving() | Alternatives():
                 raise MisfitError("a join inside of a factor")
@@ -263,7 +263,7 @@ class Claims:
             inside = [self._factors(axis) for axis in axes]
             inside[number] = (*factors[:position], part, *factors[position + 1 :])
             count = len(factor.parts)
-            changed = tuple(Product(tuple(_turn(f, turn, count) for f in written_factors)) for written_factors in inside)
+            changed = tuple(Composite(tuple(_turn(f, turn, count) for f in written_factors)) for written_factors in inside)
             layouts.append(self.written(changed))
             beside = self._written_count(factors, position, turn, count)
             widths.append(len(sizes_of(layouts[-1])[number]) - beside)
@@ -274,11 +274,11 @@ class Claims:
 
     def _written_count(self, factors: Sequence[Axis], position: int, turn: int, count: int) -> int:
         others = (_turn(f, turn, count) for f in (*factors[:position], *factors[position + 1 :]))
-        return len(sizes_of(self.written((Product((*others, Anonymous(1))),)))[0])
+        return len(sizes_of(self.written((Composite((*others, Anonymous(1))),)))[0])
 
     @staticmethod
     def _factors(axis: Axis) -> tuple[Axis, ...]:
-        if isinstance(axis, Product):
+        if isinstance(axis, Composite):
             return tuple(inner for factor in axis.factors for inner in Claims._factors(factor))
         return (axis,)
 

@@ -28,12 +28,12 @@ from symnet.graph.notation import (
     Alternatives,
     Anonymous,
     Axis,
+    Composite,
     Concatenation,
     Interleaving,
-    Product,
     Symbol,
 )
-from symnet.graph.strands import Strand
+from symnet.graph.strand_arrays import Strand
 from symnet.groups import GeneralLinear, Group, Orthogonal, Scaled, SignedSymmetric, Symmetric
 from symnet.tracing.differentials import Differential, has_settled, of_unit_length, singular_vectors
 from symnet.tracing.examples import Inputs
@@ -143,8 +143,8 @@ def _tagged(axis: Axis, counter: Iterator[int]) -> Axis:
             return Symbol(name, next(counter))
         case Anonymous():
             return axis
-        case Product(factors):
-            return Product(tuple(_tagged(factor, counter) for factor in factors))
+        case Composite(factors):
+            return Composite(tuple(_tagged(factor, counter) for factor in factors))
         case Concatenation(parts) | Interleaving(parts) | Alternatives(parts):
             return type(axis)(tuple(_tagged(part, counter) for part in parts))
         case _:
@@ -164,8 +164,8 @@ def _marked(
             return Symbol(name, degrees[name].get((tensor, number), 1)) if name in degrees else axis
         case Anonymous():
             return axis
-        case Product(factors):
-            return Product(tuple(_marked(factor, tensor, degrees, counter) for factor in factors))
+        case Composite(factors):
+            return Composite(tuple(_marked(factor, tensor, degrees, counter) for factor in factors))
         case Concatenation(parts) | Interleaving(parts) | Alternatives(parts):
             return type(axis)(tuple(_marked(part, tensor, degrees, counter) for part in parts))
         case _:

@@ -11,7 +11,7 @@ import itertools
 from collections.abc import Iterable, Sequence
 
 from symnet.tracing.axes import collapse
-from symnet.tracing.labels import Label, Node, bounds_of, flat, leaves, root
+from symnet.tracing.axis_labels import Label, Node, bounds_of, flat, leaves, root
 
 Dims = tuple[tuple[Node, ...], ...]
 Dependence = dict[Node, set[Node]]

@@ -9,18 +9,18 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from symnet.tracing.labels import Label, flat
-from symnet.tracing.reading import Reading
+from symnet.tracing.axis_labels import Label, flat
+from symnet.tracing.reading_state import Reading
 from symnet.tracing.recording import Operation, Value
 from symnet.tracing.rules_compute import is_pointwise, pointwise
 from symnet.tracing.rules_shape import pin_everything
 
 _REFUSALS = (RuntimeError, ValueError, TypeError, IndexError, NotImplementedError)
 _TOO_LARGE = 10_000_000
-Place = tuple[int, int]  # number of an input, axis
+ValueAxis = tuple[int, int]  # number of an input, axis
 # Axis of an input -> for every output the axes that move with it; none where the output does not change.
 Moved = list[tuple[int, ...]]
-Motions = dict[Place, Moved]
+Motions = dict[ValueAxis, Moved]
 
 
 def read_unknown(reading: Reading, operation: Operation) -> None:
@@ -45,9 +45,9 @@ def read_unknown(reading: Reading, operation: Operation) -> None:
     _label_outputs(reading, probe.values, [o for o in outputs if o.number in reading.used], motions)
 
 
-def _together(reading: Reading, values: list[Value], motions: Motions) -> list[list[Place]]:
+def _together(reading: Reading, values: list[Value], motions: Motions) -> list[list[ValueAxis]]:
     """Axes that may move together though not alone: of one label (a matrix of neurons by neurons), or above each other."""
-    groups: dict[tuple[Place, ...], None] = {}
+    groups: dict[tuple[ValueAxis, ...], None] = {}
     missing = [
         (number, axis)
         for number, value in enumerate(values)
@@ -132,7 +132,7 @@ class Probe:
         motions = {place: self.motion([place]) for place in places}
         return {place: moved for place, moved in motions.items() if moved is not None}
 
-    def motion(self, places: list[Place]) -> Moved | None:
+    def motion(self, places: list[ValueAxis]) -> Moved | None:
         """How outputs move when these axes, of one size, are permuted together."""
         size = self.values[places[0][0]].shape[places[0][1]]
         if size == 1:

@@ -19,7 +19,7 @@ from symnet.tracing.claims import Claims
 from symnet.tracing.execution import REFERENCES, plain_kernels
 from symnet.tracing.layouts import Atom, Layout, Plain, atoms_of, change_atoms, shape_of
 from symnet.tracing.local_action import LocalElement, NoParentError, Picks, draw
-from symnet.tracing.reading import is_like_identity
+from symnet.tracing.reading_state import is_like_identity
 from symnet.tracing.recording import Operation, Value
 
 # Entries of all operands together up to which an operation is checked at its own sizes.

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from symnet.tracing.labels import Node
+from symnet.tracing.axis_labels import Node
 
 
 class Role(StrEnum):

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from symnet.tracing.labels import Label, Node, flat, leaves, root
+from symnet.tracing.axis_labels import Label, Node, flat, leaves, root
 from symnet.tracing.recording import Operation, Value
 
 Labels = tuple[Label, ...]

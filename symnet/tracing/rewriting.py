@@ -22,7 +22,7 @@ _REDUCTIONS = {
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Part:
+class AxisPart:
     """Positions ``start, start + step, ...`` of an axis of a value."""
 
     source: Value
@@ -51,7 +51,7 @@ def join_halves(recording: Recording) -> Recording:
     return dataclasses.replace(recording, operations=operations)
 
 
-def _parts(operation: Operation) -> Iterator[tuple[int, Part]]:
+def _parts(operation: Operation) -> Iterator[tuple[int, AxisPart]]:
     """What the outputs of an operation that cuts an axis are, by number."""
     outputs = [o for o in operation.outputs if o is not None]
     if operation.name not in ("slice", "split", "split_with_sizes", "chunk") or len(operation.inputs()) != 1:
@@ -65,11 +65,11 @@ def _parts(operation: Operation) -> Iterator[tuple[int, Part]]:
         start = by_name.get("start") or 0
         start = min(max(start + source.shape[axis] if start < 0 else start, 0), source.shape[axis])
     for output in outputs:
-        yield output.number, Part(source, axis, start, step, output.shape[axis])
+        yield output.number, AxisPart(source, axis, start, step, output.shape[axis])
         start += output.shape[axis] * step
 
 
-def _halves(operation: Operation, parts: dict[int, Part]) -> tuple[Part, bool] | None:
+def _halves(operation: Operation, parts: dict[int, AxisPart]) -> tuple[AxisPart, bool] | None:
     """The first of two parts that an operation does not tell apart, and whether they are interleaved."""
     inputs = operation.inputs()
     plain = operation.name in _REDUCTIONS and len(inputs) == 2 and not operation.overwritten
@@ -87,7 +87,7 @@ def _halves(operation: Operation, parts: dict[int, Part]) -> tuple[Part, bool] |
     return None
 
 
-def _as_reduction(operation: Operation, first: Part, interleaved: bool, number: int) -> Iterator[Operation]:
+def _as_reduction(operation: Operation, first: AxisPart, interleaved: bool, number: int) -> Iterator[Operation]:
     """Both halves as one axis of size 2, reduced."""
     source, axis, shape = first.source, first.axis, list(first.source.shape)
     if not interleaved and shape[axis] != 2 * first.count:

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
-from symnet.tracing.labels import Label, Node, leaves
+from symnet.tracing.axis_labels import Label, Node, leaves
 from symnet.tracing.naming import Occurrence, Role
-from symnet.tracing.reading import Reading
+from symnet.tracing.reading_state import Reading
 from symnet.tracing.recording import Recording, Value
 
 # What hands entries on as they are, and what adjusts the scores of an attention.

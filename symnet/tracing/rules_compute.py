@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from symnet.tracing.labels import Label, concatenate, flat, size_of
-from symnet.tracing.reading import Labels, Reading, arguments, axes_argument, rule
+from symnet.tracing.axis_labels import Label, concatenate, flat, size_of
+from symnet.tracing.reading_state import Labels, Reading, arguments, axes_argument, rule
 from symnet.tracing.recording import Operation, Value
+from symnet.tracing.reshapes import repartition
 from symnet.tracing.rules_shape import pin_everything, slice_axis
-from symnet.tracing.views import repartition
 
 _POINTWISE = {
     "polar", "complex", "atan2", "real", "imag", "angle", "conj", "_conj_physical", "abs",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from symnet.tracing.labels import Label, flat, leaves, size_of
+from symnet.tracing.axis_labels import Label, flat, leaves, size_of
 from symnet.tracing.positions import Points
-from symnet.tracing.reading import Reading, arguments, rule
+from symnet.tracing.reading_state import Reading, arguments, rule
 from symnet.tracing.recording import Operation, Value
+from symnet.tracing.reshapes import repartition
 from symnet.tracing.rules_compute import contract, pointwise
 from symnet.tracing.rules_shape import pin_everything, taken_by_index
-from symnet.tracing.views import repartition
 
 BY_INDEX = "its positions are picked by index"
 

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import torch
 
 from symnet.tracing.axes import member_of, members_at, take
-from symnet.tracing.labels import Label, concatenate, flat, fresh, root, size_of
-from symnet.tracing.reading import Labels, Reading, arguments, axes_argument, rule
+from symnet.tracing.axis_labels import Label, concatenate, flat, fresh, root, size_of
+from symnet.tracing.reading_state import Labels, Reading, arguments, axes_argument, rule
 from symnet.tracing.recording import Operation, Value
-from symnet.tracing.views import repartition
+from symnet.tracing.reshapes import repartition
 
 # An index of more runs of consecutive positions than this pins its axis.
 _RUNS = 64

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from symnet.tracing.reading import Reading, arguments, rule
+from symnet.tracing.reading_state import Reading, arguments, rule
 from symnet.tracing.recording import Operation
-from symnet.tracing.views import repartition
+from symnet.tracing.reshapes import repartition
 
 
 def _per_axis(value: list[int] | None, count: int, default: int) -> list[int]:

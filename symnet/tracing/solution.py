@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from symnet.tracing.axes import collapse, pin
+from symnet.tracing.axis_labels import Label, MemberFamily, Node, bounds_of, flat, leaves, root, size_of
 from symnet.tracing.copies import Dependence, Dims, dependences, join_mutual, settle
-from symnet.tracing.labels import Family, Label, Node, bounds_of, flat, leaves, root, size_of
 from symnet.tracing.loops import rows_are_treated_alike
-from symnet.tracing.reading import SLICES, Labels, Reading
+from symnet.tracing.reading_state import SLICES, Labels, Reading
 from symnet.tracing.recording import Value
 
 
@@ -107,7 +107,7 @@ def _copies_over_single_positions(blocks: list[Labels]) -> None:
         plain = leaf.parts is None and leaf.family is None and leaf.pin is None and not leaf.wildcard
         if plain and cuts:
             axis = min(cuts, key=lambda n: n.number)
-            leaf.family = Family(axis, list(range(axis.size + 1)), [Node(leaf.size) for _ in range(axis.size)])
+            leaf.family = MemberFamily(axis, list(range(axis.size + 1)), [Node(leaf.size) for _ in range(axis.size)])
             leaf.family.seen = [True] * axis.size
 
 

@@ -32,14 +32,14 @@ from symnet.tracing.examples import (
 )
 from symnet.tracing.fallback import read_unknown
 from symnet.tracing.fresh_inputs import Inputs
+from symnet.tracing.graph_writing import write_graph
 from symnet.tracing.kept_between_calls import kept_notes, unchanged
 from symnet.tracing.progress import Progress
-from symnet.tracing.reading import Reading
+from symnet.tracing.reading_state import Reading
 from symnet.tracing.recording import Recording
 from symnet.tracing.solution import Solution, solve
 from symnet.tracing.subject import SMALL_STATE, Subject, copy_with_memory, has_memory, make_subject
 from symnet.tracing.weightless import NeedsEntriesError
-from symnet.tracing.writing import write_graph
 
 # Recordings of inputs on which the check failed, before it is given up.
 _ATTEMPTS = 4

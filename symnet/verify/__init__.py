@@ -12,13 +12,13 @@ from symnet.verify.lie_pieces import LiePiece, named_dimension, pieces_of
 from symnet.verify.maximality import MaximalityReport, maximality
 from symnet.verify.network import network
 from symnet.verify.operations import operations
-from symnet.verify.report import Check, Report
+from symnet.verify.report import Difference, Report
 
 __all__ = [
     "BilinearCertificate",
     "Certificate",
-    "Check",
     "ContinuousPart",
+    "Difference",
     "JacobianBound",
     "LieAlgebra",
     "LiePiece",

@@ -157,7 +157,7 @@ def certify_bilinear(
         tolerance=tolerance,
         may_vanish=True,
     )
-    family = _Family(fn, maps, channels, seed)
+    family = _BilinearFamily(fn, maps, channels, seed)
     family.check_bilinear()
     paired = isinstance(fn, Product) and fn.channels == "same"
     rows, basis = family.derivatives(), family.diagrams(paired)
@@ -195,7 +195,7 @@ class _Joined(nn.Module):
         return self.fn(x, {n: z[f"right {n}"][..., : self.channels[1]] for n in self.maps.right})
 
 
-class _Family:
+class _BilinearFamily:
     """The maps that a layer expresses, seen through its values on random features."""
 
     def __init__(self, fn: Callable[..., Any], maps: BilinearMaps, channels: tuple[int, int], seed: int) -> None:

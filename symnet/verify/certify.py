@@ -15,7 +15,7 @@ from symnet.nn.product import Product
 from symnet.verify.bilinear import BilinearCertificate, certify_bilinear
 from symnet.verify.comparison import check_tolerance, check_whole, make_seed
 from symnet.verify.equivariance import Features, copy_function, equivariance, name_of
-from symnet.verify.linear_family import Coordinates, Family, LinearLayer, express, without_parameters
+from symnet.verify.linear_family import Coordinates, LinearLayer, MapFamily, express, without_parameters
 from symnet.verify.map_words import describe_map
 from symnet.verify.ranks import complement, dependencies, rank_of
 from symnet.verify.report import Report, entry
@@ -185,7 +185,7 @@ def certify(
     return _judge(name_of(fn), report, coordinates, constants, family)
 
 
-def _judge(name: str, report: Report, coordinates: Coordinates, constants: Coordinates, family: Family) -> Certificate:
+def _judge(name: str, report: Report, coordinates: Coordinates, constants: Coordinates, family: MapFamily) -> Certificate:
     moving = _changes(family.maps) if family.names else np.ones(1, bool)
     shifting = _changes(family.biases)
     kept = np.flatnonzero(moving)
@@ -224,7 +224,7 @@ def _judge(name: str, report: Report, coordinates: Coordinates, constants: Coord
     )
 
 
-def _tied(coordinates: Coordinates, constants: Coordinates, family: Family) -> Iterator[str]:
+def _tied(coordinates: Coordinates, constants: Coordinates, family: MapFamily) -> Iterator[str]:
     """Maps between two tensors, and biases of one, that the layer ties together more than the group does."""
     for (s, t), pattern in coordinates.patterns.items():
         start = coordinates.offsets[s, t] * family.pairs
@@ -257,7 +257,7 @@ def _changes(rows: np.ndarray) -> np.ndarray:
     return np.abs(rows).max(1, initial=0) > 1e-12 * np.abs(rows).max(initial=0)
 
 
-def _untied(family: Family) -> list[str]:
+def _untied(family: MapFamily) -> list[str]:
     """Pairs of tensors between which entries of one orbit differ."""
     scale = max(np.abs(family.maps).max(initial=0), np.abs(family.biases).max(initial=0), 1e-300)
     differences = []

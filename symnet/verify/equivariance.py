@@ -25,7 +25,7 @@ from symnet.verify.comparison import (
     make_seed,
     moving_sets,
 )
-from symnet.verify.report import Check, Report
+from symnet.verify.report import Difference, Report
 
 Features = dict[str, Tensor]
 KINDS = ("normal", "half of them zero", "large")  # of random features, one kind a trial
@@ -108,7 +108,7 @@ class _Trials:
         self.name = name_of(fn)
         self.fn, self.module = copy_function(fn)
         self.perturb = perturb
-        self.checks: list[Check] = []
+        self.checks: list[Difference] = []
         self.problems: dict[str, None] = {}
         self.depends = False
         self.influential: set[str] = set()
@@ -165,7 +165,7 @@ class _Trials:
     def compare(self, number: int, neurons: str | None, action: str, left: Features, right: Features) -> None:
         for name, error in errors_between(left, right).items():
             shown = f"'{name}'" if name else "the output"
-            self.checks.append(Check(shown, neurons, action, error, number))
+            self.checks.append(Difference(shown, neurons, action, error, number))
 
     def check_power(self, x: Features, y: Features) -> None:
         """Note whether the outputs are finite, and on which inputs they depend."""

@@ -134,7 +134,7 @@ def frame_of(pattern: SharingPattern) -> OrbitFrame | DiagramFrame:
 
 
 @dataclass(frozen=True)
-class Family:
+class MapFamily:
     """What a layer expresses: for every parameter a map, and a bias.
 
     names: of the parameters, ``weight[0, 2]``.
@@ -158,17 +158,17 @@ class Family:
         return self.channels[0] * self.channels[1]
 
 
-def without_parameters(family: Family, dimension: int, is_invariant: bool) -> Family:
+def without_parameters(family: MapFamily, dimension: int, is_invariant: bool) -> MapFamily:
     """A family of what the layer computes whatever its parameters: one map, or one for every invariant feature."""
     maps, biases = family.fixed
     c_in, c_out = family.channels
     if not is_invariant:
         note = "without parameters: a single map, which is its whole family."
-        return Family((), maps, biases, family.fixed, family.deviations, family.channels, (note,))
+        return MapFamily((), maps, biases, family.fixed, family.deviations, family.channels, (note,))
     maps = maps.reshape(dimension, c_in, c_out).transpose(2, 0, 1).reshape(c_out, -1)
     names = tuple(f"feature {k}" for k in range(c_out))
     note = "each feature of the output counts as a parameter."
-    return Family(names, maps, np.zeros((c_out, 1)), family.fixed, family.deviations, (c_in, 1), (note,))
+    return MapFamily(names, maps, np.zeros((c_out, 1)), family.fixed, family.deviations, (c_in, 1), (note,))
 
 
 def _places(coordinates: Coordinates) -> dict[tuple[str, str], tuple[Tensor, Tensor]]:
@@ -323,7 +323,7 @@ class LinearLayer:
         return matrices, biases, channels
 
 
-def express(layer: LinearLayer, coordinates: Coordinates, constants: Coordinates) -> Family:
+def express(layer: LinearLayer, coordinates: Coordinates, constants: Coordinates) -> MapFamily:
     """The family of a layer: its derivatives by every parameter, in orbit coordinates.
 
     By autograd at one entry of every orbit; whether the entries of an orbit agree is seen on whole matrices, at random
@@ -360,7 +360,7 @@ def express(layer: LinearLayer, coordinates: Coordinates, constants: Coordinates
         notes.append("not linear in its parameters: ranks are those of the derivative at random parameters.")
     names = tuple(_names(parameters))
     fixed = (start.maps[None], start.biases[None])
-    return Family(names, maps, biases, fixed, deviations, (layer.channels, start.channels), tuple(notes))
+    return MapFamily(names, maps, biases, fixed, deviations, (layer.channels, start.channels), tuple(notes))
 
 
 @dataclass(frozen=True)

@@ -174,7 +174,7 @@ def _shown(number: int | float) -> str:
     return short_decimal_text(number) if isinstance(number, int) else str(number)
 
 
-class _Chain:
+class _StabilizerChain:
     """The chain of fixed entries, and the colours that are left."""
 
     def __init__(self, refiner: Refiner) -> None:
@@ -213,7 +213,7 @@ class _Chain:
 
 def _individualise(refiner: Refiner, graph: NeuronGraph, choices: int) -> list[Step]:
     """Fixes entries until every cell with influence is a single entry: a base of the claimed group first, then small cells."""
-    chain = _Chain(refiner)
+    chain = _StabilizerChain(refiner)
     for base in base_of(graph, refiner, choices):
         chain.follow(base)
     while True:

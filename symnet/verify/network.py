@@ -29,7 +29,7 @@ from symnet.verify.comparison import (
 from symnet.verify.effects import Effects
 from symnet.verify.io_axes import AxesLike, act_on, read_axes, sets_in
 from symnet.verify.random_networks import RandomState, change_tensors, check_state, tensors_left_out, to_double
-from symnet.verify.report import Check, Report
+from symnet.verify.report import Difference, Report
 from symnet.verify.running import OTHER_STATE, LoadedNetwork, Outputs
 from symnet.verify.streamed import StreamedNetwork
 
@@ -188,7 +188,7 @@ class _NetworkCheck:
         self.network, self.graph, self.seed, self.tolerance = network, network.graph, seed, tolerance
         self.rng = np.random.default_rng(seed)
         self.generator = torch.Generator().manual_seed(seed)
-        self.checks: list[Check] = []
+        self.checks: list[Difference] = []
         self.problems: dict[str, None] = {}
         self.notes: list[str] = []
         self.movements: dict[str, Movement] = {}
@@ -314,7 +314,7 @@ class _NetworkCheck:
         for path, tensor in left.items():
             shown = f"output '{path}'" if path else "the output"
             error = self.movements[path].error(tensor, right[path])
-            self.checks.append(Check(shown, neurons, action, error, number))
+            self.checks.append(Difference(shown, neurons, action, error, number))
 
     def check_finite(self, outputs: Outputs) -> None:
         for path, tensor in outputs.items():

@@ -16,7 +16,7 @@ from symnet.tracing.examples import detached, is_chosen
 from symnet.tracing.recording import Value
 from symnet.tracing.tracer import read_labels, record_model
 from symnet.verify.io_axes import AxesLike, expand, read_axes
-from symnet.verify.report import Check, Report
+from symnet.verify.report import Difference, Report
 
 
 def operations(
@@ -97,7 +97,7 @@ def _axes_of(texts: AxesLike, values: Sequence[tuple[str, Value]], what: str) ->
 
 def _report(name: str, evidence: Evidence, notes: Sequence[str], seed: int) -> Report:
     checks = [
-        Check(
+        Difference(
             f"{failure.operation}",
             None,
             f"permuting {', '.join(map(repr, failure.sets[:4])) or 'nothing'}",
@@ -108,7 +108,7 @@ def _report(name: str, evidence: Evidence, notes: Sequence[str], seed: int) -> R
     ]
     if evidence.distinct or not checks:
         what = f"the worst of {evidence.distinct} distinct operations that move"
-        checks.append(Check(what, None, "permuting their operands", evidence.worst, 0))
+        checks.append(Difference(what, None, "permuting their operands", evidence.worst, 0))
     problems = tuple(f"not checked: {finding}" for finding in evidence.unsupported)
     counts = (
         f"{evidence.operations} operations were recorded; {evidence.distinct} distinct ones move something, of which "

@@ -15,7 +15,7 @@ _SINGLE_PRECISION = 1e-3  # relative errors up to here may come from float32 ins
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class Difference:
     """One comparison: which tensor differed by how much when what was done.
 
     ``error`` is the largest difference of an entry, relative to the tensor's largest entry.
@@ -44,7 +44,7 @@ class Report:
     subject: str
     seed: int
     tolerance: float
-    checks: tuple[Check, ...]
+    checks: tuple[Difference, ...]
     problems: tuple[str, ...] = ()
     dead: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     notes: tuple[str, ...] = ()
@@ -54,7 +54,7 @@ class Report:
         return not self.problems and not self.failures and bool(self.checks)
 
     @property
-    def worst(self) -> Check | None:
+    def worst(self) -> Difference | None:
         return max(self.checks, key=lambda check: check.error, default=None)
 
     @property
@@ -62,9 +62,9 @@ class Report:
         return math.nan if self.worst is None else self.worst.error
 
     @property
-    def failures(self) -> tuple[Check, ...]:
+    def failures(self) -> tuple[Difference, ...]:
         order = {action: number for number, action in enumerate(dict.fromkeys(check.action for check in self.checks))}
-        first_failures: dict[tuple[str, str], Check] = {}
+        first_failures: dict[tuple[str, str], Difference] = {}
         for check in sorted(self.checks, key=lambda check: (order[check.action], -check.error)):
             if check.error > self.tolerance:
                 first_failures.setdefault((check.tensor, check.action), check)

@@ -11,10 +11,10 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
 import symnet as sn
-from symnet.matching import reading
+from symnet.matching import problem_reading
+from symnet.matching.alignment_problem import AlignmentProblem
 from symnet.matching.balancing import balance
-from symnet.matching.problem import Problem
-from symnet.matching.reading import read_problem
+from symnet.matching.problem_reading import read_problem
 from tests.cases import GRAPHS
 from tests.graph.test_catalogue import CASES
 from tests.matching.group_elements import all_elements
@@ -46,7 +46,7 @@ def distance(a: dict[str, Tensor], b: dict[str, Tensor]) -> float:
     return float(sum((a[name] - b[name]).square().sum() for name in a)) ** 0.5
 
 
-def problem_of(graph: sn.NeuronGraph) -> Problem:
+def problem_of(graph: sn.NeuronGraph) -> AlignmentProblem:
     arrays = {name: tensor.numpy() for name, tensor in draw(graph, 0).items()}
     return read_problem(graph, arrays, arrays, {})
 
@@ -291,9 +291,9 @@ def test_cutting_blocks_and_single_precision_change_nothing(name: str, monkeypat
     b = graph.act(graph.random_element(2), {key: t + 0.3 * disturbance[key] for key, t in a.items()})
     whole, pieces = sn.align(a, b, graph, starts=1), len(problem_of(graph).terms)
     single = [{key: t.float() for key, t in weights.items()} for weights in (a, b)]
-    monkeypatch.setattr(reading, "SMALL", 0)
-    monkeypatch.setattr(reading, "PART", max(s.size for s in graph.weights.values()) // 3)
-    assert reading.precision(graph, single[0]) is np.float32 and reading.precision(graph, a) is np.float64
+    monkeypatch.setattr(problem_reading, "SMALL", 0)
+    monkeypatch.setattr(problem_reading, "PART", max(s.size for s in graph.weights.values()) // 3)
+    assert problem_reading.precision(graph, single[0]) is np.float32 and problem_reading.precision(graph, a) is np.float64
     assert len(read_problem(graph, *single, {}, np.float32).terms) > pieces
     for state in (single, (a, b)):
         found = sn.align(*state, graph, starts=1)

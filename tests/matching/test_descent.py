@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 import symnet as sn
+from symnet.matching.alignment_problem import AlignmentProblem
 from symnet.matching.descent import best_move, propagate
 from symnet.matching.exchanges import best_exchange
-from symnet.matching.problem import Problem
-from symnet.matching.reading import read_problem
+from symnet.matching.problem_reading import read_problem
 from symnet.matching.same_function import same_function
 from tests.cases import GRAPHS
 from tests.matching.group_elements import all_elements
@@ -29,7 +29,7 @@ UNUSUAL = {
 }
 
 
-def problem_between(graph: sn.NeuronGraph, a: dict, b: dict) -> Problem:
+def problem_between(graph: sn.NeuronGraph, a: dict, b: dict) -> AlignmentProblem:
     arrays_a, arrays_b = ({name: tensor.numpy() for name, tensor in weights.items()} for weights in (a, b))
     return read_problem(graph, arrays_a, arrays_b, {})
 

@@ -15,10 +15,11 @@ import torch
 from torch import Tensor
 
 import symnet as sn
-from symnet.nn.kernels import plans
+from symnet.nn.kernels import plan_kernels
 from symnet.nn.kernels.backend import has_triton, route
 from symnet.nn.kernels.launch import fused_backward, fused_block, fused_blocks
-from symnet.nn.kernels.operands import MOST_GROUPED, Block, in_groups
+from symnet.nn.kernels.operands import MOST_GROUPED, KernelBlock, in_groups
+from symnet.nn.linear import run_linear
 from tests.cases import GRAPHS
 from tests.nn.test_linear import layer_and_features
 from tests.tolerances import assert_close
@@ -36,15 +37,15 @@ def broadcasts(axes: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
         yield tuple(size if keep else 1 for size, keep in zip(axes, kept, strict=True))
 
 
-def random_block(axes: tuple[int, ...], channels: tuple[int, int], dtype: torch.dtype, batch: int = 2) -> Block:
+def random_block(axes: tuple[int, ...], channels: tuple[int, int], dtype: torch.dtype, batch: int = 2) -> KernelBlock:
     def draw(*shape: int) -> Tensor:
         return torch.randn(shape, dtype=torch.float64).to(dtype).to(DEVICE)
 
     values = tuple(draw(batch, *shape, channels[1]) for shape in broadcasts(axes))
-    return Block(draw(batch, *axes, channels[0]), draw(*channels), values)
+    return KernelBlock(draw(batch, *axes, channels[0]), draw(*channels), values)
 
 
-def written_out(block: Block) -> Tensor:
+def written_out(block: KernelBlock) -> Tensor:
     """The block's sum in float64."""
     return block.rows.double() @ block.matrix.double() + sum(value.double() for value in block.values)
 
@@ -118,7 +119,7 @@ def test_equal_blocks_share_a_launch_and_others_do_not() -> None:
     torch.manual_seed(2)
     blocks = [random_block((3, 4), (2, 3), torch.float64) for _ in range(MOST_GROUPED + 3)]
     blocks.insert(4, random_block((4, 3), (2, 3), torch.float64))
-    groups = in_groups(blocks, Block.key)
+    groups = in_groups(blocks, KernelBlock.key)
     assert [len(group) for group in groups] == [MOST_GROUPED, 3, 1]
     for block, result in zip(blocks, fused_blocks(blocks, sums=True), strict=True):
         check(result.output, written_out(block), torch.float64)
@@ -133,7 +134,7 @@ def test_equal_blocks_share_a_launch_and_others_do_not() -> None:
 def test_blocks_whose_matrices_lie_differently_are_not_grouped() -> None:
     torch.manual_seed(5)
     one = random_block((3, 4), (5, 5), torch.float64)
-    other = Block(one.rows, one.matrix.t(), one.values)
+    other = KernelBlock(one.rows, one.matrix.t(), one.values)
     for block, result in zip((one, other), fused_blocks([one, other]), strict=True):
         check(result.output, written_out(block), torch.float64)
 
@@ -162,7 +163,7 @@ def test_operands_are_read_where_they_lie() -> None:
     table = torch.randn(2, 4, 11, dtype=torch.float64, device=DEVICE)
     rows = torch.randn(2, 3, 4, 5, dtype=torch.float64, device=DEVICE).transpose(1, 2)
     matrix = torch.randn(6, 5, dtype=torch.float64, device=DEVICE).t()
-    block = Block(rows, matrix, (table[:, :, None, 2:8],))
+    block = KernelBlock(rows, matrix, (table[:, :, None, 2:8],))
     check(fused_block(rows, matrix, block.values).output, written_out(block), torch.float64)
 
 
@@ -215,8 +216,8 @@ def test_nothing_in_gives_nothing_out(axes) -> None:
         (lambda: fused_block(torch.ones(1, 2, 3), torch.ones(3, 5), activation="tanh"), "tanh"),
         (lambda: fused_block(torch.ones(1, 1, 1, 1, 1, 3), torch.ones(3, 5)), "up to 3 axes"),
         (lambda: fused_block(torch.ones(1, 2, 3, dtype=torch.int64), torch.ones(3, 5)), "int64"),
-        (lambda: fused_backward([Block(torch.ones(1, 2, 3), torch.ones(3, 5))], [torch.ones(1, 2, 4)]), "1, 2, 4"),
-        (lambda: fused_backward([Block(torch.ones(1, 2, 3), torch.ones(3, 129))], [torch.ones(1, 2, 129)]), "129"),
+        (lambda: fused_backward([KernelBlock(torch.ones(1, 2, 3), torch.ones(3, 5))], [torch.ones(1, 2, 4)]), "1, 2, 4"),
+        (lambda: fused_backward([KernelBlock(torch.ones(1, 2, 3), torch.ones(3, 129))], [torch.ones(1, 2, 129)]), "129"),
     ],
 )
 def test_operands_that_do_not_fit_are_refused(call: Callable[[], object], words: str) -> None:
@@ -227,7 +228,7 @@ def test_operands_that_do_not_fit_are_refused(call: Callable[[], object], words:
 # ---- the layer ------------------------------------------------------------------------------------------------------
 def values_and_gradients(layer: sn.nn.Linear, x: dict, relu: bool) -> dict[str, Tensor]:
     """Outputs, first and second derivatives by features and parameters."""
-    y = layer(x, relu=relu)
+    y = run_linear(layer, x, relu=relu)
     arguments = [*x.values(), *layer.parameters()]
     total = sum((value**3).sum() for value in y.values())
     found = {f"output {name}": value for name, value in y.items()}
@@ -273,11 +274,11 @@ def test_lower_precision_is_close_to_float64(name, dtype) -> None:
 @needs_triton
 def test_the_kernels_do_run_and_the_backward_takes_the_route_of_the_forward(monkeypatch) -> None:
     """Three equal weights are one launch forward and one backward, which is called outside of the context."""
-    from symnet.nn.kernels import plans
+    from symnet.nn.kernels import plan_kernels
 
     launched = []
-    monkeypatch.setattr(plans, "fused_blocks", lambda b, **k: launched.append(len(b)) or fused_blocks(b, **k))
-    monkeypatch.setattr(plans, "fused_backward", lambda b, r: launched.append(-len(b)) or fused_backward(b, r))
+    monkeypatch.setattr(plan_kernels, "fused_blocks", lambda b, **k: launched.append(len(b)) or fused_blocks(b, **k))
+    monkeypatch.setattr(plan_kernels, "fused_backward", lambda b, r: launched.append(-len(b)) or fused_backward(b, r))
     layer, x = layer_and_features(GRAPHS["mlp permuted"])
     layer, x = layer.to(DEVICE), {n: v.detach().to(DEVICE).requires_grad_() for n, v in x.items()}
     with sn.nn.backend("triton"):
@@ -400,8 +401,8 @@ def test_sums_that_the_kernels_emit_are_what_the_next_layer_starts_from(monkeypa
     x = {n: torch.randn(2, *s, 1, dtype=torch.float64, device=DEVICE, requires_grad=True) for n, s in shapes}
     results = []
     emitted: list[int] = []
-    original = plans._mean_of
-    monkeypatch.setattr(plans, "_mean_of", lambda result, axis: emitted.append(axis) or original(result, axis))
+    original = plan_kernels._mean_of
+    monkeypatch.setattr(plan_kernels, "_mean_of", lambda result, axis: emitted.append(axis) or original(result, axis))
     for route_ in ("torch", "triton"):
         with sn.nn.backend(route_):
             y = net(x)

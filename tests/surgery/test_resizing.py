@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 import symnet as sn
 from symnet.surgery import ResizeError
-from symnet.surgery.attention import ResizedAttention
+from symnet.surgery.resized_attention import ResizedAttention
 from tests.surgery.choices import divisible
 from tests.tracing.models import Recurrent
 

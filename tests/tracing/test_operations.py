@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import symnet as sn
 from symnet.tracing import tracer
 from symnet.tracing.certificate import Certifier, Evidence
-from symnet.tracing.reading import RULES, Reading, rule
+from symnet.tracing.reading_state import RULES, Reading, rule
 from symnet.tracing.recording import Operation
 from tests.tracing.models import CASES, Case, rows
 from tests.tracing.odd_models import ODD, Net, Odd, rand
@@ -165,7 +165,7 @@ def test_a_rule_of_ones_own_is_used_and_checked(monkeypatch: pytest.MonkeyPatch)
             return x.flip(-1).clone()
 
         model, inputs = wrong(lambda net, h: reverse(h))
-        monkeypatch.setattr("symnet.tracing.reading.RULES", RULES)
+        monkeypatch.setattr("symnet.tracing.reading_state.RULES", RULES)
         try:
 
             @rule("reverse")

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from symnet.errors import ShapeError
 from symnet.nn.kernels.backend import check_device
-from symnet.nn.kernels.operands import Activation, Block, common, five, in_groups, largest_channels, tiles
+from symnet.nn.kernels.operands import Activation, KernelBlock, common, five, in_groups, largest_channels, tiles
 
 PROGRAMS = 528  # that share the positions of a gradient: four for each of 132 processors
 
@@ -38,7 +38,7 @@ class FusedGradient(NamedTuple):
     column_sums: Tensor | None
 
 
-def fused_blocks(blocks: Sequence[Block], *, activation: Activation = "none", sums: bool = False) -> list[Fused]:
+def fused_blocks(blocks: Sequence[KernelBlock], *, activation: Activation = "none", sums: bool = False) -> list[Fused]:
     """``activation(rows @ matrix + values)`` of every block, each output written once; equal blocks in one launch.
 
     Products are added up in float32 (float64 for float64). With ``sums`` every output's sums over one axis come along,
@@ -51,7 +51,7 @@ def fused_blocks(blocks: Sequence[Block], *, activation: Activation = "none", su
     if activation not in ("none", "relu"):
         raise ShapeError(f"activation={activation!r}: the kernels know 'none' and 'relu'.")
     results: list[Fused | None] = [None] * len(blocks)
-    for members in in_groups(blocks, Block.key):
+    for members in in_groups(blocks, KernelBlock.key):
         group = [blocks[number] for number in members]
         for number, result in zip(members, _forward(group, activation == "relu", sums), strict=True):
             results[number] = result
@@ -67,11 +67,11 @@ def fused_block(
     sums: bool = False,
 ) -> Fused:
     """``fused_blocks`` of one block: ``rows (batch, *axes, in)``, ``matrix (in, out)``, values that broadcast."""
-    (result,) = fused_blocks([Block(rows, matrix, tuple(values))], activation=activation, sums=sums)
+    (result,) = fused_blocks([KernelBlock(rows, matrix, tuple(values))], activation=activation, sums=sums)
     return result
 
 
-def _forward(group: Sequence[Block], relu: bool, sums: bool) -> list[Fused]:
+def _forward(group: Sequence[KernelBlock], relu: bool, sums: bool) -> list[Fused]:
     from symnet.nn.kernels.programs import forward_program
 
     first = group[0]
@@ -132,7 +132,7 @@ def _second_stage(
 
 
 def fused_backward(
-    blocks: Sequence[Block],
+    blocks: Sequence[KernelBlock],
     rows: Sequence[Tensor],
     *,
     masked: bool = False,
@@ -141,7 +141,7 @@ def fused_backward(
     """Both derivatives of ``Y = X @ W``, X and dY read once; equal blocks in one launch.
 
     Args:
-        blocks: the adjoint's: ``Block(dY, W.t(), values)``, whose output ``dY @ W^T + values`` is the derivative by X.
+        blocks: the adjoint's: ``KernelBlock(dY, W.t(), values)``, whose output ``dY @ W^T + values`` is the derivative by X.
         rows: X, ``(batch, *axes, in)``.
         masked: X is the output of a ReLU, and its derivative is zero where X is: what the layer below needs.
         sums: ``"result"``: sums of the derivative by X over one axis, the statistics that the layer below starts from;
@@ -170,7 +170,7 @@ def fused_backward(
     return [result for result in results if result is not None]
 
 
-def _backward(group: Sequence[tuple[Block, Tensor]], masked: bool, sums: str) -> list[FusedGradient]:
+def _backward(group: Sequence[tuple[KernelBlock, Tensor]], masked: bool, sums: str) -> list[FusedGradient]:
     from symnet.nn.kernels.programs import backward_program
 
     first, x = group[0]
@@ -225,12 +225,12 @@ def _backward(group: Sequence[tuple[Block, Tensor]], masked: bool, sums: str) ->
     ]
 
 
-def is_narrow(block: Block) -> bool:
+def is_narrow(block: KernelBlock) -> bool:
     """Whether the backward kernel can hold this block's channels."""
     return max(block.matrix.shape) <= largest_channels(block.rows.dtype)
 
 
-def _check(block: Block, sums: bool) -> None:
+def _check(block: KernelBlock, sums: bool) -> None:
     check_device(block.rows.device)
     if sums and len(block.shape) < 4:
         raise ShapeError(f"Sums over one of two axes were asked for, but the block has shape {block.shape}.")

@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class KernelBlock:
     """An output block ``rows @ matrix + values``.
 
     Args:
@@ -122,7 +122,7 @@ def largest_channels(dtype: torch.dtype) -> int:
     return 64 if dtype == torch.float64 else 128
 
 
-def tiles(kind: Literal["forward", "backward"], block: Block) -> dict[str, int]:
+def tiles(kind: Literal["forward", "backward"], block: KernelBlock) -> dict[str, int]:
     """Tile sizes and launch options; compiled for compute capability 9.0 they fit its registers and shared memory.
 
     A tile has more i than j: partial sums over i go through memory once a tile's worth of i, and cost the less the more
@@ -144,7 +144,7 @@ def tiles(kind: Literal["forward", "backward"], block: Block) -> dict[str, int]:
     return {**tile, "num_warps": warps, "num_stages": 3 if size == 2 and max(of_in, of_out) <= 32 else 2}
 
 
-def common(group: Sequence[Block], shape: Sequence[int]) -> dict[str, Any]:
+def common(group: Sequence[KernelBlock], shape: Sequence[int]) -> dict[str, Any]:
     """Arguments that all programs share: terms, their strides, and how numbers are held."""
     from symnet.nn.kernels.backend import interpreting
 

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as recompute
 
 from symnet.nn.executor import is_recorded
-from symnet.nn.gathering import Handover, Known
-from symnet.nn.linear import Linear
+from symnet.nn.gathering import StatisticsAhead, TakenStatistics
+from symnet.nn.linear import Linear, run_linear
 from symnet.nn.pointwise import Pointwise
 from symnet.plan import NetworkPlan, Stage
 
@@ -53,21 +53,21 @@ class Network(nn.Module):
             for module, relu in self._steps():
                 x = _recomputed(module, x, relu) if isinstance(x, Mapping) else _call(module, x, relu)
             return x
-        known: Known | None = None
-        for (module, relu), handover in zip(*self._handovers(x), strict=True):
-            if type(module) is Linear:
-                x = module(x, relu=relu, known=known, handover=handover)
-            elif handover is not None:
-                x = _pointwise(module, x, handover)
+        taken: TakenStatistics | None = None
+        for (module, relu), ahead in zip(*self._statistics_ahead(x), strict=True):
+            if type(module) is Linear and (relu or taken or ahead is not None):
+                x = run_linear(module, x, relu=relu, taken=taken, ahead=ahead)
+            elif ahead is not None:
+                x = _pointwise(module, x, ahead)
             else:
                 x = module(x)
-            known = None if handover is None else handover.known
+            taken = None if ahead is None else ahead.taken
         return x
 
-    def _handovers(self, x: Any) -> tuple[list[tuple[nn.Module, bool]], list[Handover | None]]:
+    def _statistics_ahead(self, x: Any) -> tuple[list[tuple[nn.Module, bool]], list[StatisticsAhead | None]]:
         """The steps, and for each that writes the inputs of a layer which comes next, where to put their statistics."""
         steps = list(self._steps())
-        ahead: list[Handover | None] = [None] * len(steps)
+        ahead: list[StatisticsAhead | None] = [None] * len(steps)
         some = next(iter(x.values()), None) if isinstance(x, Mapping) else None
         if not isinstance(some, Tensor) or is_recorded(some.device):
             return steps, ahead
@@ -79,7 +79,7 @@ class Network(nn.Module):
             elif type(module) is not Pointwise:
                 written = None
             if type(following) is Linear and written == following.inputs and _unheard(module) and _unheard(following):
-                ahead[number] = Handover(following.compiled)
+                ahead[number] = StatisticsAhead(following.compiled)
         return steps, ahead
 
     def _steps(self) -> Iterator[tuple[nn.Module, bool]]:
@@ -90,7 +90,7 @@ class Network(nn.Module):
             module = modules[position]
             assert module is not None
             following = modules[position + 1] if position + 1 < len(modules) else None
-            fused = type(module) is Linear and _is_relu(following)
+            fused = type(module) is Linear and _unheard(module) and _is_relu(following)
             yield module, fused
             position += 1 + fused
 
@@ -134,20 +134,20 @@ def _unheard(module: nn.Module) -> bool:
     return not any(everywhere) and not any(getattr(part, name) for part in parts for name in _HOOKS)
 
 
-def _pointwise(module: nn.Module, x: Mapping[str, Tensor], handover: Handover) -> dict[str, Tensor]:
+def _pointwise(module: nn.Module, x: Mapping[str, Tensor], ahead: StatisticsAhead) -> dict[str, Tensor]:
     """``Pointwise`` tensor by tensor, the statistics of each taken when it has been written."""
     assert isinstance(module, Pointwise)
     results = {}
-    for number, name in enumerate(handover.plan.plan.inputs):
+    for number, name in enumerate(ahead.plan.plan.inputs):
         results[name] = module.module(x[name])
         if results[name].shape[:-1] == x[name].shape[:-1]:  # else the layer says what is wrong
             with torch.no_grad():
-                handover.read(number, results[name])
+                ahead.read(number, results[name])
     return results
 
 
 def _call(module: nn.Module, x: Any, relu: bool) -> Any:
-    return module(x, relu=True) if relu else module(x)
+    return run_linear(module, x, relu=True) if relu and isinstance(module, Linear) else module(x)
 
 
 def _recomputed(module: nn.Module, x: Mapping[str, Tensor], relu: bool) -> Any:

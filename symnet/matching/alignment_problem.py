@@ -24,7 +24,7 @@ Pair = tuple[np.ndarray, np.ndarray]  # one block of both networks, float64 or f
 
 
 @dataclass(frozen=True, slots=True)
-class Term:
+class AgreementTerm:
     """One block of a tensor in both networks, read when it is needed; its value is ``weight`` times their inner product."""
 
     space: TensorSpace  # a single block, an axis for every dim
@@ -41,17 +41,17 @@ class Term:
 
 
 @dataclass(frozen=True)
-class Problem:
+class AlignmentProblem:
     """Make the sum of all terms' values as large as possible by moving the neurons of ``b``.
 
     Permutations, signs and rotations keep the norm of ``b``, so this is the same as making ``|a - b|`` small.
     """
 
     neurons: Mapping[str, NeuronSet]
-    terms: tuple[Term, ...]
+    terms: tuple[AgreementTerm, ...]
     element: GroupElement | None = None  # moves ``b`` when a term is read; the terms themselves stay as they are
 
-    def read(self, term: Term) -> Pair:
+    def read(self, term: AgreementTerm) -> Pair:
         """The term's block in both networks, the second with its neurons moved."""
         a, b = term.read()
         return (a, b) if self.element is None else (a, act_on_tensor(self.element, term.space, b, 0))
@@ -82,16 +82,16 @@ class Problem:
     def mixed(self, names: Iterable[str]) -> bool:
         return any(is_linear(self.neurons[name].group) for name in names)
 
-    def moved(self, element: GroupElement) -> Problem:
+    def moved(self, element: GroupElement) -> AlignmentProblem:
         return replace(self, element=element if self.element is None else element @ self.element)
 
-    def around(self, name: str) -> Problem:
+    def around(self, name: str) -> AlignmentProblem:
         """The terms alone that a set indexes."""
         return replace(self, terms=tuple(term for term in self.terms if term.places(name)))
 
-    def in_memory(self) -> Problem:
+    def in_memory(self) -> AlignmentProblem:
         """The same problem with all its blocks read, and moved, once and for all."""
-        return Problem(self.neurons, tuple(term_of(t.space, *self.read(t), t.weight) for t in self.terms))
+        return AlignmentProblem(self.neurons, tuple(term_of(t.space, *self.read(t), t.weight) for t in self.terms))
 
     def is_exact(self, name: str) -> bool:
         """Whether the best move of a unit is found exactly: no term depends on it in more than one place."""
@@ -103,9 +103,9 @@ class Problem:
         return True
 
 
-def term_of(space: TensorSpace, a: np.ndarray, b: np.ndarray, weight: float = 1.0) -> Term:
+def term_of(space: TensorSpace, a: np.ndarray, b: np.ndarray, weight: float = 1.0) -> AgreementTerm:
     """A term whose blocks lie in memory."""
-    return Term(space, lambda: (a, b), weight)
+    return AgreementTerm(space, lambda: (a, b), weight)
 
 
 def inner_product(a: np.ndarray, b: np.ndarray) -> float:
@@ -161,19 +161,19 @@ class Inside:
     neurons: Mapping[str, NeuronSet]
     remainders: tuple[Remainder, ...]
 
-    def at(self, i: int, j: int, sign: int = 1) -> Problem:
+    def at(self, i: int, j: int, sign: int = 1) -> AlignmentProblem:
         terms = (term_of(r.space, r.a[i], r.b[j], sign**r.degree * r.weight) for r in self.remainders)
-        return Problem(self.neurons, tuple(terms))
+        return AlignmentProblem(self.neurons, tuple(terms))
 
 
-def read_inside(problem: Problem, name: str) -> tuple[list[tuple[Term, int]], Inside]:
+def read_inside(problem: AlignmentProblem, name: str) -> tuple[list[tuple[AgreementTerm, int]], Inside]:
     """The places where a unit occurs: those where nothing is over it, and the problems inside its neurons.
 
     Where a set occurs twice in a term, one occurrence is moved and the others are held.
     """
     above = problem.ancestors
     below = problem.unit(name) - {name}
-    plain: list[tuple[Term, int]] = []
+    plain: list[tuple[AgreementTerm, int]] = []
     nested: list[Remainder] = []
     for term in problem.terms:
         for k in term.places(name):

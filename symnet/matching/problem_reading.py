@@ -16,7 +16,7 @@ from symnet.graph import NeuronGraph, NeuronSet
 from symnet.graph.action import apply_views
 from symnet.graph.blocks import Block, Instance, Range
 from symnet.groups import Fixed
-from symnet.matching.problem import Pair, Problem, Term, block_space
+from symnet.matching.alignment_problem import AgreementTerm, AlignmentProblem, Pair, block_space
 
 State = Mapping[str, Any]  # tensors or arrays by name
 PART = 2**24  # entries of a block that are read at once, where it can be cut
@@ -35,7 +35,7 @@ def read_problem(
     b: State,
     factors: Mapping[str, float],
     dtype: type[np.floating[Any]] = np.float64,
-) -> Problem:
+) -> AlignmentProblem:
     """The matching problem of two networks.
 
     Args:
@@ -48,8 +48,8 @@ def read_problem(
             for block in tensor.blocks:
                 for part in _parts(block, graph.neurons):
                     read = partial(_read_pair, a, b, name, part, dtype)
-                    terms.append(Term(block_space(name, part.instances), read, factor))
-    return Problem(dict(graph.neurons), tuple(terms))
+                    terms.append(AgreementTerm(block_space(name, part.instances), read, factor))
+    return AlignmentProblem(dict(graph.neurons), tuple(terms))
 
 
 def _read_pair(a: State, b: State, name: str, block: Block, dtype: type[np.floating[Any]]) -> Pair:

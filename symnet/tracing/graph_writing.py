@@ -10,8 +10,8 @@ from symnet.graph.notation import (
     Anonymous,
     Axes,
     Axis,
+    Composite,
     Concatenation,
-    Product,
     Symbol,
     alternatives,
     concatenation,
@@ -19,10 +19,10 @@ from symnet.graph.notation import (
     product,
 )
 from symnet.groups import Fixed, Symmetric
+from symnet.tracing.axis_labels import Label, Node, bounds_of, flat, leaves, root
 from symnet.tracing.copies import Dims, settle
-from symnet.tracing.labels import Label, Node, bounds_of, flat, leaves, root
 from symnet.tracing.naming import Occurrence, add_inner_layers, name_symbols, owner, printable, unused
-from symnet.tracing.reading import Labels, Reading
+from symnet.tracing.reading_state import Labels, Reading
 from symnet.tracing.roles import roles_of
 from symnet.tracing.solution import Solution, is_interleaved, stands_across
 
@@ -188,7 +188,7 @@ def _at(position: int, label: Label, axis: Node | None = None) -> Label:
 def _tidy_product(factors: Iterable[Axis]) -> Axis:
     """The product with neighbouring anonymous axes multiplied."""
     kept: list[Axis] = []
-    for factor in (f for nested in factors for f in (nested.factors if isinstance(nested, Product) else (nested,))):
+    for factor in (f for nested in factors for f in (nested.factors if isinstance(nested, Composite) else (nested,))):
         if isinstance(factor, Anonymous) and factor.size == 1:
             continue
         if kept and isinstance(factor, Anonymous) and isinstance(kept[-1], Anonymous):

@@ -29,14 +29,14 @@ class Node:
         self.merged_into: Node | None = None
         self.factors: Label | None = None
         self.parts: list[Label] | None = None
-        self.family: Family | None = None
+        self.family: MemberFamily | None = None
         self.number = next(Node.numbers)
 
 
 Label = tuple[Node, ...]
 
 
-class Family:
+class MemberFamily:
     """What a leaf stands for at each interval of positions of another axis."""
 
     __slots__ = ("axis", "bounds", "members", "seen")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from symnet.tracing.axes import merge, pin
-from symnet.tracing.labels import Label, concatenate, flat, fresh
+from symnet.tracing.axis_labels import Label, concatenate, flat, fresh
 from symnet.tracing.positions import Positions
 from symnet.tracing.recording import SCALAR_READS, Operation, Recording, Value
 

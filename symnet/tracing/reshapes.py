@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from symnet.tracing.axes import merge_cells, refine
-from symnet.tracing.labels import Label, Node, flat, fresh, root, size_of
+from symnet.tracing.axis_labels import Label, Node, flat, fresh, root, size_of
 
 
 def repartition(labels: Sequence[Label], sizes: Sequence[int]) -> list[Label]:

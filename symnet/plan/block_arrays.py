@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from symnet.graph.action import apply_views
-from symnet.graph.blocks import Block, Pick, Range, Split, View
+from symnet.graph.blocks import Block, Pick, Range, Unflatten, View
 from symnet.sharing.dims import BlockDims
 from symnet.sharing.patterns import Pattern
 
@@ -56,7 +56,7 @@ def _assemble(parts: list[tuple[tuple[View, ...], Array]], concatenate: Callable
     if len(parts) == 1 and not parts[0][0]:
         return parts[0][1]
     step = parts[0][0][0]
-    if isinstance(step, Split):  # a split is shared by all blocks that come after it
+    if isinstance(step, Unflatten):  # a split is shared by all blocks that come after it
         whole = _assemble([(views[1:], array) for views, array in parts], concatenate)
         shape, axis = tuple(whole.shape), step.axis + 1
         merged = math.prod(step.sizes)

@@ -8,9 +8,9 @@ from typing import NamedTuple
 from torch import Tensor
 
 from symnet.nn.compiled_plan import CompiledBlock, CompiledPlan, CompiledSlot
-from symnet.nn.gathering import Gathered, Handover
+from symnet.nn.gathering import Gathered, StatisticsAhead
 from symnet.nn.kernels.launch import Fused, fused_backward, fused_blocks, is_narrow
-from symnet.nn.kernels.operands import MOST_AXES, Activation, Block
+from symnet.nn.kernels.operands import MOST_AXES, Activation, KernelBlock
 
 
 def products(
@@ -25,7 +25,7 @@ def products(
         yield row, columns if alone else columns.narrow(0, start * channels_in, row.shape[1])
 
 
-class Product(NamedTuple):
+class RowProduct(NamedTuple):
     """One product of a block. ``inputs``: what the forward step multiplied, where its matrix' derivative is wanted too."""
 
     table: int
@@ -52,14 +52,14 @@ class Kernels:
         gathered: Gathered,
         matrices: Sequence[Tensor],
         relu: bool,
-        handover: Handover | None = None,
+        ahead: StatisticsAhead | None = None,
     ) -> dict[int, Tensor]:
         """Finished values, by the block's number, of blocks with products, at most three axes and nothing on diagonals.
 
         A block with several products (recurrent weights and their transpose) is written once for each.
 
         Args:
-            handover: given the means over one axis that the layer after takes, as the kernels emit them.
+            ahead: given the means over one axis that the layer after takes, as the kernels emit them.
         """
         covered = {
             number: self._products(plan, block, gathered, matrices)
@@ -70,18 +70,18 @@ class Kernels:
         for turn in range(max(map(len, covered.values()), default=0)):
             now = {number: own[turn] for number, own in covered.items() if turn < len(own)}
             steps = {
-                number: Block(own.rows, own.matrix, tuple(values[number]) if turn == 0 else (results[number],))
+                number: KernelBlock(own.rows, own.matrix, tuple(values[number]) if turn == 0 else (results[number],))
                 for number, own in now.items()
             }
             both = [n for n, own in now.items() if own.inputs is not None and is_narrow(steps[n])]
             last = [n for n in now if n not in both and turn == len(covered[n]) - 1]
             rest = [n for n in now if n not in both and n not in last]
-            emitted = _emitted(plan, last, handover.plan) if handover else {}
+            emitted = _emitted(plan, last, ahead.plan) if ahead else {}
             activation: Activation = "relu" if relu else "none"
             results.update(_write({n: steps[n] for n in last if n not in emitted}, activation))
             results.update(_write({n: steps[n] for n in rest}, "none"))
-            if handover and emitted:
-                results.update(_write_and_emit({n: steps[n] for n in emitted}, activation, emitted, handover))
+            if ahead and emitted:
+                results.update(_write_and_emit({n: steps[n] for n in emitted}, activation, emitted, ahead))
             inputs = [own.inputs for n in both if (own := now[n]).inputs is not None]
             for n, gradient in zip(both, fused_backward([steps[n] for n in both], inputs), strict=True):
                 results[n] = gradient.rows
@@ -90,7 +90,7 @@ class Kernels:
 
     def _products(
         self, plan: CompiledPlan, block: CompiledBlock, gathered: Gathered, matrices: Sequence[Tensor]
-    ) -> list[Product]:
+    ) -> list[RowProduct]:
         """A block's products. A table that is one product in both directions has its matrix' derivative taken with it."""
         terms = []
         for slot in block.direct:
@@ -98,11 +98,11 @@ class Kernels:
             single = len(forward) == len(gathered[slot.table]) == 1
             inputs = _on_axes(plan, slot, forward[0][1]) if single else None
             for row, part in products(plan, slot, gathered[slot.table], matrices[slot.table]):
-                terms.append(Product(slot.table, _on_axes(plan, slot, row), part, inputs))
+                terms.append(RowProduct(slot.table, _on_axes(plan, slot, row), part, inputs))
         return terms
 
 
-def _write(blocks: Mapping[int, Block], activation: Activation) -> dict[int, Tensor]:
+def _write(blocks: Mapping[int, KernelBlock], activation: Activation) -> dict[int, Tensor]:
     results = fused_blocks(list(blocks.values()), activation=activation)
     return {number: result.output for number, result in zip(blocks, results, strict=True)}
 
@@ -131,16 +131,16 @@ def _emitted(plan: CompiledPlan, blocks: Sequence[int], after: CompiledPlan) -> 
 
 
 def _write_and_emit(
-    blocks: Mapping[int, Block],
+    blocks: Mapping[int, KernelBlock],
     activation: Activation,
     emitted: Mapping[int, Sequence[int]],
-    handover: Handover,
+    ahead: StatisticsAhead,
 ) -> dict[int, Tensor]:
-    """Finished values, the wanted means handed over."""
+    """Finished values, the means for the layer after kept."""
     results = dict(zip(blocks, fused_blocks(list(blocks.values()), activation=activation, sums=True), strict=True))
     for block, means in emitted.items():
         for number in means:
-            handover.known[number] = _mean_of(results[block], handover.plan.statistics[number].averaged[0])
+            ahead.taken[number] = _mean_of(results[block], ahead.plan.statistics[number].averaged[0])
     return {number: result.output for number, result in results.items()}
 
 
