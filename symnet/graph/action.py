@@ -1,4 +1,5 @@
-"""The group acting on tensors: ``(g.x)[g(i)] = x[i]``, one index_select per independent group of axes.
+"""The group acting on tensors: ``(g.x)[g(i)] = x[i]``, one
+index_select per independent group of axes.
 
 Signs and scales multiply along an axis before it is permuted, and matrices mix its neurons."""
 
@@ -14,7 +15,8 @@ from symnet.graph.blocks import Block, Pick, Range, Unflatten, View
 from symnet.graph.elements import GroupElement
 from symnet.graph.space import TensorSpace
 
-# Arrays are numpy arrays or torch tensors; torch is never imported here, its tensors bring their methods.
+# Arrays are numpy arrays or torch tensors; torch is never imported here, its tensors bring their
+# methods.
 Array = Any
 
 
@@ -39,7 +41,9 @@ def apply_views(array: Array, views: tuple[View, ...], offset: int = 0) -> Array
 
 
 def act_on_tensor(element: GroupElement, tensor: TensorSpace, array: Array, offset: int) -> Array:
-    """``g.x`` for one tensor whose axes start after ``offset`` dims; further trailing dims are channels."""
+    """``g.x`` for one tensor whose axes start after ``offset`` dims;
+    further trailing dims are channels.
+    """
     moved = [name for name in tensor.symbols if element.moves(name)]
     if not moved:
         return array
@@ -71,7 +75,11 @@ def _act_on_block(element: GroupElement, block: Block, array: Array, offset: int
 def _multiply(element: GroupElement, block: Block, dim: int, array: Array, offset: int) -> Array:
     """An array multiplied along one dim by signs or scales, to the power of the strand's degree."""
     instance = block.instances[dim]
-    if instance.symbol is None or instance.degree == 0 or element.multipliers(instance.symbol) is None:
+    if (
+        instance.symbol is None
+        or instance.degree == 0
+        or element.multipliers(instance.symbol) is None
+    ):
         return array
     cluster = sorted({dim, *(place for _, place in instance.parents)})
     sizes = [block.instances[k].size for k in cluster]
@@ -90,16 +98,22 @@ def _multiply(element: GroupElement, block: Block, dim: int, array: Array, offse
 def _mix(element: GroupElement, block: Block, dim: int, array: Array, offset: int) -> Array:
     """An array multiplied along one dim by the matrix of the copy that its other dims name."""
     instance = block.instances[dim]
-    if instance.symbol is None or (matrices := element.matrices(instance.symbol, instance.degree)) is None:
+    if (
+        instance.symbol is None
+        or (matrices := element.matrices(instance.symbol, instance.degree)) is None
+    ):
         return array
-    parents = [place + offset for _, place in instance.parents]  # in the order of the matrices' axes
+    # in the order of the matrices' axes
+    parents = [place + offset for _, place in instance.parents]
     target = dim + offset
     others = [k for k in range(array.ndim) if k not in (*parents, target)]
     order = [*parents, target, *others]
     numbers = _numbers_like(array, matrices, instance.symbol)
     front = np.transpose(array, order) if isinstance(array, np.ndarray) else array.permute(order)
     shape = tuple(front.shape)
-    mixed = numbers @ front.reshape(*shape[: len(parents) + 1], math.prod(shape[len(parents) + 1 :]))
+    mixed = numbers @ front.reshape(
+        *shape[: len(parents) + 1], math.prod(shape[len(parents) + 1 :])
+    )
     mixed = mixed.reshape(shape)
     back = [order.index(k) for k in range(len(order))]
     return np.transpose(mixed, back) if isinstance(mixed, np.ndarray) else mixed.permute(back)
@@ -115,12 +129,14 @@ def _numbers_like(array: Array, numbers: np.ndarray, name: str) -> Array:
     if isinstance(array, np.ndarray):
         if not whole and not np.issubdtype(array.dtype, np.inexact):
             raise ShapeError(
-                f"The group scales or mixes the neurons of '{name}': it acts on floating-point numbers, not {array.dtype}."
+                f"The group scales or mixes the neurons of '{name}': it acts on floating-point "
+                f"numbers, not {array.dtype}."
             )
         return numbers.astype(array.dtype)
     if not whole and not (array.is_floating_point() or array.is_complex()):
         raise ShapeError(
-            f"The group scales or mixes the neurons of '{name}': it acts on floating-point numbers, not {array.dtype}."
+            f"The group scales or mixes the neurons of '{name}': it acts on floating-point "
+            f"numbers, not {array.dtype}."
         )
     return _index_like(array, numbers).to(array.dtype)
 
@@ -136,7 +152,9 @@ def clusters(block: Block) -> list[list[int]]:
 
 
 def cluster_images(element: GroupElement, block: Block, cluster: list[int]) -> np.ndarray:
-    """Images of the flattened positions of some dims of a block, a permutation of ``range(product of sizes)``."""
+    """Images of the flattened positions of some dims of a block, a
+    permutation of ``range(product of sizes)``.
+    """
     sizes = [block.instances[k].size for k in cluster]
     grid = dict(zip(cluster, np.indices(sizes, sparse=True), strict=True))
     flat: np.ndarray = np.zeros((1,) * len(cluster), dtype=np.int64)
@@ -144,7 +162,9 @@ def cluster_images(element: GroupElement, block: Block, cluster: list[int]) -> n
         instance = block.instances[k]
         values = {name: grid[place] for name, place in instance.parents}
         image = (
-            grid[k] if instance.symbol is None else element.image(instance.symbol, values | {instance.symbol: grid[k]})
+            grid[k]
+            if instance.symbol is None
+            else element.image(instance.symbol, values | {instance.symbol: grid[k]})
         )
         flat = flat * size + image
     return np.broadcast_to(flat, sizes).reshape(-1)
@@ -169,6 +189,7 @@ def _permute(array: Array, dims: list[int], gather: np.ndarray) -> Array:
 
 
 def _index_like(array: Array, indices: np.ndarray) -> Array:
-    import torch  # only to make an index on the tensor's device; whoever passes a torch tensor has it loaded
+    # only to make an index on the tensor's device; whoever passes a torch tensor has it loaded
+    import torch
 
     return torch.tensor(indices).to(array.device)  # a copy: torch warns of read-only arrays

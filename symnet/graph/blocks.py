@@ -1,7 +1,8 @@
-"""Blocks: a tensor with concatenated axes is a direct sum of blocks, each a plain product of symbols.
+"""Blocks: a tensor with concatenated axes is a direct sum of blocks,
+each a plain product of symbols.
 
-A block is reached from its tensor by views alone (split an axis into its factors, take a range of an
-axis), so reading one costs nothing and writing one writes into the tensor.
+A block is reached from its tensor by views alone (split an axis into its factors, take a range of
+an axis), so reading one costs nothing and writing one writes into the tensor.
 """
 
 from __future__ import annotations
@@ -61,7 +62,8 @@ View = Unflatten | Range | Pick
 class Instance:
     """One occurrence of a symbol in a block: a dimension of the block.
 
-    ``parents`` maps every ancestor set to the dimension that its value is read from; ``degree`` is the strand's.
+    ``parents`` maps every ancestor set to the dimension that its value is read from; ``degree`` is
+    the strand's.
     """
 
     symbol: str | None  # None: an anonymous Fixed axis
@@ -72,7 +74,9 @@ class Instance:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A summand of a tensor: dimensions, each an instance of one symbol, and the views that reach it."""
+    """A summand of a tensor: dimensions, each an instance of one
+    symbol, and the views that reach it.
+    """
 
     views: tuple[View, ...]
     instances: tuple[Instance, ...]
@@ -99,7 +103,9 @@ def axes_of_dims(block: Block, axes: int) -> tuple[int, ...]:
 
 
 def product_of_blocks(left: Block, right: Block) -> Block:
-    """The block of the products of all entries: dimensions of the left one, then of the right one."""
+    """The block of the products of all entries: dimensions of the
+    left one, then of the right one.
+    """
     shift = len(left.instances)  # the left one's views come first, and leave so many axes
     views: list[View] = list(left.views)
     for view in right.views:
@@ -113,7 +119,8 @@ def product_of_blocks(left: Block, right: Block) -> Block:
             case _:
                 assert_never(view)
     moved = (
-        replace(one, parents=tuple((name, place + shift) for name, place in one.parents)) for one in right.instances
+        replace(one, parents=tuple((name, place + shift) for name, place in one.parents))
+        for one in right.instances
     )
     return Block(tuple(views), (*left.instances, *moved))
 
@@ -146,14 +153,15 @@ def _one_size(axis: Interleaving | Alternatives, sizes: Mapping[str, int]) -> in
     positions = [axis_size(part, sizes) for part in axis.parts]
     if len(set(positions)) > 1:
         raise GraphError(
-            f"Axis '{print_axis(axis)}' has parts of {', '.join(map(str, positions))} positions; parts that are interleaved, "
-            "or stand for one another, have one size. Join parts of several sizes with '+'."
+            f"Axis '{print_axis(axis)}' has parts of {', '.join(map(str, positions))} positions; "
+            "parts that are interleaved, or stand for one another, have one size. Join parts of "
+            "several sizes with '+'."
         )
     return positions[0]
 
 
-# A partly read block: the views so far, and the block's dimensions, each still an Axis and the number
-# of the tensor axis that it came from.
+# A partly read block: the views so far, and the block's dimensions, each still an Axis and the
+# number of the tensor axis that it came from.
 _Partial = tuple[tuple[View, ...], tuple[tuple[Axis, int], ...]]
 
 
@@ -173,7 +181,8 @@ def split_blocks(
         GraphError: a child's parent value cannot be read, or could be read in two ways.
         TooLargeError: the tensor has more axes, or is made of more blocks, than are read.
     """
-    if len(axes) <= AXES_LIMIT and all(isinstance(axis, Symbol | Anonymous) for axis in axes):  # nearly all tensors
+    # nearly all tensors
+    if len(axes) <= AXES_LIMIT and all(isinstance(axis, Symbol | Anonymous) for axis in axes):
         dims = tuple((axis, number) for number, axis in enumerate(axes))
         return (Block((), _instances(dims, sizes, ancestors, where)),)
     _check_count(axes, where)
@@ -182,7 +191,12 @@ def split_blocks(
     while todo:
         views, dims = todo.pop(0)
         position = next(
-            (k for k, (axis, _) in enumerate(dims) if not isinstance(axis, Symbol | Anonymous | Alternatives)), None
+            (
+                k
+                for k, (axis, _) in enumerate(dims)
+                if not isinstance(axis, Symbol | Anonymous | Alternatives)
+            ),
+            None,
         )
         if position is None:
             done.append((views, dims))
@@ -192,9 +206,14 @@ def split_blocks(
 
 
 def _expand(
-    views: tuple[View, ...], dims: tuple[tuple[Axis, int], ...], position: int, sizes: Mapping[str, int]
+    views: tuple[View, ...],
+    dims: tuple[tuple[Axis, int], ...],
+    position: int,
+    sizes: Mapping[str, int],
 ) -> Iterator[_Partial]:
-    """A partly read block with one dimension taken apart: its factors, or one block for each of its parts."""
+    """A partly read block with one dimension taken apart: its factors,
+    or one block for each of its parts.
+    """
     axis, origin = dims[position]
     before, after = dims[:position], dims[position + 1 :]
     match axis:
@@ -215,8 +234,12 @@ def _expand(
                 yield (*views, rows, Pick(position + 1, number)), (*before, (part, origin), *after)
 
 
-def _choose(dims: tuple[tuple[Axis, int], ...], number: int, count: int) -> tuple[tuple[Axis, int], ...]:
-    """The dimensions with what alternatives stand for at one part of an axis joined of ``count`` parts."""
+def _choose(
+    dims: tuple[tuple[Axis, int], ...], number: int, count: int
+) -> tuple[tuple[Axis, int], ...]:
+    """The dimensions with what alternatives stand for at one part of an
+    axis joined of ``count`` parts.
+    """
     return tuple((_chosen(axis, number, count), origin) for axis, origin in dims)
 
 
@@ -229,14 +252,19 @@ def _chosen(axis: Axis, number: int, count: int) -> Axis:
 
 
 def _check_count(axes: Axes, where: str) -> None:
-    """Each sum multiplies the number of blocks by that of its parts; a short text can ask for more than fit anywhere."""
+    """Each sum multiplies the number of blocks by that of its parts; a short
+    text can ask for more than fit anywhere.
+    """
     if len(axes) > AXES_LIMIT:
         raise TooLargeError(
-            f"{where:.200} has {len(axes):,} axes; up to {AXES_LIMIT} are read, as many as an array has."
+            f"{where:.200} has {len(axes):,} axes; up to {AXES_LIMIT} are read, as many as an "
+            "array has."
         )
     blocks = math.prod(map(_count_blocks, axes))
     if blocks > BLOCKS_LIMIT:
-        raise TooLargeError(f"{where:.200} is made of {blocks:,} blocks; up to {BLOCKS_LIMIT:,} are read.")
+        raise TooLargeError(
+            f"{where:.200} is made of {blocks:,} blocks; up to {BLOCKS_LIMIT:,} are read."
+        )
 
 
 def _count_blocks(axis: Axis) -> int:
@@ -263,8 +291,9 @@ def _instances(
     for axis, origin in dims:
         if isinstance(axis, Alternatives):
             raise GraphError(
-                f"{where}: '{print_axis(axis)}' says what {len(axis.parts)} parts have each, but no other axis is joined of so many "
-                "parts with '+'. Write as many alternatives as that axis has parts."
+                f"{where}: '{print_axis(axis)}' says what {len(axis.parts)} parts have each, but "
+                "no other axis is joined of so many parts with '+'. Write as many alternatives "
+                "as that axis has parts."
             )
         if isinstance(axis, Anonymous):
             instances.append(Instance(None, axis.size))
@@ -273,7 +302,9 @@ def _instances(
         parents = []
         for ancestor in ancestors[axis.name]:
             occurrences = [
-                k for k, (other, _) in enumerate(dims) if isinstance(other, Symbol) and other.name == ancestor
+                k
+                for k, (other, _) in enumerate(dims)
+                if isinstance(other, Symbol) and other.name == ancestor
             ]
             same_axis = [k for k in occurrences if dims[k][1] == origin]
             chosen = same_axis or occurrences
@@ -288,8 +319,9 @@ def _instances(
             for further, place in instances[k].parents:
                 if parent_places[further] != place:
                     raise GraphError(
-                        f"{where}: '{instance.symbol}' reads its '{further}' from another axis than its "
-                        f"parent '{ancestor}' does. Write '{further}' into the same axis as both."
+                        f"{where}: '{instance.symbol}' reads its '{further}' from another axis "
+                        f"than its parent '{ancestor}' does. Write '{further}' into the same "
+                        "axis as both."
                     )
     return tuple(instances)
 
@@ -297,10 +329,12 @@ def _instances(
 def _parent_problem(child: str, parent: str, count: int, where: str) -> str:
     if count == 0:
         return (
-            f"{where}: '{child}' is over '{parent}', but '{parent}' does not occur beside it, so there is nothing to say "
-            f"which copy of '{child}' is meant. Write '({parent} {child})', or declare '{child}' without over='{parent}'."
+            f"{where}: '{child}' is over '{parent}', but '{parent}' does not occur beside it, so "
+            f"there is nothing to say which copy of '{child}' is meant. Write '({parent} "
+            f"{child})', or declare '{child}' without over='{parent}'."
         )
     return (
-        f"{where}: '{child}' is over '{parent}', which occurs {count} times where its value could be read. "
-        f"Write the '{parent}' that is meant into the same axis: '({parent} {child})'."
+        f"{where}: '{child}' is over '{parent}', which occurs {count} times where its value "
+        f"could be read. Write the '{parent}' that is meant into the same axis: '({parent} "
+        f"{child})'."
     )

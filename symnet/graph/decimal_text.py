@@ -1,8 +1,11 @@
-"""Exact decimal texts of whole numbers of any length: orders of groups soon have tens of thousands of digits."""
+"""Exact decimal texts of whole numbers of any length: orders of groups
+soon have tens of thousands of digits.
+"""
 
 from __future__ import annotations
 
-# Python turns integers of up to 4,300 digits into text and refuses longer ones, for the whole process.
+# Python turns integers of up to 4,300 digits into text and refuses longer ones, for the whole
+# process.
 _CHUNK = 4000
 
 

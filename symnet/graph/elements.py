@@ -1,7 +1,8 @@
-"""Elements of a graph's group: one matrix per neuron set and per combination of its ancestors' values.
+"""Elements of a graph's group: one matrix per neuron set and per
+combination of its ancestors' values.
 
-Most are permutations, perhaps with a multiplier for every neuron, and are kept as images and multipliers. Those of groups that
-mix neurons are kept as matrices.
+Most are permutations, perhaps with a multiplier for every neuron, and are kept as images and
+multipliers. Those of groups that mix neurons are kept as matrices.
 """
 
 from __future__ import annotations
@@ -33,18 +34,20 @@ CLOSE = 1e-9  # relative difference up to which products of scales and matrices 
 class GroupElement:
     """An element of the group of a neuron-permutation graph.
 
-    For every neuron set, int64 images of shape ``(*ancestor sizes, n)``: neuron ``j`` of the copy at
-    ancestor values ``a`` (the values *before* the permutation) goes to neuron ``images[a][j]`` of the copy
-    at the permuted ancestors. For a signed or scaled set also multipliers of the same shape, by which neuron j's weights are
-    multiplied; for a set whose group mixes neurons matrices ``(*ancestor sizes, n, n)``, by which its copy is multiplied.
+    For every neuron set, int64 images of shape ``(*ancestor sizes, n)``: neuron ``j`` of the copy
+    at ancestor values ``a`` (the values *before* the permutation) goes to neuron ``images[a][j]``
+    of the copy at the permuted ancestors. For a signed or scaled set also multipliers of the same
+    shape, by which neuron j's weights are multiplied; for a set whose group mixes neurons matrices
+    ``(*ancestor sizes, n, n)``, by which its copy is multiplied.
 
-    ``g @ h`` is first h, then g; ``g.inverse()`` undoes g; ``g == h`` compares exactly, but scales and matrices up to
-    rounding (a relative 1e-9).
+    ``g @ h`` is first h, then g; ``g.inverse()`` undoes g; ``g == h`` compares exactly, but scales
+    and matrices up to rounding (a relative 1e-9).
 
     Args:
         neurons: the graph's neuron sets.
         images: for every set; those of sets that mix neurons may be left out.
-        multipliers: signs (1 and -1) of signed sets, positive numbers for scaled ones; 1 where none are given.
+        multipliers: signs (1 and -1) of signed sets, positive numbers for scaled ones; 1 where none
+            are given.
         matrices: of sets that mix neurons; the identity where none are given.
 
     Raises:
@@ -68,10 +71,13 @@ class GroupElement:
             still = np.broadcast_to(np.arange(shape[-1]), shape)
             mixes = is_linear(neurons[name].group)
             image = np.asarray(images.get(name, still) if mixes else images[name], dtype=np.int64)
-            if image.shape != shape or not np.array_equal(image if mixes else np.sort(image, -1), still):
+            if image.shape != shape or not np.array_equal(
+                image if mixes else np.sort(image, -1), still
+            ):
                 raise GroupError(
-                    f"The element's images of '{name}' have shape {image.shape}; expected permutations of shape {shape} "
-                    f"(ancestor sizes, then one image per neuron){', none of which moves: give matrices' if mixes else ''}."
+                    f"The element's images of '{name}' have shape {image.shape}; expected "
+                    f"permutations of shape {shape} (ancestor sizes, then one image per "
+                    f"neuron){', none of which moves: give matrices' if mixes else ''}."
                 )
             kept[name] = image.copy()
             kept[name].flags.writeable = False
@@ -87,11 +93,14 @@ class GroupElement:
         return self._multipliers[name] if is_signed(self.neurons[name].group) else None
 
     def multipliers(self, name: str) -> np.ndarray | None:
-        """Signs of a signed neuron set, positive float64 scales of a scaled one, read-only; None for other sets."""
+        """Signs of a signed neuron set, positive float64 scales of a scaled
+        one, read-only; None for other sets.
+        """
         return self._multipliers.get(name)
 
     def matrices(self, name: str, degree: int = 1) -> np.ndarray | None:
-        """Matrices of a set whose group mixes neurons, float64 ``(*ancestor sizes, n, n)``; None for other sets.
+        """Matrices of a set whose group mixes neurons, float64
+        ``(*ancestor sizes, n, n)``; None for other sets.
 
         Those by which strands of a degree are multiplied: of the dual, the inverse, transposed.
         """
@@ -104,7 +113,9 @@ class GroupElement:
         images, multipliers, matrices = {}, {}, {}
         for name, copies, image in self._moved():
             inverted = np.empty_like(image)
-            np.put_along_axis(inverted, image, np.broadcast_to(np.arange(image.shape[-1]), image.shape), -1)
+            np.put_along_axis(
+                inverted, image, np.broadcast_to(np.arange(image.shape[-1]), image.shape), -1
+            )
             # The copy at ancestors a has moved to g(a): its inverse is stored there.
             images[name] = _placed(copies, inverted)
             if (factors := self.multipliers(name)) is not None:
@@ -129,7 +140,9 @@ class GroupElement:
         return GroupElement(self.neurons, images, multipliers, matrices)
 
     def _moved(self) -> Iterator[tuple[str, tuple[np.ndarray, ...], np.ndarray]]:
-        """For every neuron set, the images of its ancestors' values (index arrays) and its own images."""
+        """For every neuron set, the images of its ancestors' values
+        (index arrays) and its own images.
+        """
         ancestors = ancestors_of(self.neurons)
         for name in in_order(self.neurons):
             sizes = [self.neurons[ancestor].size for ancestor in ancestors[name]]
@@ -137,12 +150,16 @@ class GroupElement:
             yield name, tuple(self.image(a, values) for a in ancestors[name]), self[name]
 
     def image(self, name: str, values: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Images of ``values[name]``, the ancestors' values being given beside it (arrays that broadcast)."""
+        """Images of ``values[name]``, the ancestors' values being given
+        beside it (arrays that broadcast).
+        """
         at = tuple(values[ancestor] for ancestor in ancestors_of(self.neurons)[name])
         return self[name][(*at, values[name])]
 
     def multiplier(self, name: str, values: Mapping[str, np.ndarray]) -> np.ndarray | int:
-        """Multipliers at ``values[name]``, the ancestors' values being given beside it; 1 for sets without any."""
+        """Multipliers at ``values[name]``, the ancestors' values being given
+        beside it; 1 for sets without any.
+        """
         if (multipliers := self.multipliers(name)) is None:
             return 1
         at = tuple(values[ancestor] for ancestor in ancestors_of(self.neurons)[name])
@@ -157,9 +174,13 @@ class GroupElement:
     def _is_moving(self, name: str) -> bool:
         if (multipliers := self.multipliers(name)) is not None and (multipliers != 1).any():
             return True
-        if (matrices := self.matrices(name)) is not None and (matrices != np.eye(matrices.shape[-1])).any():
+        if (matrices := self.matrices(name)) is not None and (
+            matrices != np.eye(matrices.shape[-1])
+        ).any():
             return True
-        return not np.array_equal(self[name], np.broadcast_to(np.arange(self[name].shape[-1]), self[name].shape))
+        return not np.array_equal(
+            self[name], np.broadcast_to(np.arange(self[name].shape[-1]), self[name].shape)
+        )
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, GroupElement):
@@ -173,8 +194,11 @@ class GroupElement:
 
     def __hash__(self) -> int:
         images = tuple((name, self[name].tobytes()) for name in sorted(self.neurons))
-        # Scales and matrices are compared up to rounding: elements that differ in them alone share a hash.
-        signs = ((n, m.tobytes()) for n, m in sorted(self._multipliers.items()) if m.dtype == np.int64)
+        # Scales and matrices are compared up to rounding: elements that differ in them alone share
+        # a hash.
+        signs = (
+            (n, m.tobytes()) for n, m in sorted(self._multipliers.items()) if m.dtype == np.int64
+        )
         return hash((images, tuple(signs)))
 
     def __repr__(self) -> str:
@@ -195,7 +219,9 @@ def _close(first: np.ndarray, second: np.ndarray) -> bool:
     return bool(np.abs(first - second).max(initial=0) <= CLOSE * np.abs(first).max(initial=0))
 
 
-def _checked_multipliers(neurons: Mapping[str, NeuronSet], multipliers: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _checked_multipliers(
+    neurons: Mapping[str, NeuronSet], multipliers: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
     """Signs of every signed set and scales of every scaled one, 1 where none are given."""
     shapes = image_shapes(neurons)
     checked = {}
@@ -204,9 +230,14 @@ def _checked_multipliers(neurons: Mapping[str, NeuronSet], multipliers: Mapping[
         what = "signs" if signed else "scales"
         if not signed and not isinstance(neuron_set.group, Scaled):
             if name in multipliers:
-                raise GroupError(f"The element has signs for '{name}', whose group {neuron_set.group!r:.60} has none.")
+                raise GroupError(
+                    f"The element has signs for '{name}', whose group {neuron_set.group!r:.60} "
+                    "has none."
+                )
             continue
-        values = np.array(multipliers.get(name, np.ones(shapes[name])), dtype=np.int64 if signed else np.float64)
+        values = np.array(
+            multipliers.get(name, np.ones(shapes[name])), dtype=np.int64 if signed else np.float64
+        )
         valid = np.isin(values, (1, -1)) if signed else np.isfinite(values) & (values > 0)
         if values.shape != shapes[name] or not valid.all():
             raise GroupError(
@@ -218,7 +249,9 @@ def _checked_multipliers(neurons: Mapping[str, NeuronSet], multipliers: Mapping[
     return checked
 
 
-def _checked_matrices(neurons: Mapping[str, NeuronSet], matrices: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _checked_matrices(
+    neurons: Mapping[str, NeuronSet], matrices: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
     """Matrices of every set whose group mixes neurons, the identity where none are given."""
     shapes = image_shapes(neurons)
     checked = {}
@@ -226,14 +259,19 @@ def _checked_matrices(neurons: Mapping[str, NeuronSet], matrices: Mapping[str, n
         group = neuron_set.group
         if not isinstance(group, LinearGroup):
             if name in matrices:
-                raise GroupError(f"The element has matrices for '{name}', whose group {group!r:.60} permutes neurons.")
+                raise GroupError(
+                    f"The element has matrices for '{name}', whose group {group!r:.60} permutes "
+                    "neurons."
+                )
             continue
         shape = (*shapes[name], group.degree)
-        values = np.array(matrices.get(name, np.broadcast_to(np.eye(group.degree), shape)), dtype=np.float64)
+        values = np.array(
+            matrices.get(name, np.broadcast_to(np.eye(group.degree), shape)), dtype=np.float64
+        )
         if values.shape != shape or not np.isfinite(values).all() or not group.holds(values):
             raise GroupError(
-                f"The element's matrices of '{name}' have shape {values.shape}; expected elements of {group!r} "
-                f"of shape {shape} (ancestor sizes, then a matrix)."
+                f"The element's matrices of '{name}' have shape {values.shape}; expected "
+                f"elements of {group!r} of shape {shape} (ancestor sizes, then a matrix)."
             )
         values.flags.writeable = False
         checked[name] = values
@@ -243,13 +281,18 @@ def _checked_matrices(neurons: Mapping[str, NeuronSet], matrices: Mapping[str, n
 def image_shapes(neurons: Mapping[str, NeuronSet]) -> dict[str, tuple[int, ...]]:
     """Shape of every neuron set's images: ancestor sizes, then the set's own."""
     ancestors = ancestors_of(neurons)
-    return {name: (*(neurons[a].size for a in ancestors[name]), neurons[name].size) for name in in_order(neurons)}
+    return {
+        name: (*(neurons[a].size for a in ancestors[name]), neurons[name].size)
+        for name in in_order(neurons)
+    }
 
 
 def element_sizes(neurons: Mapping[str, NeuronSet]) -> dict[str, int]:
     """How many numbers an element keeps of every neuron set."""
     shapes = image_shapes(neurons)
-    return {n: math.prod(s) * (s[-1] if is_linear(neurons[n].group) else 1) for n, s in shapes.items()}
+    return {
+        n: math.prod(s) * (s[-1] if is_linear(neurons[n].group) else 1) for n, s in shapes.items()
+    }
 
 
 def check_size(neurons: Mapping[str, NeuronSet]) -> None:
@@ -263,9 +306,9 @@ def check_size(neurons: Mapping[str, NeuronSet]) -> None:
     if entries > ELEMENT_LIMIT:
         name = max(sizes, key=lambda name: sizes[name])
         raise TooLargeError(
-            f"An element of this group is {entries} numbers, {8 * entries / 2**30:.3g} GiB; the limit is "
-            f"{8 * ELEMENT_LIMIT / 2**30:.3g} GiB. Most belong to the neuron set '{name}' of {sizes[name]}; look at "
-            "the same architecture with narrower sets."
+            f"An element of this group is {entries} numbers, {8 * entries / 2**30:.3g} GiB; the "
+            f"limit is {8 * ELEMENT_LIMIT / 2**30:.3g} GiB. Most belong to the neuron set "
+            f"'{name}' of {sizes[name]}; look at the same architecture with narrower sets."
         )
 
 
@@ -282,7 +325,8 @@ def _still(neurons: Mapping[str, NeuronSet]) -> dict[str, np.ndarray]:
 def random_element(
     neurons: Mapping[str, NeuronSet], rng: np.random.Generator, only: Collection[str] | None = None
 ) -> GroupElement:
-    """A random element of the group, uniform where that means something; with ``only``, one that moves these sets alone.
+    """A random element of the group, uniform where that means something; with
+    ``only``, one that moves these sets alone.
 
     Scales are drawn between 1/e and e, invertible matrices with singular values between these.
     """
@@ -304,7 +348,8 @@ def random_element(
 
 
 def generating_elements(neurons: Mapping[str, NeuronSet]) -> Iterator[tuple[str, GroupElement]]:
-    """Generators of the whole group, each with its name: every generator of every copy of every set.
+    """Generators of the whole group, each with its name: every
+    generator of every copy of every set.
 
     There are as many as copies times generators; for wide graphs draw ``random_element`` instead.
 
@@ -314,8 +359,8 @@ def generating_elements(neurons: Mapping[str, NeuronSet]) -> Iterator[tuple[str,
     for name, neuron_set in neurons.items():
         if isinstance(neuron_set.group, Scaled | LinearGroup):
             raise GroupError(
-                f"The group of '{name}', {neuron_set.group!r}, has no finite set of generators. Draw elements of it: "
-                "graph.random_element()."
+                f"The group of '{name}', {neuron_set.group!r}, has no finite set of generators. "
+                "Draw elements of it: graph.random_element()."
             )
     identity = _still(neurons)
     for name, still in identity.items():

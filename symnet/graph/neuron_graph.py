@@ -1,4 +1,6 @@
-"""The neuron-permutation graph: an architecture's neuron sets, and the tensors whose axes they index."""
+"""The neuron-permutation graph: an architecture's neuron sets, and
+the tensors whose axes they index.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,12 @@ import numpy as np
 from symnet.errors import FileError, GraphError, NotationError, ShapeError, TooLargeError
 from symnet.files import read_text, shown, write_file
 from symnet.graph.action import act_on_tensor
-from symnet.graph.elements import GroupElement, generating_elements, identity_element, random_element
+from symnet.graph.elements import (
+    GroupElement,
+    generating_elements,
+    identity_element,
+    random_element,
+)
 from symnet.graph.neuron_sets import NeuronSet, check_neurons
 from symnet.graph.notation import Axes, print_axes, rename_symbols, symbols_in
 from symnet.graph.space import Space
@@ -24,7 +31,8 @@ from symnet.groups import Group, lie_dimension
 if TYPE_CHECKING:
     import networkx
 
-# What `inputs=` and `outputs=` take: axis notation by name, names of the graph's tensors, or all of them.
+# What `inputs=` and `outputs=` take: axis notation by name, names of the graph's tensors, or all of
+# them.
 SpaceLike = Mapping[str, str] | Iterable[str] | Space | None
 
 
@@ -36,8 +44,8 @@ def require_graph(value: object, who: str) -> NeuronGraph:
     """
     if not isinstance(value, NeuronGraph):
         raise GraphError(
-            f"{who} got {value!r:.60} where a graph is expected. Declare sn.NeuronGraph(...), take one of sn.catalogue, or "
-            "trace a module: sn.trace(model, inputs)."
+            f"{who} got {value!r:.60} where a graph is expected. Declare sn.NeuronGraph(...), "
+            "take one of sn.catalogue, or trace a module: sn.trace(model, inputs)."
         )
     return value
 
@@ -58,7 +66,8 @@ class NeuronGraph:
     Example:
         >>> from symnet.groups import Fixed, Symmetric
         >>> graph = NeuronGraph(
-        ...     neurons={"in": Fixed(2), "h": Symmetric(3)}, tensors={"0.weight": "h in", "0.bias": "h"}
+        ...     neurons={"in": Fixed(2), "h": Symmetric(3)},
+        ...     tensors={"0.weight": "h in", "0.bias": "h"},
         ... )
         >>> graph.shapes["0.weight"], graph.order
         ((3, 2), 6)
@@ -74,29 +83,39 @@ class NeuronGraph:
     ) -> None:
         for what, given in (("neurons", neurons), ("tensors", tensors), ("aliases", aliases or {})):
             if not isinstance(given, Mapping):
-                raise GraphError(f"{what}={given!r:.60}: give a dict by name, for instance {_EXAMPLES[what]}.")
+                raise GraphError(
+                    f"{what}={given!r:.60}: give a dict by name, for instance {_EXAMPLES[what]}."
+                )
         if not isinstance(notes, Iterable) or isinstance(notes, str):
             raise GraphError(f"notes={notes!r:.60}: give a list of texts.")
         self.neurons: Mapping[str, NeuronSet] = MappingProxyType(check_neurons(neurons))
         for name in (*tensors, *(aliases or {})):
-            if not isinstance(name, str) or name.splitlines() != [name.strip()] or set(name) & set("#:"):
+            if (
+                not isinstance(name, str)
+                or name.splitlines() != [name.strip()]
+                or set(name) & set("#:")
+            ):
                 raise GraphError(
-                    f"{name!r} cannot name a tensor: use a non-empty text without ':', '#' and line breaks."
+                    f"{name!r} cannot name a tensor: use a non-empty text without ':', '#' and "
+                    "line breaks."
                 )
         self.weights = Space(self.neurons, tensors)
         self.aliases: Mapping[str, str] = MappingProxyType(dict(aliases or {}))
         for alias, kept in self.aliases.items():
             if kept not in self.weights or alias in self.weights:
                 raise GraphError(
-                    f"Alias '{alias}' of '{kept}': the second must be a declared tensor, the first must not be one."
+                    f"Alias '{alias}' of '{kept}': the second must be a declared tensor, the "
+                    "first must not be one."
                 )
         self.notes: tuple[str, ...] = tuple(notes)
 
-    # ---- what it holds ------------------------------------------------------------------------------------------
+    # ---- what it holds ---------------------------------------------------------------------------
     @property
     def tensors(self) -> Mapping[str, str]:
         """Axis notation by tensor name."""
-        return MappingProxyType({name: print_axes(tensor.axes) for name, tensor in self.weights.items()})
+        return MappingProxyType(
+            {name: print_axes(tensor.axes) for name, tensor in self.weights.items()}
+        )
 
     @property
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
@@ -106,21 +125,32 @@ class NeuronGraph:
     def ancestors(self, name: str) -> tuple[str, ...]:
         """All sets over which this one has independent copies, parents before children."""
         if name not in self.neurons:
-            raise GraphError(f"There is no neuron set {name!r}; they are {', '.join(self.neurons)}.")
+            raise GraphError(
+                f"There is no neuron set {name!r}; they are {', '.join(self.neurons)}."
+            )
         return self.weights.ancestors[name]
 
     @cached_property
     def order(self) -> int | float:
-        """Exact order of the group: ``prod_v |G_v| ** (product of the sizes of v's ancestors)``; ``math.inf`` if continuous."""
+        """Exact order of the group: ``prod_v |G_v| ** (product of the sizes of v's ancestors)``;
+        ``math.inf`` if continuous.
+        """
         if self.dimension:  # asked first: the orders of finite sets may be too long to multiply out
             return math.inf
-        orders = [neuron_set.group.order ** self._copies(name) for name, neuron_set in self.neurons.items()]
+        orders = [
+            neuron_set.group.order ** self._copies(name)
+            for name, neuron_set in self.neurons.items()
+        ]
         return math.prod(orders)
 
     @cached_property
     def dimension(self) -> int:
-        """Lie dimension of the group, the number of its continuous parameters: 0 for finite groups."""
-        return sum(lie_dimension(one.group) * self._copies(name) for name, one in self.neurons.items())
+        """Lie dimension of the group, the number of its continuous
+        parameters: 0 for finite groups.
+        """
+        return sum(
+            lie_dimension(one.group) * self._copies(name) for name, one in self.neurons.items()
+        )
 
     def _copies(self, name: str) -> int:
         return math.prod(self.neurons[a].size for a in self.ancestors(name))
@@ -129,31 +159,35 @@ class NeuronGraph:
         """A space over this graph's neurons.
 
         Args:
-            tensors: axis notation by name; or names of the graph's tensors; ``None`` for all of them.
+            tensors: axis notation by name; or names of the graph's tensors; ``None`` for all of
+                them.
         """
         if tensors is None:
             return self.weights
         if isinstance(tensors, Space):
             if dict(tensors.neurons) != dict(self.neurons):
                 raise GraphError(
-                    "The space was made over other neuron sets than this graph's. Make it with graph.space(...)."
+                    "The space was made over other neuron sets than this graph's. Make it with "
+                    "graph.space(...)."
                 )
             return tensors
         if isinstance(tensors, Mapping):
             return Space(self.neurons, cast(Mapping[str, str], tensors))
         if not isinstance(tensors, Iterable):
             raise GraphError(
-                f"{tensors!r:.60} is no space: give names of the graph's tensors, or a dict from names to axis notation."
+                f"{tensors!r:.60} is no space: give names of the graph's tensors, or a dict from "
+                "names to axis notation."
             )
         names = [tensors] if isinstance(tensors, str) else list(tensors)
         if unknown := [name for name in names if name not in self.weights]:
             raise GraphError(
-                f"The graph has no tensor {', '.join(map(repr, unknown))}; it has {', '.join(self.weights)}. "
-                "For a space of your own pass a mapping from names to axis notation."
+                f"The graph has no tensor {', '.join(map(repr, unknown))}; it has "
+                f"{', '.join(self.weights)}. For a space of your own pass a mapping from names "
+                "to axis notation."
             )
         return Space(self.neurons, {name: self.weights[name].axes for name in names})
 
-    # ---- the group ----------------------------------------------------------------------------------------------
+    # ---- the group -------------------------------------------------------------------------------
     def identity(self) -> GroupElement:
         """The element that moves nothing."""
         return identity_element(self.neurons)
@@ -163,19 +197,25 @@ class NeuronGraph:
     ) -> GroupElement:
         """A uniform element; with ``only``, of the subgroup that moves these neuron sets alone.
 
-        Of groups that have no uniform elements well conditioned ones: scales between 1/e and e, invertible matrices with
-        singular values between these.
+        Of groups that have no uniform elements well conditioned ones: scales between 1/e and e,
+        invertible matrices with singular values between these.
         """
         if isinstance(only, str):
             only = (only,)
         if only is not None and not isinstance(only, Collection):
-            raise GraphError(f"only={only!r:.60}: give names of neuron sets; they are {', '.join(self.neurons)}.")
+            raise GraphError(
+                f"only={only!r:.60}: give names of neuron sets; they are {', '.join(self.neurons)}."
+            )
         if only is not None and (unknown := set(only) - set(self.neurons)):
-            raise GraphError(f"only={sorted(unknown)} names no neuron set; they are {', '.join(self.neurons)}.")
+            raise GraphError(
+                f"only={sorted(unknown)} names no neuron set; they are {', '.join(self.neurons)}."
+            )
         return random_element(self.neurons, _generator(seed), only)
 
     def generators(self) -> Iterator[tuple[str, GroupElement]]:
-        """Generators of the whole group with their names: every generator of every copy of every set."""
+        """Generators of the whole group with their names: every
+        generator of every copy of every set.
+        """
         return generating_elements(self.neurons)
 
     def act(
@@ -186,11 +226,13 @@ class NeuronGraph:
         *,
         space: SpaceLike = None,
     ) -> dict[str, Any]:
-        """``g.x``: every tensor with its axes permuted, ``(g.x)[g(i)] = x[i]``, and scaled or mixed by their degrees.
+        """``g.x``: every tensor with its axes permuted, ``(g.x)[g(i)] = x[i]``,
+        and scaled or mixed by their degrees.
 
         Args:
             element: an element of this graph's group.
-            tensors: arrays or torch tensors ``(*batch, *axes, *channels)``, any subset of the space's names.
+            tensors: arrays or torch tensors ``(*batch, *axes, *channels)``, any subset of the
+                space's names.
             batch_dims: how many leading dims each tensor has before its axes.
             space: what the tensors are, if not the graph's own (as in ``graph.space``).
 
@@ -198,46 +240,66 @@ class NeuronGraph:
             ShapeError: an unknown name, or a shape that does not fit.
         """
         if not isinstance(element, GroupElement):
-            raise GraphError(f"act got {element!r:.60}; draw an element of the group: graph.random_element().")
+            raise GraphError(
+                f"act got {element!r:.60}; draw an element of the group: graph.random_element()."
+            )
         if not isinstance(tensors, Mapping):
-            raise ShapeError(f"act got a {type(tensors).__name__}; expected a dict of arrays or tensors by name.")
+            raise ShapeError(
+                f"act got a {type(tensors).__name__}; expected a dict of arrays or tensors by name."
+            )
         if isinstance(batch_dims, bool) or not isinstance(batch_dims, int) or batch_dims < 0:
-            raise ShapeError(f"batch_dims={batch_dims!r}: give the number of dims before the axes, at least 0.")
+            raise ShapeError(
+                f"batch_dims={batch_dims!r}: give the number of dims before the axes, at least 0."
+            )
         if element.neurons != dict(self.neurons):
-            raise GraphError("The element belongs to another graph's group. Draw it from this graph.")
+            raise GraphError(
+                "The element belongs to another graph's group. Draw it from this graph."
+            )
         where = self.space(space)
         result = {}
         for name, array in tensors.items():
             key = self.aliases.get(name, name)
             if key not in where:
-                raise ShapeError(f"There is no tensor '{name}' to act on; the graph's are {', '.join(where)}.")
+                raise ShapeError(
+                    f"There is no tensor '{name}' to act on; the graph's are {', '.join(where)}."
+                )
             if not hasattr(array, "shape"):
                 raise ShapeError(
-                    f"Tensor '{name}' is a {type(array).__name__}; expected a numpy array or a torch tensor."
+                    f"Tensor '{name}' is a {type(array).__name__}; expected a numpy array or a "
+                    "torch tensor."
                 )
             tensor = where[key]
             stop = batch_dims + len(tensor.shape)
             if tuple(array.shape[batch_dims:stop]) != tensor.shape:
                 raise ShapeError(
-                    f"Tensor '{name}' has axes '{print_axes(tensor.axes)}' of sizes {tensor.shape} after {batch_dims} batch "
-                    f"dims, but the given array has shape {tuple(array.shape)}."
+                    f"Tensor '{name}' has axes '{print_axes(tensor.axes)}' of sizes "
+                    f"{tensor.shape} after {batch_dims} batch dims, but the given array has "
+                    f"shape {tuple(array.shape)}."
                 )
             result[name] = act_on_tensor(element, tensor, array, batch_dims)
         return result
 
-    # ---- new graphs, text, files --------------------------------------------------------------------------------
+    # ---- new graphs, text, files -----------------------------------------------------------------
     def with_groups(self, groups: Mapping[str, Group | NeuronSet]) -> NeuronGraph:
         """The same network under other assumptions: a new graph with some sets' groups replaced."""
         if not isinstance(groups, Mapping):
-            raise GraphError(f"with_groups got {groups!r:.60}; give a dict, for instance {{'in': sn.Symmetric(2)}}.")
+            raise GraphError(
+                f"with_groups got {groups!r:.60}; give a dict, for instance {{'in': "
+                "sn.Symmetric(2)}."
+            )
         changed: dict[str, Group | NeuronSet] = dict(self.neurons)
         for name, group in groups.items():
             if name not in self.neurons:
-                raise GraphError(f"with_groups names '{name}'; the neuron sets are {', '.join(self.neurons)}.")
-            new = group if isinstance(group, NeuronSet) else NeuronSet(group, self.neurons[name].over)
+                raise GraphError(
+                    f"with_groups names '{name}'; the neuron sets are {', '.join(self.neurons)}."
+                )
+            new = (
+                group if isinstance(group, NeuronSet) else NeuronSet(group, self.neurons[name].over)
+            )
             if new.size != self.neurons[name].size:
                 raise GraphError(
-                    f"Neuron set '{name}' has {self.neurons[name].size} neurons, but {new!r} has {new.size}."
+                    f"Neuron set '{name}' has {self.neurons[name].size} neurons, but {new!r} has "
+                    f"{new.size}."
                 )
             changed[name] = new
         axes = {name: tensor.axes for name, tensor in self.weights.items()}
@@ -250,25 +312,39 @@ class NeuronGraph:
             names: new names by old ones; sets that are not named keep theirs.
 
         Raises:
-            GraphError: an unknown set, a name that cannot stand in notation, or one that two sets would have.
+            GraphError: an unknown set, a name that cannot stand in notation, or one that two sets
+                would have.
 
         Example:
             >>> from symnet.groups import Symmetric
-            >>> NeuronGraph({"h": Symmetric(3)}, {"bias": "h"}).rename({"h": "hidden"}).tensors["bias"]
+            >>> NeuronGraph({"h": Symmetric(3)}, {"bias": "h"}).rename({"h": "hidden"}).tensors[
+            ...     "bias"
+            ... ]
             'hidden'
         """
         if not isinstance(names, Mapping):
-            raise GraphError(f"rename got {names!r:.60}; give a dict of new names by old ones, {{'h': 'hidden'}}.")
+            raise GraphError(
+                f"rename got {names!r:.60}; give a dict of new names by old ones, {{'h': "
+                "'hidden'}."
+            )
         if unknown := [name for name in names if name not in self.neurons]:
-            raise GraphError(f"rename names {', '.join(map(repr, unknown))}; the sets are {', '.join(self.neurons)}.")
+            raise GraphError(
+                f"rename names {', '.join(map(repr, unknown))}; the sets are "
+                f"{', '.join(self.neurons)}."
+            )
         renamed: dict[str, NeuronSet] = {}
         for name, neuron_set in self.neurons.items():
             new = names.get(name, name)
             if new in renamed:
-                raise GraphError(f"rename would give two neuron sets the name {new!r}; choose different ones.")
-            renamed[new] = NeuronSet(neuron_set.group, tuple(names.get(parent, parent) for parent in neuron_set.over))
+                raise GraphError(
+                    f"rename would give two neuron sets the name {new!r}; choose different ones."
+                )
+            renamed[new] = NeuronSet(
+                neuron_set.group, tuple(names.get(parent, parent) for parent in neuron_set.over)
+            )
         axes = {
-            name: tuple(rename_symbols(axis, names) for axis in tensor.axes) for name, tensor in self.weights.items()
+            name: tuple(rename_symbols(axis, names) for axis in tensor.axes)
+            for name, tensor in self.weights.items()
         }
         return NeuronGraph(renamed, axes, aliases=self.aliases, notes=self.notes)
 
@@ -277,18 +353,26 @@ class NeuronGraph:
         write_file(path, print_file(str(self)))
 
     def to_networkx(self) -> networkx.MultiDiGraph:
-        """Neuron sets and tensors as nodes (attribute ``kind``); edges from tensor to set (attribute ``axis``)
-        and from a child set to its parents (attribute ``over=True``)."""
+        """Neuron sets and tensors as nodes (attribute ``kind``); edges from tensor to set
+        (attribute ``axis``) and from a child set to its parents (attribute ``over=True``).
+        """
         import networkx
 
         result = networkx.MultiDiGraph()
         for name, neuron_set in self.neurons.items():
-            result.add_node(("neurons", name), kind="neurons", group=repr(neuron_set.group), size=neuron_set.size)
+            result.add_node(
+                ("neurons", name),
+                kind="neurons",
+                group=repr(neuron_set.group),
+                size=neuron_set.size,
+            )
         for name, neuron_set in self.neurons.items():
             for parent in neuron_set.over:
                 result.add_edge(("neurons", name), ("neurons", parent), over=True)
         for name, tensor in self.weights.items():
-            result.add_node(("tensor", name), kind="tensor", axes=print_axes(tensor.axes), shape=tensor.shape)
+            result.add_node(
+                ("tensor", name), kind="tensor", axes=print_axes(tensor.axes), shape=tensor.shape
+            )
             for position, axis in enumerate(tensor.axes):
                 for symbol in dict.fromkeys(symbols_in(axis)):
                     result.add_edge(("tensor", name), ("neurons", symbol), axis=position)
@@ -306,7 +390,9 @@ class NeuronGraph:
         return _rebuild, (str(self), self.notes)
 
     def __repr__(self) -> str:
-        return print_graph(self.neurons, {name: t.axes for name, t in self.weights.items()}, self.aliases)
+        return print_graph(
+            self.neurons, {name: t.axes for name, t in self.weights.items()}, self.aliases
+        )
 
 
 _EXAMPLES = {
@@ -321,7 +407,8 @@ def _generator(seed: int | np.random.Generator | None) -> np.random.Generator:
         return np.random.default_rng(seed)
     except (TypeError, ValueError):
         raise GraphError(
-            f"seed={seed!r:.60}: give a whole number of at least 0, a numpy Generator, or None for a new element each time."
+            f"seed={seed!r:.60}: give a whole number of at least 0, a numpy Generator, or None "
+            "for a new element each time."
         ) from None
 
 
@@ -334,7 +421,8 @@ def parse(text: str) -> NeuronGraph:
     """
     if not isinstance(text, str):
         raise NotationError(
-            f"parse got a {type(text).__name__}; it reads the text of a graph. Files are read by sn.load."
+            f"parse got a {type(text).__name__}; it reads the text of a graph. Files are read by "
+            "sn.load."
         )
     return _rebuild(text, ())
 
@@ -344,14 +432,17 @@ def load(path: str | Path) -> NeuronGraph:
 
     Raises:
         FileError: the file cannot be read.
-        NotationError: it is no UTF-8 text, has been cut off, or is malformed; names the file, the line and the column.
+        NotationError: it is no UTF-8 text, has been cut off, or is malformed; names the file, the
+            line and the column.
         GraphError: a well-formed text that declares no graph; names the file.
     """
     try:
         text = read_text(path)
     except FileError as error:
         if isinstance(error.__cause__, UnicodeDecodeError):
-            raise NotationError(f"{shown(path)} is no UTF-8 text, so no graph that graph.save wrote.") from error
+            raise NotationError(
+                f"{shown(path)} is no UTF-8 text, so no graph that graph.save wrote."
+            ) from error
         raise
     try:
         return _rebuild(text, () if shows_its_end(text) else (f"{path}: {UNMARKED}",))

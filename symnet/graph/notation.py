@@ -7,11 +7,13 @@ Grammar (as in einops, with ``+`` for concatenation)::
     strand  = name | name "*" | name "."   of degree 1, of degree -1 (dual), of degree 0
     join    = product ("+" product)*       parts laid one after another
             | product ("&" product)*       interleaved: a0 b0 a1 b1 ... (a channel shuffle)
-            | product ("|" product)*       one for each part of the tensor's joined axis: "(q + k) (x | y)" is q by x and k by y
+            | product ("|" product)*       one per part of the tensor's joined axis: "(q + k)
+                                           (x | y)" is q by x and k by y
     product = axis+                        row-major, the last factor varies fastest
 
-A bare integer is an anonymous Fixed axis. Degrees matter where the group does more than reorder neurons: what scales ``h``
-divides ``h*`` and leaves ``h.`` (the outgoing weights of a ReLU layer are ``h*``). ``parse_axes(print_axes(axes)) == axes`` always holds.
+A bare integer is an anonymous Fixed axis. Degrees matter where the group does more than reorder
+neurons: what scales ``h`` divides ``h*`` and leaves ``h.`` (the outgoing weights of a ReLU layer
+are ``h*``). ``parse_axes(print_axes(axes)) == axes`` always holds.
 """
 
 from __future__ import annotations
@@ -26,7 +28,9 @@ from symnet.errors import NotationError, TooLargeError
 
 DEPTH_LIMIT = 100  # parentheses inside one another
 NAME = re.compile(r"[^\s()+&|:#,\"']+")
-_NAMES = re.compile(rf"\s*(?:(?=[a-zA-Z]){NAME.pattern}(?<![*.])\s+)*(?=[a-zA-Z]){NAME.pattern}(?<![*.])\s*")
+_NAMES = re.compile(
+    rf"\s*(?:(?=[a-zA-Z]){NAME.pattern}(?<![*.])\s+)*(?=[a-zA-Z]){NAME.pattern}(?<![*.])\s*"
+)
 _TOKEN = re.compile(rf"[()+&|]|{NAME.pattern}|(?P<other>\S)")
 
 
@@ -35,7 +39,9 @@ MARKS = {1: "", -1: "*", 0: "."}
 
 @dataclass(frozen=True, slots=True)
 class Symbol:
-    """An axis indexed by one neuron set: a strand of it, of degree 1, -1 (dual) or 0 (the order of the neurons alone)."""
+    """An axis indexed by one neuron set: a strand of it, of degree 1, -1
+    (dual) or 0 (the order of the neurons alone).
+    """
 
     name: str
     degree: int = 1
@@ -64,14 +70,18 @@ class Concatenation:
 
 @dataclass(frozen=True, slots=True)
 class Interleaving:
-    """Axes of one size shuffled into one: position ``i * parts + p`` is position ``i`` of part ``p``. At least two parts."""
+    """Axes of one size shuffled into one: position ``i * parts + p`` is position
+    ``i`` of part ``p``. At least two parts.
+    """
 
     parts: tuple[Axis, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Alternatives:
-    """One axis for each part of another axis of the tensor, which is joined of as many parts. All of one size."""
+    """One axis for each part of another axis of the tensor, which is
+    joined of as many parts. All of one size.
+    """
 
     parts: tuple[Axis, ...]
 
@@ -112,7 +122,9 @@ _JOINS = {"+": concatenation, "&": interleaving, "|": alternatives}
 
 
 def is_number(word: str) -> bool:
-    """Whether a word is a whole number, in the digits 0 to 9 (other scripts' digits may stand in names)."""
+    """Whether a word is a whole number, in the digits 0 to 9 (other
+    scripts' digits may stand in names).
+    """
     return word.isascii() and word.removeprefix("-").isdigit()
 
 
@@ -131,7 +143,9 @@ def whole_numbers(texts: Iterable[str]) -> list[int] | None:
         if not (text.isascii() and text.isdigit()):
             return None
         if len(text) > 18:
-            raise TooLargeError(f"{text[:8]}... is a number of {len(text):,} digits; up to 18 are read.")
+            raise TooLargeError(
+                f"{text[:8]}... is a number of {len(text):,} digits; up to 18 are read."
+            )
         numbers.append(int(text))
     return numbers
 
@@ -157,8 +171,9 @@ class _Reader:
     def fail(self, problem: str, position: int) -> None:
         raise NotationError(
             f"Axis notation {self.text!r:.200}, column {position + 1}: {problem}. "
-            "Write names, whole numbers, '(a b)' for a flattened product, '(a + b)' for a concatenation, '(a & b)' for an interleaving "
-            "and '(a | b)' for what differs from part to part."
+            "Write names, whole numbers, '(a b)' for a flattened product, '(a + b)' for a "
+            "concatenation, '(a & b)' for an interleaving and '(a | b)' for what differs from "
+            "part to part."
         )
 
     def peek(self) -> str | None:
@@ -192,7 +207,9 @@ class _Reader:
         name, degree = split_mark(token)
         if not name or name[-1] in "*.":
             self.fail(
-                f"'{token}' must be a name and one mark at most: 'h', its dual 'h*', or 'h.' of degree 0", position
+                f"'{token}' must be a name and one mark at most: 'h', its dual 'h*', or 'h.' of "
+                "degree 0",
+                position,
             )
         if is_number(name):
             self.fail(f"'{token}' marks a whole number, whose positions nothing moves", position)
@@ -212,7 +229,9 @@ class _Reader:
             if token in (")", "+", "&", "|"):
                 if parts and token not in (")", kind):
                     self.fail(
-                        f"'{kind}' and '{token}' in one pair of parentheses; put the inner join into its own", position
+                        f"'{kind}' and '{token}' in one pair of parentheses; put the inner join "
+                        "into its own",
+                        position,
                     )
                 kind = kind if token == ")" else token
                 if not factors and not (token == ")" and empty_allowed):
@@ -236,7 +255,8 @@ def parse_axes(text: str) -> Axes:
 
     Example:
         >>> parse_axes("(c hw) 3")
-        (Composite(factors=(Symbol(name='c', degree=1), Symbol(name='hw', degree=1))), Anonymous(size=3))
+        (Composite(factors=(Symbol(name='c', degree=1), Symbol(name='hw', degree=1))),
+         Anonymous(size=3))
     """
     if _NAMES.fullmatch(text):  # nearly all, and three times as quick
         return tuple(map(Symbol, text.split()))

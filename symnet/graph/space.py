@@ -1,4 +1,6 @@
-"""Spaces: tensors whose axes are indexed by neuron sets, the domain and codomain of equivariant maps."""
+"""Spaces: tensors whose axes are indexed by neuron sets, the domain
+and codomain of equivariant maps.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,10 @@ def _read(name: object, notation: object) -> Axes:
         return parse_axes(notation)
     if isinstance(notation, tuple) and all(isinstance(axis, Axis) for axis in notation):
         return notation
-    raise GraphError(f"Tensor '{name}' has the axes {notation!r:.60}; write them as a text, for instance 'h2 h1 3 3'.")
+    raise GraphError(
+        f"Tensor '{name}' has the axes {notation!r:.60}; write them as a text, for instance 'h2 "
+        "h1 3 3'."
+    )
 
 
 def _product(left: TensorSpace, right: TensorSpace) -> TensorSpace:
@@ -95,10 +100,11 @@ class Space(Mapping[str, TensorSpace]):
 
     @classmethod
     def of_products(cls, left: Space, right: Space, pairs: Iterable[tuple[str, str]]) -> Space:
-        """The products of tensors of two spaces over the same neurons, ``left[a] (x) right[b]`` for every pair.
+        """The products of tensors of two spaces over the same neurons,
+        ``left[a] (x) right[b]`` for every pair.
 
-        A product has the axes of its left factor, then those of its right one, and is named "a * b". No notation could
-        say it: children read their parents' values from their own factor.
+        A product has the axes of its left factor, then those of its right one, and is named "a *
+        b". No notation could say it: children read their parents' values from their own factor.
         """
         space = cls(left.neurons, {})
         products = (_product(left[a], right[b]) for a, b in pairs)
@@ -110,15 +116,17 @@ class Space(Mapping[str, TensorSpace]):
             for symbol in symbols_in(axis):
                 if symbol not in self.neurons:
                     raise GraphError(
-                        f"Tensor '{name}' has axes '{print_axes(axes)}', but no neuron set '{symbol}' is declared; "
-                        f"the neuron sets are {', '.join(self.neurons) or 'none'}. Declare it, or write a whole number for an axis "
-                        "whose positions may be told apart."
+                        f"Tensor '{name}' has axes '{print_axes(axes)}', but no neuron set "
+                        f"'{symbol}' is declared; the neuron sets are "
+                        f"{', '.join(self.neurons) or 'none'}. Declare it, or write a whole "
+                        "number for an axis whose positions may be told apart."
                     )
             for strand in strands_in(axis):
                 if strand.degree == 0 and is_linear(group := self.neurons[strand.name].group):
                     raise GraphError(
-                        f"Tensor '{name}' has axes '{print_axes(axes)}', but {group!r} leaves no order of the neurons of "
-                        f"'{strand.name}' that a strand '{strand.name}.' could show. Write '{strand.name}', '{strand.name}*', or leave it out."
+                        f"Tensor '{name}' has axes '{print_axes(axes)}', but {group!r} leaves no "
+                        f"order of the neurons of '{strand.name}' that a strand '{strand.name}.' "
+                        f"could show. Write '{strand.name}', '{strand.name}*', or leave it out."
                     )
 
     @cached_property
@@ -138,7 +146,9 @@ class Space(Mapping[str, TensorSpace]):
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Space):
             return NotImplemented
-        axes, other_axes = ([(name, tensor.axes) for name, tensor in space.items()] for space in (self, other))
+        axes, other_axes = (
+            [(name, tensor.axes) for name, tensor in space.items()] for space in (self, other)
+        )
         return dict(self.neurons) == dict(other.neurons) and axes == other_axes
 
     def __hash__(self) -> int:

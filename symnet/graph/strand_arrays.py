@@ -39,7 +39,9 @@ class Strand:
         instance = self.block.instances[self.place]
         taken = {self.place, *(place for _, place in instance.parents)}
         return tuple(
-            one.symbol for k, one in enumerate(self.block.instances) if k not in taken and one.symbol is not None
+            one.symbol
+            for k, one in enumerate(self.block.instances)
+            if k not in taken and one.symbol is not None
         )
 
     def read(self, tensors: Mapping[str, Tensor]) -> Tensor:

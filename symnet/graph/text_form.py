@@ -11,8 +11,9 @@
     aliases
       decoder.weight: encoder.weight
 
-Everything after ``#`` is a comment; lines inside a section are indented. A file begins with a comment that announces the
-one that ends it: without it, a text that was cut off in the midst of a name would be that of another graph.
+Everything after ``#`` is a comment; lines inside a section are indented. A file begins with a
+comment that announces the one that ends it: without it, a text that was cut off in the midst of a
+name would be that of another graph.
 """
 
 from __future__ import annotations
@@ -50,7 +51,9 @@ BEGIN = "# A graph of symnet; the last line of this file is: # end"
 END = "# end"
 UNMARKED = "this file does not show whether it is whole; graph.save(path) writes one that does."
 _PLAIN = re.compile(r"\s*[0-9]{1,18}\s*")
-_GROUP = re.compile(r"(?P<kind>\w+)\s*\((?P<arguments>.*?)\)\s*(over\s+(?P<over>[^()]*))?", re.DOTALL)
+_GROUP = re.compile(
+    r"(?P<kind>\w+)\s*\((?P<arguments>.*?)\)\s*(over\s+(?P<over>[^()]*))?", re.DOTALL
+)
 
 
 class TextPosition(NamedTuple):
@@ -68,7 +71,9 @@ class Declaration(NamedTuple):
     aliases: dict[str, str]
 
 
-def print_graph(neurons: Mapping[str, NeuronSet], tensors: Mapping[str, Axes], aliases: Mapping[str, str]) -> str:
+def print_graph(
+    neurons: Mapping[str, NeuronSet], tensors: Mapping[str, Axes], aliases: Mapping[str, str]
+) -> str:
     """The text form."""
     lines = ["neurons"]
     for name, neuron_set in neurons.items():
@@ -100,7 +105,11 @@ def read_graph(text: str) -> Declaration:
         GraphError: a name that is not declared; names the line and column.
     """
     if shows_its_end(text) and text.rstrip().rpartition("\n")[2] != END:
-        _fail(text.count("\n") + 1, 1, f"the text ends without its last line '{END}': it has been cut off")
+        _fail(
+            text.count("\n") + 1,
+            1,
+            f"the text ends without its last line '{END}': it has been cut off",
+        )
     declaration = Declaration({}, {}, {})
     section: str | None = None
     seen: set[str] = set()
@@ -116,12 +125,15 @@ def read_graph(text: str) -> Declaration:
                 _fail(
                     number,
                     1,
-                    f"'{section}' is not a section; the sections are {', '.join(SECTIONS)}, their lines indented",
+                    f"'{section}' is not a section; the sections are {', '.join(SECTIONS)}, "
+                    "their lines indented",
                 )
             continue
         column = len(line) - len(line.lstrip()) + 1
         if section is None:
-            _fail(number, column, "this line stands before any section; begin with a line 'neurons'")
+            _fail(
+                number, column, "this line stands before any section; begin with a line 'neurons'"
+            )
         if ":" not in line:
             _fail(number, column, "expected 'name: ...'")
         name, value = (part.strip() for part in line.rsplit(":", 1))
@@ -135,19 +147,28 @@ def read_graph(text: str) -> Declaration:
         _fail(
             len(text.splitlines()) + 1,
             1,
-            f"the text ends without a section '{missing[0]}' (an empty section will do): has it been cut off?",
+            f"the text ends without a section '{missing[0]}' (an empty section will do): has it "
+            "been cut off?",
         )
     for (section, name), (place, value) in values.items():
         _check_names(declaration, section, name, value, place)
     return declaration
 
 
-def _check_names(declaration: Declaration, section: str, name: str, value: str, place: TextPosition) -> None:
-    """Refuses a name that is used and not declared, where it stands (sections come in any order)."""
+def _check_names(
+    declaration: Declaration, section: str, name: str, value: str, place: TextPosition
+) -> None:
+    """Refuses a name that is used and not declared, where it stands
+    (sections come in any order).
+    """
     neurons = declaration.neurons
     if section == "aliases":
         if value not in declaration.tensors:
-            _fail(*place, f"'{name}' is an alias of '{value}', which is not declared as a tensor", GraphError)
+            _fail(
+                *place,
+                f"'{name}' is an alias of '{value}', which is not declared as a tensor",
+                GraphError,
+            )
         return
     used = set(neurons[name].over) if section == "neurons" else None
     for match in NAME.finditer(value):
@@ -157,8 +178,13 @@ def _check_names(declaration: Declaration, section: str, name: str, value: str, 
             _fail(
                 place.line,
                 column,
-                f"no neuron set '{word}' is declared; the neuron sets are {', '.join(neurons)}. Declare it"
-                + (", or write a whole number for positions that may be told apart" if used is None else ""),
+                f"no neuron set '{word}' is declared; the neuron sets are {', '.join(neurons)}. "
+                "Declare it"
+                + (
+                    ", or write a whole number for positions that may be told apart"
+                    if used is None
+                    else ""
+                ),
                 GraphError,
             )
 
@@ -180,15 +206,26 @@ def _read_neuron_set(text: str, line: int, column: int) -> NeuronSet:
         _fail(
             line,
             column,
-            f"{text!r:.80} is not a group; write {'(n), '.join(_GROUPS)}(n, [[...]]), and 'over parent' after it",
+            f"{text!r:.80} is not a group; write {'(n), '.join(_GROUPS)}(n, [[...]]), and 'over "
+            "parent' after it",
         )
     try:
         arguments, options = _read_arguments(match["arguments"])
         group = _GROUPS[match["kind"]](*arguments, **options)
     except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError) as error:
         if isinstance(error, SymnetError):
-            _fail(line, column, str(error), type(error) if isinstance(error, TooLargeError) else NotationError)
-        _fail(line, column, f"the arguments of {match['kind']} in {text!r:.80} cannot be read; expected whole numbers")
+            _fail(
+                line,
+                column,
+                str(error),
+                type(error) if isinstance(error, TooLargeError) else NotationError,
+            )
+        _fail(
+            line,
+            column,
+            f"the arguments of {match['kind']} in {text!r:.80} cannot be read; expected whole "
+            "numbers",
+        )
     return NeuronSet(group, _parents(match["over"]))
 
 
@@ -206,7 +243,9 @@ def _parents(text: str | None) -> tuple[str, ...]:
     return tuple(name.strip() for name in (text or "").split(",") if name.strip())
 
 
-def _fail(line: int, column: int, problem: str, kind: type[SymnetError] = NotationError) -> NoReturn:
+def _fail(
+    line: int, column: int, problem: str, kind: type[SymnetError] = NotationError
+) -> NoReturn:
     # Names and whole lines of anybody's file stand in it.
     short = printable(problem.rstrip("."), 600)
     raise kind(f"line {line}, column {column}: {short}{'' if problem.endswith('?') else '.'}")

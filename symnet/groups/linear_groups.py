@@ -1,7 +1,8 @@
 """The continuous groups a neuron set can carry: scales, rotations and invertible maps.
 
-Their elements are matrices. Those of ``Scaled`` move neurons and multiply each by a positive number, as ``SignedSymmetric``
-multiplies by signs; those of ``Orthogonal`` and ``GeneralLinear`` mix neurons, so that no neuron keeps its name.
+Their elements are matrices. Those of ``Scaled`` move neurons and multiply each by a positive
+number, as ``SignedSymmetric`` multiplies by signs; those of ``Orthogonal`` and ``GeneralLinear``
+mix neurons, so that no neuron keeps its name.
 """
 
 from __future__ import annotations
@@ -33,9 +34,10 @@ ROUNDING = 1e-9  # how far a product of matrices may have left the group
 class Scaled:
     """All permutations of ``n`` neurons with any positive scales.
 
-    The symmetry of a hidden layer with a positively homogeneous activation (ReLU, leaky ReLU, abs): multiply a neuron's incoming
-    weights and bias by a positive number (strand ``h``), and divide its outgoing weights by it (strand ``h*``). What a
-    strand ``h.`` indexes is not scaled; only the order of the neurons shows in it.
+    The symmetry of a hidden layer with a positively homogeneous activation (ReLU, leaky ReLU, abs):
+    multiply a neuron's incoming weights and bias by a positive number (strand ``h``), and divide
+    its outgoing weights by it (strand ``h*``). What a strand ``h.`` indexes is not scaled; only the
+    order of the neurons shows in it.
 
     Example:
         >>> Scaled(3).order, Scaled(3).dimension
@@ -63,11 +65,15 @@ class Scaled:
         return Symmetric(self.degree).generators
 
     def random(self, rng: np.random.Generator, count: int) -> np.ndarray:
-        """The permutations of ``count`` random elements: int64 ``(count, degree)``; their scales are ``random_scales``."""
+        """The permutations of ``count`` random elements: int64
+        ``(count, degree)``; their scales are ``random_scales``.
+        """
         return Symmetric(self.degree).random(rng, count)
 
     def random_scales(self, rng: np.random.Generator, count: int) -> np.ndarray:
-        """The scales of ``count`` random elements: float64 ``(count, degree)``, between 1/e and e, uniform in the logarithm."""
+        """The scales of ``count`` random elements: float64 ``(count, degree)``,
+        between 1/e and e, uniform in the logarithm.
+        """
         return np.exp(rng.uniform(-1, 1, size=(count, self.degree)))
 
     def __repr__(self) -> str:
@@ -78,8 +84,9 @@ class Scaled:
 class Orthogonal:
     """All rotations and reflections of the space that ``n`` neurons span.
 
-    The symmetry of a residual stream that is read through RMSNorm, its gains folded into what reads it. With ``fixes_mean``
-    only those that leave the vector of ones as it is: the symmetry of a stream read through LayerNorm.
+    The symmetry of a residual stream that is read through RMSNorm, its gains folded into what reads
+    it. With ``fixes_mean`` only those that leave the vector of ones as it is: the symmetry of a
+    stream read through LayerNorm.
 
     Args:
         degree: the number of neurons.
@@ -96,7 +103,10 @@ class Orthogonal:
     def __post_init__(self) -> None:
         check_degree(self)
         if not isinstance(self.fixes_mean, bool | np.bool_):
-            raise GroupError(f"Orthogonal({self.degree}, fixes_mean={self.fixes_mean!r:.60}): give True or False.")
+            raise GroupError(
+                f"Orthogonal({self.degree}, fixes_mean={self.fixes_mean!r:.60}): give True or "
+                "False."
+            )
         object.__setattr__(self, "fixes_mean", bool(self.fixes_mean))
 
     @property
@@ -130,7 +140,10 @@ class Orthogonal:
         """Whether matrices ``(..., degree, degree)`` are elements, up to rounding."""
         eye = np.eye(self.degree)
         rotates = np.abs(matrices @ np.swapaxes(matrices, -1, -2) - eye).max(initial=0) <= ROUNDING
-        still = not self.fixes_mean or np.abs(matrices.sum(-1) - 1).max(initial=0) <= ROUNDING * self.degree
+        still = (
+            not self.fixes_mean
+            or np.abs(matrices.sum(-1) - 1).max(initial=0) <= ROUNDING * self.degree
+        )
         return bool(rotates and still)
 
     def __repr__(self) -> str:
@@ -141,8 +154,9 @@ class Orthogonal:
 class GeneralLinear:
     """All invertible linear maps of the space that ``n`` neurons span.
 
-    The symmetry between two matrices that are multiplied: the factors of LoRA, a low-rank bottleneck, queries and keys or
-    values and outputs of an attention head. Strands ``r`` are multiplied by the matrix, strands ``r*`` by its inverse, transposed.
+    The symmetry between two matrices that are multiplied: the factors of LoRA, a low-rank
+    bottleneck, queries and keys or values and outputs of an attention head. Strands ``r`` are
+    multiplied by the matrix, strands ``r*`` by its inverse, transposed.
 
     Example:
         >>> GeneralLinear(3).dimension
@@ -165,12 +179,16 @@ class GeneralLinear:
         return self.degree**2
 
     def random_matrices(self, rng: np.random.Generator, count: int) -> np.ndarray:
-        """Random elements: float64 ``(count, degree, degree)``, singular values between 1/e and e, so a condition of at most e^2."""
+        """Random elements: float64 ``(count, degree, degree)``, singular values between 1/e and
+        e, so a condition of at most e^2.
+        """
         scales = np.exp(rng.uniform(-1, 1, size=(count, 1, self.degree)))
         return (_haar(rng, count, self.degree) * scales) @ _haar(rng, count, self.degree)
 
     def holds(self, matrices: np.ndarray) -> bool:
-        """Whether matrices ``(..., degree, degree)`` are invertible, so that their inverse can be trusted."""
+        """Whether matrices ``(..., degree, degree)`` are invertible, so
+        that their inverse can be trusted.
+        """
         return bool((np.linalg.cond(matrices) < 1 / ROUNDING).all())
 
     def __repr__(self) -> str:
@@ -178,13 +196,17 @@ class GeneralLinear:
 
 
 def _haar(rng: np.random.Generator, count: int, n: int) -> np.ndarray:
-    """Uniform orthogonal matrices ``(count, n, n)``: Q of a normal matrix, the signs of R's diagonal put into Q (Mezzadri 2007)."""
+    """Uniform orthogonal matrices ``(count, n, n)``: Q of a normal matrix, the signs of R's
+    diagonal put into Q (Mezzadri 2007).
+    """
     q, r = np.linalg.qr(rng.standard_normal((count, n, n)))
     return q * np.where(np.diagonal(r, axis1=-2, axis2=-1) < 0, -1.0, 1.0)[:, None, :]
 
 
 def _basis_with_ones(n: int) -> np.ndarray:
-    """An orthogonal matrix whose first column is the normalised vector of ones: a Householder reflection."""
+    """An orthogonal matrix whose first column is the normalised vector
+    of ones: a Householder reflection.
+    """
     vector = np.ones(n) / math.sqrt(n)
     vector[0] += 1.0
     return 2 * np.outer(vector, vector) / (vector @ vector) - np.eye(n)
@@ -196,14 +218,17 @@ Group = Symmetric | SignedSymmetric | Scaled | LinearGroup | Fixed | Cyclic | Di
 
 @lru_cache(maxsize=4096)
 def is_trivial(group: Group) -> bool:
-    """Whether the group holds only the identity (every group of permutations does on one neuron)."""
+    """Whether the group holds only the identity (every group of
+    permutations does on one neuron).
+    """
     if isinstance(group, Generated):
         return not group.generators
     if isinstance(group, Orthogonal):
         return group.rotated == 0
     if isinstance(group, SignedSymmetric | Scaled | GeneralLinear):
         return False
-    return isinstance(group, Fixed) or group.degree == 1  # without listing generators, which are as long as the set
+    # without listing generators, which are as long as the set
+    return isinstance(group, Fixed) or group.degree == 1
 
 
 def is_linear(group: Group | None) -> bool:

@@ -25,15 +25,16 @@ ELEMENT_LIMIT = 50_000  # elements that are listed
 
 
 DEGREE_LIMIT = 10**15  # neurons of a set; a network of that many has never been made
-ORDER_LIMIT = 1_000_000  # neurons whose factorial is multiplied out, in seconds; it has 5.6 million digits
+# neurons whose factorial is multiplied out, in seconds; it has 5.6 million digits
+ORDER_LIMIT = 1_000_000
 
 
 def _factorial(degree: int) -> int:
     if degree > ORDER_LIMIT:
         digits = degree * (math.log10(degree) - math.log10(math.e))
         raise TooLargeError(
-            f"The order of a group on {degree} neurons has about {digits:.3g} digits; orders are multiplied out up to "
-            f"{ORDER_LIMIT} neurons."
+            f"The order of a group on {degree} neurons has about {digits:.3g} digits; orders are "
+            f"multiplied out up to {ORDER_LIMIT} neurons."
         )
     return math.factorial(degree)
 
@@ -44,16 +45,20 @@ class _HasDegree(Protocol):
 
 
 def check_degree(group: _HasDegree) -> None:
-    """Raise unless the degree is a whole number of at least 1; numpy's become Python's, which do not overflow."""
+    """Raise unless the degree is a whole number of at least 1; numpy's
+    become Python's, which do not overflow.
+    """
     degree: object = group.degree
     if isinstance(degree, bool) or not isinstance(degree, (int, np.integer)) or degree < 1:
         raise GroupError(
-            f"{type(group).__name__}({degree!r}): the degree must be a whole number of at least 1, the number of neurons."
+            f"{type(group).__name__}({degree!r}): the degree must be a whole number of at least "
+            "1, the number of neurons."
         )
     if degree > DEGREE_LIMIT:
         raise TooLargeError(
-            f"{type(group).__name__} of a number of neurons with {len(str(degree)) if degree < 10**1000 else 'thousands of'} "
-            f"digits: at most {DEGREE_LIMIT:,} are counted."
+            f"{type(group).__name__} of a number of neurons with "
+            f"{len(str(degree)) if degree < 10**1000 else 'thousands of'} digits: at most "
+            f"{DEGREE_LIMIT:,} are counted."
         )
     object.__setattr__(group, "degree", int(degree))
 
@@ -96,10 +101,12 @@ class Symmetric:
 
 @dataclass(frozen=True, slots=True)
 class SignedSymmetric:
-    """All permutations of ``n`` neurons with any signs, ``2**n * n!`` of them (the hyperoctahedral group).
+    """All permutations of ``n`` neurons with any signs, ``2**n * n!`` of
+    them (the hyperoctahedral group).
 
-    The symmetry of a hidden layer with an odd activation (tanh, sin): flipping the sign of a neuron's incoming weights
-    and bias, and of its outgoing weights, leaves the network as it is. Every axis of the set carries a sign.
+    The symmetry of a hidden layer with an odd activation (tanh, sin): flipping the sign of a
+    neuron's incoming weights and bias, and of its outgoing weights, leaves the network as it is.
+    Every axis of the set carries a sign.
 
     Example:
         >>> SignedSymmetric(3).order
@@ -118,11 +125,15 @@ class SignedSymmetric:
 
     @property
     def generators(self) -> tuple[Permutation, ...]:
-        """Generators of the permutations; the sign of one neuron generates the rest (see ``is_signed``)."""
+        """Generators of the permutations; the sign of one neuron
+        generates the rest (see ``is_signed``).
+        """
         return Symmetric(self.degree).generators
 
     def random(self, rng: np.random.Generator, count: int) -> np.ndarray:
-        """The permutations of ``count`` uniform elements: int64 ``(count, degree)``; their signs are ``random_signs``."""
+        """The permutations of ``count`` uniform elements: int64
+        ``(count, degree)``; their signs are ``random_signs``.
+        """
         return Symmetric(self.degree).random(rng, count)
 
     def random_signs(self, rng: np.random.Generator, count: int) -> np.ndarray:
@@ -260,10 +271,15 @@ class Generated:
         for number, generator in enumerate(_listed(degree, generators)):
             permutation = _whole_numbers(generator)
             # Its length first: a degree that comes from a text may be one that no list could have.
-            if permutation is None or len(permutation) != degree or sorted(permutation) != list(range(degree)):
+            if (
+                permutation is None
+                or len(permutation) != degree
+                or sorted(permutation) != list(range(degree))
+            ):
                 raise GroupError(
                     f"Generator {number} of Generated({degree}, ...) is {generator!r:.60}, "
-                    f"which is not a permutation of 0..{degree - 1}. List every index once: i -> perm[i]."
+                    f"which is not a permutation of 0..{degree - 1}. List every index once: i -> "
+                    "perm[i]."
                 )
             if permutation != tuple(range(degree)):
                 kept[permutation] = None
@@ -285,13 +301,16 @@ class Generated:
 def _listed(degree: int, generators: object) -> Iterable[object]:
     if isinstance(generators, str) or not isinstance(generators, Iterable):
         raise GroupError(
-            f"Generated({degree}, {generators!r:.60}): give a list of permutations, for instance [[1, 2, 0]]."
+            f"Generated({degree}, {generators!r:.60}): give a list of permutations, for instance "
+            "[[1, 2, 0]]."
         )
     return generators
 
 
 def _whole_numbers(values: object) -> Permutation | None:
-    """The values as a tuple of int; None if they are no sequence of whole numbers (0.5 is not rounded)."""
+    """The values as a tuple of int; None if they are no sequence of
+    whole numbers (0.5 is not rounded).
+    """
     try:
         return tuple(operator.index(value) for value in values)  # type: ignore[attr-defined]
     except TypeError:
@@ -308,7 +327,8 @@ def is_signed(group: object) -> bool:
 
 @lru_cache(maxsize=256)
 def elements(group: PermutationGroup, limit: int = ELEMENT_LIMIT) -> np.ndarray:
-    """Every permutation in the group, int64 ``(count, degree)``, found by closing the generators; for small groups.
+    """Every permutation in the group, int64 ``(count, degree)``, found by
+    closing the generators; for small groups.
 
     Raises:
         GroupError: the group has more than ``limit`` elements.
@@ -321,5 +341,7 @@ def elements(group: PermutationGroup, limit: int = ELEMENT_LIMIT) -> np.ndarray:
         frontier = list(dict.fromkeys(p for p in products if p not in seen))
         seen.update(frontier)
         if len(seen) > limit:
-            raise GroupError(f"{group!r:.80} has more than {limit} elements; use its generators instead.")
+            raise GroupError(
+                f"{group!r:.80} has more than {limit} elements; use its generators instead."
+            )
     return np.array(sorted(seen))

@@ -1,7 +1,8 @@
 """Orders and uniform random elements of generated groups (Schreier-Sims, Sims 1970).
 
-sympy has the algorithm; this file keeps one chain per set of generators and draws from it with numpy.
-A uniform element is a product of one uniformly drawn coset representative per level of the chain.
+sympy has the algorithm; this file keeps one chain per set of generators and draws from it with
+numpy. A uniform element is a product of one uniformly drawn coset representative per level of the
+chain.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ import numpy as np
 
 @lru_cache(maxsize=64)
 def _transversals(degree: int, generators: tuple[tuple[int, ...], ...]) -> tuple[np.ndarray, ...]:
-    """Coset representatives of every level of a stabilizer chain, each int64 ``(orbit, degree)``."""
+    """Coset representatives of every level of a stabilizer chain,
+    each int64 ``(orbit, degree)``.
+    """
     if not generators:
         return ()
     from sympy.combinatorics import Permutation
@@ -23,7 +26,9 @@ def _transversals(degree: int, generators: tuple[tuple[int, ...], ...]) -> tuple
     group = SympyGroup([Permutation(list(g), size=degree) for g in generators])
     levels = []
     for transversal in group.basic_transversals:  # by Schreier-Sims
-        representatives = [np.array(p.array_form + list(range(p.size, degree))) for p in transversal.values()]
+        representatives = [
+            np.array(p.array_form + list(range(p.size, degree))) for p in transversal.values()
+        ]
         levels.append(np.stack(representatives))
     return tuple(levels)
 

@@ -1,4 +1,6 @@
-"""Matching: which neurons of one network are which neurons of another, and a form that all equal networks share."""
+"""Matching: which neurons of one network are which neurons of another,
+and a form that all equal networks share.
+"""
 
 from symnet.matching.alignment import Alignment, align
 from symnet.matching.ancestry import Lineage, LineageEvidence, lineage

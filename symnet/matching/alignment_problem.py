@@ -1,7 +1,9 @@
-"""Matching problems: two networks cut into blocks, to be brought together by moving neurons of the second.
+"""Matching problems: two networks cut into blocks, to be brought
+together by moving neurons of the second.
 
-A problem's neuron sets without parents are its units; each is moved together with everything that is over it. Fixing one
-neuron of a unit leaves a smaller problem of the same kind, in which the sets directly over it are the units.
+A problem's neuron sets without parents are its units; each is moved together with everything that
+is over it. Fixing one neuron of a unit leaves a smaller problem of the same kind, in which the sets
+directly over it are the units.
 """
 
 from __future__ import annotations
@@ -25,7 +27,9 @@ Pair = tuple[np.ndarray, np.ndarray]  # one block of both networks, float64 or f
 
 @dataclass(frozen=True, slots=True)
 class AgreementTerm:
-    """One block of a tensor in both networks, read when it is needed; its value is ``weight`` times their inner product."""
+    """One block of a tensor in both networks, read when it is needed; its value
+    is ``weight`` times their inner product.
+    """
 
     space: TensorSpace  # a single block, an axis for every dim
     read: Callable[[], Pair]
@@ -44,17 +48,21 @@ class AgreementTerm:
 class AlignmentProblem:
     """Make the sum of all terms' values as large as possible by moving the neurons of ``b``.
 
-    Permutations, signs and rotations keep the norm of ``b``, so this is the same as making ``|a - b|`` small.
+    Permutations, signs and rotations keep the norm of ``b``, so this is the same as making
+    ``|a - b|`` small.
     """
 
     neurons: Mapping[str, NeuronSet]
     terms: tuple[AgreementTerm, ...]
-    element: GroupElement | None = None  # moves ``b`` when a term is read; the terms themselves stay as they are
+    # moves ``b`` when a term is read; the terms themselves stay as they are
+    element: GroupElement | None = None
 
     def read(self, term: AgreementTerm) -> Pair:
         """The term's block in both networks, the second with its neurons moved."""
         a, b = term.read()
-        return (a, b) if self.element is None else (a, act_on_tensor(self.element, term.space, b, 0))
+        return (
+            (a, b) if self.element is None else (a, act_on_tensor(self.element, term.space, b, 0))
+        )
 
     @cached_property
     def value(self) -> float:
@@ -65,7 +73,8 @@ class AlignmentProblem:
         return [
             name
             for name, neuron_set in self.neurons.items()
-            if not neuron_set.over and any(not is_trivial(self.neurons[x].group) for x in self.unit(name))
+            if not neuron_set.over
+            and any(not is_trivial(self.neurons[x].group) for x in self.unit(name))
         ]
 
     @cached_property
@@ -91,14 +100,22 @@ class AlignmentProblem:
 
     def in_memory(self) -> AlignmentProblem:
         """The same problem with all its blocks read, and moved, once and for all."""
-        return AlignmentProblem(self.neurons, tuple(term_of(t.space, *self.read(t), t.weight) for t in self.terms))
+        return AlignmentProblem(
+            self.neurons, tuple(term_of(t.space, *self.read(t), t.weight) for t in self.terms)
+        )
 
     def is_exact(self, name: str) -> bool:
-        """Whether the best move of a unit is found exactly: no term depends on it in more than one place."""
+        """Whether the best move of a unit is found exactly: no term
+        depends on it in more than one place.
+        """
         above, unit = self.ancestors, self.unit(name)
         for term in self.terms:
             inside = [i.symbol for i in term.instances if i.symbol in unit]
-            if any(x not in above[y] and y not in above[x] for x, y in combinations(inside, 2) if x and y):
+            if any(
+                x not in above[y] and y not in above[x]
+                for x, y in combinations(inside, 2)
+                if x and y
+            ):
                 return False
         return True
 
@@ -130,14 +147,23 @@ def block_space(name: str, instances: tuple[Instance, ...]) -> TensorSpace:
     return TensorSpace(name, axes, block.shape, (block,))
 
 
-def choose_dims(instances: tuple[Instance, ...], kept: list[int], movable: set[str]) -> tuple[Instance, ...]:
-    """The kept dims, their parents renumbered; sets that are not movable, or lose a parent, become plain dims."""
+def choose_dims(
+    instances: tuple[Instance, ...], kept: list[int], movable: set[str]
+) -> tuple[Instance, ...]:
+    """The kept dims, their parents renumbered; sets that are not movable,
+    or lose a parent, become plain dims.
+    """
     number = {k: position for position, k in enumerate(kept)}
     chosen = []
     for k in kept:
         instance = instances[k]
         if instance.symbol in movable and all(place in number for _, place in instance.parents):
-            chosen.append(replace(instance, parents=tuple((name, number[place]) for name, place in instance.parents)))
+            chosen.append(
+                replace(
+                    instance,
+                    parents=tuple((name, number[place]) for name, place in instance.parents),
+                )
+            )
         else:
             chosen.append(Instance(None, instance.size))
     return tuple(chosen)
@@ -156,18 +182,25 @@ class Remainder:
 
 @dataclass(frozen=True)
 class Inside:
-    """What remains of a problem when neuron j of the second network is laid on neuron i of the first."""
+    """What remains of a problem when neuron j of the second network is
+    laid on neuron i of the first.
+    """
 
     neurons: Mapping[str, NeuronSet]
     remainders: tuple[Remainder, ...]
 
     def at(self, i: int, j: int, sign: int = 1) -> AlignmentProblem:
-        terms = (term_of(r.space, r.a[i], r.b[j], sign**r.degree * r.weight) for r in self.remainders)
+        terms = (
+            term_of(r.space, r.a[i], r.b[j], sign**r.degree * r.weight) for r in self.remainders
+        )
         return AlignmentProblem(self.neurons, tuple(terms))
 
 
-def read_inside(problem: AlignmentProblem, name: str) -> tuple[list[tuple[AgreementTerm, int]], Inside]:
-    """The places where a unit occurs: those where nothing is over it, and the problems inside its neurons.
+def read_inside(
+    problem: AlignmentProblem, name: str
+) -> tuple[list[tuple[AgreementTerm, int]], Inside]:
+    """The places where a unit occurs: those where nothing is over it,
+    and the problems inside its neurons.
 
     Where a set occurs twice in a term, one occurrence is moved and the others are held.
     """
@@ -177,11 +210,14 @@ def read_inside(problem: AlignmentProblem, name: str) -> tuple[list[tuple[Agreem
     nested: list[Remainder] = []
     for term in problem.terms:
         for k in term.places(name):
-            children = {i.symbol for i in term.instances if i.symbol in below and (name, k) in i.parents}
+            children = {
+                i.symbol for i in term.instances if i.symbol in below and (name, k) in i.parents
+            }
             if not children:
                 plain.append((term, k))
                 continue
-            # A child that reads its parent elsewhere is held, as is every set that only says which copy is meant.
+            # A child that reads its parent elsewhere is held, as is every set that only says which
+            # copy is meant.
             bare = [
                 Instance(None, i.size)
                 if i.symbol in below and (name, k) not in i.parents
@@ -197,5 +233,7 @@ def read_inside(problem: AlignmentProblem, name: str) -> tuple[list[tuple[Agreem
     for other in dict.fromkeys(x for child in below for x in (*above[child], child) if x != name):
         neuron_set = problem.neurons[other]
         over = tuple(parent for parent in neuron_set.over if parent != name)
-        neurons[other] = NeuronSet(neuron_set.group if other in below else Fixed(neuron_set.size), over)
+        neurons[other] = NeuronSet(
+            neuron_set.group if other in below else Fixed(neuron_set.size), over
+        )
     return plain, Inside(neurons, tuple(nested))

@@ -1,4 +1,6 @@
-"""The best element of one set's group, given what it is worth to lay each neuron on each other one."""
+"""The best element of one set's group, given what it is worth to
+lay each neuron on each other one.
+"""
 
 from __future__ import annotations
 
@@ -39,20 +41,25 @@ def check_groups(neurons: Mapping[str, NeuronSet]) -> None:
         group = neuron_set.group
         if isinstance(group, GeneralLinear):
             raise GraphError(
-                f"Neurons are matched one to one, up to scales, signs and rotations, but {group!r} of '{name}' also stretches them. "
-                f"Bring both networks to a normal form, or match with graph.with_groups({{'{name}': sn.Symmetric({group.degree})}})."
+                "Neurons are matched one to one, up to scales, signs and rotations, but "
+                f"{group!r} of '{name}' also stretches them. Bring both networks to a normal "
+                f"form, or match with graph.with_groups({{'{name}': "
+                f"sn.Symmetric({group.degree})}})."
             )
         if isinstance(group, Generated | Cyclic | Dihedral) and (order := group.order) > LIMIT:
             raise TooLargeError(
-                f"Neuron set '{name}' has a group of {order} elements, {group!r:.60}; align tries every element of such a "
-                f"group, up to {LIMIT}. Hold the set with graph.with_groups({{'{name}': sn.Fixed({group.degree})}}), or split "
-                "it into sets with sn.Symmetric if that is its symmetry."
+                f"Neuron set '{name}' has a group of {order} elements, {group!r:.60}; align "
+                f"tries every element of such a group, up to {LIMIT}. Hold the set with "
+                f"graph.with_groups({{'{name}': sn.Fixed({group.degree})}}), or split it into "
+                "sets with sn.Symmetric if that is its symmetry."
             )
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where neurons are laid: images ``j -> images[j]``, signs, and for groups that mix neurons a matrix."""
+    """Where neurons are laid: images ``j -> images[j]``, signs, and for
+    groups that mix neurons a matrix.
+    """
 
     worth: float
     images: np.ndarray
@@ -97,7 +104,9 @@ def best_element(group: Group, plus: np.ndarray, minus: np.ndarray) -> Placement
 
 
 def _rotate(group: Orthogonal, worth: np.ndarray) -> np.ndarray:
-    """The rotation of largest inner product: the orthogonal factor of the worth (Schönemann 1966, orthogonal Procrustes)."""
+    """The rotation of largest inner product: the orthogonal factor of the worth
+    (Schönemann 1966, orthogonal Procrustes).
+    """
     n = group.degree
     basis, still = np.eye(n), np.zeros((n, n))
     if group.fixes_mean:

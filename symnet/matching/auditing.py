@@ -1,4 +1,6 @@
-"""audit: what a network's symmetry says about it on one page: dead and doubled neurons, scales, what a cut would save."""
+"""audit: what a network's symmetry says about it on one page: dead and
+doubled neurons, scales, what a cut would save.
+"""
 
 from __future__ import annotations
 
@@ -31,8 +33,9 @@ _SHOWN = 12
 class SetAudit:
     """One neuron set: its group, what is dead or doubled in it, and what cutting it would save.
 
-    ``same`` has groups of neurons with equal incoming weights (of heads: up to the order of what is inside); None if they
-    were too many to compare. ``imbalance`` is the largest ratio between two neurons' incoming norms.
+    ``same`` has groups of neurons with equal incoming weights (of heads: up to the order of what is
+    inside); None if they were too many to compare. ``imbalance`` is the largest ratio between two
+    neurons' incoming norms.
     """
 
     name: str
@@ -92,19 +95,25 @@ class Audit:
     def __str__(self) -> str:
         whole = self.graph.weights.size
         lines = [
-            f"{whole:,} weights in {len(self.graph.weights)} tensors; {len(self.sets)} neuron sets move, about 10^{self.digits:.0f} orders of "
-            "their neurons are the same network"
+            f"{whole:,} weights in {len(self.graph.weights)} tensors; {len(self.sets)} neuron "
+            f"sets move, about 10^{self.digits:.0f} orders of their neurons are the same network"
         ]
         for s in self.sets[:_SHOWN]:
-            same = "not compared" if s.same is None else f"{sum(len(g) - 1 for g in s.same)} doubled"
+            same = (
+                "not compared" if s.same is None else f"{sum(len(g) - 1 for g in s.same)} doubled"
+            )
             lines.append(
-                f"  {s.name}: {s.group}{f' in {s.copies} copies' if s.copies > 1 else ''}; dead {s.dead_in} in, {s.dead_out} out; {same}; "
-                f"norms within {s.imbalance:.3g}; half of it is {s.each * (s.size // 2) / max(1, whole):.1%} of all weights"
+                f"  {s.name}: {s.group}{f' in {s.copies} copies' if s.copies > 1 else ''}; dead "
+                f"{s.dead_in} in, {s.dead_out} out; {same}; norms within {s.imbalance:.3g}; half "
+                f"of it is {s.each * (s.size // 2) / max(1, whole):.1%} of all weights"
             )
         if len(self.sets) > _SHOWN:
             lines.append(f"  and {len(self.sets) - _SHOWN} smaller sets")
         if self.held:
-            lines.append(f"  held: {', '.join(f'{name} ({n})' for name, n in list(self.held.items())[:_SHOWN])}")
+            lines.append(
+                "  held: "
+                f"{', '.join(f'{name} ({n})' for name, n in list(self.held.items())[:_SHOWN])}"
+            )
         lines += [f"  not used: {note}" for note in self.graph.notes[:_SHOWN]]
         return "\n".join([*lines, f"  {self.assumed}"])
 
@@ -117,8 +126,9 @@ def audit(weights: Source, graph: NeuronGraph, *, model: nn.Module | None = None
     Args:
         weights: module or state dict.
         graph: its architecture.
-        model: a module of this architecture, to tell embeddings (whose last axis is what they write) from other weights. Without it
-            all are read as ``nn.Linear`` and ``nn.Conv`` lay theirs: what comes in stands on the first axis.
+        model: a module of this architecture, to tell embeddings (whose last axis is what they
+            write) from other weights. Without it all are read as ``nn.Linear`` and ``nn.Conv`` lay
+            theirs: what comes in stands on the first axis.
 
     Raises:
         ShapeError: the weights do not fit the graph.
@@ -128,7 +138,10 @@ def audit(weights: Source, graph: NeuronGraph, *, model: nn.Module | None = None
         >>> from symnet.graph import catalogue
         >>> graph = catalogue.mlp([2, 4, 1])
         >>> weights = {name: torch.randn(shape) for name, shape in graph.shapes.items()}
-        >>> weights["0.weight"][3], weights["0.bias"][3] = weights["0.weight"][1], weights["0.bias"][1]
+        >>> weights["0.weight"][3], weights["0.bias"][3] = (
+        ...     weights["0.weight"][1],
+        ...     weights["0.bias"][1],
+        ... )
         >>> weights["2.weight"][:, 0] = 0
         >>> (found,) = audit(weights, graph).sets
         >>> found.same, found.dead_out, found.each
@@ -141,7 +154,11 @@ def audit(weights: Source, graph: NeuronGraph, *, model: nn.Module | None = None
         for name, m in (model.named_modules() if model is not None else ())
         if isinstance(m, nn.Embedding)
     }
-    sets = [_look_at(graph, state, name, embeddings) for name, s in graph.neurons.items() if not is_trivial(s.group)]
+    sets = [
+        _look_at(graph, state, name, embeddings)
+        for name, s in graph.neurons.items()
+        if not is_trivial(s.group)
+    ]
     held = {n: s.size for n, s in graph.neurons.items() if is_trivial(s.group)}
     assumed = "incoming: weights with the set on their first axis" + (
         ", embeddings with it on their last" if embeddings else ""
@@ -151,7 +168,8 @@ def audit(weights: Source, graph: NeuronGraph, *, model: nn.Module | None = None
 
 def _look_at(graph: NeuronGraph, state: State, name: str, embeddings: Collection[str]) -> SetAudit:
     coming, going = (
-        _squares(graph, state, name, _tensors(graph, name, embeddings, incoming)) for incoming in (True, False)
+        _squares(graph, state, name, _tensors(graph, name, embeddings, incoming))
+        for incoming in (True, False)
     )
     shape = image_shapes(graph.neurons)[name]
     norms = np.sqrt(coming[coming > 0]) if coming is not None else np.zeros(0)
@@ -175,7 +193,9 @@ def _look_at(graph: NeuronGraph, state: State, name: str, embeddings: Collection
     )
 
 
-def _tensors(graph: NeuronGraph, name: str, embeddings: Collection[str], incoming: bool) -> list[str]:
+def _tensors(
+    graph: NeuronGraph, name: str, embeddings: Collection[str], incoming: bool
+) -> list[str]:
     """Tensors whose weights come into a set, or go out of it."""
     chosen = []
     for tensor, space in graph.weights.items():
@@ -187,7 +207,9 @@ def _tensors(graph: NeuronGraph, name: str, embeddings: Collection[str], incomin
     return chosen
 
 
-def _squares(graph: NeuronGraph, state: State, name: str, tensors: Sequence[str]) -> np.ndarray | None:
+def _squares(
+    graph: NeuronGraph, state: State, name: str, tensors: Sequence[str]
+) -> np.ndarray | None:
     """Sum of squares by neuron, of the set's shape; None if no tensor is there."""
     if not tensors:
         return None
@@ -212,7 +234,9 @@ def _fronts(block: Block, name: str) -> Iterator[tuple[list[int], tuple[int, ...
 def _same(
     graph: NeuronGraph, state: State, name: str, embeddings: Collection[str]
 ) -> tuple[tuple[int, ...], ...] | None:
-    """Groups of neurons with the same incoming weights, up to the order of what is over them; dead ones are left out."""
+    """Groups of neurons with the same incoming weights, up to the order of
+    what is over them; dead ones are left out.
+    """
     neuron_set = graph.neurons[name]
     if neuron_set.over or neuron_set.size > _LARGEST:
         return None
@@ -223,7 +247,11 @@ def _same(
     table = worths_of(problem.around(name), name).plus
     norms = np.diagonal(table)
     apart = norms[:, None] + norms[None, :] - 2 * np.maximum(table, table.T)
-    equal = (apart <= _EQUAL**2 * np.maximum.outer(norms, norms)) & (norms[:, None] > 0) & (norms[None, :] > 0)
+    equal = (
+        (apart <= _EQUAL**2 * np.maximum.outer(norms, norms))
+        & (norms[:, None] > 0)
+        & (norms[None, :] > 0)
+    )
     groups = {tuple(map(int, np.flatnonzero(row))) for row in equal}
     return tuple(sorted(group for group in groups if len(group) > 1))
 
@@ -237,7 +265,9 @@ def find_copies(networks: Mapping[str, Source], graph: NeuronGraph) -> tuple[tup
     for name, state in states.items():
         check_state(state, graph, name)
     scaled = without_scales(graph) != graph
-    norms = {name: np.array([_norm(state, t) for t in graph.weights]) for name, state in states.items()}
+    norms = {
+        name: np.array([_norm(state, t) for t in graph.weights]) for name, state in states.items()
+    }
     groups: list[list[str]] = []
     for name, state in states.items():
         for group in groups:
@@ -258,5 +288,6 @@ def _norm(state: State, tensor: str) -> float:
 def _is_copy(a: StateView, b: StateView, graph: NeuronGraph, norms: np.ndarray) -> bool:
     alignment = align({n: a[n] for n in a}, {n: b[n] for n in b}, graph, starts=1)
     return all(
-        after <= _EQUAL * norm + 1e-300 for (_, after), norm in zip(alignment.distances.values(), norms, strict=True)
+        after <= _EQUAL * norm + 1e-300
+        for (_, after), norm in zip(alignment.distances.values(), norms, strict=True)
     )

@@ -1,7 +1,7 @@
 """Coordinate descent over units: each is given its best element while all others are held.
 
-Source: Ainsworth, Hayase & Srinivasa, Git Re-Basin, ICLR 2023, Algorithm 1 (weight matching); the matching of whole heads
-by the worth of their insides, and the start from invariants, are additions.
+Source: Ainsworth, Hayase & Srinivasa, Git Re-Basin, ICLR 2023, Algorithm 1 (weight matching); the
+matching of whole heads by the worth of their insides, and the start from invariants, are additions.
 """
 
 from __future__ import annotations
@@ -55,23 +55,32 @@ class Move:
 def best_move(problem: AlignmentProblem, name: str) -> Move:
     """The element that moves one unit alone, and gains most.
 
-    Exact if ``problem.is_exact(name)``; otherwise one occurrence at a time is moved while the others are held.
+    Exact if ``problem.is_exact(name)``; otherwise one occurrence at a time is moved while the
+    others are held.
     """
     tables = worths_of(problem, name)
     placement = best_element(problem.neurons[name].group, tables.plus, tables.minus)
-    element, worth, held = _compose(problem, name, placement, tables.layouts), placement.worth, tables.held
-    if not problem.is_exact(name):  # the tables hold one occurrence of the set while another is moved
+    element, worth, held = (
+        _compose(problem, name, placement, tables.layouts),
+        placement.worth,
+        tables.held,
+    )
+    # the tables hold one occurrence of the set while another is moved
+    if not problem.is_exact(name):
         worth, held = problem.moved(element).value, problem.value
     return Move(element, worth - held)
 
 
 @dataclass(frozen=True)
 class Tables:
-    """What it is worth to lay neuron j of ``b`` (column) on neuron i of ``a`` (row), all that is over them laid as well as can be."""
+    """What it is worth to lay neuron j of ``b`` (column) on neuron i of ``a`` (row), all that is
+    over them laid as well as can be.
+    """
 
     plus: np.ndarray  # (n, n)
     minus: np.ndarray  # the same with neuron j's sign turned
-    layouts: Mapping[tuple[int, int, int], Layout]  # by i, j and sign, where what is over the neurons goes
+    # by i, j and sign, where what is over the neurons goes
+    layouts: Mapping[tuple[int, int, int], Layout]
     held: float  # the worth of moving nothing
 
 
@@ -94,7 +103,9 @@ def worths_of(problem: AlignmentProblem, name: str) -> Tables:
 
 
 def _products(a: np.ndarray, b: np.ndarray, k: int) -> np.ndarray:
-    """Inner products of the slices along one dim: ``(n, n)``, rows from ``a``, columns from ``b``."""
+    """Inner products of the slices along one dim: ``(n, n)``, rows
+    from ``a``, columns from ``b``.
+    """
     size = a.shape[k]
     if k and k == a.ndim - 1:  # as it lies, without a copy
         table: np.ndarray = a.reshape(-1, size).T @ b.reshape(-1, size)
@@ -105,7 +116,10 @@ def _products(a: np.ndarray, b: np.ndarray, k: int) -> np.ndarray:
 
 
 def _compose(
-    problem: AlignmentProblem, name: str, placement: Placement, layouts: Mapping[tuple[int, int, int], Layout]
+    problem: AlignmentProblem,
+    name: str,
+    placement: Placement,
+    layouts: Mapping[tuple[int, int, int], Layout],
 ) -> GroupElement:
     """The unit's element from that of its set and the layouts inside its neurons."""
     above = problem.ancestors
@@ -131,7 +145,9 @@ def _compose(
 
 
 def solve(problem: AlignmentProblem) -> tuple[GroupElement, float]:
-    """A small problem inside a neuron, and its value: exact when its units do not meet, else a descent from a good start."""
+    """A small problem inside a neuron, and its value: exact when its units do
+    not meet, else a descent from a good start.
+    """
     units = problem.units()
     meet = any(_neighbours(problem, unit) & set(units) for unit in units)
     exact = not meet and all(map(problem.is_exact, units))
@@ -141,7 +157,11 @@ def solve(problem: AlignmentProblem) -> tuple[GroupElement, float]:
 
 
 def descend(
-    problem: AlignmentProblem, start: GroupElement, units: Sequence[str], sweeps: int, exchange: bool = False
+    problem: AlignmentProblem,
+    start: GroupElement,
+    units: Sequence[str],
+    sweeps: int,
+    exchange: bool = False,
 ) -> Descent:
     """Give every unit in turn its best element, until none gains any more. The value never falls.
 
@@ -153,7 +173,10 @@ def descend(
     exact = {unit: problem.is_exact(unit) for unit in units}
     near = {unit: _neighbours(problem, unit) & set(units) for unit in units}
     around = {unit: problem.around(unit) for unit in units}
-    least = {unit: sum(b for b, t in zip(bounds, problem.terms, strict=True) if t.places(unit)) for unit in units}
+    least = {
+        unit: sum(b for b, t in zip(bounds, problem.terms, strict=True) if t.places(unit))
+        for unit in units
+    }
     stale = set(units)
     while stale and done < sweeps:
         done += 1
@@ -183,29 +206,41 @@ def _values(problem: AlignmentProblem) -> tuple[list[float], list[float]]:
     for term in problem.terms:
         a, b = problem.read(term)
         values.append(term.weight * inner_product(a, b))
-        bounds.append(ROUNDING[a.dtype] * abs(term.weight) * float(np.linalg.norm(a) * np.linalg.norm(b)))
+        bounds.append(
+            ROUNDING[a.dtype] * abs(term.weight) * float(np.linalg.norm(a) * np.linalg.norm(b))
+        )
     return values, bounds
 
 
 def _neighbours(problem: AlignmentProblem, name: str) -> set[str]:
     """Sets without parents that occur in a term together with this one."""
-    neighbours = {i.symbol for t in problem.terms if t.places(name) for i in t.instances if i.symbol is not None}
+    neighbours = {
+        i.symbol
+        for t in problem.terms
+        if t.places(name)
+        for i in t.instances
+        if i.symbol is not None
+    }
     return {x for x in neighbours if not problem.neurons[x].over} - {name}
 
 
-# ---- a start that needs no luck -------------------------------------------------------------------------------------
+# ---- a start that needs no luck ------------------------------------------------------------------
 def propagate(problem: AlignmentProblem) -> GroupElement:
     """A start: units are matched one after another, from what is known outwards.
 
-    The set is next of which most weights lead to sets that are known. Along dims of sets that are not yet known, weights are
-    compared in ascending order, which no permutation changes. If ``b`` is ``a`` with neurons moved, this finds them.
+    The set is next of which most weights lead to sets that are known. Along dims of sets that are
+    not yet known, weights are compared in ascending order, which no permutation changes. If ``b``
+    is ``a`` with neurons moved, this finds them.
     """
     pending = problem.units()
     around = {unit: problem.around(unit) for unit in pending}
     element = identity_element(problem.neurons)
     while pending:
         unknown = set().union(*(around[unit].unit(unit) for unit in pending))
-        name = max(pending, key=lambda unit: _known_share(around[unit], unit, unknown - around[unit].unit(unit)))
+        name = max(
+            pending,
+            key=lambda unit: _known_share(around[unit], unit, unknown - around[unit].unit(unit)),
+        )
         move = best_move(_hide(around[name].moved(element), name, unknown), name).element
         element = move @ element
         pending.remove(name)
@@ -214,7 +249,11 @@ def propagate(problem: AlignmentProblem) -> GroupElement:
 
 def _known_share(problem: AlignmentProblem, name: str, unknown: set[str]) -> float:
     terms = problem.terms
-    matched_terms = [t for t in terms if len(t.places(name)) == 1 and not unknown & {i.symbol for i in t.instances}]
+    matched_terms = [
+        t
+        for t in terms
+        if len(t.places(name)) == 1 and not unknown & {i.symbol for i in t.instances}
+    ]
     return sum(t.space.size for t in matched_terms) / max(1, sum(t.space.size for t in terms))
 
 
@@ -229,34 +268,55 @@ def _hide(problem: AlignmentProblem, name: str, unknown: set[str]) -> AlignmentP
             # With signs or rotations of the unit itself in play, an ordered row says nothing.
             if hidden and (problem.signed(unit) or problem.mixed(unit)):
                 continue
-            symbols = {d: symbol for d in hidden if (symbol := term.instances[d].symbol) is not None}
+            symbols = {
+                d: symbol for d in hidden if (symbol := term.instances[d].symbol) is not None
+            }
             rotated = tuple(d for d, symbol in symbols.items() if problem.mixed([symbol]))
             instances = choose_dims(term.instances, kept, set(problem.neurons))
-            rest = Instance(None, math.prod(term.instances[d].size for d in hidden if d not in rotated))
-            read = partial(_read_hidden, problem, term, kept, rotated, problem.signed(symbols.values()))
+            rest = Instance(
+                None, math.prod(term.instances[d].size for d in hidden if d not in rotated)
+            )
+            read = partial(
+                _read_hidden, problem, term, kept, rotated, problem.signed(symbols.values())
+            )
             terms.append(AgreementTerm(block_space("", (*instances, rest)), read, term.weight))
     return AlignmentProblem(problem.neurons, tuple(terms))
 
 
-def _read_hidden(problem: AlignmentProblem, term: AgreementTerm, kept: list[int], rotated: tuple[int, ...], absolute: bool) -> Pair:
-    """Both blocks with what is unknown replaced by what no element changes: norms, and values in ascending order."""
+def _read_hidden(
+    problem: AlignmentProblem,
+    term: AgreementTerm,
+    kept: list[int],
+    rotated: tuple[int, ...],
+    absolute: bool,
+) -> Pair:
+    """Both blocks with what is unknown replaced by what no element changes:
+    norms, and values in ascending order.
+    """
     a, b = problem.read(term)
     if rotated:
         a, b = (np.sqrt(np.square(x).sum(axis=rotated, keepdims=True)) for x in (a, b))
     return sort_away(a, kept, absolute), sort_away(b, kept, absolute)
 
 
-def _known_dims(term: AgreementTerm, k: int, name: str, unit: set[str], unknown: set[str]) -> list[int]:
+def _known_dims(
+    term: AgreementTerm, k: int, name: str, unit: set[str], unknown: set[str]
+) -> list[int]:
     def is_matched(d: int) -> bool:
         instance = term.instances[d]
         inside = instance.symbol in unit and (name, k) in instance.parents
-        return d == k or ((inside or instance.symbol not in unknown) and all(is_matched(p) for _, p in instance.parents))
+        return d == k or (
+            (inside or instance.symbol not in unknown)
+            and all(is_matched(p) for _, p in instance.parents)
+        )
 
     return [d for d in range(len(term.instances)) if is_matched(d)]
 
 
 def sort_away(array: np.ndarray, kept: Iterable[int], absolute: bool = False) -> np.ndarray:
-    """The array with all dims that are not kept flattened into a last one and put in ascending order."""
+    """The array with all dims that are not kept flattened into a last
+    one and put in ascending order.
+    """
     kept = list(kept)
     hidden = [d for d in range(array.ndim) if d not in kept]
     flat = np.transpose(array, kept + hidden).reshape(*(array.shape[d] for d in kept), -1)

@@ -1,6 +1,8 @@
-"""Small moves tried one by one: for sets that a tensor has twice, where linear assignment only guesses.
+"""Small moves tried one by one: for sets that a tensor has twice,
+where linear assignment only guesses.
 
-Matching such a set is a quadratic assignment problem; exchanging pairs is its classical local search (2-opt).
+Matching such a set is a quadratic assignment problem; exchanging pairs is its classical local
+search (2-opt).
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ PAIRS = 64  # neurons up to which all pairs are tried
 
 
 def best_exchange(problem: AlignmentProblem, name: str) -> GroupElement:
-    """The small move of one set, with no change inside its neurons, that gains most; the identity if none does."""
+    """The small move of one set, with no change inside its neurons, that
+    gains most; the identity if none does.
+    """
     best, worth = identity_element(problem.neurons), problem.value
     for element in _small_moves(problem, name):
         value = problem.moved(element).value

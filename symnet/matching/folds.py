@@ -172,13 +172,19 @@ def _check(fold: Fold, graph: NeuronGraph) -> None:
             assert_never(fold)
     for name, axis in axes.items():
         if name not in graph.weights:
-            raise GraphError(f"{fold} names '{name}'; the graph's tensors are {', '.join(graph.weights)}.")
+            raise GraphError(
+                f"{fold} names '{name}'; the graph's tensors are {', '.join(graph.weights)}."
+            )
         if not 0 <= axis < max(len(graph.shapes[name]), 1):
-            raise GraphError(f"{fold} names axis {axis} of '{name}', which has shape {graph.shapes[name]}.")
+            raise GraphError(
+                f"{fold} names axis {axis} of '{name}', which has shape {graph.shapes[name]}."
+            )
     if isinstance(fold, Gain | Phase):
         source = next(iter(axes))
         if any(graph.shapes[name][axis] != graph.shapes[source][0] for name, axis in axes.items()):
-            raise GraphError(f"{fold}: the named axes have other sizes than '{source}', {graph.shapes[source]}.")
+            raise GraphError(
+                f"{fold}: the named axes have other sizes than '{source}', {graph.shapes[source]}."
+            )
 
 
 def _list(names: Mapping[str, int] | Sequence[str]) -> str:
@@ -190,6 +196,10 @@ def without_tensors(graph: NeuronGraph, names: Sequence[str]) -> NeuronGraph:
     tensors = {name: tensor.axes for name, tensor in graph.weights.items() if name not in names}
     shown = {symbol for axes in tensors.values() for axis in axes for symbol in symbols_in(axis)}
     shown |= {parent for name in shown for parent in graph.ancestors(name)}
-    neurons = {name: one for name, one in graph.neurons.items() if name in shown or not strands_of(graph, name)}
+    neurons = {
+        name: one
+        for name, one in graph.neurons.items()
+        if name in shown or not strands_of(graph, name)
+    }
     aliases = {alias: kept for alias, kept in graph.aliases.items() if kept in tensors}
     return NeuronGraph(neurons, tensors, aliases=aliases, notes=graph.notes)

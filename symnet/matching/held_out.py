@@ -1,4 +1,6 @@
-"""Which tensors are left out of a match, so that they can be compared afterwards without having been fitted."""
+"""Which tensors are left out of a match, so that they can be compared
+afterwards without having been fitted.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +19,9 @@ _ROWS = 4  # a tensor with fewer rows or columns has no weak directions to speak
 def hold_out(graph: NeuronGraph) -> tuple[tuple[str, ...], ...]:
     """Groups of tensors: each is left out of a match of its own, and no tensor is in two of them.
 
-    Large tensors first. A tensor joins a group if every neuron set that it touches keeps a quarter of its weights in the match, and
-    every set that could be matched outwards from what never moves still can. What fits into no group is never compared.
+    Large tensors first. A tensor joins a group if every neuron set that it touches keeps a quarter
+    of its weights in the match, and every set that could be matched outwards from what never moves
+    still can. What fits into no group is never compared.
 
     Example:
         >>> from symnet.graph import catalogue
@@ -26,7 +29,9 @@ def hold_out(graph: NeuronGraph) -> tuple[tuple[str, ...], ...]:
         (('0.weight', '4.weight'), ('2.weight',))
     """
     touched = _moving_sets(graph)
-    remaining = sorted((n for n in touched if _is_matrix(graph, n)), key=lambda n: -graph.weights[n].size)
+    remaining = sorted(
+        (n for n in touched if _is_matrix(graph, n)), key=lambda n: -graph.weights[n].size
+    )
     anchored = _anchored(graph, touched, ())
     folds: list[tuple[str, ...]] = []
     while remaining and len(folds) < FOLDS:
@@ -46,7 +51,9 @@ _Touched = dict[str, list[set[str]]]  # by tensor that moves, the sets that move
 
 
 def _moving_sets(graph: NeuronGraph) -> _Touched:
-    moving = {name for name, neuron_set in graph.neurons.items() if not is_trivial(neuron_set.group)}
+    moving = {
+        name for name, neuron_set in graph.neurons.items() if not is_trivial(neuron_set.group)
+    }
     touched = {
         name: [moving & {i.symbol for i in block.instances if i.symbol} for block in space.blocks]
         for name, space in graph.weights.items()
@@ -64,7 +71,9 @@ def _is_matrix(graph: NeuronGraph, name: str) -> bool:
 
 
 def _anchored(graph: NeuronGraph, touched: _Touched, held: Collection[str]) -> set[str]:
-    """Sets that can be matched one after another, each by a tensor all of whose other sets are matched already."""
+    """Sets that can be matched one after another, each by a tensor all of
+    whose other sets are matched already.
+    """
     above = ancestors_of(graph.neurons)
     reached: set[str] = set()
     while True:
@@ -90,6 +99,8 @@ def _enough_left(graph: NeuronGraph, touched: _Touched, held: Collection[str]) -
             )
             for name, each in touched.items()
         }
-        if sum(size for name, size in sizes.items() if name not in held) < _KEPT * sum(sizes.values()):
+        if sum(size for name, size in sizes.items() if name not in held) < _KEPT * sum(
+            sizes.values()
+        ):
             return False
     return True

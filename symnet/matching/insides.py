@@ -1,4 +1,6 @@
-"""What it is worth to lay one neuron on another, all that is over them being laid as well as can be."""
+"""What it is worth to lay one neuron on another, all that is over
+them being laid as well as can be.
+"""
 
 from __future__ import annotations
 
@@ -45,15 +47,19 @@ class _Layout:
 class Worths:
     """The worth of every pair of neurons by sign, and where everything inside them goes."""
 
-    by_sign: Mapping[int, np.ndarray]  # (n, n): neuron j of ``b`` (column) laid on neuron i of ``a`` (row)
+    # (n, n): neuron j of ``b`` (column) laid on neuron i of ``a`` (row)
+    by_sign: Mapping[int, np.ndarray]
     layouts: Mapping[tuple[int, int, int], Layout]  # by (i, j, sign)
 
 
-def inner_worths(inside: Inside, group: Group, solve: Callable[[AlignmentProblem], tuple[GroupElement, float]]) -> Worths:
+def inner_worths(
+    inside: Inside, group: Group, solve: Callable[[AlignmentProblem], tuple[GroupElement, float]]
+) -> Worths:
     """Solve the problem inside every pair of neurons that the group may lay on one another.
 
     Args:
-        solve: for insides whose sets meet; where each term has one set that moves, a linear assignment for each is exact.
+        solve: for insides whose sets meet; where each term has one set that moves, a linear
+            assignment for each is exact.
     """
     n = group.degree
     by_sign = {sign: np.zeros((n, n)) for sign in ((1, -1) if is_signed(group) else (1,))}
@@ -63,7 +69,11 @@ def inner_worths(inside: Inside, group: Group, solve: Callable[[AlignmentProblem
         solved = _Sides.of(inside).solve(n, one_by_one, by_sign)
     else:
         pairs = [(i, i) for i in range(n)] if one_by_one else np.ndindex(n, n)
-        solved = ((i, j, sign, *reversed(solve(inside.at(i, j, sign)))) for i, j in pairs for sign in by_sign)
+        solved = (
+            (i, j, sign, *reversed(solve(inside.at(i, j, sign))))
+            for i, j in pairs
+            for sign in by_sign
+        )
     for i, j, sign, worth, layout in solved:
         by_sign[sign][i, j] += worth
         layouts[i, j, sign] = layout
@@ -71,8 +81,12 @@ def inner_worths(inside: Inside, group: Group, solve: Callable[[AlignmentProblem
 
 
 def _is_simple(inside: Inside) -> bool:
-    """Whether every term has at most one set that moves, without parents and with nothing that moves over it."""
-    moving = {name for name, neuron_set in inside.neurons.items() if not is_trivial(neuron_set.group)}
+    """Whether every term has at most one set that moves, without parents
+    and with nothing that moves over it.
+    """
+    moving = {
+        name for name, neuron_set in inside.neurons.items() if not is_trivial(neuron_set.group)
+    }
     if any(inside.neurons[name].over for name in moving):
         return False
     return all(
@@ -97,7 +111,9 @@ Tables = Mapping[str, Mapping[tuple[int, int], np.ndarray]]  # by set and degree
 
 @dataclass(frozen=True)
 class _Sides:
-    """An inside whose sets do not meet: every pair's problem is one linear assignment for each set."""
+    """An inside whose sets do not meet: every pair's problem is one
+    linear assignment for each set.
+    """
 
     groups: Mapping[str, Group]  # of all sets inside
     sides: tuple[_Side, ...]
@@ -107,18 +123,30 @@ class _Sides:
         sides = []
         for r in inside.remainders:
             instances = r.space.blocks[0].instances
-            moving = [d for d, i in enumerate(instances) if i.symbol and not is_trivial(inside.neurons[i.symbol].group)]
+            moving = [
+                d
+                for d, i in enumerate(instances)
+                if i.symbol and not is_trivial(inside.neurons[i.symbol].group)
+            ]
             if not moving:
                 a, b = (x.reshape(len(x), 1, -1) for x in (r.a, r.b))
                 sides.append(_Side("", a, b, r.weight, (r.degree, 0)))
                 continue
             instance = instances[moving[0]]
-            a, b = (np.moveaxis(x, moving[0] + 1, 1).reshape(len(x), instance.size, -1) for x in (r.a, r.b))
-            sides.append(_Side(instance.symbol or "", a, b, r.weight, (r.degree, instance.degree % 2)))
+            a, b = (
+                np.moveaxis(x, moving[0] + 1, 1).reshape(len(x), instance.size, -1)
+                for x in (r.a, r.b)
+            )
+            sides.append(
+                _Side(instance.symbol or "", a, b, r.weight, (r.degree, instance.degree % 2))
+            )
         return _Sides({x: s.group for x, s in inside.neurons.items()}, tuple(sides))
 
-    def solve(self, n: int, one_by_one: bool, signs: Collection[int]) -> Iterator[tuple[int, int, int, float, Layout]]:
-        """Every neuron of ``a`` against every one of ``b``, or the same one alone; as many at once as fit.
+    def solve(
+        self, n: int, one_by_one: bool, signs: Collection[int]
+    ) -> Iterator[tuple[int, int, int, float, Layout]]:
+        """Every neuron of ``a`` against every one of ``b``, or the same
+        one alone; as many at once as fit.
 
         Yields:
             i, j, sign, worth, layout.
@@ -130,11 +158,16 @@ class _Sides:
                 rows, columns = (slice(start, min(start + side, n)) for start in (top, left))
                 products = self._products(rows, columns)
                 for i, j in np.ndindex(rows.stop - top, columns.stop - left):
-                    tables = {x: {d: p[i, :, j, :] for d, p in kinds.items()} for x, kinds in products.items()}
+                    tables = {
+                        x: {d: p[i, :, j, :] for d, p in kinds.items()}
+                        for x, kinds in products.items()
+                    }
                     for sign in signs:
                         yield top + i, left + j, sign, *self._assign(sign, tables)
 
-    def _products(self, rows: slice, columns: slice) -> dict[str, dict[tuple[int, int], np.ndarray]]:
+    def _products(
+        self, rows: slice, columns: slice
+    ) -> dict[str, dict[tuple[int, int], np.ndarray]]:
         """By set and degrees the products ``(rows, n, columns, n)`` of its neurons."""
         products: dict[str, dict[tuple[int, int], np.ndarray]] = {}
         for side in self.sides:
@@ -143,16 +176,23 @@ class _Sides:
             product = (a.reshape(-1, rest) @ b.reshape(-1, rest).T).astype(np.float64)
             product = side.weight * product.reshape(len(a), n, len(b), n)
             kinds = products.setdefault(side.name, {})
-            kinds[side.degrees] = kinds[side.degrees] + product if side.degrees in kinds else product
+            kinds[side.degrees] = (
+                kinds[side.degrees] + product if side.degrees in kinds else product
+            )
         return products
 
     def _assign(self, sign: int, tables: Tables) -> tuple[float, Layout]:
-        worth = sum(sign**outer * float(table.sum()) for (outer, _), table in tables.get("", {}).items())
+        worth = sum(
+            sign**outer * float(table.sum()) for (outer, _), table in tables.get("", {}).items()
+        )
         placements = {}
         for name, group in self.groups.items():
             plus = minus = np.zeros((group.degree, group.degree)) if name not in tables else 0.0
             for (outer, inner), table in tables.get(name, {}).items():
-                plus, minus = plus + sign**outer * table, minus + sign**outer * (-1) ** inner * table
+                plus, minus = (
+                    plus + sign**outer * table,
+                    minus + sign**outer * (-1) ** inner * table,
+                )
             placements[name] = best_element(group, np.asarray(plus), np.asarray(minus))
             worth += placements[name].worth
         return worth, _Layout(placements)

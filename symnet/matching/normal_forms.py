@@ -92,14 +92,19 @@ def normal_form(
         notes.append(note)
     left = _what_is_left(graph, {name for name, _ in ordered}, notes)
     result = {**state, **tensors}
-    return result | {alias: result[kept] for alias, kept in graph.aliases.items() if alias in result}, left
+    return result | {
+        alias: result[kept] for alias, kept in graph.aliases.items() if alias in result
+    }, left
 
 
 def _read(weights: Source, graph: NeuronGraph, batch_dims: int) -> Tensors:
     state = dict(weights.state_dict() if isinstance(weights, nn.Module) else weights)
     for name, shape in graph.shapes.items():
         array = state.get(name)
-        if not isinstance(array, Tensor) or tuple(array.shape[batch_dims : batch_dims + len(shape)]) != shape:
+        if (
+            not isinstance(array, Tensor)
+            or tuple(array.shape[batch_dims : batch_dims + len(shape)]) != shape
+        ):
             got = "missing" if array is None else f"{getattr(array, 'shape', type(array).__name__)}"
             raise ShapeError(
                 f"Tensor '{name}' has axes '{graph.tensors[name]}' of sizes {shape} after "
@@ -107,9 +112,13 @@ def _read(weights: Source, graph: NeuronGraph, batch_dims: int) -> Tensors:
                 f"given weights it is {got}. Pass weights of this architecture."
             )
         if not array.is_floating_point():
-            raise ShapeError(f"Tensor '{name}' holds {array.dtype}; normal forms are of floating-point weights.")
+            raise ShapeError(
+                f"Tensor '{name}' holds {array.dtype}; normal forms are of floating-point weights."
+            )
         if not bool(array.isfinite().all()):
-            raise ShapeError(f"Tensor '{name}' holds values that are not finite, which have no normal form.")
+            raise ShapeError(
+                f"Tensor '{name}' holds values that are not finite, which have no normal form."
+            )
     return state
 
 
@@ -139,11 +148,17 @@ def _remove(
         case SignedSymmetric():
             cubes = _side_by_side(strands, tensors).detach().pow(3).sum(-1)
             signs = torch.where(cubes < 0, -1.0, 1.0).double()
-            return _multiplied(everywhere, tensors, signs), f"{name}: sums of cubes of {sources} are not negative"
+            return _multiplied(
+                everywhere, tensors, signs
+            ), f"{name}: sums of cubes of {sources} are not negative"
         case GeneralLinear():
-            return _by_singular_values(everywhere, tensors), f"{name}: singular values of the product of {sources}"
+            return _by_singular_values(
+                everywhere, tensors
+            ), f"{name}: singular values of the product of {sources}"
         case Orthogonal(_, fixes_mean):
-            return _by_principal_axes(everywhere, tensors, fixes_mean), f"{name}: principal axes of {sources}"
+            return _by_principal_axes(
+                everywhere, tensors, fixes_mean
+            ), f"{name}: principal axes of {sources}"
         case _:
             raise AssertionError(group)
 
@@ -236,15 +251,22 @@ def _in_order(graph: NeuronGraph, batch_dims: int) -> list[tuple[str, tuple[Stra
         for name, one in graph.neurons.items()
         if isinstance(one.group, _REMOVABLE)
     }
-    waiting = {name: _chosen_by(name, strands, graph) for name, strands in waiting.items() if strands}
+    waiting = {
+        name: _chosen_by(name, strands, graph) for name, strands in waiting.items() if strands
+    }
     ordered: list[tuple[str, tuple[Strand, ...]]] = []
     while waiting:
         ready = {
-            name: tuple(s for s in strands if not _unsettled(s, waiting, graph)) for name, strands in waiting.items()
+            name: tuple(s for s in strands if not _unsettled(s, waiting, graph))
+            for name, strands in waiting.items()
         }
         whole = next((name for name, strands in ready.items() if strands == waiting[name]), None)
         partly = next(
-            (n for n, s in ready.items() if s and isinstance(graph.neurons[n].group, Scaled | SignedSymmetric)),
+            (
+                n
+                for n, s in ready.items()
+                if s and isinstance(graph.neurons[n].group, Scaled | SignedSymmetric)
+            ),
             None,
         )
         name = whole or partly
@@ -277,7 +299,8 @@ def _chosen_by(name: str, strands: tuple[Strand, ...], graph: NeuronGraph) -> tu
             )
         if len({strand.degree for strand in strands}) < 2:
             raise GraphError(
-                f"All strands of '{name}' have the degree {strands[0].degree}: {group!r} has no product to look at."
+                f"All strands of '{name}' have the degree {strands[0].degree}: {group!r} has no "
+                "product to look at."
             )
         return strands
     if isinstance(group, Orthogonal):
@@ -286,7 +309,8 @@ def _chosen_by(name: str, strands: tuple[Strand, ...], graph: NeuronGraph) -> tu
     chosen = tuple(s for s in single if s.degree > 0) or single
     if not chosen:
         raise GraphError(
-            f"No tensor has '{name}' once, with a degree: nothing tells the {group!r} of its neurons apart."
+            f"No tensor has '{name}' once, with a degree: nothing tells the {group!r} of its "
+            "neurons apart."
         )
     return chosen
 
@@ -311,9 +335,13 @@ def _unsettled(strand: Strand, waiting: Mapping[str, object], graph: NeuronGraph
 # ---- the graph of what is left -------------------------------------------------------------------
 def _what_is_left(graph: NeuronGraph, changed: set[str], notes: Sequence[str]) -> NeuronGraph:
     neurons = {
-        name: replace(one, group=_left(one.group)) if name in changed else one for name, one in graph.neurons.items()
+        name: replace(one, group=_left(one.group)) if name in changed else one
+        for name, one in graph.neurons.items()
     }
-    tensors = {name: tuple(_unmarked(axis, changed) for axis in tensor.axes) for name, tensor in graph.weights.items()}
+    tensors = {
+        name: tuple(_unmarked(axis, changed) for axis in tensor.axes)
+        for name, tensor in graph.weights.items()
+    }
     return NeuronGraph(neurons, tensors, aliases=graph.aliases, notes=(*graph.notes, *notes))
 
 

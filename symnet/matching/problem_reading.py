@@ -1,4 +1,6 @@
-"""Two networks read as a matching problem: block by block, when a block is needed, in the precision that their size allows."""
+"""Two networks read as a matching problem: block by block, when a block is needed, in the
+precision that their size allows.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +26,14 @@ SMALL = 2**22  # weights up to which everything is computed in float64
 
 
 def precision(graph: NeuronGraph, state: State) -> type[np.floating[Any]]:
-    """What blocks are read as: float64 for small networks and those that are stored so, else float32."""
-    double = all(_is_double(state[name]) for name in graph.weights) if graph.weights.size > SMALL else True
+    """What blocks are read as: float64 for small networks and those
+    that are stored so, else float32.
+    """
+    double = (
+        all(_is_double(state[name]) for name in graph.weights)
+        if graph.weights.size > SMALL
+        else True
+    )
     return np.float64 if double else np.float32
 
 
@@ -39,7 +47,8 @@ def read_problem(
     """The matching problem of two networks.
 
     Args:
-        factors: by tensor, what its inner product counts; 1 where none is given. Tensors of factor 0 are left out.
+        factors: by tensor, what its inner product counts; 1 where none is given. Tensors of factor
+            0 are left out.
         dtype: of the blocks that are read.
     """
     terms = []
@@ -71,10 +80,14 @@ def _is_double(values: Any) -> bool:
 
 
 def _parts(block: Block, neurons: Mapping[str, NeuronSet]) -> Iterator[Block]:
-    """The block in pieces that fit, cut along a dim whose positions never move; whole if there is none."""
+    """The block in pieces that fit, cut along a dim whose positions
+    never move; whole if there is none.
+    """
     size = math.prod(block.shape)
     parents = {place for instance in block.instances for _, place in instance.parents}
-    still = [d for d, i in enumerate(block.instances) if d not in parents and _holds_still(i, neurons)]
+    still = [
+        d for d, i in enumerate(block.instances) if d not in parents and _holds_still(i, neurons)
+    ]
     if size <= PART or not still:
         yield block
         return
@@ -84,7 +97,9 @@ def _parts(block: Block, neurons: Mapping[str, NeuronSet]) -> Iterator[Block]:
         length = min(step, block.instances[d].size - start)
         instances = list(block.instances)
         instances[d] = Instance(None, length)
-        yield replace(block, views=(*block.views, Range(d, start, length)), instances=tuple(instances))
+        yield replace(
+            block, views=(*block.views, Range(d, start, length)), instances=tuple(instances)
+        )
 
 
 def _holds_still(instance: Instance, neurons: Mapping[str, NeuronSet]) -> bool:

@@ -17,7 +17,8 @@ from symnet.verify.random_networks import double_copy, load, to_double
 
 
 def read_state(source: Source, graph: NeuronGraph) -> dict[str, Tensor]:
-    """The whole state of a module or state dict, detached; the graph's tensors and their aliases among it.
+    """The whole state of a module or state dict, detached; the graph's
+    tensors and their aliases among it.
 
     Raises:
         ShapeError: a tensor of the graph is missing or misshapen.
@@ -27,15 +28,20 @@ def read_state(source: Source, graph: NeuronGraph) -> dict[str, Tensor]:
         if name not in state or tuple(state[name].shape) != shape:
             shape_read = tuple(state[name].shape) if name in state else "missing"
             raise ShapeError(
-                f"Tensor '{name}' has axes '{graph.tensors[name]}' of sizes {shape}, but in the given weights it is {shape_read}. "
-                "Pass weights of this architecture, one network at a time."
+                f"Tensor '{name}' has axes '{graph.tensors[name]}' of sizes {shape}, but in the "
+                f"given weights it is {shape_read}. Pass weights of this architecture, one "
+                "network at a time."
             )
     return {name: tensor.detach() for name, tensor in state.items()}
 
 
 def only_weights(state: Mapping[str, Tensor], graph: NeuronGraph) -> dict[str, Tensor]:
     """The entries that the graph describes: its tensors and their aliases."""
-    return {name: tensor for name, tensor in state.items() if graph.aliases.get(name, name) in graph.weights}
+    return {
+        name: tensor
+        for name, tensor in state.items()
+        if graph.aliases.get(name, name) in graph.weights
+    }
 
 
 def same_function(
@@ -48,7 +54,8 @@ def same_function(
     tolerance: float,
     seed: int = 0,
 ) -> Report:
-    """A report that compares the outputs of a copy of the model, in float64 and eval mode, with either weights.
+    """A report that compares the outputs of a copy of the model, in float64
+    and eval mode, with either weights.
 
     Args:
         model: any module of the architecture; it is not touched.
@@ -61,9 +68,13 @@ def same_function(
     for weights in (before, after):
         load(twin, graph, weights)
         with torch.no_grad():
-            outputs.append({path or "output": as_double(x) for path, x in flatten(twin(*double)).items()})
+            outputs.append(
+                {path or "output": as_double(x) for path, x in flatten(twin(*double)).items()}
+            )
     old, new = outputs
-    checks = tuple(Difference(path, None, action, _error(x, new[path]), 0) for path, x in old.items())
+    checks = tuple(
+        Difference(path, None, action, _error(x, new[path]), 0) for path, x in old.items()
+    )
     return Report(f"{type(model).__name__}: {action}", seed, tolerance, checks)
 
 

@@ -1,8 +1,9 @@
-"""Positive scales of neurons: between activations like ReLU, what comes in may grow as what goes out shrinks.
+"""Positive scales of neurons: between activations like ReLU, what comes
+in may grow as what goes out shrinks.
 
-If ``f(c x) = c f(x)`` for every ``c > 0`` (ReLU, leaky ReLU, max and average pools, no activation at all), multiplying a neuron's
-incoming weights and bias by c and dividing its outgoing weights by c changes nothing. A graph does not know activations, so
-the user names the neuron sets.
+If ``f(c x) = c f(x)`` for every ``c > 0`` (ReLU, leaky ReLU, max and average pools, no activation
+at all), multiplying a neuron's incoming weights and bias by c and dividing its outgoing weights by
+c changes nothing. A graph does not know activations, so the user names the neuron sets.
 """
 
 from __future__ import annotations
@@ -21,13 +22,16 @@ from symnet.graph.blocks import Block
 from symnet.graph.neuron_sets import ancestors_of
 from symnet.graph.notation import symbols_in
 
-# Names of neuron sets; or by name the tensors that come in; or by name {"in": tensors, "out": tensors}.
+# Names of neuron sets; or by name the tensors that come in; or by name {"in": tensors, "out":
+# tensors}.
 ScaleLike = Iterable[str] | Mapping[str, Iterable[str] | Mapping[str, Iterable[str]]]
 
 
 @dataclass(frozen=True)
 class Scaling:
-    """Neuron sets whose scale is free, in an order in which no set changes what comes into an earlier one."""
+    """Neuron sets whose scale is free, in an order in which no set
+    changes what comes into an earlier one.
+    """
 
     graph: NeuronGraph
     incoming: Mapping[str, tuple[str, ...]]  # by neuron set: tensors that are multiplied
@@ -38,7 +42,9 @@ class Scaling:
         sizes = self.graph.neurons
         return tuple(sizes[x].size for x in (*ancestors_of(sizes)[name], name))
 
-    def apply(self, weights: Mapping[str, Tensor], factors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def apply(
+        self, weights: Mapping[str, Tensor], factors: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
         """The same function with every neuron's incoming weights multiplied by its factor.
 
         Args:
@@ -49,10 +55,14 @@ class Scaling:
             for tensors, by in ((self.incoming[name], factor), (self.outgoing[name], 1 / factor)):
                 for tensor in tensors:
                     result[tensor] = self._multiply(result[tensor], tensor, name, by)
-        return result | {alias: result[kept] for alias, kept in self.graph.aliases.items() if alias in result}
+        return result | {
+            alias: result[kept] for alias, kept in self.graph.aliases.items() if alias in result
+        }
 
     def norms(self, weights: Mapping[str, Tensor], name: str) -> Tensor:
-        """Euclidean norm of each neuron's incoming weights and bias: float64, of the set's shape."""
+        """Euclidean norm of each neuron's incoming weights and bias:
+        float64, of the set's shape.
+        """
         total = torch.zeros(self.shape(name), dtype=torch.float64)
         for tensor in self.incoming[name]:
             for block in self.graph.weights[tensor].blocks:
@@ -74,20 +84,29 @@ class Scaling:
 
 
 def read_scaling(graph: NeuronGraph, scale: ScaleLike) -> Scaling:
-    """Which tensors come into the named sets and which go out, with every check that the structure allows.
+    """Which tensors come into the named sets and which go out, with
+    every check that the structure allows.
 
-    Without a mapping, the one tensor with further axes that has the set on its first axis comes in (as in ``nn.Linear`` and
-    ``nn.Conv2d``), with a bias on the set alone; all others go out. With ``{"in": ..., "out": ...}`` tensors in neither are left alone:
-    ``{"c1": {"in": ["bn1.weight", "bn1.bias"], "out": ["conv2.weight"]}}`` for channels that a batch norm has normed.
+    Without a mapping, the one tensor with further axes that has the set on its first axis comes in
+    (as in ``nn.Linear`` and ``nn.Conv2d``), with a bias on the set alone; all others go out. With
+    ``{"in": ..., "out": ...}`` tensors in neither are left alone:
+    ``{"c1": {"in": ["bn1.weight", "bn1.bias"], "out": ["conv2.weight"]}}`` for channels that a
+    batch norm has normed.
 
     Raises:
         GraphError: a set whose scale cannot be free as declared; says why, and what to write.
     """
-    named = scale if isinstance(scale, Mapping) else dict.fromkeys([scale] if isinstance(scale, str) else scale)
+    named = (
+        scale
+        if isinstance(scale, Mapping)
+        else dict.fromkeys([scale] if isinstance(scale, str) else scale)
+    )
     incoming, outgoing = {}, {}
     for name, tensors in named.items():
         if name not in graph.neurons:
-            raise GraphError(f"scale names '{name}'; the neuron sets are {', '.join(graph.neurons)}.")
+            raise GraphError(
+                f"scale names '{name}'; the neuron sets are {', '.join(graph.neurons)}."
+            )
         touching = [t for t, space in graph.weights.items() if name in space.symbols]
         _refuse_repeats(graph, name, touching)
         if tensors is None:
@@ -98,9 +117,10 @@ def read_scaling(graph: NeuronGraph, scale: ScaleLike) -> Scaling:
         incoming[name], outgoing[name] = incoming_tensors, left
         if not incoming[name] or not outgoing[name]:
             raise GraphError(
-                f"'{name}' has no {'incoming' if not incoming[name] else 'outgoing'} weights, so there is nothing to trade its scale "
-                "with. Leave it out of scale= if it is an input or output of the network; otherwise name its tensors: "
-                f"scale={{'{name}': {{'in': [...], 'out': [...]}}}}."
+                f"'{name}' has no {'incoming' if not incoming[name] else 'outgoing'} weights, so "
+                "there is nothing to trade its scale with. Leave it out of scale= if it is an "
+                f"input or output of the network; otherwise name its tensors: scale={{'{name}': "
+                "{'in': [...], 'out': [...]}}."
             )
     ordered = _in_order(incoming, outgoing)
     return Scaling(graph, {n: incoming[n] for n in ordered}, {n: outgoing[n] for n in ordered})
@@ -113,7 +133,8 @@ def _read_named(
     if isinstance(tensors, Mapping):
         if not {"in"} <= set(tensors) <= {"in", "out"}:
             raise GraphError(
-                f"scale of '{name}' has the keys {', '.join(tensors)}; write {{'in': [...], 'out': [...]}}."
+                f"scale of '{name}' has the keys {', '.join(tensors)}; write {{'in': [...], "
+                "'out': [...]}."
             )
         incoming, out = tuple(tensors["in"]), tensors.get("out")
     else:
@@ -122,7 +143,8 @@ def _read_named(
     for tensor in (*incoming, *left):
         if tensor not in touching:
             raise GraphError(
-                f"'{tensor}' cannot come into or go out of '{name}': the tensors over that set are {', '.join(touching)}."
+                f"'{tensor}' cannot come into or go out of '{name}': the tensors over that set "
+                f"are {', '.join(touching)}."
             )
     if both := set(incoming) & set(left):
         raise GraphError(f"'{min(both)}' cannot both come into '{name}' and go out of it.")
@@ -134,8 +156,9 @@ def _refuse_repeats(graph: NeuronGraph, name: str, tensors: Iterable[str]) -> No
         for block in graph.weights[tensor].blocks:
             if sum(instance.symbol == name for instance in block.instances) > 1:
                 raise GraphError(
-                    f"The scale of '{name}' is not free: it indexes '{tensor}' ({graph.tensors[tensor]}) twice, so what goes out of "
-                    "these neurons comes into them as well (recurrent weights). Leave it out of scale=."
+                    f"The scale of '{name}' is not free: it indexes '{tensor}' "
+                    f"({graph.tensors[tensor]}) twice, so what goes out of these neurons comes "
+                    "into them as well (recurrent weights). Leave it out of scale=."
                 )
 
 
@@ -145,16 +168,21 @@ def _guess_incoming(graph: NeuronGraph, name: str, tensors: Iterable[str]) -> tu
     for tensor in tensors:
         space = graph.weights[tensor]
         set_and_ancestors = {name, *above}
-        if all(instance.symbol in set_and_ancestors for block in space.blocks for instance in block.instances):
+        if all(
+            instance.symbol in set_and_ancestors
+            for block in space.blocks
+            for instance in block.instances
+        ):
             vectors.append(tensor)
         elif _on_first_axis(graph, tensor, name):
             matrices.append(tensor)
     if len(matrices) > 1 or len(vectors) > 1:
         raise GraphError(
-            f"It is not clear what comes into '{name}': {', '.join(matrices + vectors)} all could. Batch and layer norms take a scale out "
-            "(their weight and bias are what comes in, and the weights before them must be left out of it); a residual stream has "
-            f"one scale for everything that is added to it. Name the tensors: scale={{'{name}': {{'in': [...], 'out': [...]}}}}; "
-            "those in neither are left alone."
+            f"It is not clear what comes into '{name}': {', '.join(matrices + vectors)} all "
+            "could. Batch and layer norms take a scale out (their weight and bias are what "
+            "comes in, and the weights before them must be left out of it); a residual stream "
+            "has one scale for everything that is added to it. Name the tensors: "
+            f"scale={{'{name}': {{'in': [...], 'out': [...]}}}}; those in neither are left alone."
         )
     return (*matrices, *vectors)
 
@@ -164,14 +192,18 @@ def _on_first_axis(graph: NeuronGraph, tensor: str, name: str) -> bool:
     return name in symbols_in(first) and not any(name in symbols_in(axis) for axis in others)
 
 
-def _in_order(incoming: Mapping[str, tuple[str, ...]], outgoing: Mapping[str, tuple[str, ...]]) -> list[str]:
-    before = {n: [m for m in incoming if m != n and set(outgoing[m]) & set(incoming[n])] for n in incoming}
+def _in_order(
+    incoming: Mapping[str, tuple[str, ...]], outgoing: Mapping[str, tuple[str, ...]]
+) -> list[str]:
+    before = {
+        n: [m for m in incoming if m != n and set(outgoing[m]) & set(incoming[n])] for n in incoming
+    }
     try:
         return list(TopologicalSorter(before).static_order())
     except CycleError as error:
         raise GraphError(
-            f"The sets {', '.join(error.args[1])} feed one another in a circle, so their scales cannot be chosen one by one. "
-            "Leave one of them out of scale=."
+            f"The sets {', '.join(error.args[1])} feed one another in a circle, so their scales "
+            "cannot be chosen one by one. Leave one of them out of scale=."
         ) from None
 
 

@@ -1,4 +1,6 @@
-"""States of networks that are looked at and not copied: a network as it was given, and one whose neurons are moved."""
+"""States of networks that are looked at and not copied: a network as it was
+given, and one whose neurons are moved.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,8 @@ from symnet.nn.features import Source
 class StateView(Mapping[str, Tensor]):
     """A network's entries, each read when it is asked for; nothing is copied.
 
-    Entries of memory are refused once they were changed, so that what was said of a network stays true of what it shows. Entries
-    of files are read anew each time.
+    Entries of memory are refused once they were changed, so that what was said of a network stays
+    true of what it shows. Entries of files are read anew each time.
     """
 
     def __init__(self, source: Source) -> None:
@@ -27,8 +29,9 @@ class StateView(Mapping[str, Tensor]):
         tensor = self._state[name]
         if name in self._versions and self._versions[name] != _version(tensor):
             raise ShapeError(
-                f"Tensor '{name}' was changed in place since the networks were matched. Match again, or match copies: "
-                "{name: tensor.clone() for name, tensor in model.state_dict().items()}."
+                f"Tensor '{name}' was changed in place since the networks were matched. Match "
+                "again, or match copies: {name: tensor.clone() for name, tensor in "
+                "model.state_dict().items()}."
             )
         return tensor.detach()
 
@@ -40,9 +43,13 @@ class StateView(Mapping[str, Tensor]):
 
 
 class MovedState(Mapping[str, Tensor]):
-    """The same network with its neurons moved by an element; a tensor is moved when it is asked for."""
+    """The same network with its neurons moved by an element; a tensor
+    is moved when it is asked for.
+    """
 
-    def __init__(self, state: Mapping[str, Tensor], graph: NeuronGraph, element: GroupElement) -> None:
+    def __init__(
+        self, state: Mapping[str, Tensor], graph: NeuronGraph, element: GroupElement
+    ) -> None:
         self._state, self._graph, self._element = state, graph, element
 
     def __getitem__(self, name: str) -> Tensor:

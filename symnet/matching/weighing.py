@@ -1,4 +1,6 @@
-"""What each tensor counts in a match: its own spread is its unit, so that large numbers decide no more than small ones."""
+"""What each tensor counts in a match: its own spread is its unit, so that
+large numbers decide no more than small ones.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ from symnet.groups import is_charged
 from symnet.matching.problem_reading import PART, State, as_array
 
 Measure = Literal["correlation", "distance"]
-_NO_SPREAD = 1e-7  # a spread below this share of the values is rounding: the tensor tells its neurons not apart
+# a spread below this share of the values is rounding: the tensor tells its neurons not apart
+_NO_SPREAD = 1e-7
 
 
 @dataclass(frozen=True)
@@ -23,8 +26,10 @@ class Likeness:
     """What is measured once of two tensors, before anything is moved."""
 
     size: int
-    common: float  # what every inner product has in common: the product of the means, times the number of entries
-    spreads: tuple[float, float]  # Euclidean norms around the means; around 0 where elements do more than reorder
+    # what every inner product has in common: the product of the means, times the number of entries
+    common: float
+    # Euclidean norms around the means; around 0 where elements do more than reorder
+    spreads: tuple[float, float]
     product: float  # inner product
 
 
@@ -37,27 +42,33 @@ def measure_tensors(graph: NeuronGraph, a: State, b: State) -> dict[str, Likenes
     likenesses: dict[str, Likeness] = {}
     broken: dict[str, list[str]] = {"first": [], "second": []}
     for name, space in graph.weights.items():
-        likenesses[name] = likeness = _compare(a[name], b[name], centred=not _changes_sums(graph, space))
+        likenesses[name] = likeness = _compare(
+            a[name], b[name], centred=not _changes_sums(graph, space)
+        )
         for which, spread in zip(broken, likeness.spreads, strict=True):
             if not math.isfinite(spread):
                 broken[which].append(name)
     for which, names in broken.items():
         if names:
             raise ShapeError(
-                f"The {which} network has weights that are not finite, in {', '.join(names)}; none can be matched."
+                f"The {which} network has weights that are not finite, in {', '.join(names)}; "
+                "none can be matched."
             )
     return likenesses
 
 
 def distance_between(x: Any, y: Any) -> float:
     """Euclidean distance of two tensors, added up in float64."""
-    return math.sqrt(sum(float(np.square(u - v).sum()) for u, v in zip(_runs(x), _runs(y), strict=True)))
+    return math.sqrt(
+        sum(float(np.square(u - v).sum()) for u, v in zip(_runs(x), _runs(y), strict=True))
+    )
 
 
 def _compare(x: Any, y: Any, centred: bool) -> Likeness:
     size, pivots, sums, squares, product = 0, None, np.zeros(2), np.zeros(2), 0.0
     for u, v in zip(_runs(x), _runs(y), strict=True):
-        if pivots is None:  # subtracted, so that tensors of large mean and small spread lose no digits
+        # subtracted, so that tensors of large mean and small spread lose no digits
+        if pivots is None:
             pivots = (0.0, 0.0) if not centred or not u.size else (float(u[0]), float(v[0]))
         size += u.size
         product += float(u @ v)
@@ -75,7 +86,9 @@ def _compare(x: Any, y: Any, centred: bool) -> Likeness:
 
 
 def _changes_sums(graph: NeuronGraph, space: TensorSpace) -> bool:
-    """Whether elements do more to a tensor than reorder its entries, so that its mean is none of a network's own."""
+    """Whether elements do more to a tensor than reorder its entries, so that
+    its mean is none of a network's own.
+    """
     return any(
         i.symbol is not None and is_charged(graph.neurons[i.symbol].group, i.degree)
         for block in space.blocks
@@ -95,8 +108,9 @@ def tensor_factors(
 ) -> dict[str, float]:
     """What each tensor's inner product is multiplied by.
 
-    With ``"correlation"``, by ``size / (spread of a * spread of b)``: its share is then its correlation times its number of entries,
-    and a tensor without spread is left out. With ``"distance"``, by 1.
+    With ``"correlation"``, by ``size / (spread of a * spread of b)``: its share is then its
+    correlation times its number of entries, and a tensor without spread is left out. With
+    ``"distance"``, by 1.
     """
     factors = {}
     for name, likeness in likenesses.items():

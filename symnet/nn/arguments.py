@@ -23,7 +23,12 @@ def check_count(name: str, value: object, least: int = 1) -> None:
 
 
 def check_layer(
-    graph: object, in_channels: object, out_channels: object, gain: object, dtype: object, who: str = "Linear"
+    graph: object,
+    in_channels: object,
+    out_channels: object,
+    gain: object,
+    dtype: object,
+    who: str = "Linear",
 ) -> None:
     """Raise unless a layer can be made from these.
 
@@ -34,10 +39,14 @@ def check_layer(
     check_count("in_channels", in_channels)
     check_count("out_channels", out_channels)
     if isinstance(gain, bool) or not isinstance(gain, Real) or not math.isfinite(gain) or gain < 0:
-        raise ShapeError(f"gain={gain!r}: give the standard deviation of the outputs, a finite number of at least 0.")
+        raise ShapeError(
+            f"gain={gain!r}: give the standard deviation of the outputs, a finite number of at "
+            "least 0."
+        )
     if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
         raise ShapeError(
-            f"dtype={dtype!r}: parameters are real numbers; give a floating-point dtype such as torch.float32."
+            f"dtype={dtype!r}: parameters are real numbers; give a floating-point dtype such as "
+            "torch.float32."
         )
 
 
@@ -48,7 +57,10 @@ def check_spaces(who: str, inputs: Space, outputs: Space) -> tuple[Space, Space]
         ShapeError: there are no inputs.
     """
     if not len(inputs):
-        raise ShapeError(f"{who} has no inputs: the graph has no tensors, or inputs= names none. Name one at least.")
+        raise ShapeError(
+            f"{who} has no inputs: the graph has no tensors, or inputs= names none. Name one at "
+            "least."
+        )
     return inputs, outputs
 
 

@@ -1,4 +1,6 @@
-"""Simple models to compare with, from any graph, all called alike: ``{name: (batch, *axes, c)}`` to ``(batch, outputs)``."""
+"""Simple models to compare with, from any graph, all called alike:
+``{name: (batch, *axes, c)}`` to ``(batch, outputs)``.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ class Statistics(nn.Module):
     Example:
         >>> import symnet as sn, torch
         >>> graph = sn.catalogue.mlp([2, 8, 3])
-        >>> Statistics(graph)({name: torch.ones(5, *shape, 1) for name, shape in graph.shapes.items()}).shape
+        >>> Statistics(graph)(
+        ...     {name: torch.ones(5, *shape, 1) for name, shape in graph.shapes.items()}
+        ... ).shape
         torch.Size([5, 28])
 
     Source: Unterthiner et al. 2020 (arXiv 2002.11448), section 3.
@@ -92,7 +96,9 @@ class StatisticsNetwork(_Baseline):
     Source: Unterthiner et al. 2020 (arXiv 2002.11448).
     """
 
-    def __init__(self, graph: NeuronGraph, hidden: int, outputs: int, *, in_channels: int = 1) -> None:
+    def __init__(
+        self, graph: NeuronGraph, hidden: int, outputs: int, *, in_channels: int = 1
+    ) -> None:
         super().__init__(graph, hidden=hidden, outputs=outputs, in_channels=in_channels)
         self.statistics = Statistics(graph)
         self.head = _mlp(7 * len(graph.weights) * in_channels, hidden, outputs)
@@ -102,7 +108,8 @@ class StatisticsNetwork(_Baseline):
 
 
 class PointwiseNetwork(_Baseline):
-    """One MLP on every weight by itself, then the graph's invariants: no weight hears of another before they are pooled.
+    """One MLP on every weight by itself, then the graph's invariants: no weight
+    hears of another before they are pooled.
 
     Args:
         graph, outputs, in_channels: as in :class:`StatisticsNetwork`.
@@ -112,7 +119,9 @@ class PointwiseNetwork(_Baseline):
         ``{name: (batch, *axes, in_channels)}`` to ``(batch, outputs)``.
     """
 
-    def __init__(self, graph: NeuronGraph, channels: int, outputs: int, *, in_channels: int = 1) -> None:
+    def __init__(
+        self, graph: NeuronGraph, channels: int, outputs: int, *, in_channels: int = 1
+    ) -> None:
         super().__init__(graph, channels=channels, outputs=outputs, in_channels=in_channels)
         refuse_signs(graph.weights, "PointwiseNetwork has biases and GELUs")
         self.each = _mlp(in_channels, channels, channels)
@@ -134,7 +143,9 @@ class FlatNetwork(_Baseline):
         ``{name: (batch, *axes, in_channels)}`` to ``(batch, outputs)``.
     """
 
-    def __init__(self, graph: NeuronGraph, hidden: int, outputs: int, *, in_channels: int = 1) -> None:
+    def __init__(
+        self, graph: NeuronGraph, hidden: int, outputs: int, *, in_channels: int = 1
+    ) -> None:
         super().__init__(graph, hidden=hidden, outputs=outputs, in_channels=in_channels)
         self.head = _mlp(graph.weights.size * in_channels, hidden, outputs)
 
@@ -146,5 +157,9 @@ class FlatNetwork(_Baseline):
 def _mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
     """Two hidden layers."""
     return nn.Sequential(
-        nn.Linear(inputs, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, outputs)
+        nn.Linear(inputs, hidden),
+        nn.GELU(),
+        nn.Linear(hidden, hidden),
+        nn.GELU(),
+        nn.Linear(hidden, outputs),
     )

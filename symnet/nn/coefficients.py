@@ -1,4 +1,6 @@
-"""A layer's parameters by diagram: in the order in which the derivation lists them, whatever the plan's layout."""
+"""A layer's parameters by diagram: in the order in which the derivation
+lists them, whatever the plan's layout.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,8 @@ if TYPE_CHECKING:
 
 
 def coefficients(layer: Linear) -> dict[tuple[str, str], Tensor]:
-    """For every coupled pair (output, input) the coefficients ``(dimension, c_in, c_out)`` of ``maps.between(output, input)``.
+    """For every coupled pair (output, input) the coefficients ``(dimension, c_in, c_out)`` of
+    ``maps.between(output, input)``.
 
     They are differentiable functions of the layer's parameters.
     """
@@ -28,7 +31,8 @@ def coefficients(layer: Linear) -> dict[tuple[str, str], Tensor]:
 
 
 def product_coefficients(layer: Product) -> dict[tuple[str, str], Tensor]:
-    """For every pair (output, product) the coefficients ``(maps, products of channels, c_out)`` of ``maps.placed``.
+    """For every pair (output, product) the coefficients
+    ``(maps, products of channels, c_out)`` of ``maps.placed``.
 
     Products are named "a * b". Differentiable functions of the layer's parameters.
     """
@@ -43,7 +47,9 @@ def by_diagram(
     channels: tuple[int, int],
     placed: Mapping[tuple[str, str], Sequence[PlacedDiagram]],
 ) -> dict[tuple[str, str], Tensor]:
-    """The entries of tables that are coefficients of diagrams, pair by pair, ``(parameters, c_in, c_out)``."""
+    """The entries of tables that are coefficients of diagrams, pair by pair,
+    ``(parameters, c_in, c_out)``.
+    """
     entries = [
         matrix.view(table.height, channels[0], table.width, channels[1])
         for table, matrix in zip(plan.tables, matrices, strict=True)
@@ -51,14 +57,18 @@ def by_diagram(
     none = (matrices[0] if matrices else torch.empty(0)).new_zeros(0, *channels)
     by_pair = {}
     for pair, places in table_places(plan, placed).items():
-        by_pair[pair] = torch.cat([none, *(entries[number][rows, :, columns, :] for number, rows, columns in places)])
+        by_pair[pair] = torch.cat(
+            [none, *(entries[number][rows, :, columns, :] for number, rows, columns in places)]
+        )
     return by_pair
 
 
 def table_places(
     plan: LayerPlan, placed: Mapping[tuple[str, str], Sequence[PlacedDiagram]]
 ) -> dict[tuple[str, str], list[tuple[int, Tensor, Tensor]]]:
-    """Where the parameters of every pair's diagrams stand: numbers of tables, rows and columns, in the diagrams' order."""
+    """Where the parameters of every pair's diagrams stand: numbers of tables,
+    rows and columns, in the diagrams' order.
+    """
     slots = {
         (slot.tensor, slot.block, slot.term): (t, slot.start)
         for t, table in enumerate(plan.tables)
@@ -89,7 +99,9 @@ def _representatives(labels: np.ndarray, count: int) -> tuple[Tensor, Tensor]:
 
 
 def bias_coefficients(layer: Linear) -> dict[str, Tensor] | None:
-    """For every output the coefficients ``(bias dimension, 1, c_out)`` of its equivariant biases."""
+    """For every output the coefficients
+    ``(bias dimension, 1, c_out)`` of its equivariant biases.
+    """
     if layer.bias is None:
         return None
     vector = layer.bias_vector()
@@ -103,7 +115,9 @@ def bias_coefficients(layer: Linear) -> dict[str, Tensor] | None:
 
 
 def bias_places(layer: Linear) -> dict[str, list[Tensor]]:
-    """For every output the columns of the tables without axes, one after another, that its bias diagrams stand in."""
+    """For every output the columns of the tables without axes, one after
+    another, that its bias diagrams stand in.
+    """
     constant = EquivariantMaps(Space(layer.outputs.neurons, {"constant": ""}), layer.outputs)
     starts = {
         (slot.tensor, slot.block, slot.pattern): start + slot.start

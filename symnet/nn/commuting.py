@@ -1,8 +1,10 @@
-"""Which pointwise functions commute with which groups, decided by trying: in float64, on random entries and random elements.
+"""Which pointwise functions commute with which groups, decided by trying: in
+float64, on random entries and random elements.
 
-Every entry of a tensor is multiplied by the signs and scales of its strands, so a function of entries has to be odd where signs
-show, and positively homogeneous of degree 1 where scales do. Where a group mixes entries only linear functions of the channels
-commute. Strands of permutations, and those of degree 0, allow any function.
+Every entry of a tensor is multiplied by the signs and scales of its strands, so a function of
+entries has to be odd where signs show, and positively homogeneous of degree 1 where scales do.
+Where a group mixes entries only linear functions of the channels commute. Strands of permutations,
+and those of degree 0, allow any function.
 """
 
 from __future__ import annotations
@@ -37,21 +39,35 @@ class Demand:
         """What to use where a function does not obey the law."""
         match self.law:
             case "odd":
-                return "an odd function (torch.nn.Tanh(), torch.nn.RMSNorm(channels), torch.nn.Linear(..., bias=False))"
+                return (
+                    "an odd function (torch.nn.Tanh(), torch.nn.RMSNorm(channels), "
+                    "torch.nn.Linear(..., bias=False))"
+                )
             case "homogeneous":
-                return "a positively homogeneous one (torch.nn.ReLU(), torch.nn.Linear(..., bias=False))"
+                return (
+                    "a positively homogeneous one (torch.nn.ReLU(), torch.nn.Linear(..., "
+                    "bias=False))"
+                )
             case _:
                 return "torch.nn.Linear(..., bias=False)"
 
 
 def demands(space: Space) -> tuple[Demand, ...]:
-    """What the tensors of a space ask of pointwise functions: each law once, with the first strand that asks it."""
+    """What the tensors of a space ask of pointwise functions: each law
+    once, with the first strand that asks it.
+    """
     by_law: dict[str, Demand] = {}
     for tensor in space.values():
         for strand in (strand for axis in tensor.axes for strand in strands_in(axis)):
             group = space.neurons[strand.name].group
             if is_charged(group, strand.degree):
-                law = "linear" if is_linear(group) else "homogeneous" if isinstance(group, Scaled) else "odd"
+                law = (
+                    "linear"
+                    if is_linear(group)
+                    else "homogeneous"
+                    if isinstance(group, Scaled)
+                    else "odd"
+                )
                 by_law.setdefault(law, Demand(law, group, strand.name, tensor.name))
     return tuple(by_law.values())
 
@@ -60,13 +76,15 @@ def refuse_pointwise(module: nn.Module, space: Space, channels: int) -> None:
     """Refuse a module that does not commute with what the group does to the entries of a space.
 
     Raises:
-        GraphError: it breaks a law that a tensor asks for; names the set, the tensor and the function.
+        GraphError: it breaks a law that a tensor asks for; names the set, the tensor and the
+            function.
     """
     for demand in demands(space):
         if (error := _error(module, demand.law, channels)) > TOLERANCE:
             raise GraphError(
-                f"Pointwise({module!r:.60}) does not commute with {demand.group!r} of '{demand.neurons}' in '{demand.tensor}': it is "
-                f"not {_LAWS[demand.law]} (off by {error:.2g}). Use {demand.instead}, sn.nn.Gate, or strands of degree 0."
+                f"Pointwise({module!r:.60}) does not commute with {demand.group!r} of "
+                f"'{demand.neurons}' in '{demand.tensor}': it is not {_LAWS[demand.law]} (off by "
+                f"{error:.2g}). Use {demand.instead}, sn.nn.Gate, or strands of degree 0."
             )
 
 
@@ -82,7 +100,8 @@ def _error(module: nn.Module, law: str, channels: int) -> float:
     private = copy.deepcopy(module).to(device="cpu", dtype=torch.float64)
     generator = np.random.default_rng(0)  # numpy's: inside vmap torch draws nothing
     with torch.no_grad():
-        for parameter in private.parameters():  # a shift that happens to be zero yet would be learnt
+        # a shift that happens to be zero yet would be learnt
+        for parameter in private.parameters():
             parameter.copy_(torch.from_numpy(generator.standard_normal(tuple(parameter.shape))))
     x = torch.from_numpy(generator.standard_normal((PROBES, channels)))
     matrix = {

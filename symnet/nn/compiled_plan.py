@@ -1,4 +1,6 @@
-"""A plan made ready for tensors: every permutation, axis number and order of additions worked out once."""
+"""A plan made ready for tensors: every permutation, axis number and
+order of additions worked out once.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,8 @@ from symnet.plan.steps import Slot, Statistic, TableRow
 from symnet.sharing.dims import BlockDims, dims_of
 from symnet.sharing.patterns import Pattern
 
-# Arrays are (batch, *axes, features); axes of a statistic lie in the order of their first dim in the block.
+# Arrays are (batch, *axes, features); axes of a statistic lie in the order of their first dim in
+# the block.
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +31,8 @@ class CompiledStatistic:
     block: Block
     dims: BlockDims
     source: int | None
-    diagonals: tuple[tuple[int, int], ...]  # pairs of axes merged one after another, the result in the first's place
+    # pairs of axes merged one after another, the result in the first's place
+    diagonals: tuple[tuple[int, int], ...]
     averaged: tuple[int, ...]
 
 
@@ -46,7 +50,8 @@ class CompiledTable:
     height: int
     width: int
     folded_sizes: tuple[int, ...]  # of its slots, side by side
-    is_direct: bool  # its slots are whole outputs with two axes or more: multiplied straight into them
+    # its slots are whole outputs with two axes or more: multiplied straight into them
+    is_direct: bool
     bias_start: int  # of a table without axes: its first column in the bias vector
 
     @property
@@ -92,7 +97,8 @@ class CompiledPlan:
 
     def __init__(self, plan: LayerPlan) -> None:
         self.plan = plan
-        self.scales_on_device: dict[tuple[Any, ...], tuple[Any, Any]] = {}  # the executor's, see its _scale
+        # the executor's, see its _scale
+        self.scales_on_device: dict[tuple[Any, ...], tuple[Any, Any]] = {}
         names = {name: number for number, name in enumerate(plan.inputs)}
         self.statistics = tuple(_statistic(plan, statistic, names) for statistic in plan.statistics)
         self.full_reads = tuple(self._full_reads(tensor) for tensor in range(len(names)))
@@ -108,12 +114,18 @@ class CompiledPlan:
             )
             for table, start in zip(plan.tables, plan.bias_starts, strict=True)
         )
-        self.numbers = {(t, slot.start): n for t, table in enumerate(plan.tables) for n, slot in enumerate(table.slots)}
+        self.numbers = {
+            (t, slot.start): n
+            for t, table in enumerate(plan.tables)
+            for n, slot in enumerate(table.slots)
+        }
         self.outputs = tuple(
             CompiledTensor(
                 tensor,
                 tuple(
-                    self._block(plan.slots[tensor.name, number], dims_of(block, plan.outputs.neurons))
+                    self._block(
+                        plan.slots[tensor.name, number], dims_of(block, plan.outputs.neurons)
+                    )
                     for number, block in enumerate(tensor.blocks)
                 ),
             )
@@ -122,8 +134,16 @@ class CompiledPlan:
 
     def _full_reads(self, tensor: int) -> tuple[int, ...]:
         """The statistics that are means over the whole of an input."""
-        averaged = [(number, step) for number, step in enumerate(self.statistics) if step.tensor == tensor and step.averaged]
-        return tuple(number for number, step in averaged if step.source is None or not self.statistics[step.source].averaged)
+        averaged = [
+            (number, step)
+            for number, step in enumerate(self.statistics)
+            if step.tensor == tensor and step.averaged
+        ]
+        return tuple(
+            number
+            for number, step in averaged
+            if step.source is None or not self.statistics[step.source].averaged
+        )
 
     def view_of(self, number: int) -> int:
         """The statistic that shows the entries which a mean over a whole input is taken of."""
@@ -153,14 +173,22 @@ class CompiledPlan:
     def _block(self, slots: Sequence[tuple[int, Slot]], dims: BlockDims) -> CompiledBlock:
         direct = [(table, slot) for table, slot in slots if self.tables[table].is_direct]
         small = [(table, slot) for table, slot in slots if not self.tables[table].is_direct]
-        small.sort(key=lambda entry: (not entry[1].pattern.is_finest, _extent(entry[1]), len(entry[1].order)))
-        # A coarser pattern is written on a diagonal: only terms on the same diagonal can be added beforehand.
+        small.sort(
+            key=lambda entry: (
+                not entry[1].pattern.is_finest,
+                _extent(entry[1]),
+                len(entry[1].order),
+            )
+        )
+        # A coarser pattern is written on a diagonal: only terms on the same diagonal can be added
+        # beforehand.
         into: list[int | None] = []
         for number, (_, slot) in enumerate(small):
             larger = [
                 other
                 for other in range(number + 1, len(small))
-                if small[other][1].pattern == slot.pattern and set(small[other][1].order) > set(slot.order)
+                if small[other][1].pattern == slot.pattern
+                and set(small[other][1].order) > set(slot.order)
             ]
             into.append(larger[0] if larger else None)
         return CompiledBlock(
@@ -205,12 +233,18 @@ def _statistic(plan: LayerPlan, statistic: Statistic, names: dict[str, int]) -> 
         diagonals, present = diagonal_steps(statistic.dims, statistic.pattern), natural
     else:
         diagonals, present = (), [k for k in natural if k in plan.statistics[statistic.source].kept]
-    averaged = tuple(position + 1 for position, part in enumerate(present) if part not in statistic.kept)
-    return CompiledStatistic(names[statistic.tensor], block, statistic.dims, statistic.source, diagonals, averaged)
+    averaged = tuple(
+        position + 1 for position, part in enumerate(present) if part not in statistic.kept
+    )
+    return CompiledStatistic(
+        names[statistic.tensor], block, statistic.dims, statistic.source, diagonals, averaged
+    )
 
 
 def diagonal_steps(dims: BlockDims, pattern: Pattern) -> tuple[tuple[int, int], ...]:
-    """Pairs of axes of ``(batch, *sym dims, features)`` to merge, so that the parts in natural order are left."""
+    """Pairs of axes of ``(batch, *sym dims, features)`` to merge, so that
+    the parts in natural order are left.
+    """
     axes: list[set[int]] = [{position} for position in range(len(dims.sym))]
     steps = []
     for positions in sym_positions(dims, pattern):

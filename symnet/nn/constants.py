@@ -1,4 +1,6 @@
-"""Arrays of a plan as tensors, made once for every device: no buffers, so that the state dict holds parameters alone."""
+"""Arrays of a plan as tensors, made once for every device: no buffers, so
+that the state dict holds parameters alone.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +12,16 @@ from torch import Tensor
 class Constants:
     """Tensors by name, device and dtype.
 
-    Made outside of whatever mode is on: a tensor of inference mode could not be saved for a later training step.
+    Made outside of whatever mode is on: a tensor of inference mode could not be saved for a later
+    training step.
     """
 
     def __init__(self) -> None:
         self._kept: dict[tuple[str, str, torch.dtype | None], Tensor] = {}
 
-    def get(self, name: str, values: np.ndarray, device: torch.device, dtype: torch.dtype | None = None) -> Tensor:
+    def get(
+        self, name: str, values: np.ndarray, device: torch.device, dtype: torch.dtype | None = None
+    ) -> Tensor:
         """The array under this name as a tensor, the array's own dtype by default."""
         key = name, str(device), dtype
         constant = self._kept.get(key)

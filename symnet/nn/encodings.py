@@ -1,8 +1,10 @@
-"""Positional encodings: tell the neurons of a permuted set apart, where their order does have a meaning.
+"""Positional encodings: tell the neurons of a permuted set apart,
+where their order does have a meaning.
 
-Networks made for permuted inputs and outputs (NP) are blind to which input is which. Encodings appended to the
-weights that touch these neurons give the information back; what follows is then equivariant under the other sets only,
-as the graph with these sets Fixed says (HNP), but with NP's fewer parameters (Zhou et al. 2023, section 3).
+Networks made for permuted inputs and outputs (NP) are blind to which input is which. Encodings
+appended to the weights that touch these neurons give the information back; what follows is then
+equivariant under the other sets only, as the graph with these sets Fixed says (HNP), but with NP's
+fewer parameters (Zhou et al. 2023, section 3).
 """
 
 from __future__ import annotations
@@ -27,8 +29,8 @@ class PositionalEncoding(nn.Module):
         graph: the architecture.
         sets: neuron sets whose neurons are told apart, for instance ``["in", "out"]``.
         channels: channels appended for each of these sets (zero on tensors that it does not index).
-        kind: ``"sinusoidal"`` (fixed: sines and cosines of geometrically spaced frequencies, as in Vaswani et al. 2017)
-            or ``"learned"`` (a table for each set).
+        kind: ``"sinusoidal"`` (fixed: sines and cosines of geometrically spaced frequencies, as in
+            Vaswani et al. 2017) or ``"learned"`` (a table for each set).
         inputs: the features' space (default: the graph's tensors).
 
     Shapes:
@@ -45,12 +47,22 @@ class PositionalEncoding(nn.Module):
         inputs: SpaceLike = None,
     ) -> None:
         super().__init__()
-        self.inputs, self.sets, self.channels, self.kind = graph.space(inputs), tuple(sets), channels, kind
+        self.inputs, self.sets, self.channels, self.kind = (
+            graph.space(inputs),
+            tuple(sets),
+            channels,
+            kind,
+        )
         if unknown := [name for name in self.sets if name not in graph.neurons]:
-            raise GraphError(f"There are no neuron sets {unknown} to encode; the graph has {', '.join(graph.neurons)}.")
+            raise GraphError(
+                f"There are no neuron sets {unknown} to encode; the graph has "
+                f"{', '.join(graph.neurons)}."
+            )
         if kind not in ("sinusoidal", "learned"):
             raise GraphError(f"kind={kind!r} is no encoding; choose 'sinusoidal' or 'learned'.")
-        touched = {name: t.axes for name, t in self.inputs.items() if set(self.sets) & set(t.symbols)}
+        touched = {
+            name: t.axes for name, t in self.inputs.items() if set(self.sets) & set(t.symbols)
+        }
         refuse_signs(Space(self.inputs.neurons, touched), "PositionalEncoding appends constants")
         self.embeddings = nn.ParameterList()
         for number, name in enumerate(self.sets):
@@ -63,7 +75,9 @@ class PositionalEncoding(nn.Module):
             for s, name in enumerate(self.sets):
                 for k, positions in enumerate(positions_along(tensor, name)):
                     self.register_buffer(
-                        f"_positions{t}.{s}.{k}".replace(".", "_"), torch.from_numpy(positions), persistent=False
+                        f"_positions{t}.{s}.{k}".replace(".", "_"),
+                        torch.from_numpy(positions),
+                        persistent=False,
                     )
 
     def forward(self, x: Mapping[str, Tensor]) -> Features:
@@ -81,7 +95,8 @@ class PositionalEncoding(nn.Module):
     def _encoding(self, t: int, s: int, tensor: Tensor) -> Tensor:
         table = self.embeddings[s] if self.kind == "learned" else getattr(self, f"_table{s}")
         table = table.to(tensor.dtype)
-        padded = torch.cat([table, table.new_zeros(1, self.channels)])  # position -1: the set does not index this entry
+        # position -1: the set does not index this entry
+        padded = torch.cat([table, table.new_zeros(1, self.channels)])
         total = tensor.new_zeros(*tensor.shape[1:-1], self.channels)
         k = 0
         while (positions := getattr(self, f"_positions{t}_{s}_{k}", None)) is not None:
@@ -102,7 +117,9 @@ def sinusoids(count: int, channels: int) -> Tensor:
 
 
 def positions_along(tensor: TensorSpace, name: str) -> list[np.ndarray]:
-    """For every occurrence of a neuron set, its neuron at every entry of a tensor: int64 of the tensor's shape, or -1."""
+    """For every occurrence of a neuron set, its neuron at every entry of a
+    tensor: int64 of the tensor's shape, or -1.
+    """
     positions: list[np.ndarray] = []
     for block in tensor.blocks:
         places = [k for k, instance in enumerate(block.instances) if instance.symbol == name]
@@ -110,5 +127,7 @@ def positions_along(tensor: TensorSpace, name: str) -> list[np.ndarray]:
             if number == len(positions):
                 positions.append(np.full(tensor.shape, -1))
             shape = [size if k == place else 1 for k, size in enumerate(block.shape)]
-            apply_views(positions[number], block.views)[...] = np.arange(block.shape[place]).reshape(shape)
+            apply_views(positions[number], block.views)[...] = np.arange(
+                block.shape[place]
+            ).reshape(shape)
     return positions

@@ -1,9 +1,9 @@
 """Plans run in torch: statistics once, one product a table, every output written once.
 
-Two routes to the same values. ``run`` is made of differentiable operations and is what torch's transforms see (vmap,
-func.grad, compile, autocast). ``PlanFunction`` runs the same steps in place, saves little more than the inputs, and
-has a backward of its own: the adjoint plan, which is a plan again (``symnet.plan.adjoint``), so that it differentiates
-as often as one likes.
+Two routes to the same values. ``run`` is made of differentiable operations and is what torch's
+transforms see (vmap, func.grad, compile, autocast). ``PlanFunction`` runs the same steps in place,
+saves little more than the inputs, and has a backward of its own: the adjoint plan, which is a plan
+again (``symnet.plan.adjoint``), so that it differentiates as often as one likes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,15 @@ import torch
 from torch import Tensor
 
 from symnet.nn.compiled_plan import CompiledBlock, CompiledPlan, CompiledSlot
-from symnet.nn.gathering import Gathered, StatisticsAhead, TakenStatistics, diagonal, flat, gather, read_ahead
+from symnet.nn.gathering import (
+    Gathered,
+    StatisticsAhead,
+    TakenStatistics,
+    diagonal,
+    flat,
+    gather,
+    read_ahead,
+)
 from symnet.nn.kernels.backend import route
 from symnet.nn.kernels.plan_kernels import Kernels, products
 from symnet.plan.block_arrays import assemble, restore_block
@@ -38,7 +46,9 @@ def run(
         bias: ``(columns * out_channels,)`` of the tables without axes.
         relu: whether the outputs' negative entries are set to zero.
     """
-    return scatter(plan, gather(plan, tensors), matrices, bias, tensors[0].shape[0], in_place=False, relu=relu)
+    return scatter(
+        plan, gather(plan, tensors), matrices, bias, tensors[0].shape[0], in_place=False, relu=relu
+    )
 
 
 def scatter(
@@ -53,7 +63,9 @@ def scatter(
     kernels: Kernels | None = None,
     ahead: StatisticsAhead | None = None,
 ) -> list[Tensor]:
-    """The outputs from the rows. ``in_place``, ``kernels`` and ``ahead`` only where nothing records the operations."""
+    """The outputs from the rows. ``in_place``, ``kernels`` and ``ahead`` only
+    where nothing records the operations.
+    """
     mixed: list[tuple[Tensor, ...]] = []  # a table's slots
     for table, rows, matrix in zip(plan.tables, gathered, matrices, strict=True):
         if table.is_direct:
@@ -87,18 +99,27 @@ def scatter(
             arrays.append(restore_block(value, block.dims, torch.permute))
             number += 1
         single = len(arrays) == 1
-        whole = arrays[0].reshape(batch, *tensor.space.shape, arrays[0].shape[-1]) if single else None
-        outputs.append(assemble(tensor.space.blocks, arrays, torch.cat) if whole is None else whole.contiguous())
+        whole = (
+            arrays[0].reshape(batch, *tensor.space.shape, arrays[0].shape[-1]) if single else None
+        )
+        outputs.append(
+            assemble(tensor.space.blocks, arrays, torch.cat)
+            if whole is None
+            else whole.contiguous()
+        )
         if ahead is not None:
             ahead.read(len(outputs) - 1, outputs[-1])
     return outputs
 
 
-# Terms of a block that tables hold: those without diagonals, and the others with the diagonals they are written on.
+# Terms of a block that tables hold: those without diagonals, and the others with the diagonals they
+# are written on.
 SmallTerms = tuple[list[Tensor], list[tuple[CompiledSlot, Tensor]]]
 
 
-def _small_terms(block: CompiledBlock, mixed: Sequence[Sequence[Tensor]], in_place: bool) -> SmallTerms:
+def _small_terms(
+    block: CompiledBlock, mixed: Sequence[Sequence[Tensor]], in_place: bool
+) -> SmallTerms:
     """The terms of a block that tables hold, after small ones were added into larger ones."""
     values = []
     for slot in block.small:
@@ -109,10 +130,14 @@ def _small_terms(block: CompiledBlock, mixed: Sequence[Sequence[Tensor]], in_pla
         values.append(value)
     for number, into in enumerate(block.into):
         if into is not None:
-            values[into] = values[into].add_(values[number]) if in_place else values[into] + values[number]
+            values[into] = (
+                values[into].add_(values[number]) if in_place else values[into] + values[number]
+            )
     roots = [number for number, into in enumerate(block.into) if into is None]
     plain = [values[number] for number in roots if not block.small[number].diagonals]
-    return plain, [(block.small[number], values[number]) for number in roots if block.small[number].diagonals]
+    return plain, [
+        (block.small[number], values[number]) for number in roots if block.small[number].diagonals
+    ]
 
 
 def _value(
@@ -133,12 +158,16 @@ def _value(
         else:
             value = _added_on_diagonal(value, slot.diagonals, term)
     for slot in block.direct:
-        value = _add_products(plan, slot, value, gathered[slot.table], matrices[slot.table], in_place)
+        value = _add_products(
+            plan, slot, value, gathered[slot.table], matrices[slot.table], in_place
+        )
     return value
 
 
 def _added_on_diagonal(value: Tensor, steps: Sequence[tuple[int, int]], term: Tensor) -> Tensor:
-    """A new tensor: the value, with a term added on diagonals (see ``diagonal``). vmap may batch the term alone."""
+    """A new tensor: the value, with a term added on diagonals (see
+    ``diagonal``). vmap may batch the term alone.
+    """
     if not steps:
         return value + term
     (first, second), rest = steps[0], steps[1:]
@@ -147,7 +176,11 @@ def _added_on_diagonal(value: Tensor, steps: Sequence[tuple[int, int]], term: Te
 
 
 def _broadcast_sum(
-    values: list[Tensor], block: CompiledBlock, matrices: Sequence[Tensor], plan: CompiledPlan, batch: int
+    values: list[Tensor],
+    block: CompiledBlock,
+    matrices: Sequence[Tensor],
+    plan: CompiledPlan,
+    batch: int,
 ) -> Tensor:
     """A new tensor of the block's full size: the values' sum, zeros if there are none."""
     if not values:
@@ -181,7 +214,7 @@ def _add_products(
     return value
 
 
-# ---- the route with its own backward --------------------------------------------------------------------------------
+# ---- the route with its own backward -------------------------------------------------------------
 def apply_plan(
     plan: CompiledPlan,
     tensors: Sequence[Tensor],
@@ -205,8 +238,14 @@ def apply_plan(
 
 
 def is_recorded(device: torch.device) -> bool:
-    """Whether a torch transform looks into the operations: then they are run one by one, by ``run``."""
-    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active() or torch.jit.is_tracing():
+    """Whether a torch transform looks into the operations: then they
+    are run one by one, by ``run``.
+    """
+    if (
+        torch.compiler.is_compiling()
+        or torch._C._are_functorch_transforms_active()
+        or torch.jit.is_tracing()
+    ):
         return True
     dual = torch.autograd.forward_ad._current_level >= 0  # forward derivatives are torch's own
     return dual or (device.type != "meta" and torch.is_autocast_enabled(device.type))
@@ -214,7 +253,9 @@ def is_recorded(device: torch.device) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """How a plan runs, as ``apply_plan`` was asked to: what is the same for all tensors, and has no derivative."""
+    """How a plan runs, as ``apply_plan`` was asked to: what is the same for
+    all tensors, and has no derivative.
+    """
 
     relu: bool
     kernels: bool
@@ -222,13 +263,15 @@ class RunOptions:
     ahead: StatisticsAhead | None
 
 
-_BIAS = 2  # the place of the bias among the arguments of ``PlanFunction``; inputs and matrices follow it
+# the place of the bias among the arguments of ``PlanFunction``; inputs and matrices follow it
+_BIAS = 2
 
 
 class PlanFunction(torch.autograd.Function):
     """A plan as one operation, with the ReLU after it if there is one.
 
-    Saves inputs, matrices and the rows of small tables; with a ReLU also the outputs, which the next layer saves anyway.
+    Saves inputs, matrices and the rows of small tables; with a ReLU also the outputs, which the
+    next layer saves anyway.
     """
 
     @staticmethod
@@ -253,9 +296,13 @@ class PlanFunction(torch.autograd.Function):
             kernels=Kernels() if options.kernels else None,
             ahead=options.ahead,
         )
-        # Views may not be changed in place when there are several outputs (Pointwise(ReLU(inplace=True))): these are none.
+        # Views may not be changed in place when there are several outputs
+        # (Pointwise(ReLU(inplace=True))): these are none.
         outputs = [output.data for output in outputs]
-        kept = [None if table.is_direct else rows[0][1] for table, rows in zip(plan.tables, gathered, strict=True)]
+        kept = [
+            None if table.is_direct else rows[0][1]
+            for table, rows in zip(plan.tables, gathered, strict=True)
+        ]
         ctx.plan, ctx.count, ctx.has_bias = plan, count, bias is not None
         ctx.relu, ctx.kernels = options.relu, options.kernels
         ctx.save_for_backward(*tensors, *matrices, *kept, *(outputs if options.relu else ()))
@@ -266,14 +313,19 @@ class PlanFunction(torch.autograd.Function):
         plan, count = ctx.plan, ctx.count
         saved = ctx.saved_tensors
         ends = [count, count + len(plan.tables), count + 2 * len(plan.tables)]
-        tensors, matrices, kept = saved[: ends[0]], saved[ends[0] : ends[1]], saved[ends[1] : ends[2]]
+        tensors, matrices, kept = (
+            saved[: ends[0]],
+            saved[ends[0] : ends[1]],
+            saved[ends[1] : ends[2]],
+        )
         taken: TakenStatistics = {}
         if ctx.relu:
             gradients = _masked(plan, gradients, saved[ends[2] :], taken)
         first = _BIAS + 1
         needs_tensors = any(ctx.needs_input_grad[first : first + count])
         needs_matrices = any(ctx.needs_input_grad[first + count :])
-        # A backward that is itself differentiated, or runs for many gradients at once (is_grads_batched).
+        # A backward that is itself differentiated, or runs for many gradients at once
+        # (is_grads_batched).
         differentiable = torch.is_grad_enabled() or any(map(_is_batched, gradients))
         columns = gather(plan.adjoint, gradients, taken)
         rows: Gathered | None = None
@@ -282,17 +334,25 @@ class PlanFunction(torch.autograd.Function):
         kernels = Kernels(rows) if ctx.kernels and not differentiable else None
         by_tensor: Sequence[Tensor | None] = [None] * count
         if needs_tensors:
-            transposed = [_transpose(plan, number, matrix) for number, matrix in enumerate(matrices)]
+            transposed = [
+                _transpose(plan, number, matrix) for number, matrix in enumerate(matrices)
+            ]
             batch, in_place = tensors[0].shape[0], not differentiable
-            by_tensor = scatter(plan.adjoint, columns, transposed, None, batch, in_place=in_place, kernels=kernels)
+            by_tensor = scatter(
+                plan.adjoint, columns, transposed, None, batch, in_place=in_place, kernels=kernels
+            )
         by_matrix: list[Tensor | None] = [None] * len(matrices)
         if rows is not None:
             for number, matrix in enumerate(matrices):
                 product = kernels.by_matrix.get(number) if kernels else None
                 by_matrix[number] = (
-                    _gram(plan, number, rows[number], columns[number], matrix) if product is None else product
+                    _gram(plan, number, rows[number], columns[number], matrix)
+                    if product is None
+                    else product
                 )
-        by_bias = _bias_gradient(plan, columns) if ctx.has_bias and ctx.needs_input_grad[_BIAS] else None
+        by_bias = (
+            _bias_gradient(plan, columns) if ctx.has_bias and ctx.needs_input_grad[_BIAS] else None
+        )
         return None, None, by_bias, *by_tensor, *by_matrix
 
 
@@ -303,7 +363,10 @@ def _is_batched(tensor: Tensor) -> bool:
 
 
 def _masked(
-    plan: CompiledPlan, gradients: Sequence[Tensor], outputs: Sequence[Tensor], taken: TakenStatistics
+    plan: CompiledPlan,
+    gradients: Sequence[Tensor],
+    outputs: Sequence[Tensor],
+    taken: TakenStatistics,
 ) -> tuple[Tensor, ...]:
     """Gradients, zero where the ReLU was; what the adjoint takes of them is taken at once."""
     masked = []
@@ -313,15 +376,21 @@ def _masked(
     return tuple(masked)
 
 
-def _rows_again(plan: CompiledPlan, tensors: Sequence[Tensor], kept: Sequence[Tensor | None]) -> Gathered:
+def _rows_again(
+    plan: CompiledPlan, tensors: Sequence[Tensor], kept: Sequence[Tensor | None]
+) -> Gathered:
     """The rows of all tables: those saved, and the large ones, which are views of the inputs."""
     if all(table is not None for table in kept):
         return [[(0, table)] for table in kept if table is not None]
     fresh = gather(plan, tensors, only_direct=True)
-    return [[(0, saved)] if saved is not None else fresh[number] for number, saved in enumerate(kept)]
+    return [
+        [(0, saved)] if saved is not None else fresh[number] for number, saved in enumerate(kept)
+    ]
 
 
-def _scale(plan: CompiledPlan, table: int, like: Tensor, channels: tuple[int, int]) -> tuple[Tensor, Tensor]:
+def _scale(
+    plan: CompiledPlan, table: int, like: Tensor, channels: tuple[int, int]
+) -> tuple[Tensor, Tensor]:
     """Kept on the device after the first call: CUDA graphs cannot hold a copy from the host."""
     key = table, like.dtype, like.device, channels
     if (scales := plan.scales_on_device.get(key)) is not None:
@@ -330,7 +399,8 @@ def _scale(plan: CompiledPlan, table: int, like: Tensor, channels: tuple[int, in
         torch.as_tensor(sizes, dtype=like.dtype, device=like.device).repeat_interleave(count)
         for sizes, count in zip(plan.scales[table], channels, strict=True)
     )
-    if type(averaged) is Tensor:  # layers share the plan: a fake tensor of one would reach the others
+    # layers share the plan: a fake tensor of one would reach the others
+    if type(averaged) is Tensor:
         plan.scales_on_device[key] = averaged, broadcast
     return averaged, broadcast
 
@@ -346,7 +416,11 @@ def _transpose(plan: CompiledPlan, table: int, matrix: Tensor) -> Tensor:
 
 
 def _gram(
-    plan: CompiledPlan, table: int, rows: list[tuple[int, Tensor]], columns: list[tuple[int, Tensor]], matrix: Tensor
+    plan: CompiledPlan,
+    table: int,
+    rows: list[tuple[int, Tensor]],
+    columns: list[tuple[int, Tensor]],
+    matrix: Tensor,
 ) -> Tensor:
     """Gradient of a table's matrix: rows times gradients, summed over batch and positions."""
     blocks = [torch.cat([row.t() @ column for _, column in columns], dim=1) for _, row in rows]

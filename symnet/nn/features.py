@@ -1,4 +1,6 @@
-"""Weights as features: modules or state dicts in, batches of tensors keyed like a state dict out, and back."""
+"""Weights as features: modules or state dicts in, batches of tensors
+keyed like a state dict out, and back.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ Features = dict[str, Tensor]
 
 
 class SpacedFeatures(Features):
-    """Features that know their space: those of layers over groups that do more than permute, so that functions can be checked."""
+    """Features that know their space: those of layers over groups that do more than permute, so
+    that functions can be checked.
+    """
 
     __slots__ = ("space",)
 
@@ -36,8 +40,14 @@ register_pytree_node(
 
 
 def with_space(tensors: Features, space: Space, *, demanding: bool) -> Features:
-    """The features with their space, if that is ``demanding``; plain ones in what torch compiles."""
-    return SpacedFeatures(tensors, space) if demanding and not torch.compiler.is_compiling() else tensors
+    """The features with their space, if that is ``demanding``; plain
+    ones in what torch compiles.
+    """
+    return (
+        SpacedFeatures(tensors, space)
+        if demanding and not torch.compiler.is_compiling()
+        else tensors
+    )
 
 
 def space_of(x: object) -> Space | None:
@@ -53,26 +63,36 @@ def features(sources: Source | Iterable[Source], graph: NeuronGraph) -> Features
 
     Args:
         sources: modules or state dicts of the graph's architecture (one, or any number).
-        graph: the architecture; entries that are no floating-point numbers (step counters) are ignored.
+        graph: the architecture; entries that are no floating-point numbers (step counters) are
+            ignored.
 
     Raises:
-        ShapeError: entries are missing, not in the graph, misshapen, or tied in the graph but not equal; all are named in
-            one message.
+        ShapeError: entries are missing, not in the graph, misshapen, or tied in the graph but not
+            equal; all are named in one message.
     """
     require_graph(graph, "features")
     if not isinstance(sources, nn.Module | Mapping | Iterable):
-        raise ShapeError(f"features got {sources!r:.60}; it takes modules or state dicts, one or any number of them.")
+        raise ShapeError(
+            f"features got {sources!r:.60}; it takes modules or state dicts, one or any number "
+            "of them."
+        )
     single = isinstance(sources, nn.Module | Mapping)
     many = [sources] if single else list(sources)  # type: ignore[arg-type]
     states = [_state(source, number) for number, source in enumerate(many)]
     for number, state in enumerate(states):
-        check_state(state, graph, f"network {number} of {len(states)}" if len(states) > 1 else "the network")
+        check_state(
+            state, graph, f"network {number} of {len(states)}" if len(states) > 1 else "the network"
+        )
     if not states:
         return {name: torch.zeros(0, *shape, 1) for name, shape in graph.shapes.items()}
     devices = {str(state[name].device): None for state in states for name in graph.shapes}
     if len(devices) > 1:
-        raise ShapeError(f"The networks lie on different devices, {', '.join(devices)}. Move them to one.")
-    return {name: torch.stack([state[name] for state in states]).unsqueeze(-1) for name in graph.shapes}
+        raise ShapeError(
+            f"The networks lie on different devices, {', '.join(devices)}. Move them to one."
+        )
+    return {
+        name: torch.stack([state[name] for state in states]).unsqueeze(-1) for name in graph.shapes
+    }
 
 
 def state_dicts(batch: Mapping[str, Tensor], graph: NeuronGraph) -> list[Features]:
@@ -81,7 +101,9 @@ def state_dicts(batch: Mapping[str, Tensor], graph: NeuronGraph) -> list[Feature
     Raises:
         ShapeError: a tensor is missing or misshapen, or there is more than one channel.
     """
-    check_features(batch, require_graph(graph, "state_dicts").weights, "state_dicts got", channels=1)
+    check_features(
+        batch, require_graph(graph, "state_dicts").weights, "state_dicts got", channels=1
+    )
     size = next(iter(batch.values())).shape[0] if batch else 0
     kept = [{name: batch[name][number, ..., 0] for name in graph.shapes} for number in range(size)]
     return [state | {alias: state[name] for alias, name in graph.aliases.items()} for state in kept]
@@ -92,11 +114,14 @@ def _state(source: object, number: int) -> Mapping[str, Tensor]:
         return source.state_dict()
     if isinstance(source, Mapping):
         return source
-    raise ShapeError(f"Network {number} is a {type(source).__name__}; features takes modules or state dicts.")
+    raise ShapeError(
+        f"Network {number} is a {type(source).__name__}; features takes modules or state dicts."
+    )
 
 
 def check_state(state: Mapping[str, Tensor], graph: NeuronGraph, which: str) -> None:
-    """Raise unless a state dict holds the graph's tensors, ties those that are tied, and no other weights.
+    """Raise unless a state dict holds the graph's tensors, ties those
+    that are tied, and no other weights.
 
     Raises:
         ShapeError: all that is missing, misshapen or not in the graph, in one message.
@@ -109,7 +134,8 @@ def check_state(state: Mapping[str, Tensor], graph: NeuronGraph, which: str) -> 
             problems.append(f"'{name}' is no floating-point tensor but {_kind_of(state[name])}")
         elif tuple(state[name].shape) != shape:
             problems.append(
-                f"'{name}' has axes '{graph.tensors[name]}' of sizes {shape}, but is {tuple(state[name].shape)}"
+                f"'{name}' has axes '{graph.tensors[name]}' of sizes {shape}, but is "
+                f"{tuple(state[name].shape)}"
             )
     for name, tensor in state.items():
         is_declared = name in graph.shapes or name in graph.aliases
@@ -128,7 +154,9 @@ def check_state(state: Mapping[str, Tensor], graph: NeuronGraph, which: str) -> 
 
 
 def _same(first: object, second: object) -> bool:
-    """Whether two entries of a state dict are one tensor, or hold the same values (NaN included)."""
+    """Whether two entries of a state dict are one tensor, or hold
+    the same values (NaN included).
+    """
     if first is second or not (isinstance(first, Tensor) and isinstance(second, Tensor)):
         return first is second
     if first.shape != second.shape or first.dtype != second.dtype or first.device != second.device:
@@ -186,7 +214,8 @@ def check_features(
         shape = tuple(values.shape)
         if len(shape) != len(tensor.shape) + 2 or shape[1:-1] != tensor.shape:
             problems.append(
-                f"'{name}' must be (batch, {', '.join(map(str, (*tensor.shape, 'channels')))}), but is {shape}"
+                f"'{name}' must be (batch, {', '.join(map(str, (*tensor.shape, 'channels')))}), "
+                f"but is {shape}"
             )
             continue
         if channels is not None and shape[-1] != channels:
@@ -194,7 +223,9 @@ def check_features(
         if alike:
             channels, like, alike = shape[-1], values, False
         if like is not None and (
-            values.dtype != like.dtype or values.device != like.device or not values.is_floating_point()
+            values.dtype != like.dtype
+            or values.device != like.device
+            or not values.is_floating_point()
         ):
             problems += _unlike(name, values, like)
         if size is not None and shape[0] != size:
@@ -202,23 +233,34 @@ def check_features(
         size = shape[0] if size is None else size
     if problems:
         raise ShapeError(
-            f"{who} features that do not fit the space of {len(space)} tensors: {'; '.join(problems[:8])}."
+            f"{who} features that do not fit the space of {len(space)} tensors: "
+            f"{'; '.join(problems[:8])}."
         )
 
 
 def _unlike(name: str, values: Tensor, like: Tensor) -> list[str]:
     """How a tensor's device or dtype differs from what it is used with."""
     if values.device != like.device:
-        return [f"'{name}' lies on '{values.device}' instead of '{like.device}': move it with .to('{like.device}')"]
+        return [
+            f"'{name}' lies on '{values.device}' instead of '{like.device}': move it with "
+            f".to('{like.device}')"
+        ]
     if not values.is_floating_point():
-        return [f"'{name}' is {values.dtype}: features are real numbers, so convert it with .to({like.dtype})"]
+        return [
+            f"'{name}' is {values.dtype}: features are real numbers, so convert it with "
+            f".to({like.dtype})"
+        ]
     if torch.is_autocast_enabled(values.device.type):
         return []
-    return [f"'{name}' is {values.dtype} instead of {like.dtype}: convert it with .to({like.dtype}), or the module"]
+    return [
+        f"'{name}' is {values.dtype} instead of {like.dtype}: convert it with .to({like.dtype}), "
+        "or the module"
+    ]
 
 
 def refuse_signs(space: Space, what: str) -> None:
-    """Refuse tensors that the group does more with than reorder their entries, for modules that do not commute with that.
+    """Refuse tensors that the group does more with than reorder their entries,
+    for modules that do not commute with that.
 
     Raises:
         GraphError: a tensor has a strand that is multiplied by signs, scales or matrices.
@@ -233,8 +275,8 @@ def refuse_signs(space: Space, what: str) -> None:
                     else "use Linear, Gate and Product, which commute with every group"
                 )
                 raise GraphError(
-                    f"{what}, which do not {_CHANGE[type(group)]} the neurons of '{strand.name}' in '{tensor.name}'. "
-                    f"Leave such tensors out of inputs=, or {instead}."
+                    f"{what}, which do not {_CHANGE[type(group)]} the neurons of '{strand.name}' "
+                    f"in '{tensor.name}'. Leave such tensors out of inputs=, or {instead}."
                 )
 
 

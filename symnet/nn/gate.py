@@ -1,4 +1,6 @@
-"""Gates: features times functions of invariants, the nonlinearity that commutes with every group."""
+"""Gates: features times functions of invariants, the nonlinearity
+that commutes with every group.
+"""
 
 from __future__ import annotations
 
@@ -26,13 +28,14 @@ from symnet.plan.block_arrays import assemble
 class Gate(nn.Module):
     """Every entry times a function of what the group does not change there.
 
-    Where pointwise functions are not allowed (``GeneralLinear``, ``Orthogonal``; most of them on ``Scaled`` and ``SignedSymmetric``
-    sets), features may still be multiplied by gates: of a tensor with axes ``h m`` by one with axes ``h.``, a neuron each, in which
-    signs and scales do not show, and which is the same for all directions that rotations mix. Gates are
+    Where pointwise functions are not allowed (``GeneralLinear``, ``Orthogonal``; most of them on
+    ``Scaled`` and ``SignedSymmetric`` sets), features may still be multiplied by gates: of a tensor
+    with axes ``h m`` by one with axes ``h.``, a neuron each, in which signs and scales do not show,
+    and which is the same for all directions that rotations mix. Gates are
     ``2 sigmoid(linear maps of all features)``, so 1 on average when they are new.
 
-    What gates see of the features themselves are degree-0 strands, traces and means: give them norms and products to
-    see (a :class:`Product` before), or name tensors to read in ``sources``.
+    What gates see of the features themselves are degree-0 strands, traces and means: give them
+    norms and products to see (a :class:`Product` before), or name tensors to read in ``sources``.
 
     Args:
         graph: the architecture.
@@ -54,7 +57,8 @@ class Gate(nn.Module):
         >>> gate({"x": torch.ones(5, 4, 2), "norm": torch.ones(5, 2)})["x"].shape
         torch.Size([5, 4, 2])
 
-    Source: gated nonlinearities of Weiler et al. 2018 (arXiv 1807.02547, section 4.4), for any group.
+    Source: gated nonlinearities of Weiler et al. 2018 (arXiv 1807.02547, section 4.4), for any
+    group.
     """
 
     def __init__(
@@ -105,7 +109,8 @@ def gate_name(tensor: str, block: int) -> str:
 
 
 def gate_space(space: Space) -> Space:
-    """For every block of every tensor its gates: the same axes in degree 0, without what mixes neurons.
+    """For every block of every tensor its gates: the same axes in
+    degree 0, without what mixes neurons.
 
     Example:
         >>> import symnet as sn
@@ -126,8 +131,14 @@ def gate_space(space: Space) -> Space:
 def _gated(tensor: TensorSpace, block: Block, neurons: Mapping[str, NeuronSet]) -> Axes:
     """The axes of one block's gates."""
     origins = axes_of_dims(block, len(tensor.axes))
-    strands = [(origin, _gated_dim(one, neurons)) for origin, one in zip(origins, block.instances, strict=True)]
-    return tuple(product([strand for origin, strand in strands if origin == axis]) for axis in range(len(tensor.axes)))
+    strands = [
+        (origin, _gated_dim(one, neurons))
+        for origin, one in zip(origins, block.instances, strict=True)
+    ]
+    return tuple(
+        product([strand for origin, strand in strands if origin == axis])
+        for axis in range(len(tensor.axes))
+    )
 
 
 def _gated_dim(instance: Instance, neurons: Mapping[str, NeuronSet]) -> Axis:
@@ -140,5 +151,7 @@ def _chosen(graph: NeuronGraph, inputs: Space, sources: SpaceLike) -> Space:
     """The tensors that gates are functions of, which must be among the features."""
     names = [sources] if isinstance(sources, str) else list(sources or ())
     if unknown := [name for name in names if name not in inputs]:
-        raise GraphError(f"Gate's sources= names {unknown}, but the features are {', '.join(inputs)}.")
+        raise GraphError(
+            f"Gate's sources= names {unknown}, but the features are {', '.join(inputs)}."
+        )
     return graph.space(Space(inputs.neurons, {name: inputs[name].axes for name in names}))

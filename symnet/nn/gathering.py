@@ -12,8 +12,9 @@ from torch import Tensor
 from symnet.nn.compiled_plan import CompiledPlan, CompiledStatistic
 from symnet.plan.block_arrays import read_block
 
-# For every table its rows as matrices (batch * positions, features), each with the first row of the table's matrix:
-# one matrix if the rows were put side by side, one each if they are too large for that.
+# For every table its rows as matrices (batch * positions, features), each with the first row of the
+# table's matrix: one matrix if the rows were put side by side, one each if they are too large for
+# that.
 Gathered = list[list[tuple[int, Tensor]]]
 
 # Statistics by their number in a plan, taken before its inputs are read.
@@ -22,7 +23,9 @@ TakenStatistics = dict[int, Tensor]
 
 @dataclass(eq=False)
 class StatisticsAhead:
-    """The statistics that the next layer starts from, taken of each tensor when it has just been written."""
+    """The statistics that the next layer starts from, taken of each
+    tensor when it has just been written.
+    """
 
     plan: CompiledPlan  # of the layer after
     taken: TakenStatistics = field(default_factory=dict)
@@ -69,7 +72,10 @@ def put_side_by_side(
     plan: CompiledPlan, statistics: Sequence[Tensor], like: Tensor, *, only_direct: bool = False
 ) -> Gathered:
     """The rows of tables from the statistics, with the batch and the dtype of ``like``."""
-    return [gather_rows(plan, statistics, number, like, only_direct=only_direct) for number in range(len(plan.tables))]
+    return [
+        gather_rows(plan, statistics, number, like, only_direct=only_direct)
+        for number in range(len(plan.tables))
+    ]
 
 
 def gather_rows(
@@ -85,7 +91,9 @@ def gather_rows(
     rows: list[tuple[int, Tensor]] = []
     for row in table.rows if table.is_direct or not only_direct else ():
         array = statistics[row.statistic]
-        rows.append((row.start, array if row.permutation is None else array.permute(row.permutation)))
+        rows.append(
+            (row.start, array if row.permutation is None else array.permute(row.permutation))
+        )
     if not table.rows:  # an output that nothing is adjacent to: its bias is left
         return [(0, like.new_zeros(like.shape[0] * table.positions, 0))]
     if table.is_direct or len(rows) < 2:
@@ -95,7 +103,9 @@ def gather_rows(
 
 
 def entries_of(plan: CompiledPlan, number: int, tensors: Sequence[Tensor]) -> Tensor:
-    """The entries that a statistic is the mean of: ``(batch, *kept axes, averaged entries, features)``."""
+    """The entries that a statistic is the mean of:
+    ``(batch, *kept axes, averaged entries, features)``.
+    """
     step = plan.statistics[number]
     first = step
     while first.source is not None:
@@ -119,7 +129,8 @@ def _kept_axes(plan: CompiledPlan, number: int) -> list[int]:
 
 
 def read_ahead(plan: CompiledPlan, tensor: int, values: Tensor, taken: TakenStatistics) -> None:
-    """Add to ``taken`` the statistics that ``plan`` takes over a whole input: called when the input has just been written.
+    """Add to ``taken`` the statistics that ``plan`` takes over a whole input:
+    called when the input has just been written.
 
     A tensor is then read while it is in cache, not once more when its layer runs.
     """
@@ -138,7 +149,9 @@ def _view(step: CompiledStatistic, values: Tensor) -> Tensor:
 
 
 def mean_over(array: Tensor, axes: tuple[int, ...]) -> Tensor:
-    """Means of half-precision features are kept in float32 until they meet their matrix: means are taken of means."""
+    """Means of half-precision features are kept in float32 until they meet
+    their matrix: means are taken of means.
+    """
     if not axes:
         return array
     half = array.dtype in (torch.bfloat16, torch.float16)
@@ -147,7 +160,8 @@ def mean_over(array: Tensor, axes: tuple[int, ...]) -> Tensor:
 
 def flat(array: Tensor) -> Tensor:
     """``(..., channels)`` as a matrix."""
-    # Not Size.numel(), which would fix the batch of an exported program; flatten has no rule under vmap.
+    # Not Size.numel(), which would fix the batch of an exported program; flatten has no rule under
+    # vmap.
     return array.reshape(math.prod(array.shape[:-1]), array.shape[-1])
 
 

@@ -29,25 +29,32 @@ PARAMETER_LIMIT = 2**28  # parameters of one layer; 1 GiB in float32
 
 
 @lru_cache(maxsize=64)
-def compile_plan(inputs: Space, outputs: Space, interactions: Interactions = "full") -> CompiledPlan:
+def compile_plan(
+    inputs: Space, outputs: Space, interactions: Interactions = "full"
+) -> CompiledPlan:
     """The compiled plan between two spaces; layers between the same spaces share it."""
     return CompiledPlan(lower(EquivariantMaps(inputs, outputs, interactions)))
 
 
 class Linear(nn.Module):
-    """The equivariant linear maps from one space of weights to another, one coefficient an orbit and channel pair.
+    """The equivariant linear maps from one space of weights to another, one
+    coefficient an orbit and channel pair.
 
     Args:
         graph: the architecture whose weights are read.
         in_channels, out_channels: features of every weight, last dim.
-        inputs, outputs: axis notation by name, or names of the graph's tensors; default all its tensors.
-        interactions: ``"full"``: all equivariant maps; ``"adjacent"``: those between tensors that share a neuron set, for
-            networks of many tensors, where the others are most of the parameters.
+        inputs, outputs: axis notation by name, or names of the graph's tensors; default all its
+            tensors.
+        interactions: ``"full"``: all equivariant maps; ``"adjacent"``: those between tensors that
+            share a neuron set, for networks of many tensors, where the others are most of the
+            parameters.
         bias: whether an equivariant bias is added.
-        gain: standard deviation of the outputs for inputs of standard deviation 1, at initialisation.
+        gain: standard deviation of the outputs for inputs of standard deviation 1, at
+            initialisation.
 
     Shapes:
-        input ``{name: (batch, *axes, in_channels)}``, output ``{name: (batch, *axes, out_channels)}``.
+        input ``{name: (batch, *axes, in_channels)}``, output
+        ``{name: (batch, *axes, out_channels)}``.
 
     Raises:
         ShapeError: features that do not fit.
@@ -55,12 +62,15 @@ class Linear(nn.Module):
 
     Example:
         >>> import symnet as sn
-        >>> graph = sn.NeuronGraph({"in": sn.Fixed(2), "h": sn.Symmetric(8)}, {"0.weight": "h in", "0.bias": "h"})
+        >>> graph = sn.NeuronGraph(
+        ...     {"in": sn.Fixed(2), "h": sn.Symmetric(8)}, {"0.weight": "h in", "0.bias": "h"}
+        ... )
         >>> layer = sn.nn.Linear(graph, in_channels=1, out_channels=4)
         >>> layer.dimension, sum(p.numel() for p in layer.parameters())
         (18, 84)
 
-    Source: Zhou et al. 2023 (arXiv 2302.14040), for any architecture by orbits (Ravanbakhsh et al. 2017).
+    Source: Zhou et al. 2023 (arXiv 2302.14040), for any architecture by orbits (Ravanbakhsh et al.
+    2017).
     """
 
     def __init__(
@@ -92,14 +102,20 @@ class Linear(nn.Module):
         for table, name in zip(self.plan.tables, self._names, strict=True):
             if table.parameters:
                 self.tables[name] = nn.Parameter(
-                    torch.empty(stored_shape(table, in_channels, out_channels), device=device, dtype=dtype)
+                    torch.empty(
+                        stored_shape(table, in_channels, out_channels), device=device, dtype=dtype
+                    )
                 )
         count = self.plan.bias_dimension
-        self.bias = nn.Parameter(torch.empty(count, out_channels, device=device, dtype=dtype)) if bias else None
+        self.bias = (
+            nn.Parameter(torch.empty(count, out_channels, device=device, dtype=dtype))
+            if bias
+            else None
+        )
         self.reset_parameters()
         self._make_constants()
 
-    # ---- what it is ---------------------------------------------------------------------------------------------
+    # ---- what it is ------------------------------------------------------------------------------
     @property
     def plan(self) -> LayerPlan:
         """What runs: statistics, tables, outputs, and their cost."""
@@ -129,7 +145,9 @@ class Linear(nn.Module):
         return self.plan.dimension
 
     def reset_parameters(self) -> None:
-        """Draw new parameters: outputs of variance ``gain**2`` for inputs of variance 1; biases zero."""
+        """Draw new parameters: outputs of variance ``gain**2`` for
+        inputs of variance 1; biases zero.
+        """
         if self._like().is_meta:
             return
         with torch.no_grad():
@@ -140,12 +158,19 @@ class Linear(nn.Module):
             if self.bias is not None:
                 self.bias.zero_()
 
-    # ---- running it ---------------------------------------------------------------------------------------------
+    # ---- running it ------------------------------------------------------------------------------
     def matrices(self) -> list[Tensor]:
-        """For every table of the plan its matrix, ``(height * in_channels, width * out_channels)``."""
+        """For every table of the plan its matrix,
+        ``(height * in_channels, width * out_channels)``.
+        """
         stored = [self.tables.get(name) for name in self._names]
         return table_matrices(
-            self.plan.tables, stored, self._constants, self._like(), self.in_channels, self.out_channels
+            self.plan.tables,
+            stored,
+            self._constants,
+            self._like(),
+            self.in_channels,
+            self.out_channels,
         )
 
     def bias_vector(self) -> Tensor | None:
@@ -160,7 +185,9 @@ class Linear(nn.Module):
             start += table.bias_parameters
             if table.bias_index is not None:
                 padded = torch.cat([entries, entries.new_zeros(1, self.out_channels)])
-                entries = padded[self._constants.get(f"bias {number}", table.bias_index, entries.device)]
+                entries = padded[
+                    self._constants.get(f"bias {number}", table.bias_index, entries.device)
+                ]
             parts.append(entries)
         return torch.cat(parts).reshape(-1) if parts else None
 
@@ -168,17 +195,21 @@ class Linear(nn.Module):
         """The outputs, ``(batch, *axes, out_channels)`` by name."""
         return run_linear(self, x)
 
-    # ---- for a smaller group ------------------------------------------------------------------------------------
+    # ---- for a smaller group ---------------------------------------------------------------------
     def restricted_to(self, graph: NeuronGraph) -> Linear:
-        """The layer for a smaller group on the same tensors: the same function, with more free parameters.
+        """The layer for a smaller group on the same tensors: the same
+        function, with more free parameters.
 
-        What the larger group tied may now differ, so that training can go on where the symmetry was too strong.
+        What the larger group tied may now differ, so that training can go on where the symmetry was
+        too strong.
 
         Args:
-            graph: the same tensors, and a group that is contained in this layer's: sets held (``with_groups``), split, or cyclic.
+            graph: the same tensors, and a group that is contained in this layer's: sets held
+                (``with_groups``), split, or cyclic.
 
         Raises:
-            GraphError: the graph's group is not contained in this layer's, or either mixes or scales neurons.
+            GraphError: the graph's group is not contained in this layer's, or either mixes or
+                scales neurons.
 
         Example:
             >>> import symnet as sn
@@ -195,23 +226,29 @@ class Linear(nn.Module):
         return [self.tables.get(name) for name in self._names]
 
     def bias_columns(self) -> Tensor:
-        """For every column of the tables without axes the row of ``bias`` that it reads; the number of rows where it reads none."""
+        """For every column of the tables without axes the row of ``bias`` that it reads; the
+        number of rows where it reads none.
+        """
         parts, start = [torch.zeros(0, dtype=torch.int64)], 0
         for table in self.plan.tables:
             if table.sizes:
                 continue
             count = table.bias_parameters
-            index = torch.arange(count) if table.bias_index is None else torch.tensor(table.bias_index)
+            index = (
+                torch.arange(count) if table.bias_index is None else torch.tensor(table.bias_index)
+            )
             parts.append(torch.where(index >= 0, index + start, self.plan.bias_dimension))
             start += count
         return torch.cat(parts)
 
-    # ---- details ------------------------------------------------------------------------------------------------
+    # ---- details ---------------------------------------------------------------------------------
     def _like(self) -> Tensor:
         return next(self.parameters(), torch.empty(0))
 
     def _make_constants(self) -> None:
-        """Indices on the parameters' device, before anything is run or recorded; never part of the state dict."""
+        """Indices on the parameters' device, before anything is run or
+        recorded; never part of the state dict.
+        """
         self._constants = Constants()
         for number, table in enumerate(self.plan.tables):
             if table.index is not None:
@@ -233,10 +270,12 @@ class Linear(nn.Module):
         row = max(table.rows, key=lambda row: self.plan.statistics[row.statistic].folded_size)
         source = self.plan.statistics[row.statistic]
         raise TooLargeError(
-            f"This layer would have {count:,} parameters ({self.plan.dimension:,} maps with {self.in_channels} to {self.out_channels} "
-            f"channels); the limit is {PARAMETER_LIMIT:,}. Most belong to the table [{table.name}], from input '{source.tensor}' "
-            f"({source.folded_size} fixed positions a neuron) to output '{target.tensor}' ({target.dims.folded_size}). Permute that set "
-            "(with_groups), use fewer channels, or leave the tensor out of inputs= or outputs=."
+            f"This layer would have {count:,} parameters ({self.plan.dimension:,} maps with "
+            f"{self.in_channels} to {self.out_channels} channels); the limit is "
+            f"{PARAMETER_LIMIT:,}. Most belong to the table [{table.name}], from input "
+            f"'{source.tensor}' ({source.folded_size} fixed positions a neuron) to output "
+            f"'{target.tensor}' ({target.dims.folded_size}). Permute that set (with_groups), use "
+            "fewer channels, or leave the tensor out of inputs= or outputs=."
         )
 
     def __getstate__(self) -> dict[str, object]:
@@ -252,14 +291,17 @@ class Linear(nn.Module):
 
     def extra_repr(self) -> str:
         return (
-            f"{self.in_channels} -> {self.out_channels} channels, {len(self.inputs)} -> {len(self.outputs)} tensors, "
-            f"{self.dimension} maps, {self.interactions} interactions, bias={self.bias is not None}, "
-            f"backend: {route(self._like().device)}"
+            f"{self.in_channels} -> {self.out_channels} channels, {len(self.inputs)} -> "
+            f"{len(self.outputs)} tensors, {self.dimension} maps, {self.interactions} "
+            f"interactions, bias={self.bias is not None}, backend: {route(self._like().device)}"
         )
 
     def describe(self) -> str:
         """The plan with this layer's channels."""
-        return f"{describe(self.plan, self.in_channels, self.out_channels)}\nbackend: {route(self._like().device)}"
+        return (
+            f"{describe(self.plan, self.in_channels, self.out_channels)}\nbackend: "
+            f"{route(self._like().device)}"
+        )
 
 
 def run_linear(
@@ -284,9 +326,16 @@ def run_linear(
     check_features(x, layer.inputs, "Linear got", layer.in_channels, like=some)
     tensors = [x[name] for name in layer.inputs]
     if some is None or not layer.plan.tables:  # nothing is equivariant but zero
-        shapes = {name: (*tensor.shape, layer.out_channels) for name, tensor in layer.outputs.items()}
-        return {name: tensors[0].new_zeros(tensors[0].shape[0], *shape) for name, shape in shapes.items()}
+        shapes = {
+            name: (*tensor.shape, layer.out_channels) for name, tensor in layer.outputs.items()
+        }
+        return {
+            name: tensors[0].new_zeros(tensors[0].shape[0], *shape)
+            for name, shape in shapes.items()
+        }
     matrices, bias = layer.matrices(), layer.bias_vector()
-    outputs = apply_plan(layer.compiled, tensors, matrices, bias, relu=relu, taken=taken, ahead=ahead)
+    outputs = apply_plan(
+        layer.compiled, tensors, matrices, bias, relu=relu, taken=taken, ahead=ahead
+    )
     named = dict(zip(layer.outputs, outputs, strict=True))
     return with_space(named, layer.outputs, demanding=layer._demanding)

@@ -1,14 +1,17 @@
-"""A module's program as a linear one: nonlinearities are the identity, norms do not divide, attention looks everywhere alike.
+"""A module's program as a linear one: nonlinearities are the identity, norms do not divide,
+attention looks everywhere alike.
 
-The module is run once and its ATen operations are recorded (``make_fx``), with strides, padding, pooling, residual sums as they are. Then
-nodes are replaced, by what they do to first order where nothing is known of the data:
+The module is run once and its ATen operations are recorded (``make_fx``), with strides, padding,
+pooling, residual sums as they are. Then nodes are replaced, by what they do to first order where
+nothing is known of the data:
 
 - activations: the identity; maximum over positions: the mean;
-- layer, group and RMS norms: centring where they centre, times their gain, without dividing by a deviation (which is tiny at zero
-  input); batch norms in evaluation: what they are;
-- a division by what depends on the input: the numerator; a gate (the product of two values of which one comes straight from
-  an activation): the other value;
-- softmax: equal weights if its result is multiplied with what depends on the input (attention at zero input), else the identity.
+- layer, group and RMS norms: centring where they centre, times their gain, without dividing by a
+  deviation (which is tiny at zero input); batch norms in evaluation: what they are;
+- a division by what depends on the input: the numerator; a gate (the product of two values of which
+  one comes straight from an activation): the other value;
+- softmax: equal weights if its result is multiplied with what depends on the input (attention at
+  zero input), else the identity.
 """
 
 from __future__ import annotations
@@ -45,16 +48,19 @@ from symnet.nn.stand_ins import (
 State = Mapping[str, Tensor]
 
 _ACTIVATIONS = {
-    "relu", "relu6", "gelu", "silu", "elu", "celu", "selu", "leaky_relu", "hardtanh", "hardswish", "hardsigmoid", "mish", "softplus",
-    "tanh", "sin", "cos", "abs", "sigmoid", "log_sigmoid_forward", "threshold", "softshrink", "hardshrink", "rrelu_with_noise",
-    "_prelu_kernel", "_log_softmax", "clamp", "clamp_min", "clamp_max", "square", "exp", "sign", "erf",
+    "relu", "relu6", "gelu", "silu", "elu", "celu", "selu", "leaky_relu", "hardtanh", "hardswish",
+    "hardsigmoid", "mish", "softplus", "tanh", "sin", "cos", "abs", "sigmoid",
+    "log_sigmoid_forward", "threshold", "softshrink", "hardshrink", "rrelu_with_noise",
+    "_prelu_kernel", "_log_softmax", "clamp", "clamp_min", "clamp_max", "square", "exp", "sign",
+    "erf",
 }  # fmt: skip
 _GATES = {"sigmoid", "silu", "gelu", "relu", "tanh", "hardsigmoid", "hardswish", "mish", "softplus"}
 _SIGMOIDS = {"sigmoid", "hardsigmoid"}
 _INVERSES = {"rsqrt", "sqrt", "reciprocal"}
 _VIEWS = {
-    "view", "_unsafe_view", "reshape", "transpose", "permute", "t", "expand", "unsqueeze", "squeeze", "select", "slice",
-    "clone", "detach", "getitem", "split", "chunk", "alias", "_to_copy", "unbind", "split_with_sizes",
+    "view", "_unsafe_view", "reshape", "transpose", "permute", "t", "expand", "unsqueeze",
+    "squeeze", "select", "slice", "clone", "detach", "getitem", "split", "chunk", "alias",
+    "_to_copy", "unbind", "split_with_sizes",
 }  # fmt: skip
 _PRODUCTS = {"bmm", "mm", "matmul", "mul", "baddbmm"}
 
@@ -65,9 +71,11 @@ class LinearProgram:
 
     Args:
         module: the rewritten graph: of weights, input and perturbations.
-        input: zeros of the shape of the input, which is one-hot where the module takes whole numbers.
+        input: zeros of the shape of the input, which is one-hot where the module takes whole
+            numbers.
         outputs: number of outputs.
-        activations: name of a weight -> number of channels that it writes, and which of its axes these are.
+        activations: name of a weight -> number of channels that it writes, and which of its axes
+            these are.
     """
 
     module: fx.GraphModule
@@ -76,8 +84,11 @@ class LinearProgram:
     outputs: int
     activations: dict[str, tuple[int, int]]
 
-    def run(self, state: State, x: Tensor, perturbations: State) -> tuple[Tensor, dict[str, Tensor]]:
-        """The output, flat, and the activations of the weighted operations, each averaged over all but its channels.
+    def run(
+        self, state: State, x: Tensor, perturbations: State
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The output, flat, and the activations of the weighted operations,
+        each averaged over all but its channels.
 
         A perturbation is added to every activation's channels.
         """
@@ -86,11 +97,14 @@ class LinearProgram:
         return out.reshape(-1), dict(zip(self.activations, seen, strict=True))
 
 
-def linearize(module: nn.Module, names: Mapping[str, str], inputs: tuple[Any, ...]) -> LinearProgram:
+def linearize(
+    module: nn.Module, names: Mapping[str, str], inputs: tuple[Any, ...]
+) -> LinearProgram:
     """The linear program of a module on one sample.
 
     Args:
-        names: for every name of the state dict that is a weight, the name that features have for it (tied ones share it).
+        names: for every name of the state dict that is a weight, the name that features have for it
+            (tied ones share it).
         inputs: what the module is called with, a batch; its first sample gives the shapes.
 
     Raises:
@@ -99,16 +113,21 @@ def linearize(module: nn.Module, names: Mapping[str, str], inputs: tuple[Any, ..
     """
     if not inputs or not isinstance(inputs[0], Tensor) or not inputs[0].dim():
         raise ShapeError(
-            "The products along a traced network need an example of its input: PathProduct(graph, module, images)."
+            "The products along a traced network need an example of its input: "
+            "PathProduct(graph, module, images)."
         )
     # In float64 attention and recurrences are not fused into one operation.
     module = copy.deepcopy(module).double().eval().requires_grad_(False)
     sample = tuple(_first_sample(value) for value in inputs)
-    by_name = {name: tensor.detach() for name, tensor in module.state_dict().items() if name in names}
+    by_name = {
+        name: tensor.detach() for name, tensor in module.state_dict().items() if name in names
+    }
     state = {names[name]: tensor for name, tensor in by_name.items()}
 
     def call(values: dict[str, Tensor], first: Tensor) -> Tensor:
-        result = functional_call(module, {name: values[names[name]] for name in by_name}, (first, *sample[1:]))
+        result = functional_call(
+            module, {name: values[names[name]] for name in by_name}, (first, *sample[1:])
+        )
         return first_tensor(result)
 
     try:
@@ -116,15 +135,23 @@ def linearize(module: nn.Module, names: Mapping[str, str], inputs: tuple[Any, ..
             recorded = make_fx(functionalize(call, remove="mutations"))(state, sample[0])
             if _writes_in_place(recorded):  # inside operations that were taken apart
                 recorded = make_fx(functionalize(recorded, remove="mutations"))(state, sample[0])
-    except (RuntimeError, TypeError, ValueError, NotImplementedError, IndexError, StopIteration) as error:
+    except (
+        RuntimeError,
+        TypeError,
+        ValueError,
+        NotImplementedError,
+        IndexError,
+        StopIteration,
+    ) as error:
         raise TraceError(
-            f"The module's program cannot be recorded: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}. "
-            "PathProduct(graph) without the module goes by the graph's own order."
+            f"The module's program cannot be recorded: {type(error).__name__}: "
+            f"{str(error).splitlines()[0] if str(error) else ''}. PathProduct(graph) without the "
+            "module goes by the graph's own order."
         ) from error
     if places := _writes_in_place(recorded):
         raise TraceError(
-            f"The module's program writes in place ({places[0]}), in a way that cannot be followed. PathProduct(graph) without the module goes "
-            "by the graph's own order."
+            f"The module's program writes in place ({places[0]}), in a way that cannot be "
+            "followed. PathProduct(graph) without the module goes by the graph's own order."
         )
     return _Rewriting(recorded, list(state), state, sample[0]).program()
 
@@ -132,7 +159,9 @@ def linearize(module: nn.Module, names: Mapping[str, str], inputs: tuple[Any, ..
 def _writes_in_place(recorded: fx.GraphModule) -> list[str]:
     """The operations that write into their arguments."""
     targets = [node.target for node in recorded.graph.nodes if node.op == "call_function"]
-    return [str(op) for op in targets if isinstance(op, torch._ops.OpOverload) and op._schema.is_mutable]
+    return [
+        str(op) for op in targets if isinstance(op, torch._ops.OpOverload) and op._schema.is_mutable
+    ]
 
 
 def _first_sample(value: Any) -> Any:
@@ -152,20 +181,24 @@ def first_tensor(result: Any) -> Tensor:
         if isinstance(leaf, Tensor) and leaf.is_floating_point():
             return leaf
     raise ShapeError(
-        f"The module returned {type(result).__name__} without a tensor of real numbers: nothing can be read off it."
+        f"The module returned {type(result).__name__} without a tensor of real numbers: nothing "
+        "can be read off it."
     )
 
 
 class _Rewriting:
     """The recorded graph, while nodes are replaced."""
 
-    def __init__(self, recorded: fx.GraphModule, names: list[str], state: dict[str, Tensor], sample: Tensor) -> None:
+    def __init__(
+        self, recorded: fx.GraphModule, names: list[str], state: dict[str, Tensor], sample: Tensor
+    ) -> None:
         self.module, self.graph, self.state, self.sample = recorded, recorded.graph, state, sample
         placeholders = [node for node in self.graph.nodes if node.op == "placeholder"]
         self.weights = dict(zip(placeholders, names, strict=False))
         self.input = placeholders[len(names)]
         self.moving: set[fx.Node] = set()  # nodes that depend on the input
-        self.gates: dict[fx.Node, str] = {}  # what stands for activations that can be gates, and which
+        # what stands for activations that can be gates, and which
+        self.gates: dict[fx.Node, str] = {}
         self.activations: dict[str, tuple[int, int]] = {}
         self.written: list[tuple[str, fx.Node]] = []
 
@@ -191,27 +224,43 @@ class _Rewriting:
         for node in plain.nodes:
             node.meta.clear()
         program = LinearProgram(
-            fx.GraphModule(self.module, plain), tuple(self.weights.values()), zeros, 0, self.activations
+            fx.GraphModule(self.module, plain),
+            tuple(self.weights.values()),
+            zeros,
+            0,
+            self.activations,
         )
         nothing = {name: zeros.new_zeros(size) for name, (size, _) in self.activations.items()}
         return replace(program, outputs=program.run(self.state, zeros, nothing)[0].numel())
 
-    # ---- the ends -------------------------------------------------------------------------------------------------
+    # ---- the ends --------------------------------------------------------------------------------
     def _replace_tokens(self) -> Tensor:
-        """What stands for the input: itself, or, where whole numbers look rows up in a table, their one-hot form."""
+        """What stands for the input: itself, or, where whole numbers look rows
+        up in a table, their one-hot form.
+        """
         some = next((t for t in self.state.values()), torch.zeros(()))
         if self.sample.is_floating_point():
             self.moving.add(self.input)
             return torch.zeros_like(self.sample, dtype=some.dtype)
-        tables = [node for node in self.input.users if _name(node) == "embedding" and node.args[1] is self.input]
+        tables = [
+            node
+            for node in self.input.users
+            if _name(node) == "embedding" and node.args[1] is self.input
+        ]
         if not tables:
             raise TraceError(
-                "The module's input holds whole numbers that look nothing up: it has no products along the network."
+                "The module's input holds whole numbers that look nothing up: it has no "
+                "products along the network."
             )
-        rows = {self.state[self.weights[node.args[0]]].shape[0] for node in tables if node.args[0] in self.weights}
+        rows = {
+            self.state[self.weights[node.args[0]]].shape[0]
+            for node in tables
+            if node.args[0] in self.weights
+        }
         if len(rows) != 1:
             raise TraceError(
-                "The module's input looks tables of several sizes up: it has no products along the network."
+                "The module's input looks tables of several sizes up: it has no products along "
+                "the network."
             )
         self.module.register_buffer("_tokens", torch.zeros_like(self.sample))
         with self.graph.inserting_after(self.input):
@@ -225,12 +274,16 @@ class _Rewriting:
         return torch.zeros(*self.sample.shape, rows.pop(), dtype=some.dtype)
 
     def _free_dtypes(self) -> None:
-        """Constants that the code makes are of the dtype of the input, not of the one that was recorded."""
+        """Constants that the code makes are of the dtype of the input,
+        not of the one that was recorded.
+        """
         for node in list(self.graph.nodes):
             if node.op == "get_attr" or (node.op == "call_function" and not node.all_input_nodes):
                 with self.graph.inserting_after(node):
                     converted = self.graph.call_function(as_real_as, (node, self.input))
-                node.replace_all_uses_with(converted, delete_user_cb=lambda user, kept=converted: user is not kept)
+                node.replace_all_uses_with(
+                    converted, delete_user_cb=lambda user, kept=converted: user is not kept
+                )
 
     def _end(self, end: fx.Node) -> None:
         result = end.args[0]
@@ -238,7 +291,7 @@ class _Rewriting:
         last = result if isinstance(result, fx.Node) else result[0]
         end.args = ([last, *(self._channel_means(name, node) for name, node in self.written)],)
 
-    # ---- weighted operations ----------------------------------------------------------------------------------------
+    # ---- weighted operations ---------------------------------------------------------------------
     def _add_perturbation(self, node: fx.Node) -> None:
         """Let something be added to the channels that a weight writes."""
         place = self._weight_of(node)
@@ -264,18 +317,32 @@ class _Rewriting:
         self.written.append((name, total))
 
     def _weight_of(self, node: fx.Node) -> tuple[fx.Node, int, bool] | None:
-        """The weight that an operation multiplies with, its axis of outputs, and whether channels come last in the result."""
+        """The weight that an operation multiplies with, its axis of outputs, and whether
+        channels come last in the result.
+        """
         name, arguments = _name(node), cast(tuple[Any, ...], node.args)
         if name == "convolution" and arguments[1] in self.weights:
             transposed, groups = bool(arguments[6]), arguments[8]
             return None if transposed and groups != 1 else (arguments[1], int(transposed), False)
-        factor = arguments[2] if name == "addmm" else arguments[1] if name in ("mm", "matmul") else None
+        factor = (
+            arguments[2] if name == "addmm" else arguments[1] if name in ("mm", "matmul") else None
+        )
         axis = 1
-        while isinstance(factor, fx.Node) and _name(factor) in ("t", "transpose", "permute", "detach", "alias"):
+        while isinstance(factor, fx.Node) and _name(factor) in (
+            "t",
+            "transpose",
+            "permute",
+            "detach",
+            "alias",
+        ):
             if _name(factor) in ("t", "transpose", "permute"):
                 axis = 1 - axis
             factor = factor.args[0]
-        if isinstance(factor, fx.Node) and factor in self.weights and len(self.state[self.weights[factor]].shape) == 2:
+        if (
+            isinstance(factor, fx.Node)
+            and factor in self.weights
+            and len(self.state[self.weights[factor]].shape) == 2
+        ):
             return factor, axis, True
         return None
 
@@ -285,7 +352,7 @@ class _Rewriting:
         with self.graph.inserting_after(node):
             return self.graph.call_function(means, (node, last, size))
 
-    # ---- operations -------------------------------------------------------------------------------------------------
+    # ---- operations ------------------------------------------------------------------------------
     def _linearize(self, node: fx.Node) -> None:
         name, arguments = _name(node), cast(tuple[Any, ...], node.args)
         first = arguments[0] if arguments else None
@@ -298,21 +365,37 @@ class _Rewriting:
                 self._become(node, first)
         elif name in ("native_layer_norm", "native_group_norm", "_fused_rms_norm", "rms_norm"):
             self._call(node, NORMS.get(name, rms_norm), arguments)
-        elif name in ("native_batch_norm", "_native_batch_norm_legit_no_training", "_native_batch_norm_legit"):
+        elif name in (
+            "native_batch_norm",
+            "_native_batch_norm_legit_no_training",
+            "_native_batch_norm_legit",
+        ):
             training = len(arguments) == 6 or (len(arguments) == 8 and bool(arguments[5]))
-            self._call(node, centred_norm if training else batch_norm, (*arguments[:5], float(arguments[-1])))
+            self._call(
+                node,
+                centred_norm if training else batch_norm,
+                (*arguments[:5], float(arguments[-1])),
+            )
         elif name.startswith("max_pool"):
             self._call(node, mean_pool, (name, *arguments))
         elif name.startswith("adaptive_max_pool"):
             self._call(node, adaptive_mean_pool, (name, *arguments))
-        elif name in ("amax", "max") and len(arguments) > 1 and not isinstance(arguments[1], fx.Node):
+        elif (
+            name in ("amax", "max") and len(arguments) > 1 and not isinstance(arguments[1], fx.Node)
+        ):
             self._call(
-                node, mean_over, (first, arguments[1], bool(arguments[2]) if len(arguments) > 2 else False, name)
+                node,
+                mean_over,
+                (first, arguments[1], bool(arguments[2]) if len(arguments) > 2 else False, name),
             )
-        elif name in _INVERSES or (name == "pow" and isinstance(arguments[1], float | int) and arguments[1] < 1):
+        elif name in _INVERSES or (
+            name == "pow" and isinstance(arguments[1], float | int) and arguments[1] < 1
+        ):
             self._call(node, torch.ones_like, (first,))
         elif name == "div" and arguments[1] in self.moving:
-            self._become(node, first) if first in self.moving else self._call(node, torch.ones_like, (arguments[1],))
+            self._become(node, first) if first in self.moving else self._call(
+                node, torch.ones_like, (arguments[1],)
+            )
         elif name == "mul" and first in self.moving and arguments[1] in self.moving:
             self._open_gate(node)
         elif name == "_to_copy":
@@ -343,7 +426,9 @@ class _Rewriting:
         return False
 
     def _both_move(self, node: fx.Node) -> bool:
-        """Whether both factors depend on the input; nodes that come later have not been looked at yet."""
+        """Whether both factors depend on the input; nodes that come
+        later have not been looked at yet.
+        """
         return all(self._depends(value) for value in node.args[:2])
 
     def _depends(self, node: Any) -> bool:
@@ -371,8 +456,12 @@ class _Rewriting:
                 user.replace_all_uses_with(other)
         node.replace_all_uses_with(other)
 
-    def _call(self, node: fx.Node, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
-        """A node's users read the result of a function; operations with several results give it as their first."""
+    def _call(
+        self, node: fx.Node, function: Callable[..., Any], arguments: tuple[Any, ...]
+    ) -> None:
+        """A node's users read the result of a function; operations with
+        several results give it as their first.
+        """
         with self.graph.inserting_after(node):
             new = self.graph.call_function(function, arguments)
         self.moving.add(new)

@@ -21,17 +21,22 @@ from symnet.sharing import EquivariantMaps, Interactions
 class LowRankLinear(nn.Module):
     """An equivariant layer whose cost grows with the width of fixed sets, not with its square.
 
-    Fixed neurons are channels, so that a complete layer has ``(784 c_in) x (784 c_out)`` coefficients for the weights
-    between 784 fixed inputs and a hidden layer. This layer is the sum of two that are small:
+    Fixed neurons are channels, so that a complete layer has ``(784 c_in) x (784 c_out)``
+    coefficients for the weights between 784 fixed inputs and a hidden layer. This layer is the sum
+    of two that are small:
 
-    - the complete layer of the same graph with the wide sets permuted (all pairs of different inputs share a coefficient);
-    - a product of two complete layers through ``rank`` features of every other neuron set and of the whole network, which
-      tell every fixed neuron apart: a matrix of that rank in place of a full one.
+    - the complete layer of the same graph with the wide sets permuted (all pairs of different
+      inputs share a coefficient);
+    - a product of two complete layers through ``rank`` features of every other neuron set and of
+      the whole network, which tell every fixed neuron apart: a matrix of that rank in place of a
+      full one.
 
-    Both are equivariant for the graph's group. Not every equivariant map is such a sum: ``sn.verify.certify`` says so.
+    Both are equivariant for the graph's group. Not every equivariant map is such a sum:
+    ``sn.verify.certify`` says so.
 
     Args:
-        graph, in_channels, out_channels, inputs, outputs, interactions, bias, gain: as in ``Linear``.
+        graph, in_channels, out_channels, inputs, outputs, interactions, bias, gain: as in
+            ``Linear``.
         rank: features in between.
         wide: fixed sets to treat so; by default all with more than 16 neurons.
 
@@ -64,13 +69,22 @@ class LowRankLinear(nn.Module):
         super().__init__()
         if not isinstance(rank, int) or rank < 1:
             raise ShapeError(f"rank={rank!r}: give a whole number of features, at least 1.")
-        self.graph, self.in_channels, self.out_channels, self.rank = graph, in_channels, out_channels, rank
+        self.graph, self.in_channels, self.out_channels, self.rank = (
+            graph,
+            in_channels,
+            out_channels,
+            rank,
+        )
         self.wide = _wide_sets(graph) if wide is None else _checked(graph, wide)
-        permuted = graph.with_groups({name: Symmetric(graph.neurons[name].size) for name in self.wide})
+        permuted = graph.with_groups(
+            {name: Symmetric(graph.neurons[name].size) for name in self.wide}
+        )
         between = graph.space(_features_of_sets(graph))
         kinds: dict[str, Any] = {"interactions": interactions, "device": device, "dtype": dtype}
         share = gain * math.sqrt(0.5)
-        ends = [{name: t.axes for name, t in graph.space(space).items()} for space in (inputs, outputs)]
+        ends = [
+            {name: t.axes for name, t in graph.space(space).items()} for space in (inputs, outputs)
+        ]
         self.permuted = Linear(
             permuted,
             in_channels,
@@ -81,8 +95,19 @@ class LowRankLinear(nn.Module):
             gain=share,
             **kinds,
         )
-        self.narrow = Linear(graph, in_channels, rank, inputs=inputs, outputs=between, bias=False, **kinds)
-        self.widen = Linear(graph, rank, out_channels, inputs=between, outputs=outputs, bias=bias, gain=share, **kinds)
+        self.narrow = Linear(
+            graph, in_channels, rank, inputs=inputs, outputs=between, bias=False, **kinds
+        )
+        self.widen = Linear(
+            graph,
+            rank,
+            out_channels,
+            inputs=between,
+            outputs=outputs,
+            bias=bias,
+            gain=share,
+            **kinds,
+        )
 
     @property
     def inputs(self) -> Space:
@@ -105,26 +130,36 @@ class LowRankLinear(nn.Module):
         return head + "\n".join(f"-- {name}\n{layer.describe()}" for name, layer in parts)
 
     def extra_repr(self) -> str:
-        return f"{self.in_channels} -> {self.out_channels} channels, rank {self.rank}, wide sets {', '.join(self.wide)}"
+        return (
+            f"{self.in_channels} -> {self.out_channels} channels, rank {self.rank}, wide sets "
+            f"{', '.join(self.wide)}"
+        )
 
 
 def _wide_sets(graph: NeuronGraph) -> tuple[str, ...]:
-    return tuple(name for name, one in graph.neurons.items() if is_trivial(one.group) and one.size > 16)
+    return tuple(
+        name for name, one in graph.neurons.items() if is_trivial(one.group) and one.size > 16
+    )
 
 
 def _checked(graph: NeuronGraph, wide: tuple[str, ...]) -> tuple[str, ...]:
     for name in wide:
         if name not in graph.neurons:
-            raise GraphError(f"There is no neuron set '{name}'; the graph has {', '.join(graph.neurons)}.")
+            raise GraphError(
+                f"There is no neuron set '{name}'; the graph has {', '.join(graph.neurons)}."
+            )
         if not is_trivial(graph.neurons[name].group):
             raise GraphError(
-                f"'{name}' is not Fixed but {graph.neurons[name].group!r}: it costs no more when it is wide."
+                f"'{name}' is not Fixed but {graph.neurons[name].group!r}: it costs no more when "
+                "it is wide."
             )
     return tuple(wide)
 
 
 def _features_of_sets(graph: NeuronGraph) -> dict[str, str]:
-    """A tensor for every neuron set that is not fixed, with its ancestors, and one for the whole network."""
+    """A tensor for every neuron set that is not fixed, with its
+    ancestors, and one for the whole network.
+    """
     features = {}
     for name, ancestors in ancestors_of(graph.neurons).items():
         if not is_trivial(graph.neurons[name].group):

@@ -18,16 +18,19 @@ class Pointwise(nn.Module):
     """A module applied to every tensor of the features, entry by entry.
 
     Args:
-        module: acts on each entry or on the channels (the last dim): ReLU, GELU, LayerNorm(channels), Linear(channels, c) ...
-            A module that mixes other dims would break equivariance; ``sn.verify.equivariance`` tells.
-        graph: the architecture. Given one, or the features of a layer over one, functions are refused that do not commute with what
-            its group does besides permutations: signs need odd functions, scales positively homogeneous ones, rotations and
-            invertible maps linear ones. Strands of degree 0 (``h.``) allow any.
+        module: acts on each entry or on the channels (the last dim): ReLU, GELU,
+            LayerNorm(channels), Linear(channels, c) ... A module that mixes other dims would break
+            equivariance; ``sn.verify.equivariance`` tells.
+        graph: the architecture. Given one, or the features of a layer over one, functions are
+            refused that do not commute with what its group does besides permutations: signs need
+            odd functions, scales positively homogeneous ones, rotations and invertible maps linear
+            ones. Strands of degree 0 (``h.``) allow any.
         inputs: the features' space (default: the graph's tensors).
 
     Raises:
         ShapeError: the module cannot be called, or the features are no dict.
-        GraphError: the module does not commute with the group; names the set and the function, and what to use.
+        GraphError: the module does not commute with the group; names the set and the function, and
+            what to use.
 
     Shapes:
         ``{name: (batch, *axes, channels)}`` to ``{name: (batch, *axes, channels')}``.
@@ -38,22 +41,29 @@ class Pointwise(nn.Module):
         >>> layer = sn.nn.Pointwise(nn.ReLU(), graph)
         >>> sn.nn.Pointwise(nn.GELU(), graph)
         Traceback (most recent call last):
-        symnet.errors.GraphError: Pointwise(GELU(approximate='none')) does not commute with Scaled(8) of 'h' in 'bias': ...
+        symnet.errors.GraphError: Pointwise(GELU(approximate='none')) does not commute with ...
     """
 
-    def __init__(self, module: nn.Module, graph: NeuronGraph | None = None, *, inputs: SpaceLike = None) -> None:
+    def __init__(
+        self, module: nn.Module, graph: NeuronGraph | None = None, *, inputs: SpaceLike = None
+    ) -> None:
         super().__init__()
         if not callable(module):
-            raise ShapeError(f"Pointwise got {module!r:.60}; it takes a module such as torch.nn.ReLU().")
+            raise ShapeError(
+                f"Pointwise got {module!r:.60}; it takes a module such as torch.nn.ReLU()."
+            )
         self.module = module
         self._accepted: set[tuple[Space, int]] = set()
         self.inputs = None if graph is None else require_graph(graph, "Pointwise").space(inputs)
-        is_lazy = any(isinstance(parameter, nn.UninitializedParameter) for parameter in _parameters(module))
+        is_lazy = any(
+            isinstance(parameter, nn.UninitializedParameter) for parameter in _parameters(module)
+        )
         if self.inputs is not None and not is_lazy:
             self.check(self.inputs, channels_of(module) or 4)
 
     def check(self, space: Space, channels: int) -> None:
-        """Refuse the module if it does not commute with what the group does to the entries of a space.
+        """Refuse the module if it does not commute with what the group
+        does to the entries of a space.
 
         Raises:
             GraphError: it does not; names the set and the function, and what to use.

@@ -22,29 +22,35 @@ MOMENTS = ("mean", "spread", "least", "largest", "quartiles")
 
 
 class Pool(nn.Module):
-    """All linear invariants of features: means over everything that the group permutes, kept apart by what it does not.
+    """All linear invariants of features: means over everything that the group
+    permutes, kept apart by what it does not.
 
-    The invariants are complete: every invariant linear function of the features is a linear function of these. A mean forgets how
-    the entries are spread; ``moments`` names what else is taken over the same entries, and ``outputs`` asks for features of neuron sets instead.
+    The invariants are complete: every invariant linear function of the features is a linear
+    function of these. A mean forgets how the entries are spread; ``moments`` names what else is
+    taken over the same entries, and ``outputs`` asks for features of neuron sets instead.
 
     Args:
         graph: the architecture.
         inputs: the features' space (default: the graph's tensors).
-        moments: of ``"mean"``, ``"spread"`` (the standard deviation), ``"least"``, ``"largest"`` and ``"quartiles"`` (three numbers).
-        outputs: neuron sets to pool to, in axis notation by name (``{"of h1": "h1"}``): for each neuron the moments over everything
-            else of every tensor that it indexes.
+        moments: of ``"mean"``, ``"spread"`` (the standard deviation), ``"least"``, ``"largest"``
+            and ``"quartiles"`` (three numbers).
+        outputs: neuron sets to pool to, in axis notation by name (``{"of h1": "h1"}``): for each
+            neuron the moments over everything else of every tensor that it indexes.
 
     Shapes:
-        ``{name: (batch, *axes, channels)}`` to ``(batch, dimension * numbers of moments * channels)``, invariant by invariant; with ``outputs``
-        to ``{name: (batch, *axes, rows * numbers of moments * channels)}``.
+        ``{name: (batch, *axes, channels)}`` to
+        ``(batch, dimension * numbers of moments * channels)``, invariant by invariant; with
+        ``outputs`` to ``{name: (batch, *axes, rows * numbers of moments * channels)}``.
 
     Raises:
-        GraphError: moments other than means of entries that the group does more with than reorder them, or an output that has other
-            axes than neurons.
+        GraphError: moments other than means of entries that the group does more with than reorder
+            them, or an output that has other axes than neurons.
 
     Example:
         >>> import symnet as sn, torch
-        >>> graph = sn.NeuronGraph({"in": sn.Fixed(2), "h": sn.Symmetric(8)}, {"0.weight": "h in", "0.bias": "h"})
+        >>> graph = sn.NeuronGraph(
+        ...     {"in": sn.Fixed(2), "h": sn.Symmetric(8)}, {"0.weight": "h in", "0.bias": "h"}
+        ... )
         >>> x = {"0.weight": torch.ones(5, 8, 2, 4), "0.bias": torch.ones(5, 8, 4)}
         >>> sn.nn.Pool(graph)(x).shape
         torch.Size([5, 12])
@@ -61,7 +67,9 @@ class Pool(nn.Module):
         outputs: SpaceLike = None,
     ) -> None:
         super().__init__()
-        self.inputs, _ = check_spaces("Pool", require_graph(graph, "Pool").space(inputs), graph.weights)
+        self.inputs, _ = check_spaces(
+            "Pool", require_graph(graph, "Pool").space(inputs), graph.weights
+        )
         if isinstance(moments, str) or not set(moments) <= set(MOMENTS) or not moments:
             raise GraphError(f"moments={moments!r}: choose some of {', '.join(MOMENTS)}.")
         self.moments = tuple(dict.fromkeys(moments))
@@ -75,9 +83,14 @@ class Pool(nn.Module):
         # Looked up once: torch.compile cannot look into a cache of functions.
         spaces = [Space(self.inputs.neurons, {"invariant": ""})]
         if self.outputs is not None:
-            spaces = [Space(self.inputs.neurons, {name: t.axes}) for name, t in self.outputs.items()]
+            spaces = [
+                Space(self.inputs.neurons, {name: t.axes}) for name, t in self.outputs.items()
+            ]
         self._compiled = [compile_plan(self.inputs, space) for space in spaces]
-        self._numbers = [_table_of(compiled, space) for compiled, space in zip(self._compiled, spaces, strict=True)]
+        self._numbers = [
+            _table_of(compiled, space)
+            for compiled, space in zip(self._compiled, spaces, strict=True)
+        ]
         self._constants = Constants()
         # Entries tied by a group other than Sym: their mean is the invariant.
         tables = self._compiled[0].plan.tables
@@ -85,14 +98,18 @@ class Pool(nn.Module):
         self._averaging = None if index is None else _averaging(index[:, 0], tables[0].parameters)
         if self._averaging is not None and self.moments != ("mean",):
             raise GraphError(
-                "Moments are taken of entries that all permutations, or none, exchange; leave moments= out here."
+                "Moments are taken of entries that all permutations, or none, exchange; leave "
+                "moments= out here."
             )
 
     def forward(self, x: Mapping[str, Tensor]) -> Tensor | Features:
         check_features(x, self.inputs, "Pool got", alike=True)
         tensors = [x[name] for name in self.inputs]
         if self.outputs is not None:
-            pooled = [self._pooled(*which, tensors) for which in zip(self._compiled, self._numbers, strict=True)]
+            pooled = [
+                self._pooled(*which, tensors)
+                for which in zip(self._compiled, self._numbers, strict=True)
+            ]
             batch = tensors[0].shape[0]
             return {
                 name: values.reshape(batch, *tensor.shape, values.shape[1] * values.shape[2])
@@ -106,15 +123,20 @@ class Pool(nn.Module):
         """``(batch * positions, rows * numbers of moments, channels)`` of one table."""
         table, channels = compiled.plan.tables[number], tensors[0].shape[-1]
         if self.moments == ("mean",):
-            ((_, rows),) = gather_rows(compiled, take_statistics(compiled, tensors), number, tensors[0])
+            ((_, rows),) = gather_rows(
+                compiled, take_statistics(compiled, tensors), number, tensors[0]
+            )
             values = rows.view(rows.shape[0], table.height, channels)
             if self._averaging is not None:
-                weights = self._constants.get("averaging", self._averaging, values.device, values.dtype)
+                weights = self._constants.get(
+                    "averaging", self._averaging, values.device, values.dtype
+                )
                 values = torch.einsum("kh,bhc->bkc", weights, values)
             return values
         pooled = []
         for row in compiled.tables[number].rows:
-            entries = entries_of(compiled, row.statistic, tensors)  # (batch, *kept, averaged, features)
+            # (batch, *kept, averaged, features)
+            entries = entries_of(compiled, row.statistic, tensors)
             for values in _moments(entries, self.moments):
                 values = values if row.permutation is None else values.permute(row.permutation)
                 pooled.append(
@@ -126,7 +148,8 @@ class Pool(nn.Module):
 
     def __getstate__(self) -> dict[str, object]:
         state = self.__dict__.copy()
-        for name in ("_compiled", "_numbers", "_constants", "_averaging"):  # made again from the spaces
+        # made again from the spaces
+        for name in ("_compiled", "_numbers", "_constants", "_averaging"):
             del state[name]
         return state
 
@@ -140,7 +163,11 @@ class Pool(nn.Module):
         return len(self.moments) + 2 * ("quartiles" in self.moments)
 
     def extra_repr(self) -> str:
-        to = f"{self.dimension} invariants a channel" if self.outputs is None else ", ".join(self.outputs)
+        to = (
+            f"{self.dimension} invariants a channel"
+            if self.outputs is None
+            else ", ".join(self.outputs)
+        )
         return f"{len(self.inputs)} tensors -> {to}; {', '.join(self.moments)}"
 
 
@@ -159,7 +186,8 @@ def _table_of(compiled: CompiledPlan, space: Space) -> int:
         if plain and slot.is_whole and slot.dims.folded_size == 1:
             return number
     raise GraphError(
-        f"Pool cannot pool to '{tensor.name}': outputs are sets of neurons that all permutations exchange, such as 'h' or 'h k'."
+        f"Pool cannot pool to '{tensor.name}': outputs are sets of neurons that all permutations "
+        "exchange, such as 'h' or 'h k'."
     )
 
 
@@ -181,7 +209,9 @@ def _moments(entries: Tensor, moments: Sequence[str]) -> Iterator[Tensor]:
             for share in (0.25, 0.5, 0.75):
                 below = int(share * last)
                 above = min(below + 1, last)
-                yield torch.lerp(ordered[..., below, :], ordered[..., above, :], share * last - below)
+                yield torch.lerp(
+                    ordered[..., below, :], ordered[..., above, :], share * last - below
+                )
 
 
 def _averaging(label: np.ndarray, count: int) -> np.ndarray:

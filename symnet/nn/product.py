@@ -33,24 +33,32 @@ class CompiledProduct:
     def __init__(self, maps: BilinearMaps) -> None:
         self.plan: ProductPlan = lower_products(maps)
         self.left = CompiledPlan(self.plan.left)
-        self.right = self.left if self.plan.left is self.plan.right else CompiledPlan(self.plan.right)
+        self.right = (
+            self.left if self.plan.left is self.plan.right else CompiledPlan(self.plan.right)
+        )
         self.layer = CompiledPlan(self.plan.layer)
 
 
 @lru_cache(maxsize=32)
 def compile_products(
-    left: Space, right: Space, outputs: Space, pairs: tuple[tuple[str, str], ...], diagrams: Connection
+    left: Space,
+    right: Space,
+    outputs: Space,
+    pairs: tuple[tuple[str, str], ...],
+    diagrams: Connection,
 ) -> CompiledProduct:
     """The compiled plan of bilinear maps; layers of the same maps share it."""
     return CompiledProduct(BilinearMaps(left, right, outputs, pairs, diagrams))
 
 
 class Product(nn.Module):
-    """Equivariant bilinear maps: every product of two tensors that the symmetry allows, one coefficient a diagram.
+    """Equivariant bilinear maps: every product of two tensors that the
+    symmetry allows, one coefficient a diagram.
 
-    A linear layer never multiplies two weights, yet what a network computes is made of products of its weights. This
-    layer has contractions such as ``sum_i W2[o, i] W1[i, j]``, Gram matrices ``sum_i W[o, i] W[p, i]``, products of what comes into
-    a neuron with what goes out of it. Called with one argument it multiplies the features with themselves.
+    A linear layer never multiplies two weights, yet what a network computes is made of products of
+    its weights. This layer has contractions such as ``sum_i W2[o, i] W1[i, j]``, Gram matrices
+    ``sum_i W[o, i] W[p, i]``, products of what comes into a neuron with what goes out of it. Called
+    with one argument it multiplies the features with themselves.
 
     Args:
         graph: the architecture whose weights are read.
@@ -59,34 +67,41 @@ class Product(nn.Module):
         inputs: the left argument's space, as in ``Linear`` (default: the graph's tensors).
         right: the right argument's space (default: the same).
         outputs: what comes out (default: the graph's tensors).
-        pairs: (left, right) names of the tensors that are multiplied. Default: those that share a neuron set that is not
-            Fixed; where both spaces are the same, every two tensors once.
-        diagrams: ``"connected"``, or ``"all"``: also products of an invariant of one tensor with a linear map of the other.
-        channels: ``"all"``: every channel is multiplied with every channel; ``"same"``: channel k with channel k, for many
-            channels.
-        gain: standard deviation of the outputs at initialisation, for independent inputs of standard deviation 1.
+        pairs: (left, right) names of the tensors that are multiplied. Default: those that share a
+            neuron set that is not Fixed; where both spaces are the same, every two tensors once.
+        diagrams: ``"connected"``, or ``"all"``: also products of an invariant of one tensor with a
+            linear map of the other.
+        channels: ``"all"``: every channel is multiplied with every channel; ``"same"``: channel k
+            with channel k, for many channels.
+        gain: standard deviation of the outputs at initialisation, for independent inputs of
+            standard deviation 1.
 
     Shapes:
-        inputs ``{name: (batch, *axes, in_channels)}``, output ``{name: (batch, *axes, out_channels)}``.
+        inputs ``{name: (batch, *axes, in_channels)}``, output
+        ``{name: (batch, *axes, out_channels)}``.
 
     Raises:
         GraphError: pairs or spaces that there are not, or nothing to multiply.
         ShapeError: features that do not fit.
-        TooLargeError: more parameters than fit. The Fixed axes of both factors and of the output each have an index of
-            their own in every map: ``with_groups`` or a ``Linear`` to spaces without them is the way out.
+        TooLargeError: more parameters than fit. The Fixed axes of both factors and of the output
+            each have an index of their own in every map: ``with_groups`` or a ``Linear`` to spaces
+            without them is the way out.
 
     Example:
         >>> import symnet as sn, torch
         >>> graph = sn.catalogue.mlp([2, 8, 4, 1])
-        >>> layer = sn.nn.Product(graph, 1, 1, outputs={"path": "h2"}, pairs=[("2.weight", "0.weight")])
+        >>> layer = sn.nn.Product(
+        ...     graph, 1, 1, outputs={"path": "h2"}, pairs=[("2.weight", "0.weight")]
+        ... )
         >>> layer.dimension  # W2 W1, for each of the two inputs
         2
         >>> x = {name: torch.randn(5, *shape, 1) for name, shape in graph.shapes.items()}
         >>> layer(x)["path"].shape
         torch.Size([5, 4, 1])
 
-    Source: the diagrams of Maron et al. 2019 (arXiv 1812.09902) and Pearce-Crump (arXiv 2212.08648) between an output and a product of
-    two inputs; bilinear layers over weights: Tran et al. 2024 (arXiv 2410.04213).
+    Source: the diagrams of Maron et al. 2019 (arXiv 1812.09902) and Pearce-Crump (arXiv 2212.08648)
+    between an output and a product of two inputs; bilinear layers over weights: Tran et al. 2024
+    (arXiv 2410.04213).
     """
 
     def __init__(
@@ -111,13 +126,17 @@ class Product(nn.Module):
         self.in_channels, self.out_channels, self.gain = in_channels, out_channels, gain
         self.right_channels = in_channels if right_channels is None else right_channels
         check_count("right_channels", self.right_channels)
-        if channels not in ("all", "same") or (channels == "same" and self.right_channels != in_channels):
+        if channels not in ("all", "same") or (
+            channels == "same" and self.right_channels != in_channels
+        ):
             raise ShapeError(
-                f"channels={channels!r} with {in_channels} and {self.right_channels} channels: choose 'all', or 'same' where both "
-                "arguments have equally many."
+                f"channels={channels!r} with {in_channels} and {self.right_channels} channels: "
+                "choose 'all', or 'same' where both arguments have equally many."
             )
         self.channels = channels
-        self._maps = derive_bilinear(graph, left=inputs, right=right, outputs=outputs, pairs=pairs, diagrams=diagrams)
+        self._maps = derive_bilinear(
+            graph, left=inputs, right=right, outputs=outputs, pairs=pairs, diagrams=diagrams
+        )
         check_spaces("Product", self._maps.left, self._maps.right)
         self._prepare()
         self._names = table_names(self.plan.tables)
@@ -129,7 +148,7 @@ class Product(nn.Module):
         self.reset_parameters()
         self._make_constants()
 
-    # ---- what it is ---------------------------------------------------------------------------------------------
+    # ---- what it is ------------------------------------------------------------------------------
     @property
     def maps(self) -> BilinearMaps:
         """The derivation that the parameters are coefficients of."""
@@ -150,7 +169,9 @@ class Product(nn.Module):
         return self.in_channels * (1 if self.channels == "same" else self.right_channels)
 
     def reset_parameters(self) -> None:
-        """Draw new parameters: outputs of variance ``gain**2`` for independent inputs of variance 1."""
+        """Draw new parameters: outputs of variance ``gain**2`` for
+        independent inputs of variance 1.
+        """
         if any(parameter.is_meta for parameter in self.parameters()):
             return
         drawn = draw_product_matrices(
@@ -160,12 +181,19 @@ class Product(nn.Module):
             for name, values in zip(self._names, drawn, strict=True):
                 self.tables[name].copy_(self.gain * values.reshape(self.tables[name].shape))
 
-    # ---- running it ---------------------------------------------------------------------------------------------
+    # ---- running it ------------------------------------------------------------------------------
     def matrices(self) -> list[Tensor]:
-        """For every table of the plan its matrix, ``(height * products of channels, width * out_channels)``."""
+        """For every table of the plan its matrix,
+        ``(height * products of channels, width * out_channels)``.
+        """
         stored = [self.tables[name] for name in self._names]
         return table_matrices(
-            self.plan.tables, stored, self._constants, self._like(), self._products_of_channels, self.out_channels
+            self.plan.tables,
+            stored,
+            self._constants,
+            self._like(),
+            self._products_of_channels,
+            self.out_channels,
         )
 
     def forward(self, x: Mapping[str, Tensor], y: Mapping[str, Tensor] | None = None) -> Features:
@@ -174,29 +202,48 @@ class Product(nn.Module):
         check_features(x, self._maps.left, "Product got", self.in_channels, like=like)
         if y is None:
             y = x
-        if y is not x or self._maps.right != self._maps.left or self.right_channels != self.in_channels:
-            check_features(y, self._maps.right, "Product got on the right", self.right_channels, like=like)
+        if (
+            y is not x
+            or self._maps.right != self._maps.left
+            or self.right_channels != self.in_channels
+        ):
+            check_features(
+                y, self._maps.right, "Product got on the right", self.right_channels, like=like
+            )
         left = [x[name] for name in self._maps.left]
-        right = left if y is x and self._compiled.right is self._compiled.left else [y[n] for n in self._maps.right]
+        right = (
+            left
+            if y is x and self._compiled.right is self._compiled.left
+            else [y[n] for n in self._maps.right]
+        )
         if not self.plan.tables:  # nothing is equivariant but zero
             batch = left[0].shape[0]
-            return {n: left[0].new_zeros(batch, *t.shape, self.out_channels) for n, t in self._maps.outputs.items()}
+            return {
+                n: left[0].new_zeros(batch, *t.shape, self.out_channels)
+                for n, t in self._maps.outputs.items()
+            }
         statistics = contract(self._compiled, left, right, paired=self.channels == "same")
         gathered = put_side_by_side(self._compiled.layer, statistics, left[0])
-        outputs = scatter(self._compiled.layer, gathered, self.matrices(), None, left[0].shape[0], in_place=False)
+        outputs = scatter(
+            self._compiled.layer, gathered, self.matrices(), None, left[0].shape[0], in_place=False
+        )
         return dict(zip(self._maps.outputs, outputs, strict=True))
 
-    # ---- details ------------------------------------------------------------------------------------------------
+    # ---- details ---------------------------------------------------------------------------------
     def _prepare(self) -> None:
         maps = self._maps
-        self._compiled = compile_products(maps.left, maps.right, maps.outputs, maps.pairs, maps.diagrams)
+        self._compiled = compile_products(
+            maps.left, maps.right, maps.outputs, maps.pairs, maps.diagrams
+        )
         self._constants = Constants()
 
     def _like(self) -> Tensor:
         return next(self.parameters(), torch.empty(0))
 
     def _make_constants(self) -> None:
-        """Indices on the parameters' device, before anything is run or recorded; never part of the state dict."""
+        """Indices on the parameters' device, before anything is run or
+        recorded; never part of the state dict.
+        """
         self._constants = Constants()
         for number, table in enumerate(self.plan.tables):
             if table.index is not None:
@@ -208,16 +255,20 @@ class Product(nn.Module):
         return self
 
     def _check_size(self) -> None:
-        cost = self.plan.cost(self.in_channels, self.right_channels, self.out_channels, paired=self.channels == "same")
+        cost = self.plan.cost(
+            self.in_channels, self.right_channels, self.out_channels, paired=self.channels == "same"
+        )
         if cost.parameters <= PARAMETER_LIMIT:
             return
         table = max(self.plan.tables, key=lambda table: table.height * table.width)
         row = max(table.rows, key=lambda row: self.plan.layer.statistics[row.statistic].folded_size)
         statistic = self.plan.layer.statistics[row.statistic]
         raise TooLargeError(
-            f"This layer would have {cost.parameters:,} parameters; the limit is {PARAMETER_LIMIT:,}. Most belong to the product "
-            f"'{statistic.tensor}' ({statistic.folded_size} pairs of fixed positions). Permute these sets (with_groups), use "
-            "fewer channels or channels='same', or go through a Linear to spaces without the Fixed axes."
+            f"This layer would have {cost.parameters:,} parameters; the limit is "
+            f"{PARAMETER_LIMIT:,}. Most belong to the product '{statistic.tensor}' "
+            f"({statistic.folded_size} pairs of fixed positions). Permute these sets "
+            "(with_groups), use fewer channels or channels='same', or go through a Linear to "
+            "spaces without the Fixed axes."
         )
 
     def __getstate__(self) -> dict[str, object]:
@@ -235,11 +286,15 @@ class Product(nn.Module):
         self._make_constants()
 
     def extra_repr(self) -> str:
-        cost = self.plan.cost(self.in_channels, self.right_channels, self.out_channels, paired=self.channels == "same")
+        cost = self.plan.cost(
+            self.in_channels, self.right_channels, self.out_channels, paired=self.channels == "same"
+        )
         return (
-            f"{self.in_channels} {'with' if self.channels == 'same' else 'x'} {self.right_channels} -> {self.out_channels} channels, "
-            f"{len(self._maps.pairs)} pairs -> {len(self._maps.outputs)} tensors, {self.dimension} {self._maps.diagrams} maps, "
-            f"{cost.parameters:,} parameters, {cost.multiplies:,} multiplies for each network"
+            f"{self.in_channels} {'with' if self.channels == 'same' else 'x'} "
+            f"{self.right_channels} -> {self.out_channels} channels, {len(self._maps.pairs)} "
+            f"pairs -> {len(self._maps.outputs)} tensors, {self.dimension} {self._maps.diagrams} "
+            f"maps, {cost.parameters:,} parameters, {cost.multiplies:,} multiplies for each "
+            "network"
         )
 
     def describe(self) -> str:
@@ -249,8 +304,12 @@ class Product(nn.Module):
         )
 
 
-def contract(compiled: CompiledProduct, left: list[Tensor], right: list[Tensor], *, paired: bool) -> list[Tensor]:
-    """The statistics of products, each ``(batch, *axes, features)`` with features (left folded, right folded, channels)."""
+def contract(
+    compiled: CompiledProduct, left: list[Tensor], right: list[Tensor], *, paired: bool
+) -> list[Tensor]:
+    """The statistics of products, each ``(batch, *axes, features)`` with
+    features (left folded, right folded, channels).
+    """
     left_statistics = take_statistics(compiled.left, left)
     right_statistics = left_statistics if right is left else take_statistics(compiled.right, right)
     plan = compiled.plan
@@ -262,12 +321,24 @@ def contract(compiled: CompiledProduct, left: list[Tensor], right: list[Tensor],
             statistics.append(mean_over(statistics[step.source], compiled_step.averaged))
             continue
         channels = left[0].shape[-1], right[0].shape[-1]
-        statistics.append(_einsum(step, statistic, (left_statistics[step.left], right_statistics[step.right]), channels, paired))
+        statistics.append(
+            _einsum(
+                step,
+                statistic,
+                (left_statistics[step.left], right_statistics[step.right]),
+                channels,
+                paired,
+            )
+        )
     return statistics
 
 
 def _einsum(
-    step: Contraction, statistic: Statistic, factors: tuple[Tensor, Tensor], channels: tuple[int, int], paired: bool
+    step: Contraction,
+    statistic: Statistic,
+    factors: tuple[Tensor, Tensor],
+    channels: tuple[int, int],
+    paired: bool,
 ) -> Tensor:
     left, right = (
         factor.reshape(*factor.shape[:-1], factor.shape[-1] // count, count)
@@ -278,19 +349,22 @@ def _einsum(
     features = "FGC" if paired else "FGCD"
     equation = f"B{first}FC,B{second}G{'C' if paired else 'D'}->B{result}{features}"
     product = torch.einsum(equation, left, right)
-    product = product.reshape(*product.shape[: -len(features)], math.prod(product.shape[-len(features) :]))
+    product = product.reshape(
+        *product.shape[: -len(features)], math.prod(product.shape[-len(features) :])
+    )
     return product / step.divisor if step.divisor > 1 else product
 
 
-# ---- initial coefficients -----------------------------------------------------------------------------------------------
+# ---- initial coefficients ------------------------------------------------------------------------
 def draw_product_matrices(
     plan: ProductPlan, left_channels: int, right_channels: int, out_channels: int, channels: str
 ) -> list[Tensor]:
-    """Parameters for every table, so that outputs have second moment 1 for independent normal inputs.
+    """Parameters for every table, so that outputs have second moment 1
+    for independent normal inputs.
 
-    An entry of a statistic is a mean of N products of independent entries: its second moment is 1 / N, or about 1 where the
-    two factors are the same entry (a square has a mean). Diagrams get shares proportional to the square roots of these,
-    as those of ``Linear`` do.
+    An entry of a statistic is a mean of N products of independent entries: its second moment is 1 /
+    N, or about 1 where the two factors are the same entry (a square has a mean). Diagrams get
+    shares proportional to the square roots of these, as those of ``Linear`` do.
     """
     pairs = left_channels if channels == "same" else left_channels * right_channels
     moments = [
@@ -320,7 +394,9 @@ def draw_product_matrices(
                 continue
             places, columns = np.nonzero(table.index >= 0)
             by_parameter = np.zeros((table.parameters, pairs))
-            np.maximum.at(by_parameter, table.index[places, columns], deviation.numpy()[places, :, columns])
+            np.maximum.at(
+                by_parameter, table.index[places, columns], deviation.numpy()[places, :, columns]
+            )
             drawn.append(noise * torch.from_numpy(by_parameter).float()[:, :, None])
     return drawn
 
@@ -328,11 +404,19 @@ def draw_product_matrices(
 def _valid(plan: ProductPlan, table: int, start: int, size: int) -> np.ndarray:
     """Which entries of a table's columns have a parameter, ``(height, size)``."""
     index = plan.tables[table].index
-    return np.ones((plan.tables[table].height, size)) if index is None else (index[:, start : start + size] >= 0) * 1.0
+    return (
+        np.ones((plan.tables[table].height, size))
+        if index is None
+        else (index[:, start : start + size] >= 0) * 1.0
+    )
 
 
-def _second_moments(plan: ProductPlan, number: int, counts: tuple[int, int], channels: str) -> np.ndarray:
-    """Second moment of every feature of a statistic, ``(left folded * right folded * products of channels,)``."""
+def _second_moments(
+    plan: ProductPlan, number: int, counts: tuple[int, int], channels: str
+) -> np.ndarray:
+    """Second moment of every feature of a statistic,
+    ``(left folded * right folded * products of channels,)``.
+    """
     statistic, step = plan.layer.statistics[number], plan.contractions[number]
     left, right = plan.left.statistics[step.left], plan.right.statistics[step.right]
     folded = left.folded_size, right.folded_size
@@ -341,7 +425,11 @@ def _second_moments(plan: ProductPlan, number: int, counts: tuple[int, int], cha
     moments = np.full((*folded, *products), spread)
     if _is_square(plan, statistic, left, right):
         same = np.eye(folded[0])
-        both = same[..., None] * np.ones(counts[0]) if channels == "same" else same[..., None, None] * np.eye(counts[0])
+        both = (
+            same[..., None] * np.ones(counts[0])
+            if channels == "same"
+            else same[..., None, None] * np.eye(counts[0])
+        )
         moments = moments + both * (1 + spread)
     return moments.reshape(-1)
 
@@ -353,7 +441,9 @@ def statistic_size(statistic: Statistic) -> int:
 
 
 def _is_square(plan: ProductPlan, statistic: Statistic, left: Statistic, right: Statistic) -> bool:
-    """Whether both factors are the same entries of one tensor, where the two arguments are the same."""
+    """Whether both factors are the same entries of one tensor, where
+    the two arguments are the same.
+    """
     if plan.left is not plan.right or (left.tensor, left.block) != (right.tensor, right.block):
         return False
     split = len(left.dims.dims)

@@ -1,4 +1,6 @@
-"""The slow twins of ``Linear`` and ``Product``: dense matrices from orbit labels. They never see a plan."""
+"""The slow twins of ``Linear`` and ``Product``: dense matrices from
+orbit labels. They never see a plan.
+"""
 
 from __future__ import annotations
 
@@ -18,17 +20,21 @@ from symnet.sharing import BilinearMaps, EquivariantMaps, SharingPattern
 
 
 class DenseLinear(nn.Module):
-    """An equivariant linear layer as dense matrices: exact, slow, and written from the theory alone.
+    """An equivariant linear layer as dense matrices: exact, slow, and
+    written from the theory alone.
 
-    Every orbit of index pairs has the weight ``sum over diagrams that contain it, coefficient * scale``, a diagram's
-    scale being one over the number of entries it averages; the matrix is the orbits' weights looked up by the orbit
-    labels. Where a group mixes neurons, and there are no orbits, it is the sum of the diagrams as matrices. Parameters are
-    those of the layer it is made from.
+    Every orbit of index pairs has the weight
+    ``sum over diagrams that contain it, coefficient * scale``, a diagram's scale being one over the
+    number of entries it averages; the matrix is the orbits' weights looked up by the orbit labels.
+    Where a group mixes neurons, and there are no orbits, it is the sum of the diagrams as matrices.
+    Parameters are those of the layer it is made from.
 
     Args:
         maps: the derivation.
-        coefficients: for every coupled pair (output, input) the diagrams' coefficients ``(dimension, c_in, c_out)``.
-        biases: for every output the bias diagrams' coefficients ``(bias dimension, 1, c_out)``, or None.
+        coefficients: for every coupled pair (output, input) the diagrams' coefficients
+            ``(dimension, c_in, c_out)``.
+        biases: for every output the bias diagrams' coefficients ``(bias dimension, 1, c_out)``, or
+            None.
     """
 
     def __init__(
@@ -41,13 +47,20 @@ class DenseLinear(nn.Module):
         self.inputs, self.outputs = maps.inputs, maps.outputs
         self.pairs = list(maps.pairs())
         self._number = {pair: number for number, pair in enumerate(self.pairs)}
-        self.weights = nn.ParameterList([nn.Parameter(coefficients[pair].detach().clone()) for pair in self.pairs])
+        self.weights = nn.ParameterList(
+            [nn.Parameter(coefficients[pair].detach().clone()) for pair in self.pairs]
+        )
         self.biases = None
         if biases is not None:
-            self.biases = nn.ParameterList([nn.Parameter(biases[s].detach().clone()) for s in self.outputs])
+            self.biases = nn.ParameterList(
+                [nn.Parameter(biases[s].detach().clone()) for s in self.outputs]
+            )
         constant = EquivariantMaps(Space(self.outputs.neurons, {"constant": ""}), self.outputs)
         every = [*self.weights, *(self.biases or ())]
-        self._channels = (self.weights[0].shape[1] if self.pairs else None), (every[0].shape[2] if every else 1)
+        self._channels = (
+            (self.weights[0].shape[1] if self.pairs else None),
+            (every[0].shape[2] if every else 1),
+        )
         self._lookup = [_lookups(maps.between(s, t)) for s, t in self.pairs]
         self._bias_lookup = [_lookups(constant.between(s, "constant")) for s in self.outputs]
 
@@ -60,7 +73,9 @@ class DenseLinear(nn.Module):
             TooLargeError: the matrices would not fit.
         """
         if not isinstance(layer, Linear):
-            raise ShapeError(f"DenseLinear.from_layer got a {type(layer).__name__}; it takes a sn.nn.Linear.")
+            raise ShapeError(
+                f"DenseLinear.from_layer got a {type(layer).__name__}; it takes a sn.nn.Linear."
+            )
         return cls(layer.maps, coefficients(layer), bias_coefficients(layer))
 
     def matrix(self, output: str, input: str) -> Tensor:
@@ -69,7 +84,9 @@ class DenseLinear(nn.Module):
         return _dense(self.weights[number], self._lookup[number])
 
     def forward(self, x: Mapping[str, Tensor]) -> Features:
-        check_features(x, self.inputs, "DenseLinear got", self._channels[0], like=next(self.parameters(), None))
+        check_features(
+            x, self.inputs, "DenseLinear got", self._channels[0], like=next(self.parameters(), None)
+        )
         batch = next(iter(x.values())).shape[0]
         result: Features = {}
         for number, (s, tensor) in enumerate(self.outputs.items()):
@@ -87,22 +104,29 @@ class DenseLinear(nn.Module):
 
 
 class DenseProduct(nn.Module):
-    """A product layer as dense arrays ``(output, left, right)``: exact, slow, and written from the theory alone.
+    """A product layer as dense arrays ``(output, left, right)``: exact,
+    slow, and written from the theory alone.
 
-    It multiplies every entry of one tensor with every entry of the other, and applies a :class:`DenseLinear`'s matrix, with the
-    coefficients of the layer's diagrams and zero for the others.
+    It multiplies every entry of one tensor with every entry of the other, and applies a
+    :class:`DenseLinear`'s matrix, with the coefficients of the layer's diagrams and zero for the
+    others.
 
     Args:
         maps: the derivation.
-        coefficients: for every pair (output, product) the diagrams' coefficients ``(maps, products of channels, c_out)``.
+        coefficients: for every pair (output, product) the diagrams' coefficients
+            ``(maps, products of channels, c_out)``.
         paired: whether channel k is multiplied with channel k alone.
     """
 
-    def __init__(self, maps: BilinearMaps, coefficients: Mapping[tuple[str, str], Tensor], *, paired: bool) -> None:
+    def __init__(
+        self, maps: BilinearMaps, coefficients: Mapping[tuple[str, str], Tensor], *, paired: bool
+    ) -> None:
         super().__init__()
         self.maps, self.paired = maps, paired
         self._number = {pair: number for number, pair in enumerate(coefficients)}
-        self.weights = nn.ParameterList([nn.Parameter(values.detach().clone()) for values in coefficients.values()])
+        self.weights = nn.ParameterList(
+            [nn.Parameter(values.detach().clone()) for values in coefficients.values()]
+        )
         self._lookup = []
         for s, a, b in maps.triples():
             numbers = [k for p in maps.placed(s, a, b) for k in range(p.offset, p.offset + p.count)]
@@ -118,7 +142,9 @@ class DenseProduct(nn.Module):
             TooLargeError: the arrays would not fit.
         """
         if not isinstance(layer, Product):
-            raise ShapeError(f"DenseProduct.from_layer got a {type(layer).__name__}; it takes a sn.nn.Product.")
+            raise ShapeError(
+                f"DenseProduct.from_layer got a {type(layer).__name__}; it takes a sn.nn.Product."
+            )
         return cls(layer.maps, product_coefficients(layer), paired=layer.channels == "same")
 
     def array(self, output: str, left: str, right: str) -> Tensor:
@@ -157,25 +183,32 @@ def _dense(weights: Tensor, lookups: list[Lookup]) -> Tensor:
 
 
 def _lookups(pattern: SharingPattern) -> list[Lookup]:
-    """Orbit labels and the change from diagrams to orbits; without orbits, the labels of every diagram and its scale."""
+    """Orbit labels and the change from diagrams to orbits; without orbits, the
+    labels of every diagram and its scale.
+    """
     if pattern.has_orbits:
         return [_labels_and_change(pattern)]
     none = torch.full((pattern.output.size, pattern.input.size), -1)
-    lookups = [(none, torch.zeros(pattern.dimension, 0, dtype=torch.float64))]  # the shape, where no diagram is left
+    # the shape, where no diagram is left
+    lookups = [(none, torch.zeros(pattern.dimension, 0, dtype=torch.float64))]
     for placed in pattern.diagrams:
         entries = pattern.entries(placed)
         change = torch.zeros(pattern.dimension, placed.count, dtype=torch.float64)
         change[placed.offset : placed.offset + placed.count] = (
             torch.eye(placed.count, dtype=torch.float64) / placed.diagram.input.dropped_size
         )
-        lookups.append((torch.from_numpy(np.where(entries >= 0, entries - placed.offset, -1)), change))
+        lookups.append(
+            (torch.from_numpy(np.where(entries >= 0, entries - placed.offset, -1)), change)
+        )
     return lookups
 
 
 def _labels_and_change(pattern: SharingPattern) -> tuple[Tensor, Tensor]:
-    """Orbit labels, and the change of basis ``(dimension, dimension)`` from diagrams to orbit indicators.
+    """Orbit labels, and the change of basis ``(dimension, dimension)``
+    from diagrams to orbit indicators.
 
-    Every diagram is evaluated at one index pair of every orbit: being equivariant, it is constant on orbits.
+    Every diagram is evaluated at one index pair of every orbit: being equivariant, it is constant
+    on orbits.
     """
     labels = pattern.labels()
     orbits_found, first = np.unique(labels, return_index=True)

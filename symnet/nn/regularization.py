@@ -16,10 +16,12 @@ from symnet.nn.features import Features, check_features, check_mapping, refuse_s
 
 
 class LayerNorm(nn.Module):
-    """Features of mean 0 and variance 1 over each tensor of each network, then scaled and shifted channel by channel.
+    """Features of mean 0 and variance 1 over each tensor of each network, then
+    scaled and shifted channel by channel.
 
-    Mean and variance are taken over all entries and channels of a tensor, so they are invariant and the layer is
-    equivariant for every group. (``Pointwise(torch.nn.LayerNorm(channels))`` normalises each entry instead.)
+    Mean and variance are taken over all entries and channels of a tensor, so they are invariant and
+    the layer is equivariant for every group. (``Pointwise(torch.nn.LayerNorm(channels))``
+    normalises each entry instead.)
 
     Args:
         graph: the architecture.
@@ -29,18 +31,27 @@ class LayerNorm(nn.Module):
 
     Raises:
         ShapeError: wrong channels or eps, or features that do not fit.
-        GraphError: a tensor's sign may change (``SignedSymmetric``): its mean and a shift would not change with it.
+        GraphError: a tensor's sign may change (``SignedSymmetric``): its mean and a shift would not
+            change with it.
 
     Shapes:
         ``{name: (batch, *axes, channels)}`` to the same.
     """
 
-    def __init__(self, graph: NeuronGraph, channels: int, *, inputs: SpaceLike = None, eps: float = 1e-5) -> None:
+    def __init__(
+        self, graph: NeuronGraph, channels: int, *, inputs: SpaceLike = None, eps: float = 1e-5
+    ) -> None:
         super().__init__()
         check_count("channels", channels)
         if not isinstance(eps, float | int) or not 0 <= eps < math.inf:
-            raise ShapeError(f"eps={eps!r}: what is added to the variance must be a finite number of at least 0.")
-        self.inputs, self.channels, self.eps = require_graph(graph, "LayerNorm").space(inputs), channels, eps
+            raise ShapeError(
+                f"eps={eps!r}: what is added to the variance must be a finite number of at least 0."
+            )
+        self.inputs, self.channels, self.eps = (
+            require_graph(graph, "LayerNorm").space(inputs),
+            channels,
+            eps,
+        )
         refuse_signs(self.inputs, "LayerNorm subtracts a mean and adds a shift")
         self.scale = nn.Parameter(torch.ones(len(self.inputs), channels))
         self.shift = nn.Parameter(torch.zeros(len(self.inputs), channels))
@@ -59,10 +70,11 @@ class LayerNorm(nn.Module):
 
 
 class Dropout(nn.Module):
-    """Features with whole channels of a tensor zeroed at random in training; nothing happens in eval mode.
+    """Features with whole channels of a tensor zeroed at random in
+    training; nothing happens in eval mode.
 
-    One mask holds for all entries of a tensor, so that for a given mask the layer commutes with every permutation;
-    what is kept is divided by ``1 - p``, as in ``torch.nn.Dropout``.
+    One mask holds for all entries of a tensor, so that for a given mask the layer commutes with
+    every permutation; what is kept is divided by ``1 - p``, as in ``torch.nn.Dropout``.
 
     Args:
         p: probability of zeroing a channel of a tensor of a network.
@@ -83,7 +95,9 @@ class Dropout(nn.Module):
             shape = (tensor.shape[0], *[1] * (tensor.dim() - 2), tensor.shape[-1])
             results[name] = (
                 tensor
-                * torch.empty(shape, device=tensor.device, dtype=tensor.dtype).bernoulli_(1 - self.p)
+                * torch.empty(shape, device=tensor.device, dtype=tensor.dtype).bernoulli_(
+                    1 - self.p
+                )
                 / (1 - self.p)
             )
         return results

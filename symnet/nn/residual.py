@@ -15,7 +15,8 @@ class Residual(nn.Module):
     """Features plus what modules make of them; equivariant if they are.
 
     Args:
-        modules: layers, each called with the result of the one before; the last gives features of the first one's shape.
+        modules: layers, each called with the result of the one before; the last gives features of
+            the first one's shape.
 
     Raises:
         ShapeError: the modules change the shape of a tensor.
@@ -27,7 +28,9 @@ class Residual(nn.Module):
         >>> import symnet as sn, torch
         >>> graph = sn.catalogue.mlp([2, 4, 1])
         >>> block = sn.nn.Residual(sn.nn.LayerNorm(graph, 3), sn.nn.Linear(graph, 3, 3))
-        >>> block({name: torch.ones(5, *shape, 3) for name, shape in graph.shapes.items()})["0.bias"].shape
+        >>> block({name: torch.ones(5, *shape, 3) for name, shape in graph.shapes.items()})[
+        ...     "0.bias"
+        ... ].shape
         torch.Size([5, 4, 3])
     """
 
@@ -43,7 +46,8 @@ class Residual(nn.Module):
             if name not in change or change[name].shape != tensor.shape:
                 shape = tuple(change[name].shape) if name in change else "nothing"
                 raise ShapeError(
-                    f"Residual cannot add: '{name}' has shape {tuple(tensor.shape)}, but its modules gave {shape}. "
-                    "Let them read and write the same tensors with the same channels."
+                    f"Residual cannot add: '{name}' has shape {tuple(tensor.shape)}, but its "
+                    f"modules gave {shape}. Let them read and write the same tensors with the "
+                    "same channels."
                 )
         return {name: tensor + change[name] for name, tensor in x.items()}

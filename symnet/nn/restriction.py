@@ -1,7 +1,9 @@
-"""The same layer for a smaller group: its coefficients in the smaller group's diagrams, so that training can go on.
+"""The same layer for a smaller group: its coefficients in the smaller
+group's diagrams, so that training can go on.
 
-Every map that commutes with a group commutes with its subgroups, so it is a combination of their diagrams, of which there are more.
-The combination is found entry by entry: both sides are evaluated at one index pair of every orbit of the smaller group.
+Every map that commutes with a group commutes with its subgroups, so it is a combination of their
+diagrams, of which there are more. The combination is found entry by entry: both sides are evaluated
+at one index pair of every orbit of the smaller group.
 """
 
 from __future__ import annotations
@@ -63,13 +65,19 @@ def _same_tensors(space: Space, graph: NeuronGraph) -> Space:
     for name in shared:
         if graph.weights[name].shape != space[name].shape:
             raise GraphError(
-                f"Tensor '{name}' has sizes {space[name].shape} in the layer and {graph.weights[name].shape} in the graph; the smaller group "
-                "acts on the same tensors."
+                f"Tensor '{name}' has sizes {space[name].shape} in the layer and "
+                f"{graph.weights[name].shape} in the graph; the smaller group acts on the same "
+                "tensors."
             )
     try:
-        return Space(graph.neurons, {n: graph.weights[n].axes if n in shared else t.axes for n, t in space.items()})
+        return Space(
+            graph.neurons,
+            {n: graph.weights[n].axes if n in shared else t.axes for n, t in space.items()},
+        )
     except GraphError as error:
-        raise GraphError(f"The layer's tensors cannot be read in the smaller graph: {error}") from None
+        raise GraphError(
+            f"The layer's tensors cannot be read in the smaller graph: {error}"
+        ) from None
 
 
 def _refuse_matrices(space: Space) -> None:
@@ -77,18 +85,23 @@ def _refuse_matrices(space: Space) -> None:
         group: Group = neuron_set.group
         if is_linear(group) or isinstance(group, Scaled):
             raise GraphError(
-                f"'{name}' has the group {group!r}: layers are carried between groups of permutations and signs. Make a new layer for the "
-                "other graph."
+                f"'{name}' has the group {group!r}: layers are carried between groups of "
+                "permutations and signs. Make a new layer for the other graph."
             )
 
 
 def _carried(
     larger: EquivariantMaps, smaller: EquivariantMaps, values: Mapping[tuple[str, str], Tensor]
 ) -> dict[tuple[str, str], Tensor]:
-    """The coefficients of every pair in the smaller group's diagrams ``(dimension, c_in, c_out)``."""
+    """The coefficients of every pair in the smaller group's diagrams
+    ``(dimension, c_in, c_out)``.
+    """
     pairs = set(smaller.pairs())
     if missing := [pair for pair in larger.pairs() if pair not in pairs]:
-        raise GraphError(f"The layer maps '{missing[0][1]}' to '{missing[0][0]}', which the smaller graph leaves out.")
+        raise GraphError(
+            f"The layer maps '{missing[0][1]}' to '{missing[0][0]}', which the smaller graph "
+            "leaves out."
+        )
     carried = {}
     for pair in smaller.pairs():
         pattern = smaller.between(*pair)
@@ -125,7 +138,9 @@ def _evaluate(pattern: SharingPattern, rows: np.ndarray, columns: np.ndarray) ->
     return csc_matrix(data, shape=(len(rows), pattern.dimension))
 
 
-def _check_subgroup(larger: SharingPattern, smaller: SharingPattern, rows: np.ndarray, columns: np.ndarray) -> None:
+def _check_subgroup(
+    larger: SharingPattern, smaller: SharingPattern, rows: np.ndarray, columns: np.ndarray
+) -> None:
     """Raise unless a generic map of the larger group is the same along the smaller group's orbits.
 
     Raises:
@@ -134,20 +149,30 @@ def _check_subgroup(larger: SharingPattern, smaller: SharingPattern, rows: np.nd
     rng = np.random.default_rng(0)
     generic = rng.standard_normal(larger.dimension)
     expected = _evaluate(larger, rows, columns) @ generic
-    graph = NeuronGraph(smaller.neurons, {"output": smaller.output.axes, "input": smaller.input.axes})
-    positions = {name: np.arange(space.size).reshape(space.shape) for name, space in graph.weights.items()}
+    graph = NeuronGraph(
+        smaller.neurons, {"output": smaller.output.axes, "input": smaller.input.axes}
+    )
+    positions = {
+        name: np.arange(space.size).reshape(space.shape) for name, space in graph.weights.items()
+    }
     signs = {name: np.ones(space.shape) for name, space in graph.weights.items()}
     for _ in range(_ELEMENTS):
         element = graph.random_element(rng)
         # g moves entry i to g(i): what stands at position p of the moved positions came from there.
         moved, flipped = graph.act(element, signs), graph.act(element, positions)
         there = [np.argsort(np.abs(flipped[name]).reshape(-1)) for name in ("output", "input")]
-        sign = moved["output"].reshape(-1)[there[0][rows]] * moved["input"].reshape(-1)[there[1][columns]]
+        sign = (
+            moved["output"].reshape(-1)[there[0][rows]]
+            * moved["input"].reshape(-1)[there[1][columns]]
+        )
         values = _evaluate(larger, there[0][rows], there[1][columns]) @ generic
-        if np.abs(sign * values - expected).max(initial=0.0) > _CLOSE * (1 + np.abs(expected).max(initial=0.0)):
+        if np.abs(sign * values - expected).max(initial=0.0) > _CLOSE * (
+            1 + np.abs(expected).max(initial=0.0)
+        ):
             raise GraphError(
-                f"The graph's group is not contained in the layer's: a map from '{larger.input.name}' to '{larger.output.name}' that the layer "
-                "may hold does not commute with it. Pass a graph of the same tensors that permutes less."
+                "The graph's group is not contained in the layer's: a map from "
+                f"'{larger.input.name}' to '{larger.output.name}' that the layer may hold does "
+                "not commute with it. Pass a graph of the same tensors that permutes less."
             )
 
 
@@ -172,7 +197,10 @@ def _write_biases(layer: Linear, source: Linear) -> None:
     by_output = bias_coefficients(source)
     if by_output is None or layer.bias is None:
         return
-    constants = [EquivariantMaps(Space(x.outputs.neurons, {"constant": ""}), x.outputs) for x in (source, layer)]
+    constants = [
+        EquivariantMaps(Space(x.outputs.neurons, {"constant": ""}), x.outputs)
+        for x in (source, layer)
+    ]
     column_parameters = layer.bias_columns()
     for name, places in bias_places(layer).items():
         larger, smaller = (maps.between(name, "constant") for maps in constants)

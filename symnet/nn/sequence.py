@@ -17,11 +17,13 @@ from symnet.plan import NetworkPlan, Stage
 
 
 class Network(nn.Module):
-    """``torch.nn.Sequential`` for features: the same results and the same keys, with less memory traffic.
+    """``torch.nn.Sequential`` for features: the same results and the
+    same keys, with less memory traffic.
 
-    A ``Pointwise(torch.nn.ReLU())`` after a ``Linear`` runs inside it, on outputs that are still in the layer's memory;
-    only what the next layer saves anyway is saved for its derivative. The means that a layer starts from are taken by the
-    layer before it, or by the ``Pointwise`` between them, of every tensor when it has just been written.
+    A ``Pointwise(torch.nn.ReLU())`` after a ``Linear`` runs inside it, on outputs that are still in
+    the layer's memory; only what the next layer saves anyway is saved for its derivative. The means
+    that a layer starts from are taken by the layer before it, or by the ``Pointwise`` between them,
+    of every tensor when it has just been written.
 
     Args:
         modules: layers, each called with the result of the one before.
@@ -31,8 +33,17 @@ class Network(nn.Module):
     Example:
         >>> import symnet as sn, torch
         >>> graph = sn.catalogue.mlp([2, 8, 1])
-        >>> net = sn.nn.Network(sn.nn.Linear(graph, 1, 4), sn.nn.Pointwise(torch.nn.ReLU()), sn.nn.Pool(graph))
-        >>> net(sn.features(torch.nn.Sequential(torch.nn.Linear(2, 8), torch.nn.ReLU(), torch.nn.Linear(8, 1)), graph)).shape
+        >>> net = sn.nn.Network(
+        ...     sn.nn.Linear(graph, 1, 4), sn.nn.Pointwise(torch.nn.ReLU()), sn.nn.Pool(graph)
+        ... )
+        >>> net(
+        ...     sn.features(
+        ...         torch.nn.Sequential(
+        ...             torch.nn.Linear(2, 8), torch.nn.ReLU(), torch.nn.Linear(8, 1)
+        ...         ),
+        ...         graph,
+        ...     )
+        ... ).shape
         torch.Size([1, 20])
         >>> [stage.relu for stage in net.plan.stages]
         [True]
@@ -51,7 +62,11 @@ class Network(nn.Module):
     def forward(self, x: Any) -> Any:
         if self.checkpoint and torch.is_grad_enabled() and isinstance(x, Mapping):
             for module, relu in self._steps():
-                x = _recomputed(module, x, relu) if isinstance(x, Mapping) else _call(module, x, relu)
+                x = (
+                    _recomputed(module, x, relu)
+                    if isinstance(x, Mapping)
+                    else _call(module, x, relu)
+                )
             return x
         taken: TakenStatistics | None = None
         for (module, relu), ahead in zip(*self._statistics_ahead(x), strict=True):
@@ -64,8 +79,12 @@ class Network(nn.Module):
             taken = None if ahead is None else ahead.taken
         return x
 
-    def _statistics_ahead(self, x: Any) -> tuple[list[tuple[nn.Module, bool]], list[StatisticsAhead | None]]:
-        """The steps, and for each that writes the inputs of a layer which comes next, where to put their statistics."""
+    def _statistics_ahead(
+        self, x: Any
+    ) -> tuple[list[tuple[nn.Module, bool]], list[StatisticsAhead | None]]:
+        """The steps, and for each that writes the inputs of a layer which comes
+        next, where to put their statistics.
+        """
         steps = list(self._steps())
         ahead: list[StatisticsAhead | None] = [None] * len(steps)
         some = next(iter(x.values()), None) if isinstance(x, Mapping) else None
@@ -78,7 +97,12 @@ class Network(nn.Module):
                 written = module.outputs
             elif type(module) is not Pointwise:
                 written = None
-            if type(following) is Linear and written == following.inputs and _unheard(module) and _unheard(following):
+            if (
+                type(following) is Linear
+                and written == following.inputs
+                and _unheard(module)
+                and _unheard(following)
+            ):
                 ahead[number] = StatisticsAhead(following.compiled)
         return steps, ahead
 
@@ -128,13 +152,17 @@ _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_
 
 
 def _unheard(module: nn.Module) -> bool:
-    """Whether a module has no hooks: they want it to be called itself, and may change what it is given and gives."""
+    """Whether a module has no hooks: they want it to be called itself, and
+    may change what it is given and gives.
+    """
     parts = (module, module.module) if isinstance(module, Pointwise) else (module,)
     everywhere = (getattr(torch.nn.modules.module, f"_global{name}") for name in _HOOKS)
     return not any(everywhere) and not any(getattr(part, name) for part in parts for name in _HOOKS)
 
 
-def _pointwise(module: nn.Module, x: Mapping[str, Tensor], ahead: StatisticsAhead) -> dict[str, Tensor]:
+def _pointwise(
+    module: nn.Module, x: Mapping[str, Tensor], ahead: StatisticsAhead
+) -> dict[str, Tensor]:
     """``Pointwise`` tensor by tensor, the statistics of each taken when it has been written."""
     assert isinstance(module, Pointwise)
     results = {}

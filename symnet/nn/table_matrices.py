@@ -13,7 +13,9 @@ from symnet.plan.steps import Table
 
 
 def stored_shape(table: Table, in_channels: int, out_channels: int) -> tuple[int, ...]:
-    """Shape of a table's parameters: its matrix, or one entry a parameter where entries are tied."""
+    """Shape of a table's parameters: its matrix, or one entry a
+    parameter where entries are tied.
+    """
     if table.index is None:
         return table.height, in_channels, table.width, out_channels
     return table.parameters, in_channels, out_channels
@@ -22,8 +24,8 @@ def stored_shape(table: Table, in_channels: int, out_channels: int) -> tuple[int
 def table_names(tables: Sequence[Table]) -> tuple[str, ...]:
     """A state-dict key for every table: its axes; dots would nest, so they become slashes.
 
-    Words of Python stand in brackets, since torch.export writes code with these names, and so do names that every
-    ``ParameterDict`` has for something else (``values``, ``copy``).
+    Words of Python stand in brackets, since torch.export writes code with these names, and so do
+    names that every ``ParameterDict`` has for something else (``values``, ``copy``).
     """
     taken = nn.ParameterDict()
     names: dict[str, None] = {}
@@ -45,7 +47,9 @@ def table_matrices(
     in_channels: int,
     out_channels: int,
 ) -> list[Tensor]:
-    """For every table its matrix, ``(height * in_channels, width * out_channels)``, from what is stored of it."""
+    """For every table its matrix, ``(height * in_channels, width * out_channels)``, from what is
+    stored of it.
+    """
     matrices = []
     for number, (table, values) in enumerate(zip(tables, stored, strict=True)):
         shape = table.height * in_channels, table.width * out_channels

@@ -1,9 +1,9 @@
 """The adjoint of a layer is a layer: the same tables with rows and slots exchanged.
 
-A row is a mean over N_row entries and a slot is a broadcast over N_slot entries. Transposing turns the broadcast into a
-sum, N_slot times a mean, and the mean into a broadcast divided by N_row. So with the matrix
-``M^T[slot, row] * N_slot / N_row`` the exchanged plan computes the transposed layer, and gradients need no code of
-their own.
+A row is a mean over N_row entries and a slot is a broadcast over N_slot entries. Transposing turns
+the broadcast into a sum, N_slot times a mean, and the mean into a broadcast divided by N_row. So
+with the matrix ``M^T[slot, row] * N_slot / N_row`` the exchanged plan computes the transposed
+layer, and gradients need no code of their own.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from symnet.sharing.patterns import Pattern
 
 
 def adjoint(plan: LayerPlan) -> LayerPlan:
-    """The plan of the transposed layer, from the outputs to the inputs; table by table the transposed matrix, scaled."""
+    """The plan of the transposed layer, from the outputs to the inputs; table
+    by table the transposed matrix, scaled.
+    """
     numbers, statistics = _statistics_of_slots(plan)
     tables = []
     for table in plan.tables:
@@ -31,7 +33,17 @@ def adjoint(plan: LayerPlan) -> LayerPlan:
             order = tuple(source.kept[axis] for axis in row.order)
             slots.append(Slot(source.tensor, source.block, source.dims, order, row.term, row.start))
         index = None if table.index is None else np.ascontiguousarray(table.index.T)
-        tables.append(Table(table.signature, table.sizes, tuple(rows), tuple(slots), table.width, table.height, index))
+        tables.append(
+            Table(
+                table.signature,
+                table.sizes,
+                tuple(rows),
+                tuple(slots),
+                table.width,
+                table.height,
+                index,
+            )
+        )
     return LayerPlan(plan.outputs, plan.inputs, tuple(statistics), tuple(tables))
 
 
@@ -53,12 +65,18 @@ def _statistics_of_slots(plan: LayerPlan) -> tuple[dict[Key, int], list[Statisti
         source = min(larger, key=lambda number: statistics[number].size, default=None)
         numbers[key] = len(statistics)
         family.append((key[3], len(statistics)))
-        statistics.append(Statistic(slot.tensor, slot.block, slot.dims, slot.pattern, tuple(sorted(key[3])), source))
+        statistics.append(
+            Statistic(
+                slot.tensor, slot.block, slot.dims, slot.pattern, tuple(sorted(key[3])), source
+            )
+        )
     return numbers, statistics
 
 
 def dropped_sizes(plan: LayerPlan, table: Table) -> tuple[np.ndarray, np.ndarray]:
-    """Of every row and every column of a table's matrix, how many entries are averaged or broadcast: float64."""
+    """Of every row and every column of a table's matrix, how many entries
+    are averaged or broadcast: float64.
+    """
     rows, columns = np.ones(table.height), np.ones(table.width)
     for row in table.rows:
         folded = plan.statistics[row.statistic].folded_size

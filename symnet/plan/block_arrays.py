@@ -1,6 +1,8 @@
-"""Blocks as arrays: the axes of a block's sym dims first, folded dims after them, and back into tensors.
+"""Blocks as arrays: the axes of a block's sym dims first, folded dims
+after them, and back into tensors.
 
-These functions take numpy arrays and torch tensors alike: they only reshape, transpose, index and concatenate.
+These functions take numpy arrays and torch tensors alike: they only reshape, transpose, index and
+concatenate.
 """
 
 from __future__ import annotations
@@ -32,7 +34,9 @@ def read_block(
     return array.reshape(array.shape[0], *sizes, dims.folded_size * array.shape[-1])
 
 
-def restore_block(array: Array, dims: BlockDims, permute: Callable[[Array, tuple[int, ...]], Array]) -> Array:
+def restore_block(
+    array: Array, dims: BlockDims, permute: Callable[[Array, tuple[int, ...]], Array]
+) -> Array:
     """The reverse of ``read_block``, up to the block's views: ``(batch, *dims, channels)``."""
     if not dims.folded:
         return array
@@ -46,13 +50,21 @@ def restore_block(array: Array, dims: BlockDims, permute: Callable[[Array, tuple
 
 
 def assemble(
-    blocks: Sequence[Block], arrays: Sequence[Array], concatenate: Callable[[list[Array], int], Array]
+    blocks: Sequence[Block],
+    arrays: Sequence[Array],
+    concatenate: Callable[[list[Array], int], Array],
 ) -> Array:
-    """A tensor from the arrays of its blocks, each ``(batch, *block dims, channels)``: the views undone, last first."""
-    return _assemble([(block.views, array) for block, array in zip(blocks, arrays, strict=True)], concatenate)
+    """A tensor from the arrays of its blocks, each
+    ``(batch, *block dims, channels)``: the views undone, last first.
+    """
+    return _assemble(
+        [(block.views, array) for block, array in zip(blocks, arrays, strict=True)], concatenate
+    )
 
 
-def _assemble(parts: list[tuple[tuple[View, ...], Array]], concatenate: Callable[[list[Array], int], Array]) -> Array:
+def _assemble(
+    parts: list[tuple[tuple[View, ...], Array]], concatenate: Callable[[list[Array], int], Array]
+) -> Array:
     if len(parts) == 1 and not parts[0][0]:
         return parts[0][1]
     step = parts[0][0][0]
@@ -61,7 +73,8 @@ def _assemble(parts: list[tuple[tuple[View, ...], Array]], concatenate: Callable
         shape, axis = tuple(whole.shape), step.axis + 1
         merged = math.prod(step.sizes)
         return whole.reshape((*shape[:axis], merged, *shape[axis + len(step.sizes) :]))
-    # Ranges of an axis are laid one after another; so are its single positions, once they have an axis again.
+    # Ranges of an axis are laid one after another; so are its single positions, once they have an
+    # axis again.
     by_place: dict[Range | Pick, list[tuple[tuple[View, ...], Array]]] = {}
     for views, array in parts:
         assert isinstance(views[0], Range | Pick)

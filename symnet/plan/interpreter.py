@@ -39,7 +39,9 @@ def run_plan(
             present = tuple(range(len(statistic.pattern.parts)))
         else:
             array, present = statistics[statistic.source], plan.statistics[statistic.source].kept
-        averaged = tuple(position + 1 for position, part in enumerate(present) if part not in statistic.kept)
+        averaged = tuple(
+            position + 1 for position, part in enumerate(present) if part not in statistic.kept
+        )
         statistics.append(array.mean(axis=averaged) if averaged else array)
     batch = next(iter(tensors.values())).shape[0]
     mixed = []
@@ -59,7 +61,9 @@ def run_plan(
             sizes = [dims.dims[k].size for k in dims.sym]
             value = np.zeros((batch, *sizes, dims.folded_size * channels), dtype=mixed[0].dtype)
             for where, slot in slots:
-                columns = mixed[where][..., slot.start * channels : (slot.start + dims.folded_size) * channels]
+                columns = mixed[where][
+                    ..., slot.start * channels : (slot.start + dims.folded_size) * channels
+                ]
                 add_slot(value, columns, slot)
             arrays.append(restore_block(value, dims, np.transpose))
         outputs[name] = assemble(tensor.blocks, arrays, np.concatenate)
@@ -67,7 +71,9 @@ def run_plan(
 
 
 def take_diagonals(array: np.ndarray, dims: BlockDims, pattern: Pattern) -> np.ndarray:
-    """``(batch, *sym dims, features)`` to ``(batch, *parts, features)``, the dims of a part run through together."""
+    """``(batch, *sym dims, features)`` to ``(batch, *parts, features)``, the
+    dims of a part run through together.
+    """
     count = len(dims.sym)
     index: list[np.ndarray] = [np.zeros(())] * count
     shape = tuple(part.size for part in pattern.parts)
@@ -80,7 +86,9 @@ def take_diagonals(array: np.ndarray, dims: BlockDims, pattern: Pattern) -> np.n
 
 
 def add_slot(value: np.ndarray, columns: np.ndarray, slot: Slot) -> None:
-    """Add a slot's columns ``(batch, *kept, features)`` in place, broadcast and on the diagonal of its pattern."""
+    """Add a slot's columns ``(batch, *kept, features)`` in place, broadcast
+    and on the diagonal of its pattern.
+    """
     parts = slot.term.pattern.parts
     order = sorted(range(len(slot.order)), key=lambda a: slot.order[a])
     columns = np.transpose(columns, (0, *(a + 1 for a in order), columns.ndim - 1))

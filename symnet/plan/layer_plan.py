@@ -14,7 +14,8 @@ from symnet.plan.steps import Slot, Statistic, Table
 class Cost:
     """What one forward pass takes, for one network of a batch.
 
-    parameters: numbers learnt; multiplies: of all matrix products; read, written: numbers moved at least.
+    parameters: numbers learnt; multiplies: of all matrix products; read, written: numbers moved at
+    least.
     """
 
     parameters: int
@@ -29,7 +30,8 @@ class Cost:
 
 @dataclass(frozen=True, eq=False)
 class LayerPlan:
-    """What a layer computes: statistics of the inputs, tables that mix them, slots that make up the outputs.
+    """What a layer computes: statistics of the inputs, tables that mix
+    them, slots that make up the outputs.
 
     Example:
         >>> import symnet as sn
@@ -57,7 +59,9 @@ class LayerPlan:
 
     @cached_property
     def bias_starts(self) -> tuple[int, ...]:
-        """For every table its first column in the bias vector, which runs over the tables without axes."""
+        """For every table its first column in the bias vector, which runs
+        over the tables without axes.
+        """
         widths = [0 if table.sizes else table.width for table in self.tables]
         return tuple(sum(widths[:number]) for number in range(len(widths)))
 
@@ -65,7 +69,9 @@ class LayerPlan:
     def slots(self) -> dict[tuple[str, int], tuple[tuple[int, Slot], ...]]:
         """For every output block, the slots it is made of, each with the number of its table."""
         slots: dict[tuple[str, int], list[tuple[int, Slot]]] = {
-            (tensor.name, number): [] for tensor in self.outputs.values() for number in range(len(tensor.blocks))
+            (tensor.name, number): []
+            for tensor in self.outputs.values()
+            for number in range(len(tensor.blocks))
         }
         for number, table in enumerate(self.tables):
             for slot in table.slots:
@@ -77,7 +83,8 @@ class LayerPlan:
         pairs = in_channels * out_channels
         return Cost(
             parameters=self.dimension * pairs + self.bias_dimension * out_channels,
-            multiplies=sum(table.positions * table.height * table.width for table in self.tables) * pairs,
+            multiplies=sum(table.positions * table.height * table.width for table in self.tables)
+            * pairs,
             read=self.inputs.size * in_channels,
             written=self.outputs.size * out_channels,
         )
@@ -90,10 +97,10 @@ def describe(plan: LayerPlan, in_channels: int = 1, out_channels: int = 1, most:
     """The plan in words, at most about ``most`` lines of each part."""
     cost = plan.cost(in_channels, out_channels)
     lines = [
-        f"LayerPlan: {len(plan.inputs)} tensors -> {len(plan.outputs)} tensors, channels {in_channels} -> {out_channels}, "
-        f"{plan.interactions} interactions",
-        f"  {plan.dimension} maps, {plan.bias_dimension} biases; {cost.parameters:,} parameters; for each network "
-        f"{cost.multiplies:,} multiplies, {cost.bytes():,} bytes (float32)",
+        f"LayerPlan: {len(plan.inputs)} tensors -> {len(plan.outputs)} tensors, channels "
+        f"{in_channels} -> {out_channels}, {plan.interactions} interactions",
+        f"  {plan.dimension} maps, {plan.bias_dimension} biases; {cost.parameters:,} parameters; "
+        f"for each network {cost.multiplies:,} multiplies, {cost.bytes():,} bytes (float32)",
         "1. statistics of the inputs",
     ]
     by_tensor: dict[str, list[str]] = {}
@@ -101,7 +108,10 @@ def describe(plan: LayerPlan, in_channels: int = 1, out_channels: int = 1, most:
         by_tensor.setdefault(statistic.tensor, []).append(statistic_in_words(statistic))
     width = max(map(len, [*plan.inputs, *plan.outputs]))
     for name, words in list(by_tensor.items())[:most]:
-        lines.append(f"     {name:<{width}}  [{print_axes(plan.inputs[name].axes)}]  {', '.join(dict.fromkeys(words))}")
+        lines.append(
+            f"     {name:<{width}}  [{print_axes(plan.inputs[name].axes)}]  "
+            f"{', '.join(dict.fromkeys(words))}"
+        )
     lines += [f"     ... and {len(by_tensor) - most} more tensors"] * (len(by_tensor) > most)
     lines.append("2. tables: statistics on the same axes, mixed by one matrix")
     for table in plan.tables[:most]:
@@ -110,7 +120,8 @@ def describe(plan: LayerPlan, in_channels: int = 1, out_channels: int = 1, most:
         axes = f"[{table.name}]" if table.sizes else "[global]"
         shape = "x".join(map(str, table.sizes)) or "1"
         lines.append(
-            f"     {axes:<{width + 2}}  {shape} positions, {table.height} -> {table.width}{tied}  into {_shorten(reach)}"
+            f"     {axes:<{width + 2}}  {shape} positions, {table.height} -> {table.width}{tied} "
+            f" into {_shorten(reach)}"
         )
     lines += [f"     ... and {len(plan.tables) - most} more tables"] * (len(plan.tables) > most)
     lines.append("3. outputs: every term broadcast over the axes it lacks, and added")
@@ -122,7 +133,8 @@ def describe(plan: LayerPlan, in_channels: int = 1, out_channels: int = 1, most:
             for number, slot in plan.slots[name, block]
         ]
         lines.append(
-            f"     {name:<{width}}  [{print_axes(plan.outputs[name].axes)}] = {' + '.join(dict.fromkeys(words)) or '0'}"
+            f"     {name:<{width}}  [{print_axes(plan.outputs[name].axes)}] = "
+            f"{' + '.join(dict.fromkeys(words)) or '0'}"
         )
     lines += [f"     ... and {len(names) - most} more tensors"] * (len(names) > most)
     return "\n".join(lines)
@@ -131,8 +143,14 @@ def describe(plan: LayerPlan, in_channels: int = 1, out_channels: int = 1, most:
 def statistic_in_words(statistic: Statistic) -> str:
     """'itself', 'mean over h1', 'diagonal h=h', 'trace over m', 'mean over everything'."""
     parts = statistic.pattern.parts
-    diagonals = ["=".join([part.symbol] * len(part.dims)) for part in parts if len(part.dims) > 1 and not part.is_pair]
-    averaged = [part.symbol for k, part in enumerate(parts) if k not in statistic.kept and not part.is_pair]
+    diagonals = [
+        "=".join([part.symbol] * len(part.dims))
+        for part in parts
+        if len(part.dims) > 1 and not part.is_pair
+    ]
+    averaged = [
+        part.symbol for k, part in enumerate(parts) if k not in statistic.kept and not part.is_pair
+    ]
     traces = [part.symbol for part in parts if part.is_pair]
     words = [f"diagonal {' '.join(diagonals)}"] if diagonals else []
     if traces:
@@ -143,9 +161,15 @@ def statistic_in_words(statistic: Statistic) -> str:
 
 
 def slot_in_words(slot: Slot, table: Table) -> str:
-    """'[h2,h1]': the table, and the diagonal that it is written on, or the pairs of strands that it joins."""
+    """'[h2,h1]': the table, and the diagonal that it is written on, or
+    the pairs of strands that it joins.
+    """
     parts = slot.term.pattern.parts
-    diagonals = ["=".join([part.symbol] * len(part.dims)) for part in parts if len(part.dims) > 1 and not part.is_pair]
+    diagonals = [
+        "=".join([part.symbol] * len(part.dims))
+        for part in parts
+        if len(part.dims) > 1 and not part.is_pair
+    ]
     pairs = [part.symbol for part in parts if part.is_pair]
     where = [f" on the diagonal {' '.join(diagonals)}"] if diagonals else []
     where += [f" paired over {' '.join(pairs)}"] if pairs else []

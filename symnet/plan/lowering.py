@@ -1,4 +1,6 @@
-"""From spaces to a plan: which statistics, which tables, and where ties and gaps must be looked up."""
+"""From spaces to a plan: which statistics, which tables, and where
+ties and gaps must be looked up.
+"""
 
 from __future__ import annotations
 
@@ -23,9 +25,14 @@ BlockPlace = tuple[str, int, BlockDims]  # tensor, number of the block, its dims
 
 
 def make_plan(
-    graph: NeuronGraph, *, inputs: SpaceLike = None, outputs: SpaceLike = None, interactions: Interactions = "full"
+    graph: NeuronGraph,
+    *,
+    inputs: SpaceLike = None,
+    outputs: SpaceLike = None,
+    interactions: Interactions = "full",
 ) -> LayerPlan:
-    """The plan of the equivariant linear layer between two spaces (default: all weights to all weights).
+    """The plan of the equivariant linear layer between two spaces
+    (default: all weights to all weights).
 
     Raises:
         GraphError: a space is empty or not over the graph's neurons.
@@ -43,12 +50,15 @@ def lower(maps: EquivariantMaps) -> LayerPlan:
     sources, targets = places_of(maps.inputs), places_of(maps.outputs)
     reachable = {term.signature for _, _, dims in targets for term in terms(dims)}
     statistics: list[Statistic] = []
-    rows: dict[Signature, list[tuple[int, Term, BlockPlace]]] = {(): []}  # biases are there even if no input has a mean
+    # biases are there even if no input has a mean
+    rows: dict[Signature, list[tuple[int, Term, BlockPlace]]] = {(): []}
     for place in sources:
         chosen = [term for term in all_orderings(place[2]) if term.signature in reachable]
         number = add_statistics(place, chosen, statistics)
         for term in chosen:
-            rows.setdefault(term.signature, []).append((number[term.pattern, frozenset(term.kept)], term, place))
+            rows.setdefault(term.signature, []).append(
+                (number[term.pattern, frozenset(term.kept)], term, place)
+            )
     slots: dict[Signature, list[tuple[Term, BlockPlace]]] = {}
     for place in targets:
         for term in terms(place[2]):
@@ -57,7 +67,9 @@ def lower(maps: EquivariantMaps) -> LayerPlan:
     irregular = irregular_blocks(sources, targets)
     tables = []
     for signature in sorted(slots, key=lambda signature: (-len(signature), signature)):
-        for row_terms, slot_terms in _coupled_groups(maps, signature, rows[signature], slots[signature]):
+        for row_terms, slot_terms in _coupled_groups(
+            maps, signature, rows[signature], slots[signature]
+        ):
             tables.append(make_table(signature, row_terms, slot_terms, statistics, irregular))
     tables = [table for table in tables if table.parameters or table.bias_parameters]
     plan = LayerPlan(maps.inputs, maps.outputs, tuple(statistics), tuple(tables), maps.interactions)
@@ -73,7 +85,8 @@ SlotTerms = list[tuple[Term, BlockPlace]]
 def _coupled_groups(
     maps: EquivariantMaps, signature: Signature, row_terms: RowTerms, slot_terms: SlotTerms
 ) -> Iterator[tuple[RowTerms, SlotTerms]]:
-    """One table for all; among adjacent tensors alone, one for the outputs that see the same inputs.
+    """One table for all; among adjacent tensors alone, one for the
+    outputs that see the same inputs.
 
     Tensors with an axis in common are adjacent, so that only the table without axes falls apart.
     """
@@ -105,22 +118,29 @@ def places_of(space: Space) -> list[BlockPlace]:
 def add_statistics(
     place: BlockPlace, chosen: list[Term], statistics: list[Statistic]
 ) -> dict[tuple[Pattern, frozenset[int]], int]:
-    """Add a block's statistics, largest first, each computed from the smallest that still has its axes."""
+    """Add a block's statistics, largest first, each computed from the
+    smallest that still has its axes.
+    """
     tensor, block, dims = place
     number: dict[tuple[Pattern, frozenset[int]], int] = {}
     for term in sorted(chosen, key=lambda term: -len(term.kept)):
         key = term.pattern, frozenset(term.kept)
         if key in number:
             continue
-        larger = [n for (pattern, kept), n in number.items() if pattern == term.pattern and kept > key[1]]
+        larger = [
+            n for (pattern, kept), n in number.items() if pattern == term.pattern and kept > key[1]
+        ]
         source = min(larger, key=lambda n: statistics[n].size, default=None)
         number[key] = len(statistics)
-        statistics.append(Statistic(tensor, block, dims, term.pattern, tuple(sorted(term.kept)), source))
+        statistics.append(
+            Statistic(tensor, block, dims, term.pattern, tuple(sorted(term.kept)), source)
+        )
     return number
 
 
 def irregular_blocks(sources: list[BlockPlace], targets: list[BlockPlace]) -> set[BlockDims]:
-    """Blocks with a pair that may have ties or gaps: folded groups, folded parents, or few neurons for the dims.
+    """Blocks with a pair that may have ties or gaps: folded groups, folded
+    parents, or few neurons for the dims.
 
     All other pairs have a parameter for every entry, and need not be looked at one by one.
     """
@@ -133,7 +153,10 @@ def irregular_blocks(sources: list[BlockPlace], targets: list[BlockPlace]) -> se
         dims
         for dims in blocks
         if not dims.is_plain
-        or any(most[dims.dims[k].symbol] + counts[dims][dims.dims[k].symbol] > dims.dims[k].size for k in dims.sym)
+        or any(
+            most[dims.dims[k].symbol] + counts[dims][dims.dims[k].symbol] > dims.dims[k].size
+            for k in dims.sym
+        )
     }
 
 
@@ -165,14 +188,21 @@ def make_table(
 
 
 def _index(
-    rows: list[TableRow], places: list[BlockPlace], slots: list[Slot], height: int, width: int, irregular: set[BlockDims]
+    rows: list[TableRow],
+    places: list[BlockPlace],
+    slots: list[Slot],
+    height: int,
+    width: int,
+    irregular: set[BlockDims],
 ) -> np.ndarray | None:
     special: dict[tuple[int, int], Diagram] = {}
     for s, slot in enumerate(slots):
         for r, row in enumerate(rows):
             output_dims, input_dims = slot.dims, places[r][2]
             if output_dims in irregular or input_dims in irregular:
-                diagram = Diagram(output_dims + input_dims, len(output_dims.dims), slot.term, row.term)
+                diagram = Diagram(
+                    output_dims + input_dims, len(output_dims.dims), slot.term, row.term
+                )
                 if not diagram.is_free:
                     special[s, r] = diagram
     if not special:
@@ -197,7 +227,9 @@ def _bias_index(slots: list[Slot], width: int) -> np.ndarray | None:
     """Parameters of the biases: an equivariant bias is a map from a scalar."""
     scalar = BlockDims(())
     (constant,) = terms(scalar)
-    diagrams = [Diagram(slot.dims + scalar, len(slot.dims.dims), slot.term, constant) for slot in slots]
+    diagrams = [
+        Diagram(slot.dims + scalar, len(slot.dims.dims), slot.term, constant) for slot in slots
+    ]
     if all(diagram.is_free for diagram in diagrams):
         return None
     index, offset = np.empty(width, dtype=np.int64), 0  # the slots fill all of it
@@ -209,12 +241,15 @@ def _bias_index(slots: list[Slot], width: int) -> np.ndarray | None:
     return index
 
 
-def _too_large(signature: Signature, height: int, width: int, row_terms: RowTerms, slot_terms: SlotTerms) -> str:
+def _too_large(
+    signature: Signature, height: int, width: int, row_terms: RowTerms, slot_terms: SlotTerms
+) -> str:
     source = max(row_terms, key=lambda entry: entry[2][2].folded_size)[2]
     target = max(slot_terms, key=lambda entry: entry[1][2].folded_size)[1]
     axes = " ".join(symbol for symbol, _ in signature) or "none"
     return (
-        f"The table on axes [{axes}] would have {height} by {width} parameters for each pair of channels. "
-        f"Most of them come from input '{source[0]}' ({source[2].folded_size} fixed positions a neuron) and output '{target[0]}' "
-        f"({target[2].folded_size}). Make a set of these permuted (with_groups), or leave the tensor out of inputs= or outputs=."
+        f"The table on axes [{axes}] would have {height} by {width} parameters for each pair of "
+        f"channels. Most of them come from input '{source[0]}' ({source[2].folded_size} fixed "
+        f"positions a neuron) and output '{target[0]}' ({target[2].folded_size}). Make a set of "
+        "these permuted (with_groups), or leave the tensor out of inputs= or outputs=."
     )

@@ -9,7 +9,9 @@ from symnet.plan.layer_plan import Cost, LayerPlan
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A layer of a network, and whether a ReLU runs inside it, on outputs that are still in the layer's memory."""
+    """A layer of a network, and whether a ReLU runs inside it, on outputs
+    that are still in the layer's memory.
+    """
 
     name: str
     plan: LayerPlan
@@ -22,7 +24,8 @@ class Stage:
 class NetworkPlan:
     """What a stack of layers computes.
 
-    Features keep their form between the layers (``(batch, *axes, channels)``): nothing is reshaped or copied.
+    Features keep their form between the layers (``(batch, *axes, channels)``): nothing is reshaped
+    or copied.
     """
 
     stages: tuple[Stage, ...]
@@ -40,15 +43,16 @@ class NetworkPlan:
     def __repr__(self) -> str:
         cost = self.cost()
         lines = [
-            f"NetworkPlan: {len(self.stages)} layers; {cost.parameters:,} parameters; for each network "
-            f"{cost.multiplies:,} multiplies, {cost.bytes():,} bytes (float32)"
+            f"NetworkPlan: {len(self.stages)} layers; {cost.parameters:,} parameters; for each "
+            f"network {cost.multiplies:,} multiplies, {cost.bytes():,} bytes (float32)"
         ]
         for stage in self.stages:
             stage_cost = stage.plan.cost(stage.in_channels, stage.out_channels)
             channels = f"{stage.in_channels} -> {stage.out_channels}"
             lines.append(
-                f"  {stage.name:>4}  {len(stage.plan.inputs)} -> {len(stage.plan.outputs)} tensors, channels {channels}, "
-                f"{stage.plan.dimension} maps, {len(stage.plan.tables)} tables, {stage_cost.parameters:,} parameters, "
+                f"  {stage.name:>4}  {len(stage.plan.inputs)} -> {len(stage.plan.outputs)} "
+                f"tensors, channels {channels}, {stage.plan.dimension} maps, "
+                f"{len(stage.plan.tables)} tables, {stage_cost.parameters:,} parameters, "
                 f"{stage_cost.multiplies:,} multiplies{', ReLU inside' if stage.relu else ''}"
             )
         return "\n".join(lines)

@@ -1,10 +1,12 @@
-"""The plan of the products along a network, by the graph's own order: a chain of contractions from end to end.
+"""The plan of the products along a network, by the graph's own order: a
+chain of contractions from end to end.
 
-Every tensor between two neuron sets is a matrix of the network; in the order of the declaration (that of a state dict) it takes what was
-computed at the set that it reads to the set that it writes. What several tensors write into one set is added, as in a residual
-stream. The same chain is run backwards from the ends. The first two axes of a tensor are what it writes and what it reads, named or not. Taps
-(Fixed axes besides these ends) are kept beside the end they
-come from while that stays small, and averaged when it does not.
+Every tensor between two neuron sets is a matrix of the network; in the order of the declaration
+(that of a state dict) it takes what was computed at the set that it reads to the set that it
+writes. What several tensors write into one set is added, as in a residual stream. The same chain is
+run backwards from the ends. The first two axes of a tensor are what it writes and what it reads,
+named or not. Taps (Fixed axes besides these ends) are kept beside the end they come from while that
+stays small, and averaged when it does not.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ from symnet.plan.layer_plan import Cost
 
 MOST = 1024  # positions of an end together with taps, up to which taps are kept
 
-Node = tuple[str, ...]  # the strands that index one end of a tensor: ("h",), ("head", "qk"), ("h*",)
+# the strands that index one end of a tensor: ("h",), ("head", "qk"), ("h*",)
+Node = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,14 @@ class Link:
     sizes: tuple[int, int, int]  # of output, input, taps
 
     def reversed(self) -> Link:
-        ends = self.reversed_writes, self.reversed_reads, self.writes, self.reads, self.input, self.output
+        ends = (
+            self.reversed_writes,
+            self.reversed_reads,
+            self.writes,
+            self.reads,
+            self.input,
+            self.output,
+        )
         rows, columns, taps = self.sizes
         return Link(self.tensor, self.block, *ends, self.taps, (columns, rows, taps))
 
@@ -101,7 +111,8 @@ class PathPlan:
         >>> import symnet as sn
         >>> plan = plan_path(sn.catalogue.mlp([2, 8, 4, 1]))
         >>> {name: plan.values[number].notation() for name, number in plan.outputs.items()}
-        {'out in': 'out in', 'h1 in': 'h1 in', 'h2 in': 'h2 in', 'out h2': 'out h2', 'out h1': 'out h1'}
+        {'out in': 'out in', 'h1 in': 'h1 in', 'h2 in': 'h2 in',
+         'out h2': 'out h2', 'out h1': 'out h1'}
     """
 
     inputs: Space
@@ -122,7 +133,8 @@ class PathPlan:
     def __repr__(self) -> str:
         cost = self.cost()
         lines = [
-            f"PathPlan: {len(self.steps)} contractions, {cost.multiplies:,} multiplies, {cost.bytes():,} bytes a channel (float32)"
+            f"PathPlan: {len(self.steps)} contractions, {cost.multiplies:,} multiplies, "
+            f"{cost.bytes():,} bytes a channel (float32)"
         ]
         for step in self.steps:
             value = self.values[step.target]
@@ -132,11 +144,16 @@ class PathPlan:
                 if step.source is None
                 else f" x {self.values[step.source].size[0]} x {self.values[step.source].size[1]}"
             )
-            taps = "" if step.link.sizes[2] == 1 else f", taps {'kept' if step.keeps_taps else 'averaged'}"
+            taps = (
+                ""
+                if step.link.sizes[2] == 1
+                else f", taps {'kept' if step.keeps_taps else 'averaged'}"
+            )
             sign = "+=" if step.adds else "="
             rows, columns, _ = step.link.sizes
             lines.append(
-                f"  {value.notation()} {sign} {step.link.tensor} ({rows} x {columns}){source}, {way} {' '.join(value.end)}{taps}"
+                f"  {value.notation()} {sign} {step.link.tensor} ({rows} x {columns}){source}, "
+                f"{way} {' '.join(value.end)}{taps}"
             )
         return "\n".join(lines)
 
@@ -162,8 +179,9 @@ def plan_path(graph: NeuronGraph, *, inputs: SpaceLike = None, most: int = MOST)
     outputs = {f"{_word(v.node)} {_word(v.end)}": v for v in chain.values if chain.is_end(v.node)}
     if not outputs:
         raise GraphError(
-            "No chain of tensors leads from one Fixed set to another, so there are no products along this network. Ends that may be "
-            "told apart are Fixed: with_groups({'in': sn.Fixed(2), ...}), or trace with io='fixed'."
+            "No chain of tensors leads from one Fixed set to another, so there are no products "
+            "along this network. Ends that may be told apart are Fixed: with_groups({'in': "
+            "sn.Fixed(2), ...}), or trace with io='fixed'."
         )
     chain.back()
     return chain.plan()
@@ -180,7 +198,8 @@ class _PathChain:
         self.space, self.most = space, most
         self.values: list[PathValue] = []
         self.steps: list[PathStep] = []
-        self.at: dict[Node, dict[tuple[Node, tuple[int, ...]], int]] = {}  # node -> value numbers by end and taps
+        # node -> value numbers by end and taps
+        self.at: dict[Node, dict[tuple[Node, tuple[int, ...]], int]] = {}
 
     def is_end(self, node: Node) -> bool:
         return _is_end(node, self.space)
@@ -204,7 +223,9 @@ class _PathChain:
                 break
             self._write(link, number, end, taps)
 
-    def _write(self, link: Link, source: int | None, end: Node, taps: tuple[int, ...], forward: bool = True) -> None:
+    def _write(
+        self, link: Link, source: int | None, end: Node, taps: tuple[int, ...], forward: bool = True
+    ) -> None:
         begin = link.sizes[1] if source is None else self.values[source].size[1]
         keeps = link.sizes[2] > 1 and begin * link.sizes[2] <= self.most
         if keeps:
@@ -235,7 +256,9 @@ class _PathChain:
 
     def plan(self) -> PathPlan:
         outputs: dict[str, int] = {}
-        ends = [n for n, value in enumerate(self.values) if self.is_end(value.node) and value.forward]
+        ends = [
+            n for n, value in enumerate(self.values) if self.is_end(value.node) and value.forward
+        ]
         others = [n for n, value in enumerate(self.values) if not self.is_end(value.node)]
         for number in (*ends, *others):
             value = self.values[number]
@@ -248,7 +271,7 @@ class _PathChain:
         return PathPlan(self.space, tuple(self.values), tuple(self.steps), outputs)
 
 
-# ---- tensors as matrices ----------------------------------------------------------------------------------------------
+# ---- tensors as matrices -------------------------------------------------------------------------
 def _links(tensor: TensorSpace, space: Space) -> Iterator[Link]:
     """A tensor's blocks that lie between two ends."""
     for number, block in enumerate(tensor.blocks):
@@ -257,22 +280,41 @@ def _links(tensor: TensorSpace, space: Space) -> Iterator[Link]:
         groups: dict[int, list[int]] = {}
         for k in moving:
             # A set that others of the tensor have copies over belongs to them.
-            children = [child for child in moving if k in {place for _, place in block.instances[child].parents}]
+            children = [
+                child
+                for child in moving
+                if k in {place for _, place in block.instances[child].parents}
+            ]
             groups.setdefault(owner[children[-1]] if children else owner[k], []).append(k)
         for axis in range(len(tensor.axes)):
-            named = [k for k, one in enumerate(block.instances) if owner[k] == axis and one.symbol is not None]
-            if named and axis not in groups and not any(k in dims for k in named for dims in groups.values()):
+            named = [
+                k
+                for k, one in enumerate(block.instances)
+                if owner[k] == axis and one.symbol is not None
+            ]
+            if (
+                named
+                and axis not in groups
+                and not any(k in dims for k in named for dims in groups.values())
+            ):
                 groups[axis] = named
-        if len(groups) == 1:  # an axis without a name may be the other end, if it is where weights have one
+        # an axis without a name may be the other end, if it is where weights have one
+        if len(groups) == 1:
             (axis,) = groups
             other = 1 - axis if axis < 2 else 0
-            free = [k for k in range(len(block.instances)) if owner[k] == other and k not in groups[axis]]
+            free = [
+                k
+                for k in range(len(block.instances))
+                if owner[k] == other and k not in groups[axis]
+            ]
             groups |= {other: free} if free else {}
         if len(groups) != 2:
             continue
         first, second = (tuple(groups[axis]) for axis in sorted(groups))
         taps = tuple(k for k in range(len(block.instances)) if k not in (*first, *second))
-        sizes = tuple(math.prod(block.instances[k].size for k in dims) for dims in (first, second, taps))
+        sizes = tuple(
+            math.prod(block.instances[k].size for k in dims) for dims in (first, second, taps)
+        )
         (writes, reversed_reads), (reversed_writes, reads) = (
             tuple(tuple(_strand(block.instances[k], space, sign) for k in dims) for sign in (1, -1))
             for dims in (first, second)
@@ -282,7 +324,9 @@ def _links(tensor: TensorSpace, space: Space) -> Iterator[Link]:
 
 
 def _strand(instance: Instance, space: Space, sign: int) -> str:
-    """A dim's strand as the group sees it, or the one that it can be contracted with (``sign`` -1)."""
+    """A dim's strand as the group sees it, or the one that it can be
+    contracted with (``sign`` -1).
+    """
     if instance.symbol is None:
         return str(instance.size)
     name = instance.symbol

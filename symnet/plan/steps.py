@@ -1,7 +1,9 @@
-"""The steps of a layer: statistics taken of the inputs, tables that mix them, slots that the outputs read.
+"""The steps of a layer: statistics taken of the inputs, tables that
+mix them, slots that the outputs read.
 
-A table stands for one set of axes (one neuron, a pair of neurons, none). Every statistic that lives on these axes is
-a row of it, every output term that is broadcast from them is a slot, and one matrix takes rows to slots.
+A table stands for one set of axes (one neuron, a pair of neurons, none). Every statistic that lives
+on these axes is a row of it, every output term that is broadcast from them is a slot, and one
+matrix takes rows to slots.
 """
 
 from __future__ import annotations
@@ -17,14 +19,16 @@ from symnet.sharing.patterns import Pattern, Signature, Term
 
 @dataclass(frozen=True, eq=False)
 class Statistic:
-    """An average of a diagonal of one input block: axes ``(*kept parts, F, channels)``, F the folded positions.
+    """An average of a diagonal of one input block: axes
+    ``(*kept parts, F, channels)``, F the folded positions.
 
     Args:
         tensor, block: where it is read.
         dims: the block's dims.
         pattern: the diagonal that is taken (none, if it is the finest pattern).
         kept: parts that stay as axes, in the pattern's order; the others are averaged over.
-        source: number of the statistic that it is computed from by averaging; None: from the block itself.
+        source: number of the statistic that it is computed from by averaging; None: from the block
+            itself.
     """
 
     tensor: str
@@ -49,17 +53,21 @@ class Statistic:
 
 @dataclass(frozen=True, eq=False)
 class TableRow:
-    """A statistic as it enters a table: ``order[a]`` is the axis of the statistic that becomes the table's axis a."""
+    """A statistic as it enters a table: ``order[a]`` is the axis of the
+    statistic that becomes the table's axis a.
+    """
 
     statistic: int
     order: tuple[int, ...]
     term: Term
-    start: int  # first row of the table's matrix; as many follow as the statistic has folded positions
+    # first row of the table's matrix; as many follow as the statistic has folded positions
+    start: int
 
 
 @dataclass(frozen=True, eq=False)
 class Slot:
-    """An output term that a table fills: broadcast over the parts it lacks, written on the pattern's diagonal.
+    """An output term that a table fills: broadcast over the parts it
+    lacks, written on the pattern's diagonal.
 
     ``order[a]`` is the part of the pattern that the table's axis a becomes.
     """
@@ -92,8 +100,10 @@ class Table:
 
     Args:
         sizes: the table's axes.
-        index: parameter of every entry, int64 ``(rows, columns)``, -1 for none; None when every entry has its own.
-        bias_index: for the table without axes: parameter of every column's bias, int64 ``(columns,)``, or None as above.
+        index: parameter of every entry, int64 ``(rows, columns)``, -1 for none; None when every
+            entry has its own.
+        bias_index: for the table without axes: parameter of every column's bias, int64
+            ``(columns,)``, or None as above.
 
     Counted once, when made: ``torch.compile`` cannot look into numpy's maxima.
     """
@@ -107,7 +117,8 @@ class Table:
     index: np.ndarray | None
     bias_index: np.ndarray | None = None
     parameters: int = field(init=False)  # per channel pair
-    bias_parameters: int = field(init=False)  # per output channel; only the table without axes has any
+    # per output channel; only the table without axes has any
+    bias_parameters: int = field(init=False)
 
     def __post_init__(self) -> None:
         biases = 0 if self.sizes else _count(self.bias_index, self.width)

@@ -1,14 +1,15 @@
 """Bilinear maps: diagrams between an output and the product of two inputs.
 
-A bilinear map ``B(x, y)`` from tensors a and b to a tensor s is a linear map from the product ``a (x) b``, whose axes are those of
-a and those of b. So its diagrams are those of the linear maps from this product, whatever the group is. A diagram is
-*connected* if its three tensors, those that have permuted axes, hang together by the neurons that they are demanded to
-share. The others are products of an invariant with a linear map, or constants times an invariant.
+A bilinear map ``B(x, y)`` from tensors a and b to a tensor s is a linear map from the product
+``a (x) b``, whose axes are those of a and those of b. So its diagrams are those of the linear maps
+from this product, whatever the group is. A diagram is *connected* if its three tensors, those that
+have permuted axes, hang together by the neurons that they are demanded to share. The others are
+products of an invariant with a linear map, or constants times an invariant.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -54,7 +55,9 @@ class BilinearMaps:
     Example:
         >>> import symnet as sn
         >>> from symnet.sharing import derive_bilinear
-        >>> graph = sn.NeuronGraph({"i": sn.Symmetric(3), "h": sn.Symmetric(4)}, {"W1": "h i", "b1": "h"})
+        >>> graph = sn.NeuronGraph(
+        ...     {"i": sn.Symmetric(3), "h": sn.Symmetric(4)}, {"W1": "h i", "b1": "h"}
+        ... )
         >>> maps = derive_bilinear(graph, outputs={"": ""}, pairs=[("W1", "b1")])
         >>> maps.dimension  # sum over h of (sum over i of W1[h, i]) b1[h]
         1
@@ -78,7 +81,9 @@ class BilinearMaps:
 
     @cached_property
     def dimension(self) -> int:
-        """Number of maps: of diagrams, with one for every index of Fixed axes that they leave free."""
+        """Number of maps: of diagrams, with one for every index of
+        Fixed axes that they leave free.
+        """
         return sum(placed.count for s, a, b in self.triples() for placed in self.placed(s, a, b))
 
     @property
@@ -99,10 +104,13 @@ class BilinearMaps:
         """The linear maps from one product to one output: all diagrams, connected or not."""
         if (left, right) not in self.pairs or output not in self.outputs:
             raise GraphError(
-                f"There are no maps from '{left}' and '{right}' to '{output}': the pairs are {_listed(self.pairs)}; "
-                f"the outputs {', '.join(self.outputs)}. Call between(output, left, right)."
+                f"There are no maps from '{left}' and '{right}' to '{output}': the pairs are "
+                f"{_listed(self.pairs)}; the outputs {', '.join(self.outputs)}. Call "
+                "between(output, left, right)."
             )
-        return SharingPattern(self.outputs[output], self.products[f"{left} * {right}"], self.outputs.neurons)
+        return SharingPattern(
+            self.outputs[output], self.products[f"{left} * {right}"], self.outputs.neurons
+        )
 
     def placed(self, output: str, left: str, right: str) -> tuple[PlacedDiagram, ...]:
         """The diagrams among these maps; offsets are those of ``between``."""
@@ -111,7 +119,10 @@ class BilinearMaps:
             placed
             for placed in self.between(output, left, right).diagrams
             if self.diagrams == "all"
-            or is_connected(placed.diagram, len(self.left[left].blocks[placed.input_block // len(blocks)].instances))
+            or is_connected(
+                placed.diagram,
+                len(self.left[left].blocks[placed.input_block // len(blocks)].instances),
+            )
         )
 
     def __repr__(self) -> str:
@@ -122,7 +133,9 @@ class BilinearMaps:
 
 
 def is_connected(diagram: Diagram, split: int) -> bool:
-    """Whether the tensors with permuted axes hang together; ``split`` is the number of dims of the left factor."""
+    """Whether the tensors with permuted axes hang together; ``split`` is
+    the number of dims of the left factor.
+    """
     return hangs_together(diagram.input, split, bool(diagram.output.pattern.parts))
 
 
@@ -139,19 +152,24 @@ def derive_bilinear(
 
     Args:
         graph: the architecture.
-        left, right: what the two arguments are, as in ``derive``; ``right`` defaults to the same as ``left``.
+        left, right: what the two arguments are, as in ``derive``; ``right`` defaults to the same as
+            ``left``.
         outputs: what comes out (default: the graph's tensors).
-        pairs: (left, right) names of the tensors that are multiplied. Default: those that share a neuron set that is not Fixed;
-            where both arguments are the same space, every two tensors once.
+        pairs: (left, right) names of the tensors that are multiplied. Default: those that share a
+            neuron set that is not Fixed; where both arguments are the same space, every two tensors
+            once.
         diagrams: ``"connected"`` ones, or ``"all"``, which has products with invariants too.
 
     Raises:
-        GraphError: a space is not over the graph's neurons, or a pair names a tensor that there is not.
+        GraphError: a space is not over the graph's neurons, or a pair names a tensor that there is
+            not.
 
     Example:
         >>> import symnet as sn
         >>> graph = sn.catalogue.mlp([2, 8, 8, 1])
-        >>> derive_bilinear(graph, outputs={"path": "out h1"}, pairs=[("4.weight", "2.weight")]).dimension
+        >>> derive_bilinear(
+        ...     graph, outputs={"path": "out h1"}, pairs=[("4.weight", "2.weight")]
+        ... ).dimension
         1
     """
     require_graph(graph, "derive_bilinear")
@@ -159,7 +177,9 @@ def derive_bilinear(
         raise GraphError(f"diagrams={diagrams!r}: choose 'connected' or 'all'.")
     first = graph.space(left)
     second = first if right is None else graph.space(right)
-    chosen = tuple(default_pairs(first, second)) if pairs is None else _checked(pairs, first, second)
+    chosen = (
+        tuple(default_pairs(first, second)) if pairs is None else _checked(pairs, first, second)
+    )
     return BilinearMaps(first, second, graph.space(outputs), chosen, diagrams)
 
 
@@ -174,8 +194,8 @@ def default_pairs(left: Space, right: Space) -> Iterator[tuple[str, str]]:
                 yield a, b
 
 
-def _moving(tensor: TensorSpace, neurons: dict[str, NeuronSet] | object) -> set[str]:
-    return {name for name in tensor.symbols if not is_trivial(neurons[name].group)}  # type: ignore[index]
+def _moving(tensor: TensorSpace, neurons: Mapping[str, NeuronSet]) -> set[str]:
+    return {name for name in tensor.symbols if not is_trivial(neurons[name].group)}
 
 
 def _checked(pairs: Pairs, left: Space, right: Space) -> tuple[tuple[str, str], ...]:
@@ -184,10 +204,15 @@ def _checked(pairs: Pairs, left: Space, right: Space) -> tuple[tuple[str, str], 
     chosen = list(pairs)
     for pair in chosen:
         if not (isinstance(pair, tuple | list) and len(pair) == 2):
-            raise GraphError(f"pairs= holds {pair!r:.60}; each is (left, right), two names of tensors.")
+            raise GraphError(
+                f"pairs= holds {pair!r:.60}; each is (left, right), two names of tensors."
+            )
         for name, space, side in zip(pair, (left, right), ("left", "right"), strict=True):
             if name not in space:
-                raise GraphError(f"pairs= names {name!r} on the {side}, where the tensors are {', '.join(space)}.")
+                raise GraphError(
+                    f"pairs= names {name!r} on the {side}, where the tensors are "
+                    f"{', '.join(space)}."
+                )
     return tuple(dict.fromkeys((a, b) for a, b in chosen))
 
 

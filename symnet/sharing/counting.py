@@ -1,14 +1,15 @@
 """How many equivariant maps there are, without making any: two independent counts.
 
-Both walk down the order of neuron sets. At every set they choose which of its dims hold equal neurons
-(within one copy, so only where the parents' neurons are equal), and weigh the choice:
+Both walk down the order of neuron sets. At every set they choose which of its dims hold equal
+neurons (within one copy, so only where the parents' neurons are equal), and weigh the choice:
 
 - by orbits: with the number of orbits of the group on tuples of that many different neurons;
-- by Burnside's lemma ``dim = 1/|G| sum_g fix_s(g) fix_t(g)``: with the mean number of such tuples that a
-  group element fixes, from the group's cycle types.
+- by Burnside's lemma ``dim = 1/|G| sum_g fix_s(g) fix_t(g)``: with the mean number of such tuples
+  that a group element fixes, from the group's cycle types.
 
-Where the group changes more than the order of neurons, only patterns whose degrees sum to zero in every block count. Sets whose
-group mixes neurons have no tuples; their invariants are counted by diagrams, and by the mean of a product of traces.
+Where the group changes more than the order of neurons, only patterns whose degrees sum to zero in
+every block count. Sets whose group mixes neurons have no tuples; their invariants are counted by
+diagrams, and by the mean of a product of traces.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ PATTERN_LIMIT = 200_000  # equality patterns walked through for one pair of bloc
 
 
 class Route(NamedTuple):
-    """One of the two counts: of tuples of different neurons, and of invariants of groups that mix neurons."""
+    """One of the two counts: of tuples of different neurons, and of
+    invariants of groups that mix neurons.
+    """
 
     tuples: Callable[[PermutationGroup | Scaled, int], int | Fraction]
     matchings: Callable[[LinearGroup, tuple[int, ...]], int]
@@ -53,11 +56,15 @@ class _Symbol(NamedTuple):
 
 def count_orbits(dims: BlockDims) -> int:
     """Number of orbits of index tuples, one entry per dim: the number of equivariant maps."""
-    return int(_count(_describe(dims), BY_ORBITS)) * math.prod(dims.dims[k].size for k in _lone_fixed(dims))
+    return int(_count(_describe(dims), BY_ORBITS)) * math.prod(
+        dims.dims[k].size for k in _lone_fixed(dims)
+    )
 
 
 def count_burnside(dims: BlockDims) -> int:
-    """The same number by Burnside's lemma; for groups that are given by generators it lists their elements."""
+    """The same number by Burnside's lemma; for groups that are given by
+    generators it lists their elements.
+    """
     total = Fraction(_count(_describe(dims), BY_MEANS))
     for k in _lone_fixed(dims):
         total *= mean_fixed_tuples(Fixed(dims.dims[k].size), 1)
@@ -72,7 +79,9 @@ def _lone_fixed(dims: BlockDims) -> list[int]:
 
 
 def _describe(dims: BlockDims) -> tuple[_Symbol, ...]:
-    """The dims with symbols and ancestors numbered by first occurrence, so that alike blocks share one count."""
+    """The dims with symbols and ancestors numbered by first occurrence, so
+    that alike blocks share one count.
+    """
     order = topological(dims)
     renamed: dict[int, int] = {}
     for _, places in order:
@@ -97,37 +106,54 @@ def _describe(dims: BlockDims) -> tuple[_Symbol, ...]:
         hangs = tuple(tuple(renamed[p] for _, p in dims.dims[place].parents) for place in places)
         degrees = tuple([dims.dims[place].degree for place in places])
         inner = bool(needed & set(places))
-        described.append(_Symbol(first.group, tuple(renamed[p] for p in places), hangs, inner, degrees))
+        described.append(
+            _Symbol(first.group, tuple(renamed[p] for p in places), hangs, inner, degrees)
+        )
     return tuple(described)
 
 
 @lru_cache(maxsize=65536)
 def _count(described: tuple[_Symbol, ...], route: Route) -> int | Fraction:
-    patterns = math.prod(bell(len(symbol.places), symbol.group.degree) for symbol in described if symbol.inner)
+    patterns = math.prod(
+        bell(len(symbol.places), symbol.group.degree) for symbol in described if symbol.inner
+    )
     if patterns > PATTERN_LIMIT:
         raise TooLargeError(
-            f"Counting would walk through {patterns} equality patterns of the neuron sets that others are over "
-            f"(they occur {[len(symbol.places) for symbol in described if symbol.inner]} times); the limit is {PATTERN_LIMIT}."
+            f"Counting would walk through {patterns} equality patterns of the neuron sets that "
+            "others are over (they occur "
+            f"{[len(symbol.places) for symbol in described if symbol.inner]} times); the limit "
+            f"is {PATTERN_LIMIT}."
         )
 
     def walk(position: int, block_of: dict[int, tuple[int, int]]) -> int | Fraction:
         if position == len(described):
             return 1
         group, places, hangs, inner, degrees = described[position]
-        copies = classes(places, [tuple(block_of[place] for place in parent_places) for parent_places in hangs])
+        copies = classes(
+            places, [tuple(block_of[place] for place in parent_places) for parent_places in hangs]
+        )
         degree = dict(zip(places, degrees, strict=True))
         if not inner:
-            weight = math.prod(_moment(group, tuple(sorted(degree[k] for k in copy)), route) for copy in copies)
+            weight = math.prod(
+                _moment(group, tuple(sorted(degree[k] for k in copy)), route) for copy in copies
+            )
             return weight * walk(position + 1, block_of) if weight else 0
         assert not isinstance(group, LinearGroup)  # a graph lets none be over these
         rule = group.rule
         total: int | Fraction = 0
         for chosen in refinements(copies, group.degree):
-            if rule and any(rule.charge([degree[k] for k in block]) for blocks in chosen for block in blocks):
+            if rule and any(
+                rule.charge([degree[k] for k in block]) for blocks in chosen for block in blocks
+            ):
                 continue  # no such block is allowed
             weight = math.prod(route.tuples(group, len(blocks)) for blocks in chosen)
             if weight:
-                named = {place: (position, block[0]) for blocks in chosen for block in blocks for place in block}
+                named = {
+                    place: (position, block[0])
+                    for blocks in chosen
+                    for block in blocks
+                    for place in block
+                }
                 total += weight * walk(position + 1, block_of | named)
         return total
 
@@ -138,8 +164,9 @@ def _count(described: tuple[_Symbol, ...], route: Route) -> int | Fraction:
 def _moment(group: Group, degrees: tuple[int, ...], route: Route) -> int | Fraction:
     """Invariants in a tensor with strands of these degrees.
 
-    Orbits on tuples: equality patterns into b allowed blocks, times the orbits on b different points. In a block that is not allowed
-    some element multiplies an entry by another number than 1, so that it vanishes.
+    Orbits on tuples: equality patterns into b allowed blocks, times the orbits on b different
+    points. In a block that is not allowed some element multiplies an entry by another number than
+    1, so that it vanishes.
     """
     if isinstance(group, LinearGroup):
         return route.matchings(group, degrees)
@@ -148,4 +175,7 @@ def _moment(group: Group, degrees: tuple[int, ...], route: Route) -> int | Fract
     if rule is None or rule.modulus == 1:
         return sum(stirling(len(degrees), blocks) * route.tuples(group, blocks) for blocks in most)
     counts = tuple(sorted(Counter(degrees).items()))
-    return sum(neutral_stirling(counts, blocks, rule.modulus) * route.tuples(group, blocks) for blocks in most)
+    return sum(
+        neutral_stirling(counts, blocks, rule.modulus) * route.tuples(group, blocks)
+        for blocks in most
+    )

@@ -1,9 +1,10 @@
 """Diagrams: the basis of the equivariant maps between two blocks that layers compute with.
 
-A diagram joins an output term and an input term of one signature. On the sym dims it demands the equalities of its
-parts; on the folded dims (fixed and generic ones) it carries a table ``labels[F_out, F_in]`` of parameters:
--1 where no orbit is, equal labels where a group other than Sym ties entries. Together, over all diagrams, there
-is one parameter per orbit; the change of basis to orbit indicators is unitriangular (theory, section 2).
+A diagram joins an output term and an input term of one signature. On the sym dims it demands the
+equalities of its parts; on the folded dims (fixed and generic ones) it carries a table
+``labels[F_out, F_in]`` of parameters: -1 where no orbit is, equal labels where a group other than
+Sym ties entries. Together, over all diagrams, there is one parameter per orbit; the change of basis
+to orbit indicators is unitriangular (theory, section 2).
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from symnet.sharing.patterns import Term, all_orderings, terms
 from symnet.sharing.set_partitions import Partition, classes, set_partitions
 from symnet.sharing.tuple_orbits import tuple_orbits
 
-Values = Sequence[np.ndarray]  # for every dim of both blocks, neurons; arrays that broadcast against each other
+# for every dim of both blocks, neurons; arrays that broadcast against each other
+Values = Sequence[np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -41,26 +43,36 @@ class Diagram:
     def part_of(self) -> dict[int, tuple[str, int]]:
         """For every sym dim of both sides, the part of the diagram that it belongs to."""
         shared = dict(zip(self.input.kept, self.output.kept, strict=True))
-        parts = {dim: ("out", k) for k, part in enumerate(self.output.pattern.parts) for dim in part.dims}
+        parts = {
+            dim: ("out", k) for k, part in enumerate(self.output.pattern.parts) for dim in part.dims
+        }
         for k, part in enumerate(self.input.pattern.parts):
             name = ("out", shared[k]) if k in shared else ("in", k)
             parts |= {dim + self.split: name for dim in part.dims}
         return parts
 
     def _sym_symbols(self) -> list[tuple[str, tuple[int, ...]]]:
-        return [(name, places) for name, places in topological(self.joint) if self.joint.dims[places[0]].kind == "sym"]
+        return [
+            (name, places)
+            for name, places in topological(self.joint)
+            if self.joint.dims[places[0]].kind == "sym"
+        ]
 
     def _copies(self, places: tuple[int, ...]) -> Partition:
-        """Dims of one symbol grouped by their sym parents' parts: equal groups lie in one copy, folded parents permitting."""
+        """Dims of one symbol grouped by their sym parents' parts: equal groups lie
+        in one copy, folded parents permitting.
+        """
         return classes(places, [self._sym_hang(place) for place in places])
 
     def _sym_hang(self, place: int) -> tuple[tuple[str, int], ...]:
-        return tuple(self.part_of[p] for _, p in self.joint.dims[place].parents if p in self.part_of)
+        return tuple(
+            self.part_of[p] for _, p in self.joint.dims[place].parents if p in self.part_of
+        )
 
     def _folded_hang(self, place: int) -> list[int]:
         return [p for _, p in self.joint.dims[place].parents if p not in self.part_of]
 
-    # ---- where the diagram is one -------------------------------------------------------------------------------
+    # ---- where the diagram is one ----------------------------------------------------------------
     def equalities_hold(self, values: Values) -> np.ndarray | bool:
         """Where all demanded equalities hold: bool, broadcast from ``values``."""
         holds: np.ndarray | bool = True
@@ -75,23 +87,29 @@ class Diagram:
         holds = self.equalities_hold(values)
         for _, places in self._sym_symbols():
             for copy in self._copies(places):
-                representatives = [part[0] for part in classes(copy, [self.part_of[place] for place in copy])]
+                representatives = [
+                    part[0] for part in classes(copy, [self.part_of[place] for place in copy])
+                ]
                 for number, first in enumerate(representatives):
                     for second in representatives[:number]:
                         apart = values[first] != values[second]
-                        for p, q in zip(self._folded_hang(first), self._folded_hang(second), strict=True):
+                        for p, q in zip(
+                            self._folded_hang(first), self._folded_hang(second), strict=True
+                        ):
                             apart = apart | (values[p] != values[q])
                         holds = holds & apart
         return holds
 
-    # ---- the folded dims ----------------------------------------------------------------------------------------
+    # ---- the folded dims -------------------------------------------------------------------------
     @cached_property
     def is_free(self) -> bool:
         """Whether every folded pair has a parameter of its own (no tie, no gap)."""
         return self.joint.is_plain and self._fits()
 
     def _fits(self) -> bool:
-        """Whether it belongs to the basis: sets without folded parents have neurons enough for what it tells apart."""
+        """Whether it belongs to the basis: sets without folded parents have
+        neurons enough for what it tells apart.
+        """
         return all(
             self._is_kept(copy)
             for _, places in self._sym_symbols()
@@ -100,7 +118,9 @@ class Diagram:
         )
 
     def _is_kept(self, copy: tuple[int, ...]) -> bool:
-        """Whether the diagram of the dims in one copy of a set belongs to the basis for the set's number of neurons."""
+        """Whether the diagram of the dims in one copy of a set belongs to the
+        basis for the set's number of neurons.
+        """
         first = self.joint.dims[copy[0]]
         assert first.group is not None and first.group.rule is not None
         rule = first.group.rule
@@ -111,7 +131,9 @@ class Diagram:
 
     @cached_property
     def labels(self) -> np.ndarray:
-        """Parameter of every folded pair: int64 ``(F_out, F_in)``, numbered from 0, -1 where there is none."""
+        """Parameter of every folded pair: int64 ``(F_out, F_in)``, numbered
+        from 0, -1 where there is none.
+        """
         outputs = [k for k in self.joint.folded if k < self.split]
         sizes = [self.joint.dims[k].size for k in self.joint.folded]
         rows = int(np.prod([self.joint.dims[k].size for k in outputs], dtype=np.int64))
@@ -130,16 +152,21 @@ class Diagram:
         return self.joint.folded_size if self.is_free else int(self.labels.max(initial=-1)) + 1
 
     def _allowed(self, grid: Mapping[int, np.ndarray]) -> np.ndarray:
-        """Where dims of one part have equal folded parents, and no copy needs more neurons than it has."""
+        """Where dims of one part have equal folded parents, and no copy
+        needs more neurons than it has.
+        """
         allowed: np.ndarray = np.ones((1,) * len(grid), dtype=bool)
         for _, places in self._sym_symbols():
             if not self._folded_hang(places[0]):
                 continue
             for part in classes(places, [self.part_of[place] for place in places]):
                 for first, second in zip(part, part[1:], strict=False):
-                    for p, q in zip(self._folded_hang(first), self._folded_hang(second), strict=True):
+                    for p, q in zip(
+                        self._folded_hang(first), self._folded_hang(second), strict=True
+                    ):
                         allowed = allowed & (grid[p] == grid[q])
-            # The dims fall into copies by their parents' neurons, which differs from one folded index to the next.
+            # The dims fall into copies by their parents' neurons, which differs from one folded
+            # index to the next.
             for copies in set_partitions(places):
                 if not all(self._is_kept(copy) for copy in copies):
                     allowed = allowed & np.logical_not(self._copies_are(copies, grid))
@@ -156,7 +183,8 @@ class Diagram:
             if group is None or self.joint.dims[places[0]].kind == "sym":
                 continue
             own, total = np.zeros((1,) * len(grid), dtype=np.int64), 0
-            # The dims fall into copies by their parents' neurons, which differs from one folded index to the next.
+            # The dims fall into copies by their parents' neurons, which differs from one folded
+            # index to the next.
             for copies in set_partitions(places):
                 here = self._copies_are(copies, grid)
                 if not np.any(here):
@@ -165,7 +193,9 @@ class Diagram:
                 size = 1
                 for copy in copies:
                     orbits = tuple_orbits(group, len(copy))
-                    inner = inner * orbits.count + orbits.labels[tuple(grid[place] for place in copy)]
+                    inner = (
+                        inner * orbits.count + orbits.labels[tuple(grid[place] for place in copy)]
+                    )
                     size *= orbits.count
                 own = np.where(here, inner + total, own)
                 total += size
@@ -182,7 +212,9 @@ class Diagram:
                 same: np.ndarray | bool = self._sym_hang(first) == self._sym_hang(second)
                 for p, q in zip(self._folded_hang(first), self._folded_hang(second), strict=True):
                     same = same & (grid[p] == grid[q])
-                holds = holds & (same if copy_of[first] == copy_of[second] else np.logical_not(same))
+                holds = holds & (
+                    same if copy_of[first] == copy_of[second] else np.logical_not(same)
+                )
         return holds
 
 

@@ -1,7 +1,8 @@
 """Dims: the dimensions of a block as the solver sees them, with everything trivial taken away.
 
-Three kinds are left. ``sym``: neurons whose group has a rule which strands may share a block (``groups/block_rules.py``), solved in
-closed form. ``fixed``: neurons that may be told apart, which are channels. ``generic``: any other group, solved by its generators.
+Three kinds are left. ``sym``: neurons whose group has a rule which strands may share a block
+(``groups/block_rules.py``), solved in closed form. ``fixed``: neurons that may be told apart, which
+are channels. ``generic``: any other group, solved by its generators.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from symnet.groups import Group, is_trivial
 class Dim:
     """A dimension of a block.
 
-    ``parents`` maps every ancestor that the symbol has copies over to the dim its value is read from;
-    ancestors of one neuron make no copies and are left out, and a fixed dim has no copies to tell apart.
-    ``degree`` is the strand's as far as the group sees it: always 0 for permutations.
+    ``parents`` maps every ancestor that the symbol has copies over to the dim its value is read
+    from; ancestors of one neuron make no copies and are left out, and a fixed dim has no copies to
+    tell apart. ``degree`` is the strand's as far as the group sees it: always 0 for permutations.
     """
 
     symbol: str | None
@@ -38,7 +39,9 @@ class Dim:
         return "generic" if self.group.rule is None else "sym"
 
     def seen_from_input(self, shift: int) -> Dim:
-        """The dim as one of a map's input, which counts with the opposite degree; its parents are renumbered."""
+        """The dim as one of a map's input, which counts with the opposite
+        degree; its parents are renumbered.
+        """
         degree = self.degree
         if degree:
             assert self.group is not None and self.group.rule is not None
@@ -49,7 +52,8 @@ class Dim:
 
 @dataclass(frozen=True)
 class BlockDims:
-    """The dims of one block, split into those kept as axes (``sym``) and those folded into channels.
+    """The dims of one block, split into those kept as axes (``sym``)
+    and those folded into channels.
 
     Worked out once, when made: ``torch.compile`` cannot look into a cached property.
     """
@@ -57,11 +61,16 @@ class BlockDims:
     dims: tuple[Dim, ...]
     sym: tuple[int, ...] = field(init=False, repr=False, compare=False)
     folded: tuple[int, ...] = field(init=False, repr=False, compare=False)
-    folded_size: int = field(init=False, repr=False, compare=False)  # positions of the folded dims together
+    # positions of the folded dims together
+    folded_size: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "sym", tuple(k for k, dim in enumerate(self.dims) if dim.kind == "sym"))
-        object.__setattr__(self, "folded", tuple(k for k, dim in enumerate(self.dims) if dim.kind != "sym"))
+        object.__setattr__(
+            self, "sym", tuple(k for k, dim in enumerate(self.dims) if dim.kind == "sym")
+        )
+        object.__setattr__(
+            self, "folded", tuple(k for k, dim in enumerate(self.dims) if dim.kind != "sym")
+        )
         object.__setattr__(self, "folded_size", math.prod(self.dims[k].size for k in self.folded))
 
     @property
@@ -80,7 +89,9 @@ class BlockDims:
         )
 
     def __add__(self, other: BlockDims) -> BlockDims:
-        """The dims of a map's output, then those of its input: with opposite degrees, and parents renumbered."""
+        """The dims of a map's output, then those of its input: with opposite
+        degrees, and parents renumbered.
+        """
         shift = len(self.dims)
         return BlockDims(self.dims + tuple(dim.seen_from_input(shift) for dim in other.dims))
 
@@ -107,4 +118,6 @@ def topological(dims: BlockDims) -> tuple[tuple[str, tuple[int, ...]], ...]:
             places.setdefault(dim.symbol, []).append(k)
     # A set's ancestors are all listed, so a child always has more of them than its parent has.
     depth = {name: len(dims.dims[where[0]].parents) for name, where in places.items()}
-    return tuple((name, tuple(places[name])) for name in sorted(places, key=lambda name: depth[name]))
+    return tuple(
+        (name, tuple(places[name])) for name in sorted(places, key=lambda name: depth[name])
+    )

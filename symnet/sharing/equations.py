@@ -23,7 +23,8 @@ _ESCAPES = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textas
 
 
 def summarize(maps: EquivariantMaps) -> str:
-    """A table of dimensions: outputs down, inputs across; a dot where ``interactions`` leaves the maps out.
+    """A table of dimensions: outputs down, inputs across; a dot where
+    ``interactions`` leaves the maps out.
 
     Example:
         >>> import symnet as sn
@@ -53,11 +54,13 @@ def summarize(maps: EquivariantMaps) -> str:
 
 
 def write_latex(maps: EquivariantMaps) -> str:
-    r"""An ``align*`` environment with one equation an output block, and another that defines the means.
+    r"""An ``align*`` environment with one equation an output block, and
+    another that defines the means.
 
-    Coefficients are ``a_{1}, a_{2}, ...``, those of biases ``b_{1}, ...``. Means are written ``\overline{X}`` with a dot for every
-    index averaged over; equal indices mark diagonals. Positions of fixed sets are upper indices of the coefficients,
-    those of the input primed and summed; in ``a^{\langle p q'\rangle}`` pairs of one orbit share their coefficient.
+    Coefficients are ``a_{1}, a_{2}, ...``, those of biases ``b_{1}, ...``. Means are written
+    ``\overline{X}`` with a dot for every index averaged over; equal indices mark diagonals.
+    Positions of fixed sets are upper indices of the coefficients, those of the input primed and
+    summed; in ``a^{\langle p q'\rangle}`` pairs of one orbit share their coefficient.
 
     Raises:
         TooLargeError: there are more terms than anyone would read.
@@ -69,21 +72,25 @@ def write_latex(maps: EquivariantMaps) -> str:
         Y^{\text{x}}_{i} &= a_{1} X^{\text{x}}_{i} + a_{2} \overline{X}^{\text{x}}_{\bullet} + b_{1}
         \end{align*}
         \begin{align*}
-        \overline{X}^{\text{x}}_{\bullet} &:= \frac{1}{4} \sum_{i} X^{\text{x}}_{i} && \text{mean over h}
+        \overline{X}^{\text{x}}_{\bullet} &:= \frac{1}{4} \sum_{i} X^{\text{x}}_{i}
+            && \text{mean over h}
         \end{align*}
     """
     patterns = {pair: maps.between(*pair) for pair in maps.pairs()}
     count = sum(len(pattern.diagrams) for pattern in patterns.values())
     if count > TERM_LIMIT:
         raise TooLargeError(
-            f"The equations have {count} terms, more than {TERM_LIMIT}; derive fewer inputs or outputs."
+            f"The equations have {count} terms, more than {TERM_LIMIT}; derive fewer inputs or "
+            "outputs."
         )
     constant = Space(maps.outputs.neurons, {"constant": ""})["constant"]
     writer, lines = _Writer(), []
     for s, tensor in maps.outputs.items():
         incoming = [patterns[s, t] for t in maps.inputs if (s, t) in patterns]
         biases = SharingPattern(tensor, constant, maps.outputs.neurons)
-        lines += [writer.equation(tensor, block, incoming, biases) for block in range(len(tensor.blocks))]
+        lines += [
+            writer.equation(tensor, block, incoming, biases) for block in range(len(tensor.blocks))
+        ]
     return "\n".join(_align(part) for part in (lines, list(writer.legend.values())) if part)
 
 
@@ -106,7 +113,13 @@ class _Writer:
     biases: int = 0
     legend: dict[object, str] = field(default_factory=dict)
 
-    def equation(self, tensor: TensorSpace, block: int, patterns: list[SharingPattern], biases: SharingPattern) -> str:
+    def equation(
+        self,
+        tensor: TensorSpace,
+        block: int,
+        patterns: list[SharingPattern],
+        biases: SharingPattern,
+    ) -> str:
         joint = biases.output_dims[block]
         sym, folded = _letters("ijklmnuvwxyz"), _letters("pqrstabcdefgh")
         indices = [next(folded) if k in joint.folded else next(sym) for k in range(len(joint.dims))]
@@ -116,7 +129,9 @@ class _Writer:
             for placed in pattern.diagrams
             if placed.output_block == block
         ]
-        terms += [self.bias(placed, indices) for placed in biases.diagrams if placed.output_block == block]
+        terms += [
+            self.bias(placed, indices) for placed in biases.diagrams if placed.output_block == block
+        ]
         starts = range(0, len(terms), _TERMS_A_LINE)
         lines = [" + ".join(terms[k : k + _TERMS_A_LINE]) for k in starts] or ["0"]
         return f"{_entry('Y', tensor, block, indices)} &= " + " \\\\\n&\\quad + ".join(lines)
@@ -124,7 +139,10 @@ class _Writer:
     def bias(self, placed: PlacedDiagram, indices: list[str]) -> str:
         self.biases += 1
         upper = [indices[k] for k in placed.diagram.joint.folded]
-        written = f"b_{{{self.biases}}}{self._upper('b', placed.diagram, upper)} {_deltas(placed.diagram, indices)}"
+        written = (
+            f"b_{{{self.biases}}}{self._upper('b', placed.diagram, upper)} "
+            f"{_deltas(placed.diagram, indices)}"
+        )
         return written.rstrip()
 
     def term(self, pattern: SharingPattern, placed: PlacedDiagram, indices: list[str]) -> str:
@@ -137,8 +155,13 @@ class _Writer:
             self._define(pattern, placed)
         upper = [indices[k] for k in diagram.joint.folded if k < diagram.split] + summed
         total = f"\\sum_{{{','.join(summed)}}} " if summed else ""
-        entry = _entry("\\overline{X}" if averaged else "X", pattern.input, placed.input_block, input_letters)
-        return f"{total}a_{{{self.maps}}}{self._upper('a', diagram, upper)} {_deltas(diagram, indices)}{entry}"
+        entry = _entry(
+            "\\overline{X}" if averaged else "X", pattern.input, placed.input_block, input_letters
+        )
+        return (
+            f"{total}a_{{{self.maps}}}{self._upper('a', diagram, upper)} "
+            f"{_deltas(diagram, indices)}{entry}"
+        )
 
     def _upper(self, letter: str, diagram: Diagram, upper: list[str]) -> str:
         """The folded positions that a coefficient depends on."""
@@ -148,7 +171,8 @@ class _Writer:
             return f"^{{{' '.join(upper)}}}"
         tied = f"{letter}^{{\\langle \\cdot \\rangle}}"
         self.legend[letter] = (
-            f"{tied} &: \\text{{one coefficient for each orbit of positions, and zero where there is none}}"
+            f"{tied} &: \\text{{one coefficient for each orbit of positions, and zero where "
+            "there is none}"
         )
         return f"^{{\\langle {' '.join(upper)}\\rangle}}"
 
@@ -162,7 +186,9 @@ class _Writer:
         sym, folded = _letters("ijklmnuvwxyz"), _letters("pqrstabcdefgh")
         letter_of = {k: next(sym) for k in range(len(term.pattern.parts))}
         part_of = {k: number for number, part in enumerate(term.pattern.parts) for k in part.dims}
-        full = [letter_of[part_of[k]] if k in part_of else next(folded) for k in range(len(dims.dims))]
+        full = [
+            letter_of[part_of[k]] if k in part_of else next(folded) for k in range(len(dims.dims))
+        ]
         short = [
             _dot(placed.diagram, part_of[k]) if part_of.get(k) in term.dropped else letter
             for k, letter in enumerate(full)
@@ -171,12 +197,20 @@ class _Writer:
         left = _entry("\\overline{X}", pattern.input, placed.input_block, short)
         right = _entry("X", pattern.input, placed.input_block, full)
         words = _text(_name_of_mean(placed.diagram, len(dims.dims)))
-        self.legend[key] = f"{left} &:= \\frac{{1}}{{{term.dropped_size}}} \\sum_{{{sums}}} {right} && {words}"
+        self.legend[key] = (
+            f"{left} &:= \\frac{{1}}{{{term.dropped_size}}} \\sum_{{{sums}}} {right} && {words}"
+        )
 
 
 def _input_indices(diagram: Diagram, indices: list[str]) -> tuple[list[str], list[str]]:
-    """Indices of the input entry for an output entry with the given ones, and those among them that are summed."""
-    letter_of = {diagram.part_of[k]: indices[k] for k in reversed(range(diagram.split)) if k in diagram.part_of}
+    """Indices of the input entry for an output entry with the given ones,
+    and those among them that are summed.
+    """
+    letter_of = {
+        diagram.part_of[k]: indices[k]
+        for k in reversed(range(diagram.split))
+        if k in diagram.part_of
+    }
     fresh = _letters("pqrstabcdefgh")
     letters, summed = [], []
     for k in range(diagram.split, len(diagram.joint.dims)):
@@ -190,7 +224,9 @@ def _input_indices(diagram: Diagram, indices: list[str]) -> tuple[list[str], lis
 
 
 def _dot(diagram: Diagram, part: int) -> str:
-    """The mark of an averaged index: numbered where a mean over a diagonal must be told from one over everything."""
+    """The mark of an averaged index: numbered where a mean over a diagonal
+    must be told from one over everything.
+    """
     diagonal = any(len(diagram.input.pattern.parts[k].dims) > 1 for k in diagram.input.dropped)
     return f"\\bullet_{{{diagram.input.dropped.index(part) + 1}}}" if diagonal else "\\bullet"
 
@@ -199,7 +235,9 @@ def _deltas(diagram: Diagram, indices: list[str]) -> str:
     """The diagonals that the output is written on."""
     deltas = ""
     for part in diagram.output.pattern.parts:
-        deltas += "".join(f"\\delta_{{{indices[a]} {indices[b]}}} " for a, b in itertools.pairwise(part.dims))
+        deltas += "".join(
+            f"\\delta_{{{indices[a]} {indices[b]}}} " for a, b in itertools.pairwise(part.dims)
+        )
     return deltas
 
 
@@ -210,21 +248,27 @@ def _name_of_mean(diagram: Diagram, dims: int) -> str:
     if traces:
         others = [parts[k].symbol for k in dropped if not parts[k].is_pair]
         size = "".join(f", over {parts[k].size}" for k in dropped if parts[k].is_pair)
-        return f"trace over {' and '.join(traces)}{size}" + (f", mean over {' and '.join(others)}" if others else "")
+        return f"trace over {' and '.join(traces)}{size}" + (
+            f", mean over {' and '.join(others)}" if others else ""
+        )
     names = list(dict.fromkeys(parts[k].symbol for k in dropped))
     diagonals = [part.symbol for part in parts if len(part.dims) > 1]
     if diagonals:
         of = " and ".join(dict.fromkeys(diagonals))
         return f"mean over {' and '.join(names)}, on the diagonal of {of}"
     if dims == len(parts) == 2:
-        kind = "total" if len(dropped) == 2 else "row" if parts[dropped[0]].dims == (1,) else "column"
+        kind = (
+            "total" if len(dropped) == 2 else "row" if parts[dropped[0]].dims == (1,) else "column"
+        )
         return f"{kind} mean, over {' and '.join(names)}"
     return f"mean over {' and '.join(names)}"
 
 
 def _entry(symbol: str, tensor: TensorSpace, block: int, indices: list[str]) -> str:
     part = f",{block + 1}" if len(tensor.blocks) > 1 else ""
-    return f"{symbol}^{{{_text(tensor.name)}{part}}}" + (f"_{{{' '.join(indices)}}}" if indices else "")
+    return f"{symbol}^{{{_text(tensor.name)}{part}}}" + (
+        f"_{{{' '.join(indices)}}}" if indices else ""
+    )
 
 
 def _text(name: str) -> str:

@@ -23,8 +23,9 @@ Interactions = Literal["full", "adjacent"]
 class EquivariantMaps:
     """All equivariant linear maps from one space to another.
 
-    With ``interactions="adjacent"`` only those between tensors that share a neuron set, or of which one has none (an
-    invariant): the others would see each other through invariants alone, and are most of the maps of a deep network.
+    With ``interactions="adjacent"`` only those between tensors that share a neuron set, or of which
+    one has none (an invariant): the others would see each other through invariants alone, and are
+    most of the maps of a deep network.
 
     Example:
         >>> import symnet as sn
@@ -42,19 +43,25 @@ class EquivariantMaps:
 
     def are_coupled(self, output: str, input: str) -> bool:
         """Whether maps between these two tensors are among these."""
-        return self.interactions == "full" or input in self._adjacent_inputs[self.outputs[output].axes]
+        return (
+            self.interactions == "full" or input in self._adjacent_inputs[self.outputs[output].axes]
+        )
 
     def pairs(self) -> Iterator[tuple[str, str]]:
         """Coupled pairs (output, input)."""
         return ((s, t) for s in self.outputs for t in self.inputs if self.are_coupled(s, t))
 
     def adjacent_inputs(self, output: str) -> frozenset[str]:
-        """Names of the inputs that share a neuron set with an output, or are next to everything (scalars)."""
+        """Names of the inputs that share a neuron set with an output, or
+        are next to everything (scalars).
+        """
         return self._adjacent_inputs[self.outputs[output].axes]
 
     @cached_property
     def _adjacent_inputs(self) -> dict[Axes, frozenset[str]]:
-        """For every kind of output the inputs that share a set with it; scalars are next to everything."""
+        """For every kind of output the inputs that share a set with it;
+        scalars are next to everything.
+        """
         by_symbol: dict[str, set[str]] = {}
         scalars = set()
         for name, tensor in self.inputs.items():
@@ -66,7 +73,11 @@ class EquivariantMaps:
         inputs_by_axes: dict[Axes, frozenset[str]] = {}
         for tensor in self.outputs.values():
             if tensor.axes not in inputs_by_axes:
-                near = [by_symbol.get(symbol, set()) for symbol in tensor.symbols] if tensor.symbols else [self.inputs]
+                near = (
+                    [by_symbol.get(symbol, set()) for symbol in tensor.symbols]
+                    if tensor.symbols
+                    else [self.inputs]
+                )
                 inputs_by_axes[tensor.axes] = frozenset(scalars).union(*near)
         return inputs_by_axes
 
@@ -84,7 +95,9 @@ class EquivariantMaps:
     def bias_dimension(self) -> int:
         """Number of equivariant biases of the outputs: maps from a scalar."""
         return sum(
-            count_orbits(dims_of(block, self.outputs.neurons)) for t in self.outputs.values() for block in t.blocks
+            count_orbits(dims_of(block, self.outputs.neurons))
+            for t in self.outputs.values()
+            for block in t.blocks
         )
 
     def _total(self, count: Callable[[BlockDims], int]) -> int:
@@ -92,15 +105,24 @@ class EquivariantMaps:
             return self._total_of_adjacent(count)
         output_types, input_types = _block_types(self.outputs), _block_types(self.inputs)
         alone = {dims: count(dims) for dims in {**output_types, **input_types}}
-        total = sum(m * alone[d] for d, m in output_types.items()) * sum(m * alone[d] for d, m in input_types.items())
-        # Blocks without a common set are coupled through invariants alone; only the others need a look.
+        total = sum(m * alone[d] for d, m in output_types.items()) * sum(
+            m * alone[d] for d, m in input_types.items()
+        )
+        # Blocks without a common set are coupled through invariants alone; only the others need a
+        # look.
         by_symbol: dict[str, list[BlockDims]] = {}
         for dims in input_types:
             for symbol in _symbols(dims):
                 by_symbol.setdefault(symbol, []).append(dims)
         for dims, multiplicity in output_types.items():
-            for other in dict.fromkeys(d for symbol in sorted(_symbols(dims)) for d in by_symbol.get(symbol, ())):
-                total += multiplicity * input_types[other] * (count(dims + other) - alone[dims] * alone[other])
+            for other in dict.fromkeys(
+                d for symbol in sorted(_symbols(dims)) for d in by_symbol.get(symbol, ())
+            ):
+                total += (
+                    multiplicity
+                    * input_types[other]
+                    * (count(dims + other) - alone[dims] * alone[other])
+                )
         return total
 
     def _total_of_adjacent(self, count: Callable[[BlockDims], int]) -> int:
@@ -112,7 +134,9 @@ class EquivariantMaps:
             one = kinds[axes]
             first = [dims_of(block, self.outputs.neurons) for block in one.blocks]
             near = Counter(self.inputs[name].axes for name in self._adjacent_inputs[axes])
-            for name in {self.inputs[name].axes: name for name in self._adjacent_inputs[axes]}.values():
+            for name in {
+                self.inputs[name].axes: name for name in self._adjacent_inputs[axes]
+            }.values():
                 second = [dims_of(block, self.inputs.neurons) for block in self.inputs[name].blocks]
                 times = how_many * near[self.inputs[name].axes]
                 total += times * sum(count(a + b) for a in first for b in second)
@@ -123,11 +147,13 @@ class EquivariantMaps:
         for name, space, kind in ((output, self.outputs, "output"), (input, self.inputs, "input")):
             if name not in space:
                 raise GraphError(
-                    f"There is no {kind} '{name}'; the {kind}s are {', '.join(space)}. Call between(output, input)."
+                    f"There is no {kind} '{name}'; the {kind}s are {', '.join(space)}. Call "
+                    "between(output, input)."
                 )
         if not self.are_coupled(output, input):
             raise GraphError(
-                f"'{output}' and '{input}' share no neuron set, and interactions='adjacent' leaves the maps between them out."
+                f"'{output}' and '{input}' share no neuron set, and interactions='adjacent' "
+                "leaves the maps between them out."
             )
         return SharingPattern(self.outputs[output], self.inputs[input], self.outputs.neurons)
 
@@ -146,12 +172,15 @@ class EquivariantMaps:
     def __repr__(self) -> str:
         return (
             f"EquivariantMaps({len(self.inputs)} tensors -> {len(self.outputs)} tensors: "
-            f"{self.dimension} maps, {self.bias_dimension} biases{', adjacent' if self.interactions == 'adjacent' else ''})"
+            f"{self.dimension} maps, {self.bias_dimension} "
+            f"biases{', adjacent' if self.interactions == 'adjacent' else ''})"
         )
 
 
 def _block_types(space: Space) -> Counter[BlockDims]:
-    return Counter(dims_of(block, space.neurons) for tensor in space.values() for block in tensor.blocks)
+    return Counter(
+        dims_of(block, space.neurons) for tensor in space.values() for block in tensor.blocks
+    )
 
 
 def _symbols(dims: BlockDims) -> set[str]:
@@ -159,14 +188,20 @@ def _symbols(dims: BlockDims) -> set[str]:
 
 
 def derive(
-    graph: NeuronGraph, *, inputs: SpaceLike = None, outputs: SpaceLike = None, interactions: Interactions = "full"
+    graph: NeuronGraph,
+    *,
+    inputs: SpaceLike = None,
+    outputs: SpaceLike = None,
+    interactions: Interactions = "full",
 ) -> EquivariantMaps:
     """All equivariant linear maps between two spaces over the graph's neurons.
 
     Args:
         graph: the architecture.
-        inputs, outputs: axis notation by name, or names of the graph's tensors; default all its tensors.
-        interactions: ``"full"``, or ``"adjacent"`` for the maps between tensors that share a neuron set alone.
+        inputs, outputs: axis notation by name, or names of the graph's tensors; default all its
+            tensors.
+        interactions: ``"full"``, or ``"adjacent"`` for the maps between tensors that share a neuron
+            set alone.
 
     Raises:
         GraphError, NotationError: a space is not over the graph's neurons.

@@ -1,8 +1,10 @@
-"""How many invariants there are of groups that mix neurons, in tensors of any number of strands: two independent counts.
+"""How many invariants there are of groups that mix neurons, in tensors of any
+number of strands: two independent counts.
 
-By diagrams: perfect matchings, or bijections from primal to dual strands, and below the number of neurons at which these depend on
-each other the standard Young tableaux that Robinson and Schensted's correspondence makes of those that are kept. By characters: the
-mean of a product of traces over the group, as a number of walks among the highest weights, one step for each strand.
+By diagrams: perfect matchings, or bijections from primal to dual strands, and below the number of
+neurons at which these depend on each other the standard Young tableaux that Robinson and
+Schensted's correspondence makes of those that are kept. By characters: the mean of a product of
+traces over the group, as a number of walks among the highest weights, one step for each strand.
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ Shape = tuple[int, ...]  # a partition of a number: rows of a Young diagram, lon
 
 @lru_cache(maxsize=4096)
 def count_matchings(group: LinearGroup, degrees: tuple[int, ...]) -> int:
-    """Number of independent invariants in a tensor with strands of these degrees, by diagrams or tableaux.
+    """Number of independent invariants in a tensor with strands of these
+    degrees, by diagrams or tableaux.
 
     Example:
         >>> [count_matchings(Orthogonal(n), (1, 1, 1, 1, 1, 1)) for n in (1, 2, 3)]
@@ -39,7 +42,8 @@ def count_matchings(group: LinearGroup, degrees: tuple[int, ...]) -> int:
         case Orthogonal(fixes_mean=True):
             k = len(degrees)
             return sum(
-                math.comb(k, paired) * _perfect_matchings(paired, group.rotated) for paired in range(0, k + 1, 2)
+                math.comb(k, paired) * _perfect_matchings(paired, group.rotated)
+                for paired in range(0, k + 1, 2)
             )
         case Orthogonal():
             return _perfect_matchings(len(degrees), group.rotated)
@@ -68,7 +72,8 @@ def _shapes(boxes: int, rows: int, longest: int | None = None) -> Iterator[Shape
 
 
 def tableaux(shape: Shape) -> int:
-    """Number of standard Young tableaux of a shape: the formula of hook lengths (Frame, Robinson, Thrall 1954).
+    """Number of standard Young tableaux of a shape: the formula of hook
+    lengths (Frame, Robinson, Thrall 1954).
 
     Example:
         >>> tableaux((2, 1)), tableaux((2, 2))
@@ -83,25 +88,30 @@ def tableaux(shape: Shape) -> int:
 def mean_of_traces(group: LinearGroup, degrees: tuple[int, ...]) -> int:
     """Mean over the group (for GL over its unitary matrices) of the product of the strands' traces.
 
-    Multiplying a representation by the strand's splits it into those with one box more or less in their diagram, without
-    multiplicities; so walks from the trivial one back to itself are counted.
+    Multiplying a representation by the strand's splits it into those with one box more or less in
+    their diagram, without multiplicities; so walks from the trivial one back to itself are counted.
 
     Example:
         >>> [mean_of_traces(Orthogonal(n), (1,) * 8) for n in (1, 2, 3, 4)]
         [1, 35, 91, 105]
     """
     if isinstance(group, GeneralLinear):
-        return _closed_walks(degrees, lambda weight, degree: _rational_steps(weight, degree, group.degree))
+        return _closed_walks(
+            degrees, lambda weight, degree: _rational_steps(weight, degree, group.degree)
+        )
     stays = group.fixes_mean  # the strand's space has the vector of ones besides what is rotated
     return _closed_walks(
-        degrees, lambda weight, _: [*_orthogonal_steps(weight, group.rotated), *([weight] if stays else [])]
+        degrees,
+        lambda weight, _: [*_orthogonal_steps(weight, group.rotated), *([weight] if stays else [])],
     )
 
 
 Weight = tuple[Shape, Shape]  # for GL the positive and the negative part; for O the second is empty
 
 
-def _closed_walks(degrees: tuple[int, ...], steps: Callable[[Weight, int], Iterable[Weight]]) -> int:
+def _closed_walks(
+    degrees: tuple[int, ...], steps: Callable[[Weight, int], Iterable[Weight]]
+) -> int:
     walks: Counter[Weight] = Counter({((), ()): 1})
     for degree in degrees:
         longer: Counter[Weight] = Counter()
@@ -113,15 +123,22 @@ def _closed_walks(degrees: tuple[int, ...], steps: Callable[[Weight, int], Itera
 
 
 def _rational_steps(weight: Weight, degree: int, n: int) -> Iterator[Weight]:
-    """A primal strand adds a box to the positive part or takes one from the negative part; together they have n rows."""
+    """A primal strand adds a box to the positive part or takes one from the
+    negative part; together they have n rows.
+    """
     positive, negative = weight if degree > 0 else weight[::-1]
-    for grown, shrunk in (*((s, negative) for s in _grown(positive)), *((positive, s) for s in _shrunk(negative))):
+    for grown, shrunk in (
+        *((s, negative) for s in _grown(positive)),
+        *((positive, s) for s in _shrunk(negative)),
+    ):
         if len(grown) + len(shrunk) <= n:
             yield (grown, shrunk) if degree > 0 else (shrunk, grown)
 
 
 def _orthogonal_steps(weight: Weight, n: int) -> Iterator[Weight]:
-    """A box more or less; the first two columns of a diagram of O(n) have n boxes at most (Weyl 1939)."""
+    """A box more or less; the first two columns of a diagram of O(n)
+    have n boxes at most (Weyl 1939).
+    """
     for shape in (*_grown(weight[0]), *_shrunk(weight[0])):
         if len(shape) + sum(row > 1 for row in shape) <= n:
             yield shape, ()

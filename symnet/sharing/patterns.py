@@ -1,8 +1,9 @@
-"""Patterns: which dims of a block are demanded to hold one neuron, and which of the parts a map carries over.
+"""Patterns: which dims of a block are demanded to hold one neuron, and
+which of the parts a map carries over.
 
-The diagram ``D_pi`` of a pair of blocks demands equalities within the parts of ``pi`` and nothing else. Seen from
-one side it is a pattern of that block and the parts kept, the axes that both sides share. Terms with one
-signature can be joined: that is all that couples an input to an output.
+The diagram ``D_pi`` of a pair of blocks demands equalities within the parts of ``pi`` and nothing
+else. Seen from one side it is a pattern of that block and the parts kept, the axes that both sides
+share. Terms with one signature can be joined: that is all that couples an input to an output.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from symnet.sharing.set_partitions import bell, classes, refinements
 
 DIAGRAM_LIMIT = 100_000  # diagrams listed for one pair of blocks
 
-# Of every kept part its symbol (marked with its charge, if it has one), and for every sym ancestor the position of the part that it hangs on.
+# Of every kept part its symbol (marked with its charge, if it has one), and for every sym ancestor
+# the position of the part that it hangs on.
 Signature = tuple[tuple[str, tuple[tuple[str, int], ...]], ...]
 
 
@@ -27,8 +29,8 @@ Signature = tuple[tuple[str, tuple[tuple[str, int], ...]], ...]
 class Part:
     """Sym dims of a block that hold one neuron: one axis once their diagonal is taken.
 
-    ``charge`` is the sum of their degrees as the group sees it; ``linear`` says whether the group mixes neurons, so that a
-    block has two dims at most.
+    ``charge`` is the sum of their degrees as the group sees it; ``linear`` says whether the group
+    mixes neurons, so that a block has two dims at most.
     """
 
     symbol: str
@@ -50,7 +52,9 @@ class Part:
 
     @property
     def is_pair(self) -> bool:
-        """Whether it contracts two strands of a set that mixes neurons: a trace of an input, a unit matrix in an output."""
+        """Whether it contracts two strands of a set that mixes neurons: a trace
+        of an input, a unit matrix in an output.
+        """
         return self.linear and len(self.dims) > 1
 
 
@@ -76,7 +80,9 @@ class Term:
 
     @property
     def dropped(self) -> tuple[int, ...]:
-        """Parts that the other side does not have: averaged over (input) or broadcast over (output)."""
+        """Parts that the other side does not have: averaged over
+        (input) or broadcast over (output).
+        """
         return tuple(k for k in range(len(self.pattern.parts)) if k not in self.kept)
 
     @property
@@ -96,13 +102,18 @@ def patterns(dims: BlockDims) -> tuple[Pattern, ...]:
 
 @lru_cache(maxsize=4096)
 def _patterns(dims: BlockDims) -> tuple[Pattern, ...]:
-    order = [(name, places) for name, places in topological(dims) if dims.dims[places[0]].kind == "sym"]
+    order = [
+        (name, places) for name, places in topological(dims) if dims.dims[places[0]].kind == "sym"
+    ]
     size = math.prod(bell(len(places)) for _, places in order)
     if size > DIAGRAM_LIMIT:
-        repeats = ", ".join(f"'{name}' {len(places)} times" for name, places in order if len(places) > 3)
+        repeats = ", ".join(
+            f"'{name}' {len(places)} times" for name, places in order if len(places) > 3
+        )
         raise TooLargeError(
-            f"A tensor with {repeats} among its axes has up to {size} diagrams, more than the {DIAGRAM_LIMIT} that can be "
-            "listed. Its dimension can still be counted; no layer can be made for it."
+            f"A tensor with {repeats} among its axes has up to {size} diagrams, more than the "
+            f"{DIAGRAM_LIMIT} that can be listed. Its dimension can still be counted; no layer "
+            "can be made for it."
         )
     partitions: list[tuple[Part, ...]] = [()]
     for name, places in order:
@@ -110,7 +121,8 @@ def _patterns(dims: BlockDims) -> tuple[Pattern, ...]:
         for parts in partitions:
             part_of = {dim: number for number, part in enumerate(parts) for dim in part.dims}
             hangs = [_sym_parents(dims, place, part_of) for place in places]
-            # With copies over a folded parent the neurons may lie in different copies: any number of parts can occur.
+            # With copies over a folded parent the neurons may lie in different copies: any number
+            # of parts can occur.
             folded_parent = len(hangs[0]) < len(dims.dims[places[0]].parents)
             group = dims.dims[places[0]].group
             assert group is not None and group.rule is not None
@@ -135,24 +147,36 @@ def _patterns(dims: BlockDims) -> tuple[Pattern, ...]:
     return tuple(sorted(result, key=lambda pattern: -len(pattern.parts)))
 
 
-def _sym_parents(dims: BlockDims, place: int, part_of: dict[int, int]) -> tuple[tuple[str, int], ...]:
+def _sym_parents(
+    dims: BlockDims, place: int, part_of: dict[int, int]
+) -> tuple[tuple[str, int], ...]:
     return tuple((name, part_of[dim]) for name, dim in dims.dims[place].parents if dim in part_of)
 
 
 @lru_cache(maxsize=4096)
 def terms(dims: BlockDims) -> tuple[Term, ...]:
-    """Every pattern with every set of kept parts (a part only with its parents), in one canonical order each."""
-    return tuple(next(orderings(pattern, kept)) for pattern in patterns(dims) for kept in _closed_sets(pattern))
+    """Every pattern with every set of kept parts (a part only with its
+    parents), in one canonical order each.
+    """
+    return tuple(
+        next(orderings(pattern, kept))
+        for pattern in patterns(dims)
+        for kept in _closed_sets(pattern)
+    )
 
 
 @lru_cache(maxsize=4096)
 def all_orderings(dims: BlockDims) -> tuple[Term, ...]:
     """As ``terms``, with every order of the kept parts that has the canonical signature.
 
-    Joined with the canonical terms of another block these give every one-to-one match of kept parts once.
+    Joined with the canonical terms of another block these give every one-to-one match of kept parts
+    once.
     """
     return tuple(
-        term for pattern in patterns(dims) for kept in _closed_sets(pattern) for term in orderings(pattern, kept)
+        term
+        for pattern in patterns(dims)
+        for kept in _closed_sets(pattern)
+        for term in orderings(pattern, kept)
     )
 
 
@@ -160,7 +184,10 @@ def _closed_sets(pattern: Pattern) -> Iterator[tuple[int, ...]]:
     count = len(pattern.parts)
     for size in range(count, -1, -1):
         for kept in itertools.combinations(range(count), size):
-            if not all(p.may_be_kept if k in kept else p.may_be_dropped for k, p in enumerate(pattern.parts)):
+            if not all(
+                p.may_be_kept if k in kept else p.may_be_dropped
+                for k, p in enumerate(pattern.parts)
+            ):
                 continue
             if all(parent in kept for k in kept for _, parent in pattern.parts[k].parents):
                 yield kept
@@ -194,6 +221,9 @@ def _kind(part: Part) -> str:
 def _signature(pattern: Pattern, order: tuple[int, ...]) -> Signature:
     position = {k: number for number, k in enumerate(order)}
     return tuple(
-        (_kind(pattern.parts[k]), tuple((name, position[parent]) for name, parent in pattern.parts[k].parents))
+        (
+            _kind(pattern.parts[k]),
+            tuple((name, position[parent]) for name, parent in pattern.parts[k].parents),
+        )
         for k in order
     )

@@ -25,14 +25,19 @@ def stirling(k: int, blocks: int) -> int:
 
 @cache
 def neutral_stirling(counts: tuple[tuple[int, int], ...], blocks: int, modulus: int) -> int:
-    """Number of partitions into exactly ``blocks`` blocks, in each of which the degrees sum to zero modulo ``modulus``.
+    """Number of partitions into exactly ``blocks`` blocks, in each of which the
+    degrees sum to zero modulo ``modulus``.
 
     Args:
         counts: how many things have which degree, as pairs ``(degree, count)``.
-        modulus: 0 for sums in whole numbers; 2 gives blocks with an even number of things of degree 1.
+        modulus: 0 for sums in whole numbers; 2 gives blocks with an even number of things of degree
+            1.
 
     Example:
-        >>> [neutral_stirling(((1, 4),), b, 2) for b in range(3)], neutral_stirling(((1, 2), (-1, 2)), 2, 0)
+        >>> (
+        ...     [neutral_stirling(((1, 4),), b, 2) for b in range(3)],
+        ...     neutral_stirling(((1, 2), (-1, 2)), 2, 0),
+        ... )
         ([0, 1, 3], 2)
     """
     if modulus == 1:
@@ -48,7 +53,9 @@ def neutral_stirling(counts: tuple[tuple[int, int], ...], blocks: int, modulus: 
         charge = first + sum(degree * c for (degree, _), c in zip(others, chosen, strict=True))
         if charge % modulus if modulus else charge:
             continue
-        choices = math.prod(math.comb(count, c) for (_, count), c in zip(others, chosen, strict=True))
+        choices = math.prod(
+            math.comb(count, c) for (_, count), c in zip(others, chosen, strict=True)
+        )
         left = tuple((degree, count - c) for (degree, count), c in zip(others, chosen, strict=True))
         total += choices * neutral_stirling(left, blocks - 1, modulus)
     return total
@@ -68,7 +75,8 @@ def bell(k: int, most: int | None = None) -> int:
 def set_partitions(
     things: tuple[int, ...], most: int | None = None, largest: int | None = None
 ) -> tuple[Partition, ...]:
-    """All partitions into at most ``most`` blocks of at most ``largest`` things, blocks ordered by their first, finest last.
+    """All partitions into at most ``most`` blocks of at most ``largest`` things,
+    blocks ordered by their first, finest last.
 
     Example:
         >>> set_partitions((0, 1))
@@ -80,7 +88,9 @@ def set_partitions(
         for blocks in partitions:
             for position in range(len(blocks)):
                 if largest is None or len(blocks[position]) < largest:
-                    longer.append([[*b, thing] if p == position else b for p, b in enumerate(blocks)])
+                    longer.append(
+                        [[*b, thing] if p == position else b for p, b in enumerate(blocks)]
+                    )
             if most is None or len(blocks) < most:
                 longer.append([*blocks, [thing]])
         partitions = longer

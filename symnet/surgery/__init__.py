@@ -1,4 +1,6 @@
-"""Fewer, more, or other neurons in a network whose graph is known: what to cut is the graph's to say."""
+"""Fewer, more, or other neurons in a network whose graph is known:
+what to cut is the graph's to say.
+"""
 
 from symnet.surgery.budgets import choose
 from symnet.surgery.cutting import Surgery, drop, keep, masked, reorder

@@ -20,17 +20,23 @@ _TRIES = 300  # models made without memory while a configuration is sought
 
 
 class Configured:
-    """A search over the fields of a configuration, by the shapes of the model that each choice makes."""
+    """A search over the fields of a configuration, by the shapes of
+    the model that each choice makes.
+    """
 
     def __init__(self, model: nn.Module, shapes: Shapes, changes: Changes) -> None:
         self.model, self.shapes = model, shapes
         self.fields = [
-            (path, name, options) for path, config in configs_of(model) for name, options in _options(config, changes)
+            (path, name, options)
+            for path, config in configs_of(model)
+            for name, options in _options(config, changes)
         ]
 
     def fits(self) -> list[tuple[Any, nn.Module]]:
-        """Configurations, each with a model on the meta device, that have the new shapes, change no more fields than that
-        takes, and no factor of the computation. Several may have the same shapes: 3 heads of 4, and 4 heads of 3."""
+        """Configurations, each with a model on the meta device, that have the new shapes, change
+        no more fields than that takes, and no factor of the computation. Several may have the
+        same shapes: 3 heads of 4, and 4 heads of 3.
+        """
         fitting: list[dict[int, Any]] = []
         for changed in itertools.islice(self._choices(), _TRIES):
             if any(fit.items() <= changed.items() for fit in fitting):
@@ -39,7 +45,11 @@ class Configured:
             if made is not None and self._has_shapes(made):
                 fitting.append(changed)
         models = [(config := self.config(changed), self.make(config)) for changed in fitting]
-        return [(c, made) for c, made in models if made is not None and not _other_factors(self.model, made)]
+        return [
+            (c, made)
+            for c, made in models
+            if made is not None and not _other_factors(self.model, made)
+        ]
 
     def _choices(self) -> Iterator[dict[int, Any]]:
         """New values by the number of their field, fewest first."""
@@ -59,7 +69,9 @@ class Configured:
         return holder.config
 
     def make(self, config: Any) -> nn.Module | None:
-        """The model of a configuration, on the meta device; None if its code refuses the numbers."""
+        """The model of a configuration, on the meta device; None if
+        its code refuses the numbers.
+        """
         try:
             with torch.random.fork_rng(devices=[]), torch.device("meta"):
                 return type(self.model)(config)
@@ -68,7 +80,9 @@ class Configured:
 
     def _has_shapes(self, made: nn.Module) -> bool:
         shapes = {name: tuple(tensor.shape) for name, tensor in made.state_dict().items()}
-        return shapes.keys() == self.shapes.keys() and all(shapes[name] == s for name, s in self.shapes.items())
+        return shapes.keys() == self.shapes.keys() and all(
+            shapes[name] == s for name, s in self.shapes.items()
+        )
 
 
 def _options(config: Any, changes: Changes) -> list[tuple[str, list[Any]]]:
@@ -81,7 +95,17 @@ def _options(config: Any, changes: Changes) -> list[tuple[str, list[Any]]]:
             options.append((name, list(changed)))
         elif value is None and name in _COMPUTED:
             options.append(
-                (name, sorted({n for old, news in changes.items() for n in news if n != old or name == "head_dim"}))
+                (
+                    name,
+                    sorted(
+                        {
+                            n
+                            for old, news in changes.items()
+                            for n in news
+                            if n != old or name == "head_dim"
+                        }
+                    ),
+                )
             )
         elif isinstance(value, list) and value and all(type(n) is int for n in value):
             changed_list = [min(changes.get(n, {n}) - {n} or {n}) for n in value]
@@ -91,8 +115,9 @@ def _options(config: Any, changes: Changes) -> list[tuple[str, list[Any]]]:
 
 
 def _other_factors(old: nn.Module, new: nn.Module) -> bool:
-    """Whether some module of the new model computes with another factor than before (``head_dim ** -0.5`` of a cut head):
-    its function would not be that of the masked model."""
+    """Whether some module of the new model computes with another factor than before
+    (``head_dim ** -0.5`` of a cut head): its function would not be that of the masked model.
+    """
     before = dict(old.named_modules())
     return any(
         isinstance(value, float) and vars(before[path]).get(name, value) != value
@@ -103,7 +128,9 @@ def _other_factors(old: nn.Module, new: nn.Module) -> bool:
 
 
 def adopt(model: nn.Module, config: Any, made: nn.Module) -> None:
-    """Writes a configuration, and the numbers of the modules that it makes, into a model of the same structure."""
+    """Writes a configuration, and the numbers of the modules that it makes,
+    into a model of the same structure.
+    """
     model.config.__dict__.update(config.__dict__)
     source = dict(made.named_modules())
     for path, module in model.named_modules():
@@ -135,8 +162,14 @@ def fitting_configuration(
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
         model = kind(config)
     state = {n: tuple(t.shape) for n, t in model.state_dict().items()}
-    fits = Configured(model, {n: shapes.get(n, shape) for n, shape in state.items()}, changes).fits()
+    fits = Configured(
+        model, {n: shapes.get(n, shape) for n, shape in state.items()}, changes
+    ).fits()
     if len(fits) != 1:
-        why = "makes these sizes (do its layers differ?)" if not fits else "is the only one of these shapes"
+        why = (
+            "makes these sizes (do its layers differ?)"
+            if not fits
+            else "is the only one of these shapes"
+        )
         return None, f"no configuration of {type(config).__name__} {why}"
     return fits[0][0].to_json_string(), ""

@@ -26,15 +26,18 @@ Progress = Callable[[str], object]
 
 @dataclass(frozen=True, eq=False)
 class Surgery:
-    """Weights after an operation, the graph they belong to, and what was done; unpacks as ``weights, graph``.
+    """Weights after an operation, the graph they belong to, and what was
+    done; unpacks as ``weights, graph``.
 
     Attributes:
-        weights: new arrays by name, of the kind that was given; untouched ones are the given objects. Of files: the path of the new.
+        weights: new arrays by name, of the kind that was given; untouched ones are the given
+            objects. Of files: the path of the new.
         graph: the new graph, with the new sizes.
         old: the graph before.
         selection: which old neuron stands where; None after ``join``, where several do.
         outgoing: where copies share their weights, if there are any (see ``widen``).
-        notes: what could not be done beside it (a ``config.json`` that does not exist for these sizes).
+        notes: what could not be done beside it (a ``config.json`` that does not exist for these
+            sizes).
     """
 
     weights: Any  # dict[str, Array], or the path of what was written
@@ -49,7 +52,10 @@ class Surgery:
 
     def __repr__(self) -> str:
         changed = [name for name, s in self.old.neurons.items() if self.graph.neurons[name] != s]
-        sizes = (f"{name}: {self.old.neurons[name].size} -> {self.graph.neurons[name].size}" for name in changed)
+        sizes = (
+            f"{name}: {self.old.neurons[name].size} -> {self.graph.neurons[name].size}"
+            for name in changed
+        )
         return f"Surgery({', '.join(sizes) or 'of the same sizes'})"
 
 
@@ -62,19 +68,22 @@ def keep(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Surgery:
-    """A network with these neurons alone, in this order; what is over them, and every tensor they index, goes along.
+    """A network with these neurons alone, in this order; what is over them,
+    and every tensor they index, goes along.
 
-    The weights of the other neurons are left out. Where nothing else hears of a neuron (no norm, no softmax over its set),
-    the result computes what the network computes with these neurons masked.
+    The weights of the other neurons are left out. Where nothing else hears of a neuron (no norm, no
+    softmax over its set), the result computes what the network computes with these neurons masked.
 
     Args:
-        weights: a state dict: numpy arrays or torch tensors by name. Or the path of a file of weights, of an index of shards, or of
-            a folder as transformers write it: then ``out`` is written, tensor by tensor.
+        weights: a state dict: numpy arrays or torch tensors by name. Or the path of a file of
+            weights, of an index of shards, or of a folder as transformers write it: then ``out`` is
+            written, tensor by tensor.
         graph: its graph, declared or traced.
-        sets: by neuron set the neurons that stay: a list for all copies alike, or an array ``(*ancestor sizes, count)`` with
-            a row for each copy (each keeps as many).
-        out: for files: a file, or for folders and shards a folder. It gets a new index, a ``config.json`` if some configuration makes
-            these sizes, and the small files beside the weights. Until it is whole it has another name.
+        sets: by neuron set the neurons that stay: a list for all copies alike, or an array
+            ``(*ancestor sizes, count)`` with a row for each copy (each keeps as many).
+        out: for files: a file, or for folders and shards a folder. It gets a new index, a
+            ``config.json`` if some configuration makes these sizes, and the small files beside the
+            weights. Until it is whole it has another name.
         overwrite: whether ``out`` may exist.
         progress: called with the name of every tensor that was written.
 
@@ -82,7 +91,8 @@ def keep(
         ``weights, graph`` of the smaller network, and what was done.
 
     Raises:
-        GraphError: a set that cannot be cut, with the reason; neurons that there are not. Nothing is changed before.
+        GraphError: a set that cannot be cut, with the reason; neurons that there are not. Nothing
+            is changed before.
         ShapeError: weights that are not the graph's.
         FileError: a file that cannot be read or written, or is there already.
 
@@ -94,7 +104,10 @@ def keep(
         >>> small["0.weight"].shape, smaller_graph.neurons["h1"]
         ((2, 2), NeuronSet(Symmetric(2)))
     """
-    choices = {name: read_neurons(graph, name, neurons, "keep") for name, neurons in _checked(graph, sets, "keep")}
+    choices = {
+        name: read_neurons(graph, name, neurons, "keep")
+        for name, neurons in _checked(graph, sets, "keep")
+    }
     return _select(weights, graph, choices, FileOptions(out, overwrite, progress))
 
 
@@ -107,7 +120,8 @@ def drop(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Surgery:
-    """A network without these neurons: ``keep`` of all others; arguments, result and errors as there.
+    """A network without these neurons: ``keep`` of all others;
+    arguments, result and errors as there.
 
     Example:
         >>> import symnet as sn
@@ -117,7 +131,8 @@ def drop(
         NeuronSet(Symmetric(3))
     """
     choices = {
-        name: complement(graph, name, read_neurons(graph, name, n, "drop")) for name, n in _checked(graph, sets, "drop")
+        name: complement(graph, name, read_neurons(graph, name, n, "drop"))
+        for name, n in _checked(graph, sets, "drop")
     }
     return _select(weights, graph, choices, FileOptions(out, overwrite, progress))
 
@@ -131,12 +146,16 @@ def reorder(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Surgery:
-    """The same network with the neurons of some sets in this order; arguments, result and errors as for ``keep``.
+    """The same network with the neurons of some sets in this order;
+    arguments, result and errors as for ``keep``.
 
     Example:
         >>> import symnet as sn
         >>> graph = sn.catalogue.mlp([2, 3, 1])
-        >>> weights = {name: np.arange(np.prod(shape)).reshape(shape) for name, shape in graph.shapes.items()}
+        >>> weights = {
+        ...     name: np.arange(np.prod(shape)).reshape(shape)
+        ...     for name, shape in graph.shapes.items()
+        ... }
         >>> reorder(weights, graph, {"h1": [2, 0, 1]}).weights["0.bias"]
         array([2, 0, 1])
     """
@@ -145,19 +164,25 @@ def reorder(
         rows, size = read_neurons(graph, name, neurons, "reorder"), graph.neurons[name].size
         if rows.shape[-1] != size:
             raise GraphError(
-                f"reorder '{name}' names {rows.shape[-1]} of its {size} neurons; list each once, or use keep."
+                f"reorder '{name}' names {rows.shape[-1]} of its {size} neurons; list each once, "
+                "or use keep."
             )
         choices[name] = rows
     return _select(weights, graph, choices, FileOptions(out, overwrite, progress))
 
 
-def _checked(graph: NeuronGraph, sets: Mapping[str, NeuronsLike], what: str) -> list[tuple[str, NeuronsLike]]:
+def _checked(
+    graph: NeuronGraph, sets: Mapping[str, NeuronsLike], what: str
+) -> list[tuple[str, NeuronsLike]]:
     require_graph(graph, f"surgery.{what}")
     return list(check_mapping(sets, f"surgery.{what}", "{'h1': [0, 2, 5]}").items())
 
 
 def _select(
-    weights: WeightsLike, graph: NeuronGraph, choices: Mapping[str, np.ndarray], options: FileOptions
+    weights: WeightsLike,
+    graph: NeuronGraph,
+    choices: Mapping[str, np.ndarray],
+    options: FileOptions,
 ) -> Surgery:
     selection = make_selection(graph, choices)
     return perform(weights, selection, selection.take, {}, options)
@@ -187,15 +212,25 @@ def perform(
     old, new = selection.old, selection.new
     if not isinstance(weights, str | Path):
         if options.out is not None:
-            raise FileError("out= is for weights given as a path; write these with symnet.files.write_state_file.")
-        return Surgery(change_all(old, check_weights(old, weights), change), new, old, selection, outgoing)
+            raise FileError(
+                "out= is for weights given as a path; write these with "
+                "symnet.files.write_state_file."
+            )
+        return Surgery(
+            change_all(old, check_weights(old, weights), change), new, old, selection, outgoing
+        )
     check_weights(old, OneByOne(weights))
 
     def changed(name: str, array: Array) -> Array:
         return change(name, array) if old.aliases.get(name, name) in old.weights else array
 
     path, notes = rewrite(
-        weights, options.out, (old, new), changed, overwrite=options.overwrite, progress=options.progress
+        weights,
+        options.out,
+        (old, new),
+        changed,
+        overwrite=options.overwrite,
+        progress=options.progress,
     )
     return Surgery(path, new, old, selection, outgoing, tuple(notes))
 
@@ -203,7 +238,9 @@ def perform(
 def change_all(
     graph: NeuronGraph, weights: Mapping[str, Array], change: Callable[[str, Array], Array]
 ) -> dict[str, Array]:
-    """Every tensor changed; tied tensors stay tied, and what the graph does not hold stays as it is."""
+    """Every tensor changed; tied tensors stay tied, and what the
+    graph does not hold stays as it is.
+    """
     finished: dict[tuple[str, object], Array] = {}
     result = {}
     for name, key, array in each_tensor(graph, weights):
@@ -228,7 +265,8 @@ def masked(
     *,
     outgoing: OutgoingLike | None = None,
 ) -> dict[str, Array]:
-    """The old network with the neurons that a selection leaves out silenced: zeros where they are read.
+    """The old network with the neurons that a selection leaves out
+    silenced: zeros where they are read.
 
     Args:
         weights: the old weights.
@@ -264,8 +302,10 @@ def masked(
 
 
 def _staying(selection: Selection, name: str) -> np.ndarray:
-    """Which old neurons of a set stand somewhere in the new graph, ``(*old ancestor sizes, old size)``; those in copies
-    that have gone count as staying: their ancestor is what is left out."""
+    """Which old neurons of a set stand somewhere in the new graph,
+    ``(*old ancestor sizes, old size)``; those in copies that have gone count as staying: their
+    ancestor is what is left out.
+    """
     stays = np.zeros(image_shapes(selection.old.neurons)[name], dtype=bool)
     above = selection.new.ancestors(name)
     source = selection.sources[name]
@@ -275,8 +315,11 @@ def _staying(selection: Selection, name: str) -> np.ndarray:
     return stays
 
 
-def multiply(graph: NeuronGraph, tensor: str, block: int, dim: int, factors: np.ndarray, array: Array) -> None:
-    """Multiplies one block of an array, in place, by a number for each neuron of the set on one of its dims.
+def multiply(
+    graph: NeuronGraph, tensor: str, block: int, dim: int, factors: np.ndarray, array: Array
+) -> None:
+    """Multiplies one block of an array, in place, by a number for each
+    neuron of the set on one of its dims.
 
     Args:
         factors: ``(*ancestor sizes, size)``.

@@ -1,4 +1,6 @@
-"""The sizes that torch's own layers keep as numbers beside their weights, read off the weights' new shapes."""
+"""The sizes that torch's own layers keep as numbers beside their
+weights, read off the weights' new shapes.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ def _convolution(layer: Any) -> Sizes:
     first, second = layer.weight.shape[0], layer.weight.shape[1] * layer.groups
     transposed = isinstance(layer, _ConvTransposeNd)
     return (
-        {"in_channels": first, "out_channels": second} if transposed else {"out_channels": first, "in_channels": second}
+        {"in_channels": first, "out_channels": second}
+        if transposed
+        else {"out_channels": first, "in_channels": second}
     )
 
 
@@ -60,7 +64,10 @@ def _prelu(layer: Any) -> Sizes:
 
 
 def _recurrent(layer: Any) -> Sizes:
-    sizes = {"input_size": layer.weight_ih_l0.shape[1], "hidden_size": layer.weight_ih_l0.shape[0] // _gates(layer)}
+    sizes = {
+        "input_size": layer.weight_ih_l0.shape[1],
+        "hidden_size": layer.weight_ih_l0.shape[0] // _gates(layer),
+    }
     return sizes | ({"proj_size": layer.weight_hr_l0.shape[0]} if layer.proj_size else {})
 
 
@@ -109,7 +116,8 @@ def part_counts(module: nn.Module) -> tuple[str, ...]:
 
 def set_sizes(module: nn.Module) -> None:
     """Writes the sizes of a layer's weights into the attributes that repeat them."""
-    if type(module).__name__ == "Conv1D" and hasattr(module, "nf"):  # transformers' linear layer with its rows read
+    # transformers' linear layer with its rows read
+    if type(module).__name__ == "Conv1D" and hasattr(module, "nf"):
         module.nx, module.nf = module.weight.shape  # type: ignore[misc,assignment]
     for kind, rule in _RULES:
         if isinstance(module, kind):

@@ -1,4 +1,6 @@
-"""The numbers in a module's attributes that stand for sizes, and what they may become when sizes change."""
+"""The numbers in a module's attributes that stand for sizes, and what
+they may become when sizes change.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +12,26 @@ from torch import nn
 
 from symnet.graph import NeuronGraph
 from symnet.graph.blocks import axis_size
-from symnet.graph.notation import Alternatives, Anonymous, Axis, Composite, Concatenation, Interleaving, Symbol
+from symnet.graph.notation import (
+    Alternatives,
+    Anonymous,
+    Axis,
+    Composite,
+    Concatenation,
+    Interleaving,
+    Symbol,
+)
 from symnet.surgery.layer_sizes import is_torch_layer, part_counts
 
-Changes = dict[int, set[int]]  # an old size -> what it has become; itself if it has stayed somewhere
+# an old size -> what it has become; itself if it has stayed somewhere
+Changes = dict[int, set[int]]
 
 
 @dataclass(frozen=True)
 class Number:
-    """A whole number of a module (or of its configuration) that may be a size: where it stands, and what it may become."""
+    """A whole number of a module (or of its configuration) that may be a size:
+    where it stands, and what it may become.
+    """
 
     path: str  # of the module, or "config"
     name: str
@@ -39,7 +52,9 @@ class Number:
 
 
 def changes_of(old: NeuronGraph, new: NeuronGraph, tensors: Iterable[str]) -> Changes:
-    """What sizes become on the axes of some tensors: of whole axes, of their factors, and of factors side by side."""
+    """What sizes become on the axes of some tensors: of whole axes, of their
+    factors, and of factors side by side.
+    """
     before = {name: s.size for name, s in old.neurons.items()}
     after = {name: s.size for name, s in new.neurons.items()}
     changes: Changes = {}
@@ -69,7 +84,9 @@ def _parts(axis: Axis) -> Iterator[Axis]:
             assert_never(axis)
 
 
-def numbers_in(model: nn.Module, by_tensor: Mapping[str, Changes], everything: Changes) -> list[Number]:
+def numbers_in(
+    model: nn.Module, by_tensor: Mapping[str, Changes], everything: Changes
+) -> list[Number]:
     """Every number that may be a size that has changed.
 
     Args:

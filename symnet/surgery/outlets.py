@@ -1,8 +1,10 @@
-"""Outlets: the axes over which a network adds up a neuron set, so that copies of a neuron share what stands there.
+"""Outlets: the axes over which a network adds up a neuron set, so that
+copies of a neuron share what stands there.
 
-If a neuron is doubled, the weights that read it are halved; if it is left out, they are what has to vanish for nothing
-else to change. A graph says which axes belong to a set, not which of them read it: that is guessed here by the layout of
-torch's layers where it is unambiguous, and proved on a module by ``symnet.surgery.outgoing``.
+If a neuron is doubled, the weights that read it are halved; if it is left out, they are what has to
+vanish for nothing else to change. A graph says which axes belong to a set, not which of them read
+it: that is guessed here by the layout of torch's layers where it is unambiguous, and proved on a
+module by ``symnet.surgery.outgoing``.
 """
 
 from __future__ import annotations
@@ -32,9 +34,12 @@ class Place:
 
 
 class Copies(StrEnum):
-    """How often a set's neurons may be copied while what reads them is divided, and the function stays."""
+    """How often a set's neurons may be copied while what reads them is
+    divided, and the function stays.
+    """
 
-    any = "any"  # each as often as one likes: with zeros where it is read, a neuron has no influence
+    # each as often as one likes: with zeros where it is read, a neuron has no influence
+    any = "any"
     alike = "alike"  # each as often as the others: a norm or softmax over the set hears of them
     none = "none"
 
@@ -52,7 +57,9 @@ class Outlets:
 
     @property
     def silencing(self) -> bool:
-        """Whether zeros at the places silence a neuron, so that leaving it out is the same as masking it."""
+        """Whether zeros at the places silence a neuron, so that leaving it
+        out is the same as masking it.
+        """
         return self.copies is Copies.any
 
 
@@ -79,11 +86,13 @@ def read_outlets(graph: NeuronGraph, name: str, outgoing: OutgoingLike | None) -
     """The outlets of a set: as given, or by the layout of torch's layers.
 
     Raises:
-        GraphError: a tensor that the set does not index; or nothing is given, and the layout could mean two things.
+        GraphError: a tensor that the set does not index; or nothing is given, and the layout could
+            mean two things.
     """
     if outgoing is not None and not isinstance(outgoing, Mapping):
         raise GraphError(
-            f"outgoing={outgoing!r:.60}: give what reads each set, for instance {{'{name}': ['2.weight']}}."
+            f"outgoing={outgoing!r:.60}: give what reads each set, for instance {{'{name}': "
+            "['2.weight']}."
         )
     chosen = (outgoing or {}).get(name)
     if chosen is None:
@@ -95,7 +104,8 @@ def read_outlets(graph: NeuronGraph, name: str, outgoing: OutgoingLike | None) -
     for tensor in tensors:
         if tensor not in {place.tensor for place in places}:
             raise GraphError(
-                f"outgoing={{'{name}': [... '{tensor}']}}: '{tensor}' is no tensor over '{name}'; these are "
+                f"outgoing={{'{name}': [... '{tensor}']}}: '{tensor}' is no tensor over "
+                f"'{name}'; these are "
                 f"{', '.join(dict.fromkeys(place.tensor for place in places))}."
             )
     kept = []
@@ -107,7 +117,8 @@ def read_outlets(graph: NeuronGraph, name: str, outgoing: OutgoingLike | None) -
 
 
 def guess_outlets(graph: NeuronGraph, name: str) -> Outlets:
-    """Outlets by the layout of torch's layers: a tensor's output axis is that of its bias, or else the first.
+    """Outlets by the layout of torch's layers: a tensor's output axis is
+    that of its bias, or else the first.
 
     Raises:
         GraphError: the layout could mean two things; says which tensors, and what to write.
@@ -123,11 +134,18 @@ def guess_outlets(graph: NeuronGraph, name: str) -> Outlets:
         output = _output_axis(graph, tensor)
         if output is None:
             raise _unclear(
-                graph, name, f"it cannot be told whether '{place.tensor}' ({print_axes(tensor.axes)}) makes or reads it"
+                graph,
+                name,
+                f"it cannot be told whether '{place.tensor}' ({print_axes(tensor.axes)}) makes "
+                "or reads it",
             )
         (makes if axis_of(tensor, place) == output else reads).append(place)
     if not reads or not (makes or alone):
-        raise _unclear(graph, name, f"nothing {'reads' if not reads else 'makes'} it by the layout of torch's layers")
+        raise _unclear(
+            graph,
+            name,
+            f"nothing {'reads' if not reads else 'makes'} it by the layout of torch's layers",
+        )
     normed = _norm_like(graph, name, makes, alone)
     return Outlets(tuple(reads), Copies.any if normed is None else Copies.alike, proved=False)
 
@@ -136,17 +154,25 @@ def _unclear(graph: NeuronGraph, name: str, why: str) -> GraphError:
     tensors = list(dict.fromkeys(place.tensor for place in places_of(graph, name)))
     shown = ", ".join(tensors[:6]) + (", ..." if len(tensors) > 6 else "")
     return GraphError(
-        f"What reads '{name}' is not clear: {why}. Name the tensors that read it, outgoing={{'{name}': [...]}} of {shown}; or "
-        "have it found out: outgoing=sn.surgery.outgoing(model, graph, inputs)."
+        f"What reads '{name}' is not clear: {why}. Name the tensors that read it, "
+        f"outgoing={{'{name}': [...]}} of {shown}; or have it found out: "
+        "outgoing=sn.surgery.outgoing(model, graph, inputs)."
     )
 
 
 def _is_vector(graph: NeuronGraph, tensor: TensorSpace, place: Place) -> bool:
     """Whether a tensor holds numbers for each neuron alone, as biases and norms' weights do."""
     instances = tensor.blocks[place.block].instances
-    set_and_ancestors = {instances[place.dim].symbol, *(ancestor for ancestor, _ in instances[place.dim].parents)}
+    set_and_ancestors = {
+        instances[place.dim].symbol,
+        *(ancestor for ancestor, _ in instances[place.dim].parents),
+    }
     later = [symbol for axis in tensor.axes[1:] for symbol in symbols_in(axis)]
-    symbols = [instance.symbol for instance in instances if instance.symbol is not None or instance.size > 1]
+    symbols = [
+        instance.symbol
+        for instance in instances
+        if instance.symbol is not None or instance.size > 1
+    ]
     return not later and set(symbols) <= set_and_ancestors and len(symbols) == len(set(symbols))
 
 
@@ -156,7 +182,10 @@ def _output_axis(graph: NeuronGraph, tensor: TensorSpace) -> int | None:
         return None  # stacked matrices: nothing says which axis is multiplied
     if tensor.name in graph.aliases.values():
         return None  # tied: one layer may read what the other makes
-    if "weight" not in tensor.name.rpartition(".")[2] and ".parametrizations." not in f".{tensor.name}":
+    if (
+        "weight" not in tensor.name.rpartition(".")[2]
+        and ".parametrizations." not in f".{tensor.name}"
+    ):
         return None  # a parameter of someone's own, used in a way of its own
     bias = _bias_of(graph, tensor.name)
     if bias is not None and len(bias.axes) == 1 and bias.axes[0] in tensor.axes[:2]:
@@ -164,8 +193,11 @@ def _output_axis(graph: NeuronGraph, tensor: TensorSpace) -> int | None:
     notes = [note for note in graph.notes if note.startswith(f"{tensor.name}, axis 0")]
     if any("looked up" in note for note in notes):
         return 1  # an embedding
-    moves = any(not is_trivial(graph.neurons[symbol].group) for symbol in symbols_in(tensor.axes[0]))
-    # Rows that are held in place, without a bias and without a note on why: a last layer, or an embedding.
+    moves = any(
+        not is_trivial(graph.neurons[symbol].group) for symbol in symbols_in(tensor.axes[0])
+    )
+    # Rows that are held in place, without a bias and without a note on why: a last layer, or an
+    # embedding.
     return 0 if moves or notes else None
 
 
@@ -179,8 +211,12 @@ def _bias_of(graph: NeuronGraph, name: str) -> TensorSpace | None:
     return next((graph.weights[key] for key in keys if key in graph.weights), None)
 
 
-def _norm_like(graph: NeuronGraph, name: str, makes: Iterable[Place], alone: Iterable[Place]) -> str | None:
-    """A module with weights for each neuron that makes none of them: a norm may compute its mean over the set."""
+def _norm_like(
+    graph: NeuronGraph, name: str, makes: Iterable[Place], alone: Iterable[Place]
+) -> str | None:
+    """A module with weights for each neuron that makes none of them: a
+    norm may compute its mean over the set.
+    """
     layers = {place.tensor.rpartition(".")[0] for place in makes}
     for place in alone:
         module = place.tensor.rpartition(".")[0]

@@ -1,4 +1,6 @@
-"""resize: a copy of a module with weights of other sizes in place, checked against the network it comes from."""
+"""resize: a copy of a module with weights of other sizes in place,
+checked against the network it comes from.
+"""
 
 from __future__ import annotations
 
@@ -42,16 +44,20 @@ def resize(
     seed: int = 0,
     **keyword_inputs: Any,
 ) -> nn.Module:
-    """A copy of a module with the weights of ``keep``, ``widen``, ... in place, and with the numbers beside them set.
+    """A copy of a module with the weights of ``keep``, ``widen``, ... in
+    place, and with the numbers beside them set.
 
-    Sizes of torch's layers follow from the weights. A transformers model gets a configuration that makes these sizes, if there
-    is one, and can then be saved and loaded. Other whole numbers (heads, groups, widths in a class of one's own) are found by
-    trial: with ``inputs``, those are taken with which the copy computes what the network computes with the other neurons
-    masked, or what it did before it was widened; in float64, on fresh inputs, at its own and at random weights.
+    Sizes of torch's layers follow from the weights. A transformers model gets a configuration that
+    makes these sizes, if there is one, and can then be saved and loaded. Other whole numbers
+    (heads, groups, widths in a class of one's own) are found by trial: with ``inputs``, those are
+    taken with which the copy computes what the network computes with the other neurons masked, or
+    what it did before it was widened; in float64, on fresh inputs, at its own and at random
+    weights.
 
     Args:
         model: the network before; it is left as it is.
-        weights: what ``keep`` and its like returned, or weights alone: then heads and groups are not known, and no function is compared.
+        weights: what ``keep`` and its like returned, or weights alone: then heads and groups are
+            not known, and no function is compared.
         inputs, keyword_inputs: what to call the network with. Without them nothing is run.
         attributes: numbers that you know better: ``{"attention.num_heads": 3}``.
         outgoing: what ``sn.surgery.outgoing`` found on this module; it is found out if not given.
@@ -59,14 +65,17 @@ def resize(
         seed: of fresh inputs and random weights.
 
     Raises:
-        ResizeError: a number in the module's code or attributes stands in the way; it is named. The weights are there anyway.
+        ResizeError: a number in the module's code or attributes stands in the way; it is named. The
+            weights are there anyway.
         VerificationError: the copy runs, but its function is another.
         ShapeError: weights that are not the module's.
 
     Example:
         >>> import symnet as sn
         >>> model = nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Linear(8, 1))
-        >>> cut = sn.surgery.keep(model.state_dict(), sn.catalogue.mlp([2, 8, 1]), {"h1": [0, 3, 5]})
+        >>> cut = sn.surgery.keep(
+        ...     model.state_dict(), sn.catalogue.mlp([2, 8, 1]), {"h1": [0, 3, 5]}
+        ... )
         >>> sn.surgery.resize(model, cut, torch.randn(4, 2))
         Sequential(
           (0): Linear(in_features=2, out_features=3, bias=True)
@@ -78,7 +87,11 @@ def resize(
     if surgery is not None and isinstance(surgery.weights, Path):  # it was done on files
         opened = OneByOne(surgery.weights)
         surgery = replace(
-            surgery, weights={**{a: opened[k] for a, k in surgery.graph.aliases.items() if k in opened}, **opened}
+            surgery,
+            weights={
+                **{a: opened[k] for a, k in surgery.graph.aliases.items() if k in opened},
+                **opened,
+            },
         )
     state = _tensors(model, surgery.weights if surgery else weights)  # type: ignore[arg-type]
     result = replace_tensors(model, state)
@@ -86,7 +99,9 @@ def resize(
     everything = _united(by_tensor)
     shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
     arguments = (inputs, keyword_inputs) if inputs or keyword_inputs else None
-    comparison = Expectation(model, surgery, arguments, outputs, seed, outgoing or {}) if arguments else None
+    comparison = (
+        Expectation(model, surgery, arguments, outputs, seed, outgoing or {}) if arguments else None
+    )
     fits = Configured(model, shapes, everything).fits() if configs_of(model) else []
     for config, made in fits if comparison is not None or len(fits) == 1 else []:
         adopt(result, config, made)
@@ -95,7 +110,11 @@ def resize(
         result = replace_tensors(model, state)
     numbers = numbers_in(result, by_tensor, everything)
     _write_known(result, numbers, attributes or {})
-    numbers = [number for number in numbers if f"{number.path}.{number.name}".lstrip(".") not in (attributes or {})]
+    numbers = [
+        number
+        for number in numbers
+        if f"{number.path}.{number.name}".lstrip(".") not in (attributes or {})
+    ]
     if comparison is None:
         return _without_trial(result, numbers)
     return _by_trial(result, numbers, comparison)
@@ -108,7 +127,9 @@ def replace_tensors(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
         if isinstance(old, Tensor) and id(old) not in memo:
             new = state[name].detach().to(old.device)
             memo[id(old)] = (
-                nn.Parameter(new.clone(), old.requires_grad) if isinstance(old, nn.Parameter) else new.clone()
+                nn.Parameter(new.clone(), old.requires_grad)
+                if isinstance(old, nn.Parameter)
+                else new.clone()
             )
     for module in model.modules():
         for value in vars(module).values():
@@ -116,7 +137,9 @@ def replace_tensors(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
                 memo[id(value)] = value.detach().clone()  # a computed tensor kept as an attribute
     result = copy.deepcopy(model, memo)
     for path, module in list(result.named_modules()):
-        if isinstance(module, nn.MultiheadAttention) and _has_changed(model.get_submodule(path), module):
+        if isinstance(module, nn.MultiheadAttention) and _has_changed(
+            model.get_submodule(path), module
+        ):
             old_width = model.get_submodule(path).head_dim
             parent = result.get_submodule(path.rpartition(".")[0]) if path else None
             resized = ResizedAttention(module, float(old_width) ** -0.5)  # type: ignore[arg-type]
@@ -141,8 +164,9 @@ def _require_one_size(module: nn.RNNBase, path: str) -> None:
         sizes = {t.shape[axis] for name, t in module.named_parameters() if name.startswith(kind)}
         if len(sizes) > 1:
             raise ResizeError(
-                f"'{path}': {type(module).__name__} has one hidden_size for all of its layers and directions, but the weights have "
-                f"{', '.join(map(str, sorted(sizes)))}. Cut or widen all of its sets to the same number."
+                f"'{path}': {type(module).__name__} has one hidden_size for all of its layers "
+                f"and directions, but the weights have {', '.join(map(str, sorted(sizes)))}. Cut "
+                "or widen all of its sets to the same number."
             )
 
 
@@ -151,25 +175,37 @@ def _has_changed(old: nn.Module, new: nn.Module) -> bool:
 
 
 def _tensors(model: nn.Module, weights: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The whole new state of a module as tensors; entries that the weights do not hold stay as they are.
+    """The whole new state of a module as tensors; entries that the
+    weights do not hold stay as they are.
 
     Raises:
-        ShapeError: no module; floating-point entries that are missing, or that the module does not have.
+        ShapeError: no module; floating-point entries that are missing, or that the module does not
+            have.
     """
     if not isinstance(model, nn.Module):
-        raise ShapeError(f"resize got a {type(model).__name__}; pass the torch.nn.Module that the weights come from.")
+        raise ShapeError(
+            f"resize got a {type(model).__name__}; pass the torch.nn.Module that the weights "
+            "come from."
+        )
     if not isinstance(weights, Mapping):
         raise ShapeError(
-            f"resize got a {type(weights).__name__} as weights; pass what keep or widen returned, or a dict."
+            f"resize got a {type(weights).__name__} as weights; pass what keep or widen "
+            "returned, or a dict."
         )
-    state = {name: tensor for name, tensor in model.state_dict().items() if isinstance(tensor, Tensor)}
+    state = {
+        name: tensor for name, tensor in model.state_dict().items() if isinstance(tensor, Tensor)
+    }
     if unknown := [name for name in weights if name not in state]:
         raise ShapeError(
-            f"{type(model).__name__} has no state entry {', '.join(map(repr, unknown[:4]))}; pass its own weights."
+            f"{type(model).__name__} has no state entry {', '.join(map(repr, unknown[:4]))}; "
+            "pass its own weights."
         )
-    if missing := [name for name, t in state.items() if name not in weights and t.is_floating_point()]:
+    if missing := [
+        name for name, t in state.items() if name not in weights and t.is_floating_point()
+    ]:
         raise ShapeError(
-            f"The weights lack {', '.join(map(repr, missing[:4]))} of {type(model).__name__}; pass all of them."
+            f"The weights lack {', '.join(map(repr, missing[:4]))} of {type(model).__name__}; "
+            "pass all of them."
         )
     tensors = {}
     for name, old in state.items():
@@ -177,13 +213,16 @@ def _tensors(model: nn.Module, weights: Mapping[str, Any]) -> dict[str, Tensor]:
         tensor = torch.from_numpy(np.ascontiguousarray(new)) if isinstance(new, np.ndarray) else new
         if tensor.dim() != old.dim():
             raise ShapeError(
-                f"'{name}' has {tensor.dim()} axes in the weights and {old.dim()} in {type(model).__name__}."
+                f"'{name}' has {tensor.dim()} axes in the weights and {old.dim()} in "
+                f"{type(model).__name__}."
             )
         tensors[name] = tensor.to(old.dtype)
     return tensors
 
 
-def _changes_by_tensor(model: nn.Module, state: Mapping[str, Tensor], surgery: Surgery | None) -> dict[str, Changes]:
+def _changes_by_tensor(
+    model: nn.Module, state: Mapping[str, Tensor], surgery: Surgery | None
+) -> dict[str, Changes]:
     """What sizes become, by state entry."""
     if surgery is None:
         old = model.state_dict()
@@ -193,7 +232,11 @@ def _changes_by_tensor(model: nn.Module, state: Mapping[str, Tensor], surgery: S
         }
     graph: NeuronGraph = surgery.old
     keys = {name: graph.aliases.get(name, name) for name in state}
-    return {name: changes_of(graph, surgery.graph, [key]) for name, key in keys.items() if key in graph.weights}
+    return {
+        name: changes_of(graph, surgery.graph, [key])
+        for name, key in keys.items()
+        if key in graph.weights
+    }
 
 
 def _united(several: Any) -> Changes:
@@ -204,7 +247,7 @@ def _united(several: Any) -> Changes:
     return united
 
 
-# ---- numbers --------------------------------------------------------------------------------------------------------
+# ---- numbers -------------------------------------------------------------------------------------
 def _write_known(model: nn.Module, numbers: list[Number], attributes: Mapping[str, int]) -> None:
     """Writes the numbers that the user gives.
 
@@ -219,22 +262,28 @@ def _write_known(model: nn.Module, numbers: list[Number], attributes: Mapping[st
         except AttributeError:
             owner = None
         if owner is None or not hasattr(owner, name):
-            raise ResizeError(f"attributes={{'{text}': {value!r}}}: the module has no attribute of this name.")
+            raise ResizeError(
+                f"attributes={{'{text}': {value!r}}}: the module has no attribute of this name."
+            )
         setattr(owner, name, value)
 
 
 def _without_trial(result: nn.Module, numbers: list[Number]) -> nn.Module:
-    """The copy with the part counts of torch's layers set; numbers of other classes are not guessed.
+    """The copy with the part counts of torch's layers set; numbers of
+    other classes are not guessed.
 
     Raises:
         ResizeError: naming them.
     """
-    unknown = [number for number in numbers if not is_torch_layer(number.owner) or len(number.options) > 2]
+    unknown = [
+        number for number in numbers if not is_torch_layer(number.owner) or len(number.options) > 2
+    ]
     if unknown:
         shown = ", ".join(dict.fromkeys(map(str, unknown[:6])))
         raise ResizeError(
-            f"{type(result).__name__} keeps numbers that may be sizes that have changed: {shown}. Give example inputs, so that "
-            f"resize(model, weights, x) tries them out, or say what they become: attributes={{'{_named(unknown[0])}': ...}}."
+            f"{type(result).__name__} keeps numbers that may be sizes that have changed: "
+            f"{shown}. Give example inputs, so that resize(model, weights, x) tries them out, or "
+            f"say what they become: attributes={{'{_named(unknown[0])}': ...}}."
         )
     for number in numbers:
         number.write(number.options[0])
@@ -269,7 +318,9 @@ def _by_trial(result: nn.Module, numbers: list[Number], comparison: Expectation)
 
 def _combinations(options: list[tuple[int, ...]]) -> Iterator[tuple[int, ...]]:
     """Choices of one option each, those with all numbers changed first."""
-    yield from sorted(itertools.islice(itertools.product(*options), 100_000), key=lambda c: _stayed(options, c))
+    yield from sorted(
+        itertools.islice(itertools.product(*options), 100_000), key=lambda c: _stayed(options, c)
+    )
 
 
 def _stayed(options: list[tuple[int, ...]], choice: tuple[int, ...]) -> int:
@@ -286,7 +337,10 @@ def _write(model: nn.Module, groups: Mapping[Any, list[Number]], values: Sequenc
 
 
 def _fewest(
-    model: nn.Module, groups: Mapping[Any, list[Number]], values: Sequence[int], comparison: Expectation
+    model: nn.Module,
+    groups: Mapping[Any, list[Number]],
+    values: Sequence[int],
+    comparison: Expectation,
 ) -> nn.Module:
     """Numbers that change nothing are no sizes, and stay as they were."""
     chosen = list(values)
@@ -308,12 +362,24 @@ def _explain(model: nn.Module, numbers: list[Number], problems: list[Exception])
     first = problems[0]
     frames = [f for f in traceback.extract_tb(first.__traceback__) if f.line]
     libraries = [Path(torch.__file__).parent, Path(__file__).parents[1]]
-    users = [f for f in frames if not any(Path(f.filename).is_relative_to(folder) for folder in libraries)]
-    where = f" at '{users[-1].line}' (line {users[-1].lineno} of {Path(users[-1].filename).name})" if users else ""
+    users = [
+        f
+        for f in frames
+        if not any(Path(f.filename).is_relative_to(folder) for folder in libraries)
+    ]
+    where = (
+        f" at '{users[-1].line}' (line {users[-1].lineno} of {Path(users[-1].filename).name})"
+        if users
+        else ""
+    )
     shown = ", ".join(dict.fromkeys(map(str, numbers[:6])))
-    tried = f"; tried were other values of {shown}" if numbers else "; none of its attributes holds one"
+    tried = (
+        f"; tried were other values of {shown}" if numbers else "; none of its attributes holds one"
+    )
     return ResizeError(
-        f"{type(model).__name__} cannot be run with the new sizes: its code holds one as a number{where} "
-        f"({type(first).__name__}: {str(first).partition(chr(10))[0][:160]}){tried}. Write the number as an attribute or take it from a "
-        "shape, or give it: attributes={'path.name': value}. The weights themselves are as they should be."
+        f"{type(model).__name__} cannot be run with the new sizes: its code holds one as a "
+        f"number{where} ({type(first).__name__}: "
+        f"{str(first).partition(chr(10))[0][:160]}){tried}. Write the number as an attribute or "
+        "take it from a shape, or give it: attributes={'path.name': value}. The weights "
+        "themselves are as they should be."
     )

@@ -36,20 +36,25 @@ def importance(
     outgoing: OutgoingLike | None = None,
     seed: int = 0,
 ) -> Scores:
-    """One number for every neuron of every set that can be cut; copies by themselves. Larger is more important.
+    """One number for every neuron of every set that can be cut; copies by
+    themselves. Larger is more important.
 
-    - ``"l1"``, ``"l2"``: the norm of all weights that belong to the neuron (Li et al. 2017, arXiv 1608.08710).
-    - ``"first-order"``: what the loss would change by without it, ``|sum of weight times gradient|`` over those weights
-      (Molchanov et al. 2019, arXiv 1906.10771); from a loss of the weights, or from gradients by name.
-    - ``"activations"``: the weights that read the neuron times the root mean square of what they read on your batches
-      (Wanda, Sun et al. 2024, arXiv 2306.11695); needs linear layers and convolutions where it is read.
+    - ``"l1"``, ``"l2"``: the norm of all weights that belong to the neuron (Li et al. 2017, arXiv
+      1608.08710).
+    - ``"first-order"``: what the loss would change by without it,
+      ``|sum of weight times gradient|`` over those weights (Molchanov et al. 2019, arXiv
+      1906.10771); from a loss of the weights, or from gradients by name.
+    - ``"activations"``: the weights that read the neuron times the root mean square of what they
+      read on your batches (Wanda, Sun et al. 2024, arXiv 2306.11695); needs linear layers and
+      convolutions where it is read.
     - ``"random"``: uniform numbers, to compare with.
 
     Args:
         weights, graph: as for ``keep``; of a file one tensor is in memory at a time.
         loss: a function of the weights (torch tensors by name) that returns one number.
         gradients: in place of ``loss``.
-        model, batches: the network, and inputs for it, one after another: a tensor, a tuple, or a dict of keywords.
+        model, batches: the network, and inputs for it, one after another: a tensor, a tuple, or a
+            dict of keywords.
         outgoing: what reads the sets, as for ``widen`` (for activations).
 
     Returns:
@@ -70,12 +75,16 @@ def importance(
     if isinstance(weights, str | Path):
         weights = OneByOne(weights)
     if not isinstance(weights, Mapping):
-        raise ShapeError(f"importance got {weights!r:.60}; give a dict of arrays by name, or the path of a file.")
+        raise ShapeError(
+            f"importance got {weights!r:.60}; give a dict of arrays by name, or the path of a file."
+        )
     match score:
         case "l1":
             return _summed(graph, weights, lambda _, w: w.abs_())
         case "l2":
-            return {n: np.sqrt(s) for n, s in _summed(graph, weights, lambda _, w: w.square_()).items()}
+            return {
+                n: np.sqrt(s) for n, s in _summed(graph, weights, lambda _, w: w.square_()).items()
+            }
         case "random":
             rng = np.random.default_rng(seed)
             return {name: rng.random(shape) for name, shape in _shapes(graph).items()}
@@ -87,19 +96,24 @@ def importance(
             return _by_activations(graph, weights, model, batches, outgoing)
         case _:
             raise GraphError(
-                f"importance got {score!r}; there are 'l1', 'l2', 'first-order', 'activations' and 'random'."
+                f"importance got {score!r}; there are 'l1', 'l2', 'first-order', 'activations' "
+                "and 'random'."
             )
 
 
-def gradients_of(loss: Callable[[dict[str, Tensor]], Tensor] | None, weights: Mapping[str, Array]) -> dict[str, Tensor]:
-    """The gradients of a loss at the weights; zero for running statistics, by which torch does not differentiate.
+def gradients_of(
+    loss: Callable[[dict[str, Tensor]], Tensor] | None, weights: Mapping[str, Array]
+) -> dict[str, Tensor]:
+    """The gradients of a loss at the weights; zero for running statistics,
+    by which torch does not differentiate.
 
     Raises:
         GraphError: there is no loss, or it returns no number that depends on the weights.
     """
     if not callable(loss):
         raise GraphError(
-            "The first-order score needs loss=, a function of the weights that returns one number, or gradients= by name."
+            "The first-order score needs loss=, a function of the weights that returns one "
+            "number, or gradients= by name."
         )
     leaves = {name: _tensor(array).detach().clone() for name, array in weights.items()}
     for name, tensor in leaves.items():
@@ -108,20 +122,30 @@ def gradients_of(loss: Callable[[dict[str, Tensor]], Tensor] | None, weights: Ma
     with torch.enable_grad():
         value = loss(leaves)
     if not isinstance(value, Tensor) or value.numel() != 1 or not value.requires_grad:
-        raise GraphError(f"loss returned {value!r:.60}; it has to return one number that is computed from the weights.")
+        raise GraphError(
+            f"loss returned {value!r:.60}; it has to return one number that is computed from the "
+            "weights."
+        )
     learned = {name: tensor for name, tensor in leaves.items() if tensor.requires_grad}
     slopes = torch.autograd.grad(value, list(learned.values()), allow_unused=True)
     slope_of = dict(zip(learned, slopes, strict=True))
-    return {name: torch.zeros_like(t) if slope_of.get(name) is None else slope_of[name] for name, t in leaves.items()}
+    return {
+        name: torch.zeros_like(t) if slope_of.get(name) is None else slope_of[name]
+        for name, t in leaves.items()
+    }
 
 
 def _shapes(graph: NeuronGraph) -> dict[str, tuple[int, ...]]:
     """Shapes of scores by set, for those that can be cut."""
     shapes = image_shapes(graph.neurons)
-    return {name: shapes[name] for name, neuron_set in graph.neurons.items() if is_divisible(neuron_set)}
+    return {
+        name: shapes[name] for name, neuron_set in graph.neurons.items() if is_divisible(neuron_set)
+    }
 
 
-def _summed(graph: NeuronGraph, weights: Mapping[str, Array], entries: Callable[[str, Tensor], Tensor]) -> Scores:
+def _summed(
+    graph: NeuronGraph, weights: Mapping[str, Array], entries: Callable[[str, Tensor], Tensor]
+) -> Scores:
     """Numbers of all of a neuron's weights added up, of each tensor once."""
     totals = {name: np.zeros(shape) for name, shape in _shapes(graph).items()}
     places: dict[str, list[tuple[str, Place]]] = {}
@@ -145,8 +169,9 @@ def _summed(graph: NeuronGraph, weights: Mapping[str, Array], entries: Callable[
 
 
 def sum_at(graph: NeuronGraph, place: Place, values: Tensor) -> np.ndarray:
-    """A tensor summed over everything but one occurrence of a set and what it reads its ancestors from:
-    ``(*ancestor sizes, size)``."""
+    """A tensor summed over everything but one occurrence of a set and what it reads its
+    ancestors from: ``(*ancestor sizes, size)``.
+    """
     block = graph.weights[place.tensor].blocks[place.block]
     view = apply_views(values, block.views)
     parents = dict(block.instances[place.dim].parents)
@@ -166,12 +191,15 @@ def _tensor(array: Array) -> Tensor:
 def _double(array: Array) -> Tensor:
     """A copy in float64; of very large tensors in float32."""
     if not is_floating(array):
-        raise ShapeError(f"A tensor of whole numbers ({array.dtype}) has no importance; give floating-point weights.")
+        raise ShapeError(
+            f"A tensor of whole numbers ({array.dtype}) has no importance; give floating-point "
+            "weights."
+        )
     tensor = _tensor(array).detach()
     return tensor.to("cpu", torch.float32 if tensor.numel() > LARGE else torch.float64, copy=True)
 
 
-# ---- activations ----------------------------------------------------------------------------------------------------
+# ---- activations ---------------------------------------------------------------------------------
 def _by_activations(
     graph: NeuronGraph,
     weights: Mapping[str, Array],
@@ -180,15 +208,23 @@ def _by_activations(
     outgoing: OutgoingLike | None,
 ) -> Scores:
     if not isinstance(model, nn.Module) or batches is None:
-        raise GraphError("The score of activations needs model= and batches=: inputs for it, one after another.")
+        raise GraphError(
+            "The score of activations needs model= and batches=: inputs for it, one after another."
+        )
     outlets = {name: read_outlets(graph, name, outgoing) for name in _shapes(graph)}
-    tensors = list(dict.fromkeys(place.tensor for set_outlets in outlets.values() for place in set_outlets.places))
+    tensors = list(
+        dict.fromkeys(
+            place.tensor for set_outlets in outlets.values() for place in set_outlets.places
+        )
+    )
     layers = {tensor: _reader(model, tensor) for tensor in tensors}
     sizes = input_sizes(model, layers, batches)
     totals = {name: np.zeros(shape) for name, shape in _shapes(graph).items()}
     for name, set_outlets in outlets.items():
         for place in set_outlets.places:
-            values = _double(weights[place.tensor]).abs() * _along_inputs(layers[place.tensor], sizes[place.tensor])
+            values = _double(weights[place.tensor]).abs() * _along_inputs(
+                layers[place.tensor], sizes[place.tensor]
+            )
             totals[name] += sum_at(graph, place, values)
     return totals
 
@@ -201,16 +237,21 @@ def _reader(model: nn.Module, tensor: str) -> nn.Module:
     """
     path, _, last = tensor.rpartition(".")
     layer = model.get_submodule(path)
-    is_supported = isinstance(layer, nn.Linear | nn.modules.conv._ConvNd) or type(layer).__name__ == "Conv1D"
+    is_supported = (
+        isinstance(layer, nn.Linear | nn.modules.conv._ConvNd) or type(layer).__name__ == "Conv1D"
+    )
     if last != "weight" or not is_supported:
         raise GraphError(
-            f"'{tensor}' belongs to a {type(layer).__name__}, whose inputs are not looked at: activations are read of linear layers and "
-            "convolutions. Choose another score, or name what reads the set: outgoing={...}."
+            f"'{tensor}' belongs to a {type(layer).__name__}, whose inputs are not looked at: "
+            "activations are read of linear layers and convolutions. Choose another score, or "
+            "name what reads the set: outgoing={...}."
         )
     return layer
 
 
-def input_sizes(model: nn.Module, layers: Mapping[str, nn.Module], batches: Iterable[Any]) -> dict[str, Tensor]:
+def input_sizes(
+    model: nn.Module, layers: Mapping[str, nn.Module], batches: Iterable[Any]
+) -> dict[str, Tensor]:
     """Root mean squares of every input of some layers over batches, float64 by name.
 
     Raises:
@@ -220,7 +261,11 @@ def input_sizes(model: nn.Module, layers: Mapping[str, nn.Module], batches: Iter
     counts: dict[str, int] = {}
 
     def note(name: str, layer: nn.Module, x: Tensor) -> None:
-        axis = 1 if isinstance(layer, nn.modules.conv._ConvNd) and x.dim() == layer.weight.dim() else -1
+        axis = (
+            1
+            if isinstance(layer, nn.modules.conv._ConvNd) and x.dim() == layer.weight.dim()
+            else -1
+        )
         if isinstance(layer, nn.modules.conv._ConvNd) and x.dim() < layer.weight.dim():
             axis = 0
         rows = x.detach().double().cpu().movedim(axis, -1).flatten(0, -2)
@@ -246,13 +291,16 @@ def input_sizes(model: nn.Module, layers: Mapping[str, nn.Module], batches: Iter
             hook.remove()
     if missing := [name for name in layers if name not in sums]:
         raise GraphError(
-            f"On the batches nothing ran through {', '.join(missing[:4])}. Give at least one, of all kinds."
+            f"On the batches nothing ran through {', '.join(missing[:4])}. Give at least one, of "
+            "all kinds."
         )
     return {name: (total / counts[name]).sqrt() for name, total in sums.items()}
 
 
 def _along_inputs(layer: nn.Module, sizes: Tensor) -> Tensor:
-    """Numbers of a layer's inputs, shaped so that they multiply its weight's entries that read them."""
+    """Numbers of a layer's inputs, shaped so that they multiply its
+    weight's entries that read them.
+    """
     weight: Tensor = layer.weight  # type: ignore[assignment]
     if isinstance(layer, nn.modules.conv._ConvTransposeNd) or type(layer).__name__ == "Conv1D":
         return sizes.view(-1, *[1] * (weight.dim() - 1))

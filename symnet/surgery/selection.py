@@ -1,7 +1,8 @@
 """Selections: which old neuron stands at every place of a new, smaller, larger or reordered set.
 
-A group element says where neurons go; a selection says where they come from, and may leave some out or take some
-twice. Keeping, dropping, widening and reordering are selections; they act on tensors block by block as the group does.
+A group element says where neurons go; a selection says where they come from, and may leave some out
+or take some twice. Keeping, dropping, widening and reordering are selections; they act on tensors
+block by block as the group does.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from symnet.groups import Fixed, Scaled, SignedSymmetric, Symmetric
 
 # Arrays are numpy arrays or torch tensors, as in symnet.graph.action.
 Array = Any
-# Groups under which any neurons of a set may be left out or taken twice: what is left is again such a set.
+# Groups under which any neurons of a set may be left out or taken twice: what is left is again such
+# a set.
 _DIVISIBLE = (Symmetric, SignedSymmetric, Scaled)
 
 
@@ -36,8 +38,8 @@ def is_divisible(neuron_set: NeuronSet) -> bool:
 class Selection:
     """The neurons that stand in a new graph, by their places in an old one (immutable).
 
-    ``sources[name]``, int64 of shape ``(*new ancestor sizes, new size)``: the old neuron at every place of a set. Its
-    copy is the one at the ancestors' old values, which their own sources tell.
+    ``sources[name]``, int64 of shape ``(*new ancestor sizes, new size)``: the old neuron at every
+    place of a set. Its copy is the one at the ancestors' old values, which their own sources tell.
     """
 
     old: NeuronGraph
@@ -45,7 +47,9 @@ class Selection:
     sources: Mapping[str, np.ndarray]
 
     def image(self, name: str, values: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Old neurons at new places ``values[name]``, the ancestors' new places being given beside it."""
+        """Old neurons at new places ``values[name]``, the ancestors' new
+        places being given beside it.
+        """
         places = tuple(values[ancestor] for ancestor in self.new.ancestors(name))
         return self.sources[name][(*places, values[name])]
 
@@ -62,10 +66,13 @@ class Selection:
     def touched(self) -> tuple[str, ...]:
         """Tensors that the selection changes, by the graph's names."""
         changed = set(self.changed)
-        return tuple(name for name, tensor in self.old.weights.items() if changed & set(tensor.symbols))
+        return tuple(
+            name for name, tensor in self.old.weights.items() if changed & set(tensor.symbols)
+        )
 
     def take(self, name: str, array: Array) -> Array:
-        """One tensor of the new graph from the old graph's; the same object if nothing in it changes.
+        """One tensor of the new graph from the old graph's; the same
+        object if nothing in it changes.
 
         Args:
             name: the tensor's name in the graphs, or an alias.
@@ -82,7 +89,11 @@ class Selection:
         if len(old.blocks) == 1:
             taken = self._take_block(key, 0, apply_views(array, old.blocks[0].views))
             return taken.reshape(new.shape)
-        empty = np.empty(new.shape, array.dtype) if isinstance(array, np.ndarray) else array.new_empty(new.shape)
+        empty = (
+            np.empty(new.shape, array.dtype)
+            if isinstance(array, np.ndarray)
+            else array.new_empty(new.shape)
+        )
         for number, (source, target) in enumerate(zip(old.blocks, new.blocks, strict=True)):
             view = apply_views(empty, target.views)
             view[...] = self._take_block(key, number, apply_views(array, source.views))
@@ -98,9 +109,14 @@ class Selection:
         return array
 
     def positions(
-        self, old: Block, new: Block, cluster: list[int], by_dim: Mapping[int, Selection] | None = None
+        self,
+        old: Block,
+        new: Block,
+        cluster: list[int],
+        by_dim: Mapping[int, Selection] | None = None,
     ) -> np.ndarray:
-        """Flattened old positions of some dims of a block for every new position of them, flattened as well.
+        """Flattened old positions of some dims of a block for every new
+        position of them, flattened as well.
 
         Args:
             by_dim: selections to use on some of the dims in place of this one.
@@ -119,7 +135,10 @@ class Selection:
         return np.broadcast_to(flat, sizes).reshape(-1)
 
     def __repr__(self) -> str:
-        sizes = (f"{name}: {self.old.neurons[name].size} -> {self.new.neurons[name].size}" for name in self.changed)
+        sizes = (
+            f"{name}: {self.old.neurons[name].size} -> {self.new.neurons[name].size}"
+            for name in self.changed
+        )
         return f"Selection({', '.join(sizes) or 'changes nothing'})"
 
 
@@ -127,9 +146,13 @@ def make_selection(graph: NeuronGraph, choices: Mapping[str, np.ndarray]) -> Sel
     """The selection that takes these neurons of some sets, and all neurons of the others.
 
     Args:
-        choices: old neurons by set, int64 ``(*old ancestor sizes, new size)``: one row for every copy.
+        choices: old neurons by set, int64 ``(*old ancestor sizes, new size)``: one row for every
+            copy.
     """
-    sizes = {name: choices[name].shape[-1] if name in choices else s.size for name, s in graph.neurons.items()}
+    sizes = {
+        name: choices[name].shape[-1] if name in choices else s.size
+        for name, s in graph.neurons.items()
+    }
     neurons = {
         name: NeuronSet(type(s.group)(sizes[name]), s.over) if name in choices else s
         for name, s in graph.neurons.items()
@@ -142,7 +165,11 @@ def make_selection(graph: NeuronGraph, choices: Mapping[str, np.ndarray]) -> Sel
         values = dict(zip(above, np.indices(shape[:-1]), strict=True))
         selected = Selection(graph, new, sources)
         copies = tuple(selected.image(ancestor, values) for ancestor in above)
-        rows = choices[name][copies] if name in choices else np.broadcast_to(np.arange(shape[-1]), shape)
+        rows = (
+            choices[name][copies]
+            if name in choices
+            else np.broadcast_to(np.arange(shape[-1]), shape)
+        )
         sources[name] = np.array(rows, dtype=np.int64)
         sources[name].flags.writeable = False
     return Selection(graph, new, MappingProxyType(sources))
@@ -155,20 +182,30 @@ def take_positions(array: Array, dims: list[int], positions: np.ndarray, shape: 
         shape: new sizes of the dims; their product is ``len(positions)``.
     """
     first, last = dims[0], dims[-1]
-    if dims == list(range(first, last + 1)):  # neighbours are one axis: nothing is moved but what is taken
+    # neighbours are one axis: nothing is moved but what is taken
+    if dims == list(range(first, last + 1)):
         before, after = tuple(array.shape[:first]), tuple(array.shape[last + 1 :])
         merged = array.reshape((*before, -1, *after))
         return _take(merged, first, positions).reshape((*before, *shape, *after))
     front = list(range(len(dims)))
-    moved = np.moveaxis(array, dims, front) if isinstance(array, np.ndarray) else array.movedim(dims, front)
+    moved = (
+        np.moveaxis(array, dims, front)
+        if isinstance(array, np.ndarray)
+        else array.movedim(dims, front)
+    )
     taken = take_positions(moved, front, positions, shape)
-    return np.moveaxis(taken, front, dims) if isinstance(taken, np.ndarray) else taken.movedim(front, dims)
+    return (
+        np.moveaxis(taken, front, dims)
+        if isinstance(taken, np.ndarray)
+        else taken.movedim(front, dims)
+    )
 
 
 def _take(array: Array, axis: int, positions: np.ndarray) -> Array:
     if isinstance(array, np.ndarray):
         return np.take(array, positions, axis=axis)
-    import torch  # only to make an index on the tensor's device; whoever passes a torch tensor has it loaded
+    # only to make an index on the tensor's device; whoever passes a torch tensor has it loaded
+    import torch
 
     return array.index_select(axis, torch.from_numpy(np.array(positions)).to(array.device))
 
@@ -180,12 +217,16 @@ def check_shape(graph: NeuronGraph, key: str, array: Array, name: str) -> None:
         ShapeError: with the tensor's axes and both shapes.
     """
     if not hasattr(array, "shape"):
-        raise ShapeError(f"Tensor '{name}' is a {type(array).__name__}; expected a numpy array or a torch tensor.")
+        raise ShapeError(
+            f"Tensor '{name}' is a {type(array).__name__}; expected a numpy array or a torch "
+            "tensor."
+        )
     tensor = graph.weights[key]
     if tuple(array.shape) != tensor.shape:
         raise ShapeError(
-            f"Tensor '{name}' has axes '{print_axes(tensor.axes)}' of sizes {tensor.shape}, but the given array has shape "
-            f"{tuple(array.shape)}. Pass the weights that this graph was declared or traced for."
+            f"Tensor '{name}' has axes '{print_axes(tensor.axes)}' of sizes {tensor.shape}, but "
+            f"the given array has shape {tuple(array.shape)}. Pass the weights that this graph "
+            "was declared or traced for."
         )
 
 
@@ -193,18 +234,22 @@ def check_weights(graph: NeuronGraph, weights: object) -> Mapping[str, Array]:
     """The weights, if they hold every tensor of the graph in its shape.
 
     Raises:
-        ShapeError: no dict, a tensor that is missing, floating-point entries that the graph does not know.
+        ShapeError: no dict, a tensor that is missing, floating-point entries that the graph does
+            not know.
     """
     if not isinstance(weights, Mapping):
         raise ShapeError(
-            f"{weights!r:.60} holds no weights: give a dict of arrays by name, such as model.state_dict()."
+            f"{weights!r:.60} holds no weights: give a dict of arrays by name, such as "
+            "model.state_dict()."
         )
     names = {graph.aliases.get(name, name) for name in weights}
     if missing := [name for name in graph.weights if name not in names]:
         raise ShapeError(
-            f"The weights lack {', '.join(map(repr, missing[:5]))} of the graph. Pass a whole state dict of its network."
+            f"The weights lack {', '.join(map(repr, missing[:5]))} of the graph. Pass a whole "
+            "state dict of its network."
         )
-    shapes = getattr(weights, "shapes", None)  # of an open file, whose tensors are not read for this
+    # of an open file, whose tensors are not read for this
+    shapes = getattr(weights, "shapes", None)
     for name in weights:
         key = graph.aliases.get(name, name)
         if key in graph.weights:
@@ -212,12 +257,13 @@ def check_weights(graph: NeuronGraph, weights: object) -> Mapping[str, Array]:
                 check_shape(graph, key, weights[name], name)
             elif shapes[name] != graph.shapes[key]:
                 raise ShapeError(
-                    f"Tensor '{name}' has shape {shapes[name]} in the file; the graph says {graph.shapes[key]}."
+                    f"Tensor '{name}' has shape {shapes[name]} in the file; the graph says "
+                    f"{graph.shapes[key]}."
                 )
         elif is_floating(weights[name]):
             raise ShapeError(
-                f"The weights hold '{name}', which the graph does not: how it is to be cut is not known. "
-                "Trace the network that they belong to, or leave the tensor out."
+                f"The weights hold '{name}', which the graph does not: how it is to be cut is "
+                "not known. Trace the network that they belong to, or leave the tensor out."
             )
     return weights
 
@@ -229,7 +275,9 @@ def is_floating(array: Array) -> bool:
     return hasattr(array, "dtype") and (array.dtype.is_floating_point or array.dtype.is_complex)
 
 
-def each_tensor(graph: NeuronGraph, weights: Mapping[str, Array]) -> Iterator[tuple[str, str | None, Array]]:
+def each_tensor(
+    graph: NeuronGraph, weights: Mapping[str, Array]
+) -> Iterator[tuple[str, str | None, Array]]:
     """Names, the graph's names for them (None for what it does not hold), and arrays."""
     for name, array in weights.items():
         key = graph.aliases.get(name, name)
@@ -240,35 +288,52 @@ def refuse_indivisible(graph: NeuronGraph, name: str, what: str) -> None:
     """Raise unless neurons of a set can be left out or repeated.
 
     Raises:
-        GraphError: there is no such set, or its group holds its neurons in place; with the graph's notes on why.
+        GraphError: there is no such set, or its group holds its neurons in place; with the graph's
+            notes on why.
     """
     if name not in graph.neurons:
         notes = [note for note in graph.notes if note.startswith((f"{name}.", f"{name},"))]
         why = f" The graph's notes on '{name}': {'; '.join(notes[:3])}." if notes else ""
-        raise GraphError(f"There is no neuron set '{name}' to {what}; there are {_few(graph)}.{why}")
+        raise GraphError(
+            f"There is no neuron set '{name}' to {what}; there are {_few(graph)}.{why}"
+        )
     group = graph.neurons[name].group
     if isinstance(group, Fixed):
         raise GraphError(
-            f"'{name}' is {group!r}, so its neurons are told apart by what is outside of these weights: they cannot be {_PAST[what]}. "
-            f"Sets that can: {_few(graph)}.{_notes_on(graph, name)}"
+            f"'{name}' is {group!r}, so its neurons are told apart by what is outside of these "
+            f"weights: they cannot be {_PAST[what]}. Sets that can: "
+            f"{_few(graph)}.{_notes_on(graph, name)}"
         )
     if not is_divisible(graph.neurons[name]):
         raise GraphError(
-            f"'{name}' has the group {group!r:.60}, of which a part is no such group again, so it cannot be {_PAST[what]}. "
-            f"Sets that can: {_few(graph)}."
+            f"'{name}' has the group {group!r:.60}, of which a part is no such group again, so "
+            f"it cannot be {_PAST[what]}. Sets that can: {_few(graph)}."
         )
 
 
-_PAST = {"keep": "cut", "drop": "cut", "widen": "widened", "join": "joined", "split": "split", "reorder": "reordered"}
+_PAST = {
+    "keep": "cut",
+    "drop": "cut",
+    "widen": "widened",
+    "join": "joined",
+    "split": "split",
+    "reorder": "reordered",
+}
 
 
 def _few(graph: NeuronGraph) -> str:
     names = [name for name, s in graph.neurons.items() if is_divisible(s)]
-    return ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "") if names else "none"
+    return (
+        ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
+        if names
+        else "none"
+    )
 
 
 def _notes_on(graph: NeuronGraph, name: str) -> str:
     """What the graph says of axes that a Fixed set indexes."""
     tensors = [t for t, space in graph.weights.items() if name in space.symbols]
-    notes = [note for note in graph.notes if note.partition(", ")[0] in tensors and "pinned" in note]
+    notes = [
+        note for note in graph.notes if note.partition(", ")[0] in tensors and "pinned" in note
+    ]
     return f" The graph's notes: {'; '.join(notes[:2])}." if notes else ""

@@ -1,4 +1,5 @@
-"""widen and split: more neurons, the same function (Net2Net, Chen, Goodfellow and Shlens 2016, arXiv 1511.05641).
+"""widen and split: more neurons, the same function (Net2Net, Chen,
+Goodfellow and Shlens 2016, arXiv 1511.05641).
 
 A neuron becomes several equal ones, and the weights that read it are divided by their number.
 """
@@ -43,22 +44,26 @@ def widen(
 ) -> Surgery:
     """The same function with more neurons: copies of neurons chosen at random, as evenly as can be.
 
-    Old neurons keep their places, copies follow. Copies of one neuron share the weights that read it: halves, thirds, ...; with
-    ``noise`` unequal parts of the same sum, so that training tells them apart.
+    Old neurons keep their places, copies follow. Copies of one neuron share the weights that read
+    it: halves, thirds, ...; with ``noise`` unequal parts of the same sum, so that training tells
+    them apart.
 
     Args:
         weights, graph, out, overwrite, progress: as for ``keep``.
         sizes: new number of neurons by set.
-        outgoing: what reads each set: ``sn.surgery.outgoing(model, graph, inputs)``, or names of tensors by set. Without it the
-            layout of torch's layers is trusted (rows make, columns read), and refused where it could mean two things.
-        noise: spread of what one copy gains and the others lose, in units of the shared weights' own spread.
+        outgoing: what reads each set: ``sn.surgery.outgoing(model, graph, inputs)``, or names of
+            tensors by set. Without it the layout of torch's layers is trusted (rows make, columns
+            read), and refused where it could mean two things.
+        noise: spread of what one copy gains and the others lose, in units of the shared weights'
+            own spread.
         seed: of the choice of copies, and of the noise.
 
     Returns:
         ``weights, graph`` of the wider network, and what was done.
 
     Raises:
-        GraphError: a set that cannot be widened; or not exactly, as a norm or softmax runs over it; says which sizes are exact.
+        GraphError: a set that cannot be widened; or not exactly, as a norm or softmax runs over it;
+            says which sizes are exact.
         ShapeError: weights that are not the graph's.
 
     Example:
@@ -76,10 +81,15 @@ def widen(
         width = read_width(graph, name, new_width)
         shape = image_shapes(graph.neurons)[name]
         size, copies = shape[-1], math.prod(shape[:-1])
-        extra = [rng.permuted(np.tile(np.arange(size), (copies, 1)), axis=1) for _ in range(-(-(width - size) // size))]
+        extra = [
+            rng.permuted(np.tile(np.arange(size), (copies, 1)), axis=1)
+            for _ in range(-(-(width - size) // size))
+        ]
         rows = np.concatenate([np.tile(np.arange(size), (copies, 1)), *extra], axis=1)[:, :width]
         choices[name] = rows.reshape(*shape[:-1], width)
-    return copy_neurons(weights, graph, choices, outgoing, noise, rng, FileOptions(out, overwrite, progress))
+    return copy_neurons(
+        weights, graph, choices, outgoing, noise, rng, FileOptions(out, overwrite, progress)
+    )
 
 
 def split(
@@ -91,7 +101,8 @@ def split(
     noise: float = 0.0,
     seed: int = 0,
 ) -> Surgery:
-    """The same function with some neurons split into several, which stand in its place, in all copies of the set alike.
+    """The same function with some neurons split into several, which stand in
+    its place, in all copies of the set alike.
 
     Args:
         sets: by neuron set, into how many each neuron is split: ``{"h1": {3: 2}}``.
@@ -110,10 +121,14 @@ def split(
         refuse_indivisible(graph, name, "split")
         shape = image_shapes(graph.neurons)[name]
         parts = check_mapping(parts_given, f"surgery.split '{name}'", "{3: 2}")
-        neurons, counts = whole_numbers(name, parts.keys(), "split"), whole_numbers(name, parts.values(), "split")
+        neurons, counts = (
+            whole_numbers(name, parts.keys(), "split"),
+            whole_numbers(name, parts.values(), "split"),
+        )
         if (counts < 1).any() or (neurons < 0).any() or (neurons >= shape[-1]).any():
             raise GraphError(
-                f"split '{name}' got {dict(parts)!r:.60}; give numbers of neurons, 0 to {shape[-1] - 1}, and how many each becomes."
+                f"split '{name}' got {dict(parts)!r:.60}; give numbers of neurons, 0 to "
+                f"{shape[-1] - 1}, and how many each becomes."
             )
         repeats = np.ones(shape[-1], dtype=np.int64)
         repeats[neurons] = counts
@@ -137,7 +152,9 @@ def copy_neurons(
         choices: old neurons by set, every one at least once, ``(*ancestor sizes, new size)``.
     """
     if isinstance(noise, bool) or not isinstance(noise, int | float) or not 0 <= noise < math.inf:
-        raise GraphError(f"noise={noise!r}: give a finite number of at least 0, in units of the weights' spread.")
+        raise GraphError(
+            f"noise={noise!r}: give a finite number of at least 0, in units of the weights' spread."
+        )
     outlets = {name: exact_outlets(graph, name, rows, outgoing) for name, rows in choices.items()}
     selection = make_selection(graph, choices)
     change = sharing(selection, outlets, noise, rng)
@@ -145,9 +162,14 @@ def copy_neurons(
 
 
 def sharing(
-    selection: Selection, outlets: Mapping[str, Outlets], noise: float = 0.0, rng: np.random.Generator | None = None
+    selection: Selection,
+    outlets: Mapping[str, Outlets],
+    noise: float = 0.0,
+    rng: np.random.Generator | None = None,
 ) -> Callable[[str, Array], Array]:
-    """What changes a tensor: neurons are repeated, and what reads them is divided among the copies."""
+    """What changes a tensor: neurons are repeated, and what reads
+    them is divided among the copies.
+    """
     rng = rng or np.random.default_rng(0)
     places: dict[str, list[tuple[str, Place]]] = {}
     for name, set_outlets in outlets.items():
@@ -162,7 +184,9 @@ def sharing(
     return change
 
 
-def exact_outlets(graph: NeuronGraph, name: str, rows: np.ndarray, outgoing: OutgoingLike | None) -> Outlets:
+def exact_outlets(
+    graph: NeuronGraph, name: str, rows: np.ndarray, outgoing: OutgoingLike | None
+) -> Outlets:
     """The outlets of a set, if its neurons can be copied in these numbers and nothing changes.
 
     Raises:
@@ -175,15 +199,24 @@ def exact_outlets(graph: NeuronGraph, name: str, rows: np.ndarray, outgoing: Out
         return outlets
     if outlets.copies is Copies.none:
         raise GraphError(
-            f"'{name}' cannot be copied so that the function stays: a tensor both makes and reads it (tied weights), or a norm or "
-            "softmax hears of its neurons in a way that no division makes good; tried out on the module."
+            f"'{name}' cannot be copied so that the function stays: a tensor both makes and "
+            "reads it (tied weights), or a norm or softmax hears of its neurons in a way that "
+            "no division makes good; tried out on the module."
         )
     size = int(rows.max()) + 1
-    why = "found out on the module" if outlets.proved else "a module holds weights for each of its neurons, as norms do"
+    why = (
+        "found out on the module"
+        if outlets.proved
+        else "a module holds weights for each of its neurons, as norms do"
+    )
     raise GraphError(
-        f"'{name}' can only be copied evenly and stay exact, since a norm or a softmax over the set hears of every neuron ({why}): "
-        f"{2 * size}, {3 * size}, ... neurons."
-        + ("" if outlets.proved else " If it is none: outgoing=sn.surgery.outgoing(model, graph, inputs).")
+        f"'{name}' can only be copied evenly and stay exact, since a norm or a softmax over the "
+        f"set hears of every neuron ({why}): {2 * size}, {3 * size}, ... neurons."
+        + (
+            ""
+            if outlets.proved
+            else " If it is none: outgoing=sn.surgery.outgoing(model, graph, inputs)."
+        )
     )
 
 
@@ -195,13 +228,18 @@ def copies_of_each(rows: np.ndarray) -> np.ndarray:
 
 
 def _share(
-    selection: Selection, places: list[tuple[str, Place]], array: Array, noise: float, rng: np.random.Generator
+    selection: Selection,
+    places: list[tuple[str, Place]],
+    array: Array,
+    noise: float,
+    rng: np.random.Generator,
 ) -> Array:
     """A tensor of the new graph with what reads copies divided among them."""
     result = array.copy() if isinstance(array, np.ndarray) else array.detach().clone()
     if not is_floating(result):
         raise GraphError(
-            f"'{places[0][1].tensor}' holds whole numbers, which cannot be divided. Give the weights as floating-point numbers."
+            f"'{places[0][1].tensor}' holds whole numbers, which cannot be divided. Give the "
+            "weights as floating-point numbers."
         )
     for name, place in places:
         factors = 1 / copies_of_each(selection.sources[name])
@@ -214,9 +252,16 @@ def _share(
 
 
 def _add_noise(
-    selection: Selection, name: str, place: Place, array: Array, spread: float, rng: np.random.Generator
+    selection: Selection,
+    name: str,
+    place: Place,
+    array: Array,
+    spread: float,
+    rng: np.random.Generator,
 ) -> None:
-    """Adds noise to one block of an array, in place, whose sum over the copies of every neuron is zero."""
+    """Adds noise to one block of an array, in place, whose sum over the
+    copies of every neuron is zero.
+    """
     old = selection.old.weights[place.tensor].blocks[place.block]
     new = selection.new.weights[place.tensor].blocks[place.block]
     cluster = next(dims for dims in clusters(new) if place.dim in dims)
@@ -235,4 +280,6 @@ def _add_noise(
         return
     import torch  # whoever passes a torch tensor has it loaded
 
-    view += torch.from_numpy(np.ascontiguousarray(balanced)).to(device=array.device, dtype=array.dtype)
+    view += torch.from_numpy(np.ascontiguousarray(balanced)).to(
+        device=array.device, dtype=array.dtype
+    )

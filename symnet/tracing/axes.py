@@ -62,8 +62,12 @@ def split(node: Node, sizes: Sequence[int]) -> Label:
     return factors if len(factors) > 1 else (node,)
 
 
-def merge(left: Iterable[Node], right: Iterable[Node], reason: str = "its factorisations do not align") -> Label:
-    """The common label of two axes that must be permuted together; wild factors take the other's."""
+def merge(
+    left: Iterable[Node], right: Iterable[Node], reason: str = "its factorisations do not align"
+) -> Label:
+    """The common label of two axes that must be permuted together;
+    wild factors take the other's.
+    """
     a, b = list(flat(left)), list(flat(right))
     assert size_of(a) == size_of(b), (size_of(a), size_of(b))
     result: list[Node] = []
@@ -89,9 +93,11 @@ def merge(left: Iterable[Node], right: Iterable[Node], reason: str = "its factor
 
 
 def merge_cells(a: Label, b: Label, reason: str) -> Label:
-    """Two axes whose factors do not align, merged on the finest partition that both refine to: the rows of both.
+    """Two axes whose factors do not align, merged on the finest partition
+    that both refine to: the rows of both.
 
-    The outer factors tell their positions apart from then on; what lies within a row of both can still move.
+    The outer factors tell their positions apart from then on; what lies within a row of both can
+    still move.
     """
     cuts = sorted({*_row_bounds(a), *_row_bounds(b)})
     if any(n.wildcard for n in leaves((*a, *b))) or len(cuts) > _CELLS:
@@ -111,7 +117,9 @@ def _row_bounds(label: Label) -> range:
 
 def _prefix(nodes: list[Node], size: int) -> int:
     """How many leading factors multiply to ``size``; 0 if none do."""
-    for count, total in enumerate(itertools.accumulate((n.size for n in nodes), lambda x, y: x * y), start=1):
+    for count, total in enumerate(
+        itertools.accumulate((n.size for n in nodes), lambda x, y: x * y), start=1
+    ):
         if total >= size:
             return count if total == size else 0
     return 0
@@ -133,14 +141,17 @@ def _unwild(label: Iterable[Node], reason: str) -> list[Node]:
 
 
 def refine(node: Node, leading: int) -> Label:
-    """A node as a product whose first factor has size ``leading``; empty if its structure forbids it."""
+    """A node as a product whose first factor has size ``leading``;
+    empty if its structure forbids it.
+    """
     node = root(node)
     if node.parts is None:
         return split(node, (leading, node.size // leading))
     inner, bounds = node.size // leading, bounds_of(node)
     if any(bound % inner for bound in bounds):
         return ()
-    # (heads of q + heads of k + heads of v) by dim: the dim is a family over the concatenated heads.
+    # (heads of q + heads of k + heads of v) by dim: the dim is a family over the concatenated
+    # heads.
     index_parts: list[Label] = []
     members: list[Node] = []
     origins = node.origins | {node.number}
@@ -202,7 +213,9 @@ def _without_wildcards(label: Label, origins: frozenset[int]) -> Label:
 
 
 def _unite_leaves(x: Node, y: Node) -> None:
-    """Links leaf y to leaf x. A family stays one: blocks without its axis collapse it at the end."""
+    """Links leaf y to leaf x. A family stays one: blocks without its
+    axis collapse it at the end.
+    """
     first, second = x.family, y.family
     x.family = y.family = None
     y.merged_into = x
@@ -249,7 +262,11 @@ def _merge_concatenation(cat: Node, other: Label) -> Label:
         if cat.parts is not None:
             cat.parts = kept
         twin = root(other[0]) if len(other) == 1 else cat
-        if twin is not cat and twin.parts is not None and not any(n.wildcard for n in leaves((twin,))):
+        if (
+            twin is not cat
+            and twin.parts is not None
+            and not any(n.wildcard for n in leaves((twin,)))
+        ):
             cat.origins |= twin.origins
             twin.merged_into = cat
         return flat((cat,))
@@ -293,7 +310,9 @@ def _take_node(node: Node, start: int, stop: int) -> Label:
         if node.family is not None:
             _cut_family(node, cuts)
             return take((node,), start, stop)
-        node.parts = [fresh(b - a, node.pin, origins=node.origins) for a, b in itertools.pairwise(cuts)]
+        node.parts = [
+            fresh(b - a, node.pin, origins=node.origins) for a, b in itertools.pairwise(cuts)
+        ]
         node.pin = None
         return node.parts[cuts.index(start)]
     pieces: list[tuple[int, Label]] = []
@@ -314,10 +333,14 @@ def _take_node(node: Node, start: int, stop: int) -> Label:
 
 
 def _cut_family(node: Node, cuts: Sequence[int]) -> None:
-    """A family as a join of families: every member is cut at the same places (interleaved channels, taken by halves)."""
+    """A family as a join of families: every member is cut at the same places
+    (interleaved channels, taken by halves).
+    """
     family = node.family
     assert family is not None
-    pieces = [[take((member,), a, b) for member in family.members] for a, b in itertools.pairwise(cuts)]
+    pieces = [
+        [take((member,), a, b) for member in family.members] for a, b in itertools.pairwise(cuts)
+    ]
     if any(len(piece) != 1 for labels in pieces for piece in labels):
         return collapse(node)  # single positions, or a member of several factors
     node.family = None
@@ -378,7 +401,9 @@ def _member(leaf: Node, axis: Node, start: int, stop: int) -> Node:
 
 
 def member_of(axis: Node, members: Sequence[Node]) -> Label:
-    """The label of an axis that stands for one of these leaves at every position of another axis."""
+    """The label of an axis that stands for one of these leaves at
+    every position of another axis.
+    """
     leaf = Node(members[0].size, origins=axis.origins | {axis.number})
     axis.origins |= {axis.number}
     leaf.family = MemberFamily(axis, list(range(len(members) + 1)), list(members))

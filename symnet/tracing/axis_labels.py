@@ -1,9 +1,9 @@
 """Axis labels: ordered products of symbols that are refined lazily while a network is read.
 
-A label is a tuple of nodes, the factors of one tensor axis, row-major; an axis of size 1 has the empty
-label. A node is a union-find entry that is a leaf, a product of nodes, or a concatenation of labels. A
-leaf may also be a *family*: at different positions of another axis (the 3 of a fused query, key and
-value viewed as ``(3, head, dim)``) it stands for different members.
+A label is a tuple of nodes, the factors of one tensor axis, row-major; an axis of size 1 has the
+empty label. A node is a union-find entry that is a leaf, a product of nodes, or a concatenation of
+labels. A leaf may also be a *family*: at different positions of another axis (the 3 of a fused
+query, key and value viewed as ``(3, head, dim)``) it stands for different members.
 """
 
 from __future__ import annotations
@@ -16,11 +16,25 @@ from collections.abc import Iterable, Sequence
 class Node:
     """A symbol of known size; ``wildcard`` marks an axis along which its tensor is uniform."""
 
-    __slots__ = ("factors", "family", "merged_into", "number", "origins", "parts", "pin", "size", "wildcard")
+    __slots__ = (
+        "factors",
+        "family",
+        "merged_into",
+        "number",
+        "origins",
+        "parts",
+        "pin",
+        "size",
+        "wildcard",
+    )
     numbers = itertools.count()
 
     def __init__(
-        self, size: int, pin: str | None = None, wildcard: bool = False, origins: frozenset[int] = frozenset()
+        self,
+        size: int,
+        pin: str | None = None,
+        wildcard: bool = False,
+        origins: frozenset[int] = frozenset(),
     ) -> None:
         self.size = size
         self.pin = pin
@@ -90,7 +104,13 @@ def leaves(label: Iterable[Node]) -> Iterable[Node]:
                 yield from leaves(part)
 
 
-def fresh(size: int, pin: str | None = None, *, wildcard: bool = False, origins: frozenset[int] = frozenset()) -> Label:
+def fresh(
+    size: int,
+    pin: str | None = None,
+    *,
+    wildcard: bool = False,
+    origins: frozenset[int] = frozenset(),
+) -> Label:
     """A label of one new leaf; the empty label for size 1."""
     return () if size == 1 else (Node(size, pin, wildcard, origins),)
 

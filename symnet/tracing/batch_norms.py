@@ -1,4 +1,6 @@
-"""Batch norms whose running statistics have gradients: what a symmetry does to them shows in derivatives, too."""
+"""Batch norms whose running statistics have gradients: what a symmetry
+does to them shows in derivatives, too.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +13,13 @@ from torch.overrides import TorchFunctionMode
 
 
 class StatisticsWithGradients(TorchFunctionMode):
-    """Batch norms by their formula: in eval mode torch gives their running statistics no gradient."""
+    """Batch norms by their formula: in eval mode torch gives their
+    running statistics no gradient.
+    """
 
-    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_function__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         kwargs = kwargs or {}
         if function is F.batch_norm:
             names = ("x", "mean", "variance", "weight", "bias", "training", "momentum", "eps")
@@ -36,7 +42,12 @@ _BATCH_NORM_KEYWORDS = {"input": "x", "running_mean": "mean", "running_var": "va
 
 
 def normalise_by_statistics(
-    x: Tensor, mean: Tensor, variance: Tensor, weight: Tensor | None, bias: Tensor | None, epsilon: float
+    x: Tensor,
+    mean: Tensor,
+    variance: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    epsilon: float,
 ) -> Tensor:
     """Batch norm in eval mode as a formula, which is differentiable in its running statistics too.
 

@@ -1,7 +1,8 @@
-"""Recordings of a network whose code asks about values: other inputs, and the other way at every decision.
+"""Recordings of a network whose code asks about values: other inputs,
+and the other way at every decision.
 
-A recording sees one way through the code. Where the code turned a computed tensor into a number or a truth value,
-the network is recorded again; the symmetry must hold on all recordings.
+A recording sees one way through the code. Where the code turned a computed tensor into a number or
+a truth value, the network is recorded again; the symmetry must hold on all recordings.
 """
 
 from __future__ import annotations
@@ -24,13 +25,16 @@ from symnet.tracing.weightless import NeedsEntriesError
 _WAYS, _INPUTS = 40, 3
 
 NOTE = (
-    "control flow may depend on values that the code reads out of tensors: {count} ways through it were recorded; a way that "
-    "none of them took is not covered"
+    "control flow may depend on values that the code reads out of tensors: {count} ways through "
+    "it were recorded; a way that none of them took is not covered"
 )
 
 
-def record_every_way(subject: Subject, inputs: Inputs, is_output: Callable[[str], bool]) -> tuple[Recording, list[str]]:
-    """A recording of the ways through the model that could be found, and notes about ways that may be missing.
+def record_every_way(
+    subject: Subject, inputs: Inputs, is_output: Callable[[str], bool]
+) -> tuple[Recording, list[str]]:
+    """A recording of the ways through the model that could be found, and
+    notes about ways that may be missing.
 
     Args:
         subject: the copy to run; its state is overwritten if its way depends on values.
@@ -50,7 +54,9 @@ def record_every_way(subject: Subject, inputs: Inputs, is_output: Callable[[str]
     for seed in range(_INPUTS):
         if subject.weightless is None:
             randomise(subject.state, seed)
-        other = record_after(recording, subject, FreshInputs(inputs).draw(generator, None), is_output)
+        other = record_after(
+            recording, subject, FreshInputs(inputs).draw(generator, None), is_output
+        )
         if other is not None:
             recording, count = recording.joined(other), count + 1
     return recording, [NOTE.format(count=count)]
@@ -62,7 +68,9 @@ def _with_other_answers(
     inputs: Inputs,
     is_output: Callable[[str], bool],
 ) -> tuple[Recording, int]:
-    """The recording with those of other answers, one changed first, then two and more, and how many ways these are."""
+    """The recording with those of other answers, one changed first, then two
+    and more, and how many ways these are.
+    """
     count = 1
     left = _WAYS
     waiting: deque[tuple[tuple[int, ...], list[int]]] = deque([((), open_answers(recording))])
@@ -80,7 +88,9 @@ def _with_other_answers(
 
 
 def with_certain_answers(recording: Recording) -> Recording:
-    """The recording with the reads marked whose answers are the same whatever the weights and inputs are."""
+    """The recording with the reads marked whose answers are the same
+    whatever the weights and inputs are.
+    """
     if recording.decisions:
         reading = Reading(recording, fixed=True)
         reading.run(read_unknown)
@@ -90,7 +100,9 @@ def with_certain_answers(recording: Recording) -> Recording:
 
 def open_answers(recording: Recording) -> list[int]:
     """Numbers of the other answers that the code could have been given."""
-    certain = {answer for o in recording.operations if id(o) in recording.certain for answer in o.answers}
+    certain = {
+        answer for o in recording.operations if id(o) in recording.certain for answer in o.answers
+    }
     return [number for number in range(1, recording.decisions + 1) if number not in certain]
 
 

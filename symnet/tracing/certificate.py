@@ -1,7 +1,9 @@
-"""The local certificate: every recorded operation, checked alone, commutes with what the graph claims.
+"""The local certificate: every recorded operation, checked alone,
+commutes with what the graph claims.
 
-By induction over the recording the graph is right if ``f(g.inputs) = g.f(inputs)`` for every operation. Operations that
-differ only in names are checked once; those without sizes among their arguments at a few neurons each.
+By induction over the recording the graph is right if ``f(g.inputs) = g.f(inputs)`` for every
+operation. Operations that differ only in names are checked once; those without sizes among their
+arguments at a few neurons each.
 """
 
 from __future__ import annotations
@@ -79,9 +81,13 @@ class Evidence:
 
     def __str__(self) -> str:
         if self.failures:
-            return f"{len(self.failures)} operations do not commute with the group, first {self.failures[0]}"
+            return (
+                f"{len(self.failures)} operations do not commute with the group, first "
+                f"{self.failures[0]}"
+            )
         done = (
-            f"{self.operations} operations ({self.distinct} distinct ones that move) commute with the group, one by one"
+            f"{self.operations} operations ({self.distinct} distinct ones that move) commute "
+            "with the group, one by one"
         )
         missing = f"; {len(self.unsupported)} could not be checked: " if self.unsupported else ""
         return done + missing + "; ".join(map(str, self.unsupported[:4]))
@@ -110,18 +116,26 @@ class Certifier:
         self.recording, self.reading, self.graph, self.seed = recording, reading, graph, seed
         self.progress = progress
         names = {value.number: name for name, value in recording.state.items()}
-        uses = [names[v.number] for o in recording.operations for v in o.inputs() if v.number in names]
+        uses = [
+            names[v.number] for o in recording.operations for v in o.inputs() if v.number in names
+        ]
         order = dict.fromkeys([*uses, *recording.state])
-        self.claims = Claims(graph, {name: reading.labels[recording.state[name].number] for name in order})
+        self.claims = Claims(
+            graph, {name: reading.labels[recording.state[name].number] for name in order}
+        )
         positions = reading.positions
-        self.free_orders = {root(order.node) for order in positions.free_orders if root(order.node).pin is None}
+        self.free_orders = {
+            root(order.node) for order in positions.free_orders if root(order.node).pin is None
+        }
         self.counted = {*positions.counts, *positions.run_ends}
         self.unreadable: dict[int, str] = {}
         self.fixed: dict[int, Layout] = {}
         for name, value in recording.state.items():
             if name in graph.weights:
                 try:
-                    self.fixed[value.number] = self._state_layout(name, reading.labels[value.number])
+                    self.fixed[value.number] = self._state_layout(
+                        name, reading.labels[value.number]
+                    )
                 except MisfitError as error:
                     self.unreadable[value.number] = f"'{name}': {error}"
         for path, value in recording.inputs:
@@ -129,7 +143,9 @@ class Certifier:
             if axes is not None:
                 self.fixed[value.number] = self._fitting(axes, value.shape)
             else:
-                self.fixed[value.number] = change_atoms(self.claims.layout(reading.labels[value.number]), _still)
+                self.fixed[value.number] = change_atoms(
+                    self.claims.layout(reading.labels[value.number]), _still
+                )
         self.context = Context(graph, self.claims, reading.used, seed)
         self.output_axes = dict(output_axes or {})
         self.checked: dict[str, tuple[float, str, bool]] = {}
@@ -137,7 +153,9 @@ class Certifier:
         self.unsupported: list[Finding] = []
 
     def _state_layout(self, name: str, labels: Labels) -> Layout:
-        """The action that the graph writes for a tensor, split as finely as it was read where that says the same."""
+        """The action that the graph writes for a tensor, split as finely as it
+        was read where that says the same.
+        """
         written = self.claims.written(self.graph.weights[name].axes)
         with contextlib.suppress(MisfitError):
             read = self.claims.layout(labels)
@@ -148,17 +166,21 @@ class Certifier:
     def _fitting(self, axes: Axes, shape: tuple[int, ...]) -> Layout:
         """The written axes; those of a recording at other sizes stay."""
         sizes = self.claims.sizes
-        fitting = [axis if axis_size(axis, sizes) == n else Anonymous(n) for axis, n in zip(axes, shape, strict=True)]
+        fitting = [
+            axis if axis_size(axis, sizes) == n else Anonymous(n)
+            for axis, n in zip(axes, shape, strict=True)
+        ]
         return self.claims.written(tuple(fitting))
 
-    # ---- the whole recording ------------------------------------------------------------------------------------
+    # ---- the whole recording ---------------------------------------------------------------------
     def run(self) -> Evidence:
         """What all operations and outputs show."""
         count = 0
         with torch.no_grad():
             for operation in self.recording.operations:
                 constant = [
-                    o is None or (o.constant and o.number not in self.recording.mutated) for o in operation.outputs
+                    o is None or (o.constant and o.number not in self.recording.mutated)
+                    for o in operation.outputs
                 ]
                 if constant and all(constant) and operation.name not in SCALAR_READS:
                     continue
@@ -168,14 +190,25 @@ class Certifier:
                 self.check(operation)
         self.check_outputs()
         if self.claims.misfits and self.failures:
-            names = ", ".join(f"'{name}' ({why})" for name, why in list(self.claims.misfits.items())[:3])
+            names = ", ".join(
+                f"'{name}' ({why})" for name, why in list(self.claims.misfits.items())[:3]
+            )
             reason = f"the graph's axes of {names} are not those that were read"
-            self.unsupported += [replace(failure, reason=reason, error=math.inf) for failure in self.failures]
+            self.unsupported += [
+                replace(failure, reason=reason, error=math.inf) for failure in self.failures
+            ]
             self.failures.clear()
         narrow = sum(was_narrow for _, _, was_narrow in self.checked.values())
-        worst = max((error for error, problem, _ in self.checked.values() if not problem), default=0.0)
+        worst = max(
+            (error for error, problem, _ in self.checked.values() if not problem), default=0.0
+        )
         return Evidence(
-            count, len(self.checked), narrow, worst, tuple(_distinct(self.failures)), tuple(_distinct(self.unsupported))
+            count,
+            len(self.checked),
+            narrow,
+            worst,
+            tuple(_distinct(self.failures)),
+            tuple(_distinct(self.unsupported)),
         )
 
     def check(self, operation: Operation) -> None:
@@ -188,11 +221,17 @@ class Certifier:
             moved = self.context.moving(everything)
             if not moved:
                 return
-            if any(not isinstance(self.graph.neurons[name].group, PermutationGroup) for name in moved):
-                raise MisfitError("its group is continuous; only permutations and signs are checked alone")
+            if any(
+                not isinstance(self.graph.neurons[name].group, PermutationGroup) for name in moved
+            ):
+                raise MisfitError(
+                    "its group is continuous; only permutations and signs are checked alone"
+                )
             signature = self.signature(operation, operands, outputs)
             if signature not in self.checked:
-                self.checked[signature] = LocalCheck(self.context, operation, operands, outputs).run()
+                self.checked[signature] = LocalCheck(
+                    self.context, operation, operands, outputs
+                ).run()
             error, problem, _ = self.checked[signature]
         except (MisfitError, NoParentError) as problem_found:
             self.unsupported.append(Finding(str(operation), moved, str(problem_found), math.inf))
@@ -210,20 +249,28 @@ class Certifier:
             if axes is not None:
                 if comparable(self._fitting(axes, value.shape)) != comparable(claim.layout):
                     self.failures.append(
-                        Finding(f"output {path}", (), "moves in another way than is claimed", math.inf)
+                        Finding(
+                            f"output {path}", (), "moves in another way than is claimed", math.inf
+                        )
                     )
             elif moved := self.context.moving([claim]):
-                self.failures.append(Finding(f"output {path}", moved, "is not left as it is", math.inf))
+                self.failures.append(
+                    Finding(f"output {path}", moved, "is not left as it is", math.inf)
+                )
 
-    # ---- claims -------------------------------------------------------------------------------------------------
+    # ---- claims ----------------------------------------------------------------------------------
     def operand(self, value: Value) -> Operand:
         """The claim about a value."""
         if value.number in self.unreadable:
             raise MisfitError(self.unreadable[value.number])
         if value.number in self.counted or any(
-            node in self.free_orders for label in self.reading.labels.get(value.number, ()) for node in flat(label)
+            node in self.free_orders
+            for label in self.reading.labels.get(value.number, ())
+            for node in flat(label)
         ):
-            raise MisfitError("its order depends on how experts are numbered; only whole forward passes show it")
+            raise MisfitError(
+                "its order depends on how experts are numbered; only whole forward passes show it"
+            )
         layout = self.fixed.get(value.number)
         if layout is None:
             if (
@@ -236,29 +283,46 @@ class Certifier:
             else:
                 layout = self.claims.layout(self.reading.label(value))
         points = self.reading.positions.of.get(value.number)
-        along = tuple(atom for node in flat(points.along) for atom in self.claims.word(node)) if points else ()
+        along = (
+            tuple(atom for node in flat(points.along) for atom in self.claims.word(node))
+            if points
+            else ()
+        )
         picks = []
         for chosen in self.reading.positions.picked.get(value.number, ()):
             picking = [atom for node in flat(chosen.along) for atom in self.claims.word(node)]
-            dims = tuple(a for axis in chosen.axes for node in flat(axis) for a in self.claims.word(node))
+            dims = tuple(
+                a for axis in chosen.axes for node in flat(axis) for a in self.claims.word(node)
+            )
             if len(picking) == 1 and picking[0].symbol is not None:
                 picks.append(Picks(picking[0].symbol, dims, chosen.key))
         return Operand(value, layout, along, tuple(picks), points.key if points else -1)
 
-    # ---- what makes two operations alike ------------------------------------------------------------------------
+    # ---- what makes two operations alike ---------------------------------------------------------
     def signature(
-        self, operation: Operation, operands: Mapping[int, Operand], outputs: Sequence[Operand | None]
+        self,
+        operation: Operation,
+        operands: Mapping[int, Operand],
+        outputs: Sequence[Operand | None],
     ) -> str:
         names: dict[str, str] = {}
         keys: dict[int, int] = {}
 
         def describe(item: Any) -> Any:
-            return self._describe(operands[item.number], names, keys) if isinstance(item, Value) else item
+            return (
+                self._describe(operands[item.number], names, keys)
+                if isinstance(item, Value)
+                else item
+            )
 
         arguments = tree_map(describe, (operation.arguments, operation.keywords))
         results = [None if o is None else self._describe(o, names, keys) for o in outputs]
         groups = [
-            (new, repr(self.graph.neurons[old].group), [names.get(p) for p in self.graph.ancestors(old)])
+            (
+                new,
+                repr(self.graph.neurons[old].group),
+                [names.get(p) for p in self.graph.ancestors(old)],
+            )
             for old, new in names.items()
         ]
         return repr((str(operation.function), operation.name, arguments, results, groups))

@@ -1,7 +1,8 @@
-"""The self-check of a traced graph: random elements must leave the randomised network's function unchanged.
+"""The self-check of a traced graph: random elements must leave the
+randomised network's function unchanged.
 
-Every floating-point entry is randomised first and all is computed in float64: at default initialisation
-(zero biases, unit norms) most wrong actions go unnoticed.
+Every floating-point entry is randomised first and all is computed in float64: at default
+initialisation (zero biases, unit norms) most wrong actions go unnoticed.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ from symnet.tracing.recording import map_tensors, module_paths, tensors_in
 _EACH_ALONE = 200_000_000
 # Entries of the state above which one random state has to do.
 _LARGE_STATE = 20_000_000
-# Entries of the state times entries of the inputs above which inputs of one other size are tried instead of four.
+# Entries of the state times entries of the inputs above which inputs of one other size are tried
+# instead of four.
 _LARGE = 1_000_000_000_000
 
 
@@ -45,10 +47,11 @@ class Check:
     Args:
         rounds: random elements of the whole group, each on fresh inputs; at least one.
         shapes: whether inputs of other sizes are tried as well.
-        tolerance: largest error, relative to how much the output moves over random states, in float64.
+        tolerance: largest error, relative to how much the output moves over random states, in
+            float64.
         seed: of the randomised state, the inputs and the elements.
-        end_to_end: whether whole forward passes are compared as well as single operations; unless given, where
-            that takes a few seconds.
+        end_to_end: whether whole forward passes are compared as well as single operations; unless
+            given, where that takes a few seconds.
     """
 
     rounds: int = 2
@@ -59,11 +62,18 @@ class Check:
 
     def __post_init__(self) -> None:
         if self.rounds < 1:
-            raise TraceError(f"Check(rounds={self.rounds}): at least one round; the self-check cannot be skipped.")
+            raise TraceError(
+                f"Check(rounds={self.rounds}): at least one round; the self-check cannot be "
+                "skipped."
+            )
 
 
-def moving_element(graph: NeuronGraph, rng: np.random.Generator, only: str | None = None) -> GroupElement:
-    """A random element in which every copy of every neuron set (or of one set alone) really moves."""
+def moving_element(
+    graph: NeuronGraph, rng: np.random.Generator, only: str | None = None
+) -> GroupElement:
+    """A random element in which every copy of every neuron set (or
+    of one set alone) really moves.
+    """
     element = graph.random_element(rng, only=None if only is None else {only})
     images = {}
     for name, neuron_set in graph.neurons.items():
@@ -128,7 +138,9 @@ class Checker:
         )
 
     def elements(self, rng: np.random.Generator) -> Iterator[tuple[str, GroupElement]]:
-        """The elements to try: of the whole group, then of each neuron set alone where that is affordable."""
+        """The elements to try: of the whole group, then of each neuron set
+        alone where that is affordable.
+        """
         for number in range(self.check.rounds):
             yield f"random element {number}", moving_element(self.graph, rng)
         moved = [n for n, s in self.graph.neurons.items() if not is_trivial(s.group)]
@@ -140,7 +152,8 @@ class Checker:
         """The largest relative error that was seen.
 
         Raises:
-            Mismatch: the claimed group does not leave the function unchanged; names set, tensors and operation.
+            Mismatch: the claimed group does not leave the function unchanged; names set, tensors
+                and operation.
             TraceError: no random state gives numbers.
         """
         if self.graph.order == 1:
@@ -149,11 +162,14 @@ class Checker:
         rng = np.random.default_rng(self.check.seed)
         generator = torch.Generator().manual_seed(self.check.seed + 1)
         for number, (label, element) in enumerate(self.elements(rng)):
-            if number == 0:  # one element for the inputs of all sizes: moving the state of a large model takes longest
+            # one element for the inputs of all sizes: moving the state of a large model takes
+            # longest
+            if number == 0:
                 for described, inputs, reference in list(self.sizes(generator)):
                     self.compare(label + described, element, inputs, reference)
                 continue
-            if number == 1 and self.graph.weights.size < _LARGE_STATE:  # neurons that the first state silences
+            # neurons that the first state silences
+            if number == 1 and self.graph.weights.size < _LARGE_STATE:
                 randomise(self.state, self.check.seed + 1)
                 self.keep()
                 self.find_a_state()
@@ -169,12 +185,15 @@ class Checker:
         self.loaded = None
 
     def find_a_state(self) -> None:
-        """Leaves the random state if the function is defined there; else a positive one, else one near the original.
+        """Leaves the random state if the function is defined there; else a
+        positive one, else one near the original.
 
         Raises:
             TraceError: no random state gives numbers.
         """
-        as_passed = FreshInputs(self.fresh.inputs, frozenset(path for path, _ in tensors_in(self.fresh.inputs)))
+        as_passed = FreshInputs(
+            self.fresh.inputs, frozenset(path for path, _ in tensors_in(self.fresh.inputs))
+        )
         if self.is_defined(self.fresh):
             return
         for kind in ("moderate", "positive", "near the original"):
@@ -195,7 +214,9 @@ class Checker:
         with torch.no_grad():
             for name, tensor in self.state.items():
                 if name in self.original:
-                    tensor.copy_(self.original[name] + 0.1 * self.original[name].abs().mean() * tensor)
+                    tensor.copy_(
+                        self.original[name] + 0.1 * self.original[name].abs().mean() * tensor
+                    )
 
     def is_defined(self, fresh: FreshInputs) -> bool:
         """Whether the outputs are numbers at this state, on inputs drawn from the seed."""
@@ -203,7 +224,9 @@ class Checker:
         return self.gives_numbers(inputs)
 
     def gives_numbers(self, inputs: Inputs) -> bool:
-        """Whether the network runs on these inputs at this state, and its outputs are numbers; keeps them if so."""
+        """Whether the network runs on these inputs at this state, and its
+        outputs are numbers; keeps them if so.
+        """
         self.tried = None
         try:
             outputs = self.evaluate(inputs, None)
@@ -215,13 +238,16 @@ class Checker:
         return True
 
     def sizes(self, generator: torch.Generator) -> Iterator[tuple[str, Inputs, dict[str, Tensor]]]:
-        """Fresh inputs with their outputs: of the example's sizes, then of others and other numbers that the model takes."""
+        """Fresh inputs with their outputs: of the example's sizes, then of others
+        and other numbers that the model takes.
+        """
         inputs = self.fresh.draw(generator)  # those of is_defined: one seed
         reference = self.tried if self.tried is not None else self.evaluate(inputs, None)
         self.require_finite(reference)
         self.measure(inputs, reference)
         yield "", inputs, reference
-        if not self.check.shapes or self.input_axes:  # permuted inputs keep the sizes of their neuron sets
+        # permuted inputs keep the sizes of their neuron sets
+        if not self.check.shapes or self.input_axes:
             return
         entries = sum(t.numel() for _, t in tensors_in(self.fresh.inputs) if t is not None)
         large = entries * self.graph.weights.size >= _LARGE
@@ -240,16 +266,26 @@ class Checker:
         return run(self.model, self.move(inputs, element), self.outputs)
 
     def load(self, element: GroupElement | None) -> None:
-        """Brings the model to the random state moved by an element, unless it is there and untouched."""
+        """Brings the model to the random state moved by an element,
+        unless it is there and untouched.
+        """
         place = element, self.versions(), self.graph
         if self.loaded is not None and self.loaded[0] is element and self.loaded[1:] == place[1:]:
             return
-        tensors = {name: tensor for name, tensor in self.entries.items() if name in self.graph.weights}
+        tensors = {
+            name: tensor for name, tensor in self.entries.items() if name in self.graph.weights
+        }
         if element is not None:
             on_processor = all(tensor.device.type == "cpu" for tensor in tensors.values())
-            if on_processor:  # numpy takes columns of large matrices nearly three times as fast as torch does
-                arrays = self.graph.act(element, {name: tensor.numpy() for name, tensor in tensors.items()})
-                tensors = {name: torch.from_numpy(np.asarray(array, order="C")) for name, array in arrays.items()}
+            # numpy takes columns of large matrices nearly three times as fast as torch does
+            if on_processor:
+                arrays = self.graph.act(
+                    element, {name: tensor.numpy() for name, tensor in tensors.items()}
+                )
+                tensors = {
+                    name: torch.from_numpy(np.asarray(array, order="C"))
+                    for name, array in arrays.items()
+                }
             else:
                 tensors = dict(self.graph.act(element, tensors))
         with torch.no_grad():
@@ -267,7 +303,9 @@ class Checker:
             return inputs
         by_path = {path: t for path, t in tensors_in(inputs) if t is not None}
         fitting = {p: t for p, t in by_path.items() if p in self.input_axes}
-        moved = self.graph.act(element, fitting, space=self.graph.space({p: self.input_axes[p] for p in fitting}))
+        moved = self.graph.act(
+            element, fitting, space=self.graph.space({p: self.input_axes[p] for p in fitting})
+        )
         replaced = {id(by_path[path]): tensor for path, tensor in moved.items()}
         return map_tensors(lambda x: replaced.get(id(x), x), inputs)
 
@@ -280,7 +318,8 @@ class Checker:
         """Notes how far each output moves from one random state to another.
 
         Raises:
-            TraceError: it is so little beside the outputs' size that no wrong action could be noticed.
+            TraceError: it is so little beside the outputs' size that no wrong action could be
+                noticed.
         """
         randomise(self.state, self.check.seed + 101)
         try:
@@ -292,26 +331,32 @@ class Checker:
         if moving and all(movement.shows_nothing for movement in moving):
             most = max(movement.distance / movement.size for movement in moving)
             raise TraceError(
-                f"The self-check can show nothing: over random states the outputs of {type(self.model).__name__} move by only "
-                f"{most:.0e} of their size, and errors would drown in rounding. Trace the part before the last operations."
+                "The self-check can show nothing: over random states the outputs of "
+                f"{type(self.model).__name__} move by only {most:.0e} of their size, and errors "
+                "would drown in rounding. Trace the part before the last operations."
             )
 
     def require_finite(self, outputs: Mapping[str, Tensor]) -> None:
         for path, tensor in outputs.items():
             if tensor.dtype.is_floating_point and bool(torch.isnan(tensor).any()):
                 raise TraceError(
-                    f"The self-check could not be done: output {path!r} is not a number at a random state. "
-                    "Pass other example inputs."
+                    f"The self-check could not be done: output {path!r} is not a number at a "
+                    "random state. Pass other example inputs."
                 )
 
-    def compare(self, label: str, element: GroupElement, inputs: Inputs, reference: Mapping[str, Tensor]) -> None:
+    def compare(
+        self, label: str, element: GroupElement, inputs: Inputs, reference: Mapping[str, Tensor]
+    ) -> None:
         expected = dict(reference)
         if self.output_axes:
             fitting = {p: t for p, t in expected.items() if p in self.output_axes}
             space = self.graph.space({p: self.output_axes[p] for p in fitting})
             expected |= self.graph.act(element, fitting, space=space)
         outputs = self.evaluate(inputs, element)
-        error = max((self.movements[path].error(expected[path], outputs[path]) for path in expected), default=0.0)
+        error = max(
+            (self.movements[path].error(expected[path], outputs[path]) for path in expected),
+            default=0.0,
+        )
         self.worst = max(self.worst, error)
         if not error <= self.check.tolerance:
             self.require_a_function(inputs)
@@ -322,22 +367,30 @@ class Checker:
         once = self.evaluate(inputs, None)
         self.loaded = None
         again = self.evaluate(inputs, None)
-        if any(not self.movements[path].error(once[path], again[path]) <= self.check.tolerance for path in once):
+        if any(
+            not self.movements[path].error(once[path], again[path]) <= self.check.tolerance
+            for path in once
+        ):
             raise TraceError(
-                f"{type(self.model).__name__} gives other outputs when it is called a second time with the same state and inputs, "
-                "so what it computes is no function of its state dict. Reset what it keeps between calls, or trace a part without it."
+                f"{type(self.model).__name__} gives other outputs when it is called a second "
+                "time with the same state and inputs, so what it computes is no function of its "
+                "state dict. Reset what it keeps between calls, or trace a part without it."
             )
 
     def explain(self, label: str, element: GroupElement, inputs: Inputs, error: float) -> str:
-        """What went wrong, with the neuron set, its tensors and the operation where the values first differ."""
+        """What went wrong, with the neuron set, its tensors and the
+        operation where the values first differ.
+        """
         guilty = self.guilty_set(inputs, element)
         where = first_difference(self, inputs, element)
         tensors = [n for n, t in self.graph.weights.items() if guilty in t.symbols]
         return (
-            f"The traced group does not leave the function unchanged: {label} changes the output by {error:.1e} "
-            f"(of what random states do, float64; allowed {self.check.tolerance:.0e}). "
-            f"Neuron set '{guilty}' in {', '.join(repr(t) for t in tensors[:4])}; values first differ after {where}. "
-            "Pass example inputs that show every dependence (several tokens, a batch), or declare the graph by hand."
+            f"The traced group does not leave the function unchanged: {label} changes the output "
+            f"by {error:.1e} (of what random states do, float64; allowed "
+            f"{self.check.tolerance:.0e}). Neuron set '{guilty}' in "
+            f"{', '.join(repr(t) for t in tensors[:4])}; values first differ after {where}. Pass "
+            "example inputs that show every dependence (several tokens, a batch), or declare "
+            "the graph by hand."
         )
 
     def guilty_set(self, inputs: Inputs, element: GroupElement) -> str:
@@ -349,7 +402,10 @@ class Checker:
         for candidate, neuron_set in self.graph.neurons.items():
             if not is_trivial(neuron_set.group):
                 outputs = self.evaluate(inputs, moving_element(self.graph, rng, only=candidate))
-                error = max((self.movements[p].error(reference[p], outputs[p]) for p in reference), default=0.0)
+                error = max(
+                    (self.movements[p].error(reference[p], outputs[p]) for p in reference),
+                    default=0.0,
+                )
                 if error > worst:
                     worst, name = error, candidate
         return name
@@ -363,12 +419,16 @@ class _Sorted(ThreadMode):
         self.stack = stack
         self.digests: list[tuple[str, Tensor]] = []
 
-    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         result = function(*args, **(kwargs or {}))
         for tensor in result if isinstance(result, (tuple, list)) else [result]:
             if isinstance(tensor, Tensor) and tensor.dtype.is_floating_point:
                 name = function._schema.name.split("::")[-1]
-                self.digests.append((f"'{name}' in '{self.stack[-1]}'", tensor.double().reshape(-1).sort().values))
+                self.digests.append(
+                    (f"'{name}' in '{self.stack[-1]}'", tensor.double().reshape(-1).sort().values)
+                )
         return result
 
 

@@ -1,7 +1,8 @@
 """What a graph claims about every tensor of a recording: how a group element moves its entries.
 
-The labels of a reading say which axes of activations belong to which axes of the state. What an axis of the state does is
-taken from the *written* graph, so that a fault in writing shows; so activations are claimed in the words of the graph.
+The labels of a reading say which axes of activations belong to which axes of the state. What an
+axis of the state does is taken from the *written* graph, so that a fault in writing shows; so
+activations are claimed in the words of the graph.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ class Claims:
     def __init__(self, graph: NeuronGraph, state: Mapping[str, Labels]) -> None:
         self.graph = graph
         self.sizes = {name: neuron_set.size for name, neuron_set in graph.neurons.items()}
-        self.pieces: dict[str, tuple[int, ...]] = {}  # sets that activations split into several dims
+        # sets that activations split into several dims
+        self.pieces: dict[str, tuple[int, ...]] = {}
         self.words: dict[Node, tuple[Atom, ...]] = {}
         self.misfits: dict[str, str] = {}
         for name, labels in state.items():
@@ -58,10 +60,12 @@ class Claims:
             except MisfitError as error:
                 self.misfits[name] = str(error)
 
-    # ---- from labels and written axes to words ------------------------------------------------------------------
+    # ---- from labels and written axes to words ---------------------------------------------------
     def _align(self, nodes: list[Node], factors: list[Axis]) -> None:
         while nodes:
-            factors[:1] = factors[0].factors if factors and isinstance(factors[0], Composite) else factors[:1]
+            factors[:1] = (
+                factors[0].factors if factors and isinstance(factors[0], Composite) else factors[:1]
+            )
             if not factors:
                 raise MisfitError("more factors than are written")
             node, size = nodes[0], axis_size(factors[0], self.sizes)
@@ -90,7 +94,11 @@ class Claims:
         size = axis_size(factor, self.sizes)
         while nodes and size_of(taken) < size:
             taken.append(nodes.pop(0))
-        if not isinstance(factor, Symbol) or size_of(taken) != size or any(n.parts is not None for n in taken):
+        if (
+            not isinstance(factor, Symbol)
+            or size_of(taken) != size
+            or any(n.parts is not None for n in taken)
+        ):
             raise MisfitError("factors that do not align with what is written")
         sizes = tuple(node.size for node in taken)
         if self.pieces.setdefault(factor.name, sizes) != sizes:
@@ -104,7 +112,9 @@ class Claims:
         leaf = nodes.pop(0)
         if leaf.family is None or len(leaf.family.members) != len(factor.parts):
             raise MisfitError("sets that take turns are written where none were read")
-        if isinstance(factor, Interleaving) and (not nodes or nodes.pop(0) is not root(leaf.family.axis)):
+        if isinstance(factor, Interleaving) and (
+            not nodes or nodes.pop(0) is not root(leaf.family.axis)
+        ):
             raise MisfitError("shuffled sets are written where none were read")
         for member, part in zip(leaf.family.members, factor.parts, strict=True):
             self._align(list(flat((member,))), [part])
@@ -123,12 +133,16 @@ class Claims:
         if isinstance(factor, Concatenation):
             factors.pop(0)
             single = [piece for label in labels for piece in _single_parts(flat(label))]
-            self._align_parts([(size_of(label), list(label)) for label in single], list(factor.parts))
+            self._align_parts(
+                [(size_of(label), list(label)) for label in single], list(factor.parts)
+            )
         elif isinstance(factor, Anonymous) and factor.size % (node.size * inner) == 0:
             self._rest(factors, factor.size, node.size * inner)
             for label in labels:
                 self._align(list(flat(label)), [Anonymous(size_of(label))])
-        elif isinstance(factor, Anonymous) and factor.size % len(labels) == 0:  # equal parts, written as a product
+        elif (
+            isinstance(factor, Anonymous) and factor.size % len(labels) == 0
+        ):  # equal parts, written as a product
             self._rest(factors, factor.size, len(labels))
             self._align_equal(labels, factors)
         else:
@@ -146,7 +160,9 @@ class Claims:
             self._align(list(flat(label)), list(taken))
 
     def _align_parts(self, labels: list[tuple[int, list[Node]]], parts: list[Axis]) -> None:
-        """Parts that were read, against parts that are written; fixed ones may be written together."""
+        """Parts that were read, against parts that are written; fixed
+        ones may be written together.
+        """
         while labels:
             if not parts:
                 raise MisfitError("fewer parts than were read")
@@ -167,7 +183,11 @@ class Claims:
 
     def _name(self, node: Node, axis: Axis) -> None:
         self.words.setdefault(node, self.atoms(axis))
-        if node.family is not None and isinstance(axis, Symbol) and self.graph.neurons[axis.name].over:
+        if (
+            node.family is not None
+            and isinstance(axis, Symbol)
+            and self.graph.neurons[axis.name].over
+        ):
             parent = self.graph.neurons[axis.name].over[0]
             bounds = node.family.bounds
             for member, start in zip(node.family.members, bounds[:-1], strict=True):
@@ -197,7 +217,7 @@ class Claims:
             case _:
                 assert_never(axis)
 
-    # ---- layouts ------------------------------------------------------------------------------------------------
+    # ---- layouts ---------------------------------------------------------------------------------
     def layout(self, labels: Labels) -> Layout:
         """The claim about a tensor with these labels."""
         dims = [flat(label) for label in labels]
@@ -213,7 +233,9 @@ class Claims:
         first = [(d, k) for d, k in places if dims[d][k] not in later] or places
         place = first[0] if first else None
         if place is None:
-            return Plain(tuple(tuple(atom for node in dim for atom in self.word(node)) for dim in dims))
+            return Plain(
+                tuple(tuple(atom for node in dim for atom in self.word(node)) for dim in dims)
+            )
         axis, position = place
         node = dims[axis][position]
         parts, widths = [], []
@@ -227,8 +249,15 @@ class Claims:
             )
             layout = self.layout(tuple(changed))
             parts.append(layout)
-            widths.append(len(sizes_of(layout)[axis]) - self._count(nodes[:position], nodes[position + 1 :], node, start))
-        before = len(sizes_of(parts[0])[axis]) - widths[0] - self._count((), dims[axis][position + 1 :], node, 0)
+            widths.append(
+                len(sizes_of(layout)[axis])
+                - self._count(nodes[:position], nodes[position + 1 :], node, start)
+            )
+        before = (
+            len(sizes_of(parts[0])[axis])
+            - widths[0]
+            - self._count((), dims[axis][position + 1 :], node, 0)
+        )
         return Cut(axis, before, tuple(widths), tuple(parts))
 
     def _count(self, before: Label, after: Label, node: Node, start: int) -> int:
@@ -252,9 +281,16 @@ class Claims:
             for position, factor in enumerate(factors):
                 if isinstance(factor, Concatenation | Interleaving):
                     return self._written_join(axes, number, factors, position)
-        return Plain(tuple(tuple(atom for factor in factors for atom in self.atoms(factor)) for factors in expanded))
+        return Plain(
+            tuple(
+                tuple(atom for factor in factors for atom in self.atoms(factor))
+                for factors in expanded
+            )
+        )
 
-    def _written_join(self, axes: Axes, number: int, factors: tuple[Axis, ...], position: int) -> Layout:
+    def _written_join(
+        self, axes: Axes, number: int, factors: tuple[Axis, ...], position: int
+    ) -> Layout:
         """One layout for each part of a join; what takes turns with its parts is that part's."""
         factor = factors[position]
         assert isinstance(factor, Concatenation | Interleaving)
@@ -263,12 +299,16 @@ class Claims:
             inside = [self._factors(axis) for axis in axes]
             inside[number] = (*factors[:position], part, *factors[position + 1 :])
             count = len(factor.parts)
-            changed = tuple(Composite(tuple(_turn(f, turn, count) for f in written_factors)) for written_factors in inside)
+            changed = tuple(
+                Composite(tuple(_turn(f, turn, count) for f in written_factors))
+                for written_factors in inside
+            )
             layouts.append(self.written(changed))
             beside = self._written_count(factors, position, turn, count)
             widths.append(len(sizes_of(layouts[-1])[number]) - beside)
         before = sum(len(self.atoms(f)) for f in factors[:position])
-        if isinstance(factor, Interleaving):  # the parts are told apart by an inner factor of size 1
+        # the parts are told apart by an inner factor of size 1
+        if isinstance(factor, Interleaving):
             return Cut(number, before + widths[0], (0,) * len(widths), tuple(layouts))
         return Cut(number, before, tuple(widths), tuple(layouts))
 
@@ -306,7 +346,9 @@ def members(label: Label, axis: Node, start: int) -> Label:
 
 
 def _single_parts(label: Label) -> Iterator[Label]:
-    """The parts of a join in which parts are joins themselves, as they are written: one after another."""
+    """The parts of a join in which parts are joins themselves, as they
+    are written: one after another.
+    """
     if len(label) == 1 and label[0].parts is not None:
         for part in label[0].parts:
             yield from _single_parts(flat(part))

@@ -68,7 +68,11 @@ class Proposal:
     scales: int = 1  # independent scales of each neuron, of which a declaration holds one
 
     def __str__(self) -> str:
-        more = f"; each neuron has {self.scales} independent scales, of which this is one" if self.scales > 1 else ""
+        more = (
+            f"; each neuron has {self.scales} independent scales, of which this is one"
+            if self.scales > 1
+            else ""
+        )
         evidence = "by derivatives" if not isinstance(self.group, SignedSymmetric) else "by trial"
         instead = f"{self.group!r} instead of Symmetric({self.group.degree})"
         return f"{self.name}: {instead}, found {evidence}, random elements agree{more}"
@@ -176,7 +180,10 @@ def _declared(graph: NeuronGraph, proposals: Sequence[Proposal]) -> NeuronGraph:
     """The graph with the proposed groups and degrees."""
     degrees = {proposal.name: proposal.degrees for proposal in proposals}
     groups = {proposal.name: proposal.group for proposal in proposals}
-    neurons = {name: NeuronSet(groups.get(name, one.group), one.over) for name, one in graph.neurons.items()}
+    neurons = {
+        name: NeuronSet(groups.get(name, one.group), one.over)
+        for name, one in graph.neurons.items()
+    }
     tensors = {}
     for tensor, space in graph.weights.items():
         counter = itertools.count()
@@ -199,11 +206,15 @@ class _Search:
     ) -> None:
         self.differential, self.graph = differential, graph
         self.places = {
-            name: occurrences for name, occurrences in places.items() if isinstance(graph.neurons[name].group, Symmetric) and occurrences
+            name: occurrences
+            for name, occurrences in places.items()
+            if isinstance(graph.neurons[name].group, Symmetric) and occurrences
         }
         self.parents = {parent for one in graph.neurons.values() for parent in one.over}
         self.equations: dict[tuple[str, str], np.ndarray] = {}
-        self.dead: dict[str, np.ndarray] = {name: np.zeros(len(occurrences)) for name, occurrences in self.places.items()}
+        self.dead: dict[str, np.ndarray] = {
+            name: np.zeros(len(occurrences)) for name, occurrences in self.places.items()
+        }
         self.rng = np.random.default_rng(differential.seed)
 
     def search(self) -> None:
@@ -211,8 +222,14 @@ class _Search:
         history: list[int] = []
         for _ in range(_STATES):
             self.differential.draw()
-            rows = {name: torch.from_numpy(array) for name, array in self.differential.rows(_ROWS).items()}
-            values = {name: torch.from_numpy(array)[None] for name, array in self.differential.values().items()}
+            rows = {
+                name: torch.from_numpy(array)
+                for name, array in self.differential.rows(_ROWS).items()
+            }
+            values = {
+                name: torch.from_numpy(array)[None]
+                for name, array in self.differential.values().items()
+            }
             for name in self.places:
                 self._add(name, rows, values)
             history.append(sum(len(self._null(name, kind)) for name, kind in self.equations))
@@ -303,7 +320,9 @@ def _total(parts: Iterable[Tensor]) -> Tensor:
 
 def _both_ways(entries: Sequence[Tensor]) -> np.ndarray:
     """Rows of equations for ``p_t`` and ``r_t``: every strand's matrices, then their transposes."""
-    columns = [matrix.reshape(-1) for matrix in entries] + [matrix.mT.reshape(-1) for matrix in entries]
+    columns = [matrix.reshape(-1) for matrix in entries] + [
+        matrix.mT.reshape(-1) for matrix in entries
+    ]
     return torch.stack(columns, 1).numpy()
 
 

@@ -1,8 +1,8 @@
 """Independent copies: which symbols have their own permutation for every index of another.
 
 A block is the list of dims (each a flat list of leaves) of a parameter, an activation, or a virtual
-tensor such as the products of a contraction before they are summed. A symbol ``s`` has an independent
-copy per index of ``p`` exactly when ``p`` comes with ``s`` in every block.
+tensor such as the products of a contraction before they are summed. A symbol ``s`` has an
+independent copy per index of ``p`` exactly when ``p`` comes with ``s`` in every block.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ Dependence = dict[Node, set[Node]]
 
 
 def expand_block(labels: Sequence[Label]) -> list[Dims] | None:
-    """The blocks of a tensor whose labels hold no concatenation any more; ``None`` if a family had to collapse."""
+    """The blocks of a tensor whose labels hold no concatenation any more;
+    ``None`` if a family had to collapse.
+    """
     todo: list[tuple[Label, ...]] = [tuple(flat(label) for label in labels)]
     done: dict[Dims, None] = {}
     while todo:
@@ -45,8 +47,12 @@ def expand_block(labels: Sequence[Label]) -> list[Dims] | None:
 
 
 def _next_join(dims: tuple[Label, ...]) -> tuple[int, int] | None:
-    """Where a concatenation stands that no other one holds a family of: those are written out first."""
-    places = [(d, k) for d, dim in enumerate(dims) for k, n in enumerate(dim) if n.parts is not None]
+    """Where a concatenation stands that no other one holds a family
+    of: those are written out first.
+    """
+    places = [
+        (d, k) for d, dim in enumerate(dims) for k, n in enumerate(dim) if n.parts is not None
+    ]
     if len(places) < 2:
         return places[0] if places else None
     inside = [leaf for d, k in places for leaf in leaves((dims[d][k],))]
@@ -66,7 +72,9 @@ def _parts_of(dims: tuple[Label, ...], d: int, k: int, cat: Node) -> list[tuple[
                     label += flat(part)
                 elif node.family is not None and root(node.family.axis) is cat:
                     bounds = node.family.bounds
-                    at = next(i for i in range(len(bounds) - 1) if bounds[i] <= start < bounds[i + 1])
+                    at = next(
+                        i for i in range(len(bounds) - 1) if bounds[i] <= start < bounds[i + 1]
+                    )
                     label.append(node.family.members[at])
                 else:
                     label.append(node)
@@ -76,7 +84,9 @@ def _parts_of(dims: tuple[Label, ...], d: int, k: int, cat: Node) -> list[tuple[
 
 
 def settle(blocks: Iterable[Sequence[Label]]) -> list[Dims]:
-    """All blocks written out; families that occur without their axis have become ordinary symbols."""
+    """All blocks written out; families that occur without their axis
+    have become ordinary symbols.
+    """
     before = list(blocks)
     while True:
         settled: dict[Dims, None] = {}
@@ -114,7 +124,9 @@ def dependences(blocks: Iterable[Dims]) -> Dependence:
 
 
 def _close(dependence: Dependence) -> Dependence:
-    """The dependences made transitive by dropping what is not: a child lies over all its parent's parents."""
+    """The dependences made transitive by dropping what is not: a child
+    lies over all its parent's parents.
+    """
     changed = True
     while changed:
         changed = False
@@ -127,15 +139,23 @@ def _close(dependence: Dependence) -> Dependence:
 
 
 def join_mutual(blocks: list[Dims], dims_of_state: Iterable[Dims]) -> dict[Node, Label]:
-    """Pairs of symbols that always come together side by side become one symbol: ``{first: (joined,), second: ()}``.
+    """Pairs of symbols that always come together side by side become one symbol:
+    ``{first: (joined,), second: ()}``.
 
     This undoes view splits that nothing needed.
     """
     state = list(dims_of_state)
     replaced: dict[Node, Label] = {}
     depend = dependences(blocks)
-    for first, second in sorted(_adjacent_pairs(state), key=lambda pair: (pair[0].number, pair[1].number)):
-        if first in replaced or second in replaced or first.pin is not None or second.pin is not None:
+    for first, second in sorted(
+        _adjacent_pairs(state), key=lambda pair: (pair[0].number, pair[1].number)
+    ):
+        if (
+            first in replaced
+            or second in replaced
+            or first.pin is not None
+            or second.pin is not None
+        ):
             continue
         mutual = second in depend.get(first, ()) and first in depend.get(second, ())
         if mutual and all(_always_adjacent(first, second, dims) for dims in state):

@@ -74,12 +74,16 @@ class Differential:
         VerificationError: the outputs do not depend on the state.
     """
 
-    def __init__(self, model: nn.Module, inputs: Inputs, outputs: Sequence[str] | None, seed: int) -> None:
+    def __init__(
+        self, model: nn.Module, inputs: Inputs, outputs: Sequence[str] | None, seed: int
+    ) -> None:
         self.model = copy_model(model)
         initialise(self.model, inputs)
         self.model.double()
         self.outputs, self.seed = outputs, seed
-        self.inputs = without_single_sizes(self.model, refreshed(detached(inputs), torch.Generator(), torch.float64))
+        self.inputs = without_single_sizes(
+            self.model, refreshed(detached(inputs), torch.Generator(), torch.float64)
+        )
         self.state, self.aliases = float_state(self.model)
         for tensor in self.state.values():
             tensor.requires_grad_(False)
@@ -128,7 +132,9 @@ class Differential:
             directions = torch.randn(shape, generator=self.generator, dtype=torch.float64)
             if count == vector.numel():
                 directions = torch.eye(count, dtype=torch.float64)
-            derivatives = torch.autograd.grad(vector, leaves, directions, is_grads_batched=True, allow_unused=True)
+            derivatives = torch.autograd.grad(
+                vector, leaves, directions, is_grads_batched=True, allow_unused=True
+            )
         empty = lambda leaf: torch.zeros((count, *leaf.shape), dtype=torch.float64)  # noqa: E731
         rows = {
             name: (empty(leaf) if rows is None else rows.detach().double()).numpy()
@@ -159,7 +165,9 @@ class Differential:
         largest = dict.fromkeys(self.state, 0.0)
         for _ in range(rounds):
             self.draw()
-            sizes = {name: float(np.abs(rows).max(initial=0.0)) for name, rows in self.rows(16).items()}
+            sizes = {
+                name: float(np.abs(rows).max(initial=0.0)) for name, rows in self.rows(16).items()
+            }
             top = max(sizes.values(), default=0.0) or 1.0
             largest = {name: max(largest[name], size / top) for name, size in sizes.items()}
         return tuple(name for name, size in largest.items() if size < _DEAD)
@@ -167,13 +175,16 @@ class Differential:
     def _run(self) -> Tensor:
         """All chosen outputs at new inputs, as one vector."""
         with double_precision(), StatisticsWithGradients():
-            factor = 2.0 ** float(torch.randint(4, (), generator=self.generator))  # what only large inputs switch on
+            # what only large inputs switch on
+            factor = 2.0 ** float(torch.randint(4, (), generator=self.generator))
             args, keywords = map_tensors(
                 lambda x: x * factor if x.is_floating_point() else x,
                 refreshed(self.inputs, self.generator, torch.float64),
             )
             result = self.model(*args, **keywords)
-        chosen = [t for path, t in tensors_in(result) if t is not None and is_chosen(path, self.outputs)]
+        chosen = [
+            t for path, t in tensors_in(result) if t is not None and is_chosen(path, self.outputs)
+        ]
         parts = [t.reshape(-1).double() for t in chosen if t.dtype.is_floating_point]
         if not parts:
             raise VerificationError(

@@ -1,4 +1,6 @@
-"""Copies of a model and of its example inputs: never the caller's own, of other sizes, with fresh entries."""
+"""Copies of a model and of its example inputs: never the caller's own,
+of other sizes, with fresh entries.
+"""
 
 from __future__ import annotations
 
@@ -39,24 +41,31 @@ def copy_model(model: nn.Module, stand_ins: Mapping[int, Any] | None = None) -> 
         return copy.deepcopy(model, memo).eval()
     except (RuntimeError, TypeError) as error:
         raise TraceError(
-            f"{type(model).__name__} cannot be copied ({error}), and trace works on a copy so that yours stays as it is. "
-            "Keep only modules, parameters, buffers and plain values as attributes."
+            f"{type(model).__name__} cannot be copied ({error}), and trace works on a copy so "
+            "that yours stays as it is. Keep only modules, parameters, buffers and plain values "
+            "as attributes."
         ) from error
 
 
 def run_plainly(model: nn.Module, inputs: Inputs) -> None:
-    """Runs a private copy once as it is, before anything of ours is around it; lazy modules make their parameters.
+    """Runs a private copy once as it is, before anything of ours is around
+    it; lazy modules make their parameters.
 
     Raises:
         TraceError: it does not run on these inputs; a tuple of inputs in place of several is told.
     """
     is_lazy = any(nn.parameter.is_lazy(p) for p in [*model.parameters(), *model.buffers()])
     try:
-        with torch.no_grad(), contextlib.nullcontext() if is_lazy else unchanged(model), plain_kernels():
+        with (
+            torch.no_grad(),
+            contextlib.nullcontext() if is_lazy else unchanged(model),
+            plain_kernels(),
+        ):
             model(*detached(inputs)[0], **detached(inputs)[1])
     except Exception as error:  # of any class: it is the model's own
         raise TraceError(
-            f"{type(model).__name__} does not run on these inputs: {type(error).__name__}: {error}. {_advice(model, inputs)}"
+            f"{type(model).__name__} does not run on these inputs: {type(error).__name__}: "
+            f"{error}. {_advice(model, inputs)}"
         ) from error
 
 
@@ -74,7 +83,11 @@ def refreshed(inputs: Inputs, generator: torch.Generator, dtype: torch.dtype | N
 def _advice(model: nn.Module, inputs: Inputs) -> str:
     """What to do about inputs on which a model does not run."""
     args, kwargs = inputs
-    if len(args) == 1 and isinstance(args[0], (tuple, list)) and accepts(model, (tuple(args[0]), kwargs)):
+    if (
+        len(args) == 1
+        and isinstance(args[0], (tuple, list))
+        and accepts(model, (tuple(args[0]), kwargs))
+    ):
         return "It runs on the entries of your one tuple as inputs of their own: pass *inputs."
     return "Pass inputs that the model takes."
 
@@ -95,13 +108,15 @@ def refuse_hidden_tensors(structure: Any) -> None:
         hidden = [name for name, value in vars(item).items() if isinstance(value, Tensor)]
         if hidden:
             raise TraceError(
-                f"An input of type {type(item).__name__} holds tensors ({', '.join(hidden[:3])}) that trace does not see. "
-                "Pass them as tensors, or in a list, tuple, dict or dataclass."
+                f"An input of type {type(item).__name__} holds tensors ({', '.join(hidden[:3])}) "
+                "that trace does not see. Pass them as tensors, or in a list, tuple, dict or "
+                "dataclass."
             )
 
 
 def float_state(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The floating-point entries of the state dict, each tensor once, and the further names of tied ones.
+    """The floating-point entries of the state dict, each tensor once,
+    and the further names of tied ones.
 
     Raises:
         TraceError: two entries share some of their memory, but are not the same tensor.
@@ -135,12 +150,22 @@ def detached(inputs: Inputs) -> Inputs:
 
 def other_sizes(inputs: Inputs) -> Iterator[tuple[int, int]]:
     """(axis, size) pairs that occur among the inputs, batch first."""
-    sizes = {(axis, size) for _, t in tensors_in(inputs) if t is not None for axis, size in enumerate(t.shape) if size}
+    sizes = {
+        (axis, size)
+        for _, t in tensors_in(inputs)
+        if t is not None
+        for axis, size in enumerate(t.shape)
+        if size
+    }
     yield from sorted(sizes)
 
 
-def other_inputs(fresh: FreshInputs, generator: torch.Generator, few: bool) -> Iterator[list[tuple[str, Inputs]]]:
-    """Fresh inputs of other sizes and with other whole numbers: lists with a description, of which the first that runs will do."""
+def other_inputs(
+    fresh: FreshInputs, generator: torch.Generator, few: bool
+) -> Iterator[list[tuple[str, Inputs]]]:
+    """Fresh inputs of other sizes and with other whole numbers: lists with a description, of
+    which the first that runs will do.
+    """
 
     def sized(axis: int, size: int, new: int) -> tuple[str, Inputs]:
         changed = fresh.of_size(axis, size, new).draw(generator)
@@ -148,14 +173,26 @@ def other_inputs(fresh: FreshInputs, generator: torch.Generator, few: bool) -> I
 
     inputs = fresh.inputs
     sizes = list(other_sizes(inputs))
-    if few:  # the batch alone, and a smaller one if it can be: a large model takes seconds for every sample
+    # the batch alone, and a smaller one if it can be: a large model takes seconds for every sample
+    if few:
         yield from ([sized(axis, size, 1 if size > 1 else 2)] for axis, size in sizes[:1])
     else:
-        yield from ([sized(axis, size, size + 1), sized(axis, size, 2 * size)] for axis, size in sizes[:4])
-        yield from ([sized(axis, size, 1)] for axis, size in [pair for pair in sizes if pair[1] > 1][:2])
-        numbers = [t for _, t in tensors_in(inputs) if t is not None and _counts(t) and t.device.type == "cpu"]
+        yield from (
+            [sized(axis, size, size + 1), sized(axis, size, 2 * size)] for axis, size in sizes[:4]
+        )
+        yield from (
+            [sized(axis, size, 1)] for axis, size in [pair for pair in sizes if pair[1] > 1][:2]
+        )
+        numbers = [
+            t
+            for _, t in tensors_in(inputs)
+            if t is not None and _counts(t) and t.device.type == "cpu"
+        ]
         if numbers:
-            yield [(", other whole numbers in the inputs", _with_numbers(fresh, generator, k)) for k in (2, 1)]
+            yield [
+                (", other whole numbers in the inputs", _with_numbers(fresh, generator, k))
+                for k in (2, 1)
+            ]
 
 
 def _counts(tensor: Tensor) -> bool:
@@ -163,18 +200,24 @@ def _counts(tensor: Tensor) -> bool:
 
 
 def _with_numbers(fresh: FreshInputs, generator: torch.Generator, factor: int) -> Inputs:
-    """Fresh inputs whose whole numbers may be some that did not occur, up to a multiple of the largest."""
+    """Fresh inputs whose whole numbers may be some that did not occur,
+    up to a multiple of the largest.
+    """
 
     def change(x: Tensor) -> Tensor:
         if not _counts(x):
             return x
-        return torch.randint(factor * max(int(x.max()), 0) + factor, x.shape, generator=generator).to(x.dtype)
+        return torch.randint(
+            factor * max(int(x.max()), 0) + factor, x.shape, generator=generator
+        ).to(x.dtype)
 
     return map_tensors(change, fresh.draw(generator))
 
 
 def all_larger(inputs: Inputs) -> Inputs:
-    """The inputs with every axis of size 1 made larger: one token or one sample hides what mixes."""
+    """The inputs with every axis of size 1 made larger: one token or
+    one sample hides what mixes.
+    """
     for axis, size in list(other_sizes(inputs)):
         if size == 1:
             inputs = FreshInputs(inputs).of_size(axis, 1, 2).inputs
@@ -207,7 +250,9 @@ def without_single_sizes(model: nn.Module, inputs: Inputs) -> Inputs:
 
 
 def randomise(state: Mapping[str, Tensor], seed: int, positive: bool = False) -> None:
-    """Overwrites every entry with moderate random numbers, so that no default (zeros, ones) hides a dependence."""
+    """Overwrites every entry with moderate random numbers, so that no
+    default (zeros, ones) hides a dependence.
+    """
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for tensor in state.values():
@@ -225,12 +270,16 @@ def randomise(state: Mapping[str, Tensor], seed: int, positive: bool = False) ->
 
 def is_chosen(path: str, outputs: Sequence[str] | None) -> bool:
     """Whether an output path is one of the named outputs or lies inside one."""
-    return outputs is None or any(path == name or path.startswith((f"{name}.", f"{name}[")) for name in outputs)
+    return outputs is None or any(
+        path == name or path.startswith((f"{name}.", f"{name}[")) for name in outputs
+    )
 
 
 @dataclasses.dataclass
 class Habits:
-    """What runs of a network showed of it: whether it draws random numbers, and what it keeps between calls."""
+    """What runs of a network showed of it: whether it draws random
+    numbers, and what it keeps between calls.
+    """
 
     draws: bool = False
     kept: dict[str, None] = dataclasses.field(default_factory=dict)
@@ -238,7 +287,11 @@ class Habits:
     @property
     def notes(self) -> list[str]:
         """The same in words."""
-        drawn = ["the network draws random numbers; they were the same in every run"] if self.draws else []
+        drawn = (
+            ["the network draws random numbers; they were the same in every run"]
+            if self.draws
+            else []
+        )
         return drawn + kept_notes(list(self.kept))
 
 
@@ -252,17 +305,26 @@ def outputs_by_path(result: Any, outputs: Sequence[str] | None) -> dict[str, Ten
 
 
 def run(
-    model: nn.Module, inputs: Inputs, outputs: Sequence[str] | None = None, habits: Habits | None = None
+    model: nn.Module,
+    inputs: Inputs,
+    outputs: Sequence[str] | None = None,
+    habits: Habits | None = None,
 ) -> dict[str, Tensor]:
-    """The model's output tensors by path, without gradients, in float64; random numbers repeat, and nothing is kept."""
+    """The model's output tensors by path, without gradients, in float64;
+    random numbers repeat, and nothing is kept.
+    """
     inputs = detached(inputs)  # the model may write into them
     with torch.no_grad(), unchanged(model) as changes, double_precision() as execution:
         result = model(*inputs[0], **inputs[1])
-        tensors = {path: tensor.detach().clone() for path, tensor in outputs_by_path(result, outputs).items()}
+        tensors = {
+            path: tensor.detach().clone()
+            for path, tensor in outputs_by_path(result, outputs).items()
+        }
     if any(map(lacks_entries, tensors.values())):
         raise TraceError(
-            f"{type(model).__name__} answers with a tensor of an earlier run, so it gives other outputs when it is called a "
-            "second time. Reset what it keeps outside of itself between calls."
+            f"{type(model).__name__} answers with a tensor of an earlier run, so it gives other "
+            "outputs when it is called a second time. Reset what it keeps outside of itself "
+            "between calls."
         )
     if habits is not None:
         habits.draws |= execution.draws

@@ -1,11 +1,15 @@
-"""The environment in which symnet runs a network, one for tracing and for every check: exact, repeatable, per thread.
+"""The environment in which symnet runs a network, one for tracing and for
+every check: exact, repeatable, per thread.
 
-* float64 throughout: what the code makes or casts to lower precision is float64, so that rounding hides no error;
+* float64 throughout: what the code makes or casts to lower precision is float64, so that rounding
+  hides no error;
 * random numbers from a generator of the run's own, the same in every run;
-* a reference for what has no float64 kernel; for recording, attention and recurrent layers as what they are made of.
+* a reference for what has no float64 kernel; for recording, attention and recurrent layers as what
+  they are made of.
 
-All of it holds in the thread that entered it alone. Torch's own settings (default dtype, random state, kernels) belong
-to the whole process, and other threads compute meanwhile, so none of them is touched.
+All of it holds in the thread that entered it alone. Torch's own settings (default dtype, random
+state, kernels) belong to the whole process, and other threads compute meanwhile, so none of them is
+touched.
 """
 
 from __future__ import annotations
@@ -54,7 +58,8 @@ class Execution:
 
 @contextlib.contextmanager
 def plain_kernels(seed: int = 0) -> Iterator[Execution]:
-    """Inside, attention and recurrent layers run as the operations they are made of, with random numbers from ``seed``.
+    """Inside, attention and recurrent layers run as the operations they are
+    made of, with random numbers from ``seed``.
 
     For recording: what fused operations are made of has no derivative of its own.
     """
@@ -77,8 +82,9 @@ def double_precision(seed: int = 0, execution: Execution | None = None) -> Itera
 class ThreadMode(TorchDispatchMode):
     """A dispatch mode of one thread alone.
 
-    Torch's own also sets flags for the whole process, which threads that enter and leave in turn do not restore, and
-    wraps what it calls for every operation, which loads torch's compiler and takes a third of the time.
+    Torch's own also sets flags for the whole process, which threads that enter and leave in turn do
+    not restore, and wraps what it calls for every operation, which loads torch's compiler and takes
+    a third of the time.
     """
 
     @classmethod
@@ -94,7 +100,8 @@ class ThreadMode(TorchDispatchMode):
 
 
 class _Functions(TorchFunctionMode):
-    """Numbers become float64 tensors at once: a third would be rounded before operations are seen. Recurrent layers too.
+    """Numbers become float64 tensors at once: a third would be rounded before
+    operations are seen. Recurrent layers too.
 
     While a function mode is on, torch also leaves the fused ways of its transformer layers alone.
     """
@@ -103,14 +110,27 @@ class _Functions(TorchFunctionMode):
         super().__init__()
         self.double = double
 
-    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_function__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         kwargs = kwargs or {}
-        if function is torch.lstm and not self.double:  # in float64 there is no fused kernel, nor a warning of it
+        # in float64 there is no fused kernel, nor a warning of it
+        if function is torch.lstm and not self.double:
             dtype = next(x.dtype for x in args if isinstance(x, Tensor))
-            y = function(*tree_map(lambda x: x.double() if isinstance(x, Tensor) and x.dtype in _RAISED else x, args))
+            y = function(
+                *tree_map(
+                    lambda x: x.double() if isinstance(x, Tensor) and x.dtype in _RAISED else x,
+                    args,
+                )
+            )
             return tuple(x.to(dtype) for x in y)
         result = function(*args, **kwargs)
-        if self.double and function in _FROM_NUMBERS and kwargs.get("dtype") is None and result.dtype in _RAISED:
+        if (
+            self.double
+            and function in _FROM_NUMBERS
+            and kwargs.get("dtype") is None
+            and result.dtype in _RAISED
+        ):
             return function(*args, **kwargs, dtype=_RAISED[result.dtype])
         return result
 
@@ -122,7 +142,9 @@ class _Operations(ThreadMode):
         super().__init__()
         self.execution, self.double = execution, double
 
-    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         kwargs = dict(kwargs or {})
         if function in FUSED and not self.double:  # in float64 they are exact as they are
             with self, _Decomposed():
@@ -132,14 +154,18 @@ class _Operations(ThreadMode):
         return _in_double(function, args, kwargs) if self.double else function(*args, **kwargs)
 
     def seeded(self, function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-        """The overload of a random operation that takes a generator, which is put among the keywords."""
+        """The overload of a random operation that takes a generator,
+        which is put among the keywords.
+        """
         if function is _aten.native_dropout.default:
             return lambda x, p, train: _dropout(x, p, train, self.execution)
         overload = _with_generator(function)
         if overload is None:  # draws in training only
             return function
         if kwargs.get("generator") is None:
-            device = kwargs.get("device") or next((x.device for x in args if isinstance(x, Tensor)), None)
+            device = kwargs.get("device") or next(
+                (x.device for x in args if isinstance(x, Tensor)), None
+            )
             kwargs["generator"] = self.execution.generator(torch.device(device or "cpu"))
             if kwargs["generator"] is None:
                 del kwargs["generator"]
@@ -163,7 +189,9 @@ def _in_double(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
 
 
 def _precisions(items: Any, low: bool, high: bool) -> tuple[bool, bool]:
-    """Whether there are tensors of a precision that is raised, and of float64; for every operation, so without generators."""
+    """Whether there are tensors of a precision that is raised, and of float64; for every
+    operation, so without generators.
+    """
     for x in items:
         if isinstance(x, Tensor):
             dtype = x.dtype
@@ -176,8 +204,12 @@ def _precisions(items: Any, low: bool, high: bool) -> tuple[bool, bool]:
     return low, high
 
 
-def _of_one_precision(function: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """The arguments of an operation that is given several precisions: float64, or that of what is written into."""
+def _of_one_precision(
+    function: Any, args: Any, kwargs: dict[str, Any]
+) -> tuple[Any, dict[str, Any]]:
+    """The arguments of an operation that is given several precisions:
+    float64, or that of what is written into.
+    """
     written = {
         argument.name: number
         for number, argument in enumerate(function._schema.arguments)
@@ -195,13 +227,20 @@ def _of_one_precision(function: Any, args: Any, kwargs: dict[str, Any]) -> tuple
             return x.to(lower) if x.dtype in _DOUBLE else x
         return x.to(_RAISED[x.dtype]) if x.dtype in _RAISED else x
 
-    return tuple(map(change, args)), {name: x if name in written else change(x) for name, x in kwargs.items()}
+    return tuple(map(change, args)), {
+        name: x if name in written else change(x) for name, x in kwargs.items()
+    }
 
 
 def _from_whole_numbers(function: Any, args: Any, kwargs: dict[str, Any], result: Tensor) -> Tensor:
-    """The float64 result of an operation without floating-point arguments: a factory, or a quotient of whole numbers."""
+    """The float64 result of an operation without floating-point arguments: a
+    factory, or a quotient of whole numbers.
+    """
     dtype = _RAISED[result.dtype]
-    if any(argument.name == "dtype" for argument in function._schema.arguments) and kwargs.get("dtype") is None:
+    if (
+        any(argument.name == "dtype" for argument in function._schema.arguments)
+        and kwargs.get("dtype") is None
+    ):
         with contextlib.suppress(RuntimeError, TypeError):
             return function(*args, **kwargs | {"dtype": dtype})
     with contextlib.suppress(RuntimeError, TypeError):
@@ -213,9 +252,13 @@ def _from_whole_numbers(function: Any, args: Any, kwargs: dict[str, Any], result
 
 
 class _Decomposed(ThreadMode):
-    """Composite operations as their parts. Below autograd, where dispatch modes are, they are not taken apart by themselves."""
+    """Composite operations as their parts. Below autograd, where dispatch modes are, they are
+    not taken apart by themselves.
+    """
 
-    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         kwargs = kwargs or {}
         if function.namespace == "prim":  # where a tensor without entries seems to be
             return function(*args, **kwargs)
@@ -238,7 +281,7 @@ def _with_generator(function: Any) -> Any | None:
     return None
 
 
-# ---- what fused operations are made of ------------------------------------------------------------------------------
+# ---- what fused operations are made of -----------------------------------------------------------
 def _attention(
     query: Tensor,
     key: Tensor,
@@ -250,7 +293,9 @@ def _attention(
     scale: float | None = None,
     **_: Any,
 ) -> tuple[Tensor, Tensor]:
-    """Scaled dot-product attention and the logarithms of its sums, from matrix products and a softmax."""
+    """Scaled dot-product attention and the logarithms of its sums,
+    from matrix products and a softmax.
+    """
     shared = query.shape[-3] != key.shape[-3]  # grouped queries
     output, weights = _aten._scaled_dot_product_attention_math(
         query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=shared
@@ -259,17 +304,26 @@ def _attention(
 
 
 def _recurrent_layer(x: Tensor, *arguments: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """One direction of one layer of a scripted LSTM, from its gates: in float64, which has no fused kernel."""
+    """One direction of one layer of a scripted LSTM, from its gates: in
+    float64, which has no fused kernel.
+    """
     weights, (h, c, reverse, _, _, _, _, has_biases) = arguments[:4], arguments[4:12]
     raised = [w.double() for w in (weights if has_biases else weights[:2])]
     start = [s.double().reshape(1, *s.shape[-2:]) for s in (h, c)]
     steps = x.double().flip(0) if reverse else x.double()
     y, h_n, c_n = torch.lstm(steps, start, raised, has_biases, 1, 0.0, False, False, False)
     y = y.flip(0) if reverse else y
-    return y.to(x.dtype), h_n[0].to(x.dtype).reshape(h.shape), c_n[0].to(x.dtype).reshape(c.shape), x.new_zeros(0)
+    return (
+        y.to(x.dtype),
+        h_n[0].to(x.dtype).reshape(h.shape),
+        c_n[0].to(x.dtype).reshape(c.shape),
+        x.new_zeros(0),
+    )
 
 
-def _dropout(x: Tensor, p: float, train: bool | None, execution: Execution) -> tuple[Tensor, Tensor]:
+def _dropout(
+    x: Tensor, p: float, train: bool | None, execution: Execution
+) -> tuple[Tensor, Tensor]:
     if train is False or p == 0:
         return x.clone(), torch.ones_like(x, dtype=torch.bool)
     kept = torch.empty_like(x).bernoulli_(1 - p, generator=execution.generator(x.device))
@@ -282,15 +336,20 @@ FUSED: dict[Any, Callable[..., Any]] = {
 }
 
 
-# ---- references for what has no float64 kernel ----------------------------------------------------------------------
+# ---- references for what has no float64 kernel ---------------------------------------------------
 def grouped_matmul(
-    a: Tensor, b: Tensor, offs: Tensor | None = None, bias: Tensor | None = None, out_dtype: Any = None
+    a: Tensor,
+    b: Tensor,
+    offs: Tensor | None = None,
+    bias: Tensor | None = None,
+    out_dtype: Any = None,
 ) -> Tensor:
-    """Products of groups of rows (or of columns, or of what is summed over) with a matrix each, one group after another.
+    """Products of groups of rows (or of columns, or of what is summed over)
+    with a matrix each, one group after another.
 
     Args:
-        a, b: ``(m, k)`` and ``(groups, k, n)``; ``(groups, m, k)`` and ``(k, n)``; ``(m, k)`` and ``(k, n)``, grouped along k;
-            or both with groups.
+        a, b: ``(m, k)`` and ``(groups, k, n)``; ``(groups, m, k)`` and ``(k, n)``; ``(m, k)`` and
+            ``(k, n)``, grouped along k; or both with groups.
         offs: where each group ends. Rows (or columns) that belong to none are zero.
     """
     if offs is None or (a.dim() == 3 and b.dim() == 3):

@@ -18,7 +18,8 @@ from symnet.tracing.rules_shape import pin_everything
 _REFUSALS = (RuntimeError, ValueError, TypeError, IndexError, NotImplementedError)
 _TOO_LARGE = 10_000_000
 ValueAxis = tuple[int, int]  # number of an input, axis
-# Axis of an input -> for every output the axes that move with it; none where the output does not change.
+# Axis of an input -> for every output the axes that move with it; none where the output does not
+# change.
 Moved = list[tuple[int, ...]]
 Motions = dict[ValueAxis, Moved]
 
@@ -46,7 +47,9 @@ def read_unknown(reading: Reading, operation: Operation) -> None:
 
 
 def _together(reading: Reading, values: list[Value], motions: Motions) -> list[list[ValueAxis]]:
-    """Axes that may move together though not alone: of one label (a matrix of neurons by neurons), or above each other."""
+    """Axes that may move together though not alone: of one label (a matrix of neurons by
+    neurons), or above each other.
+    """
     groups: dict[tuple[ValueAxis, ...], None] = {}
     missing = [
         (number, axis)
@@ -61,13 +64,21 @@ def _together(reading: Reading, values: list[Value], motions: Motions) -> list[l
             continue
         alike = [(n, a) for n, a in missing if flat(reading.label(values[n])[a]) == label]
         end = len(values[number].shape) - axis
-        above = [(n, a) for n, a in missing if len(values[n].shape) - a == end and values[n].shape[a] == size]
+        above = [
+            (n, a)
+            for n, a in missing
+            if len(values[n].shape) - a == end and values[n].shape[a] == size
+        ]
         groups |= {tuple(places): None for places in (alike, above) if len(places) > 1}
     return [list(places) for places in groups]
 
 
-def _label_outputs(reading: Reading, values: list[Value], outputs: list[Value], motions: Motions) -> None:
-    """Output axes get the labels of the input axes that they move with; the others, and axes that do not move, are pinned."""
+def _label_outputs(
+    reading: Reading, values: list[Value], outputs: list[Value], motions: Motions
+) -> None:
+    """Output axes get the labels of the input axes that they move with; the
+    others, and axes that do not move, are pinned.
+    """
     reason = "an unknown operation tells its positions apart"
     result: list[list[Label | None]] = [[None] * len(o.shape) for o in outputs]
     for number, value in enumerate(values):
@@ -81,10 +92,14 @@ def _label_outputs(reading: Reading, values: list[Value], outputs: list[Value], 
             for which, places in enumerate(moved):
                 for place in places:
                     label_before = result[which][place]
-                    result[which][place] = label if label_before is None else reading.merge(label_before, label)
+                    result[which][place] = (
+                        label if label_before is None else reading.merge(label_before, label)
+                    )
     for output, labels in zip(outputs, result, strict=True):
         sized = zip(output.shape, labels, strict=True)
-        reading.set(output, [reading.pinned(n, reason) if label is None else label for n, label in sized])
+        reading.set(
+            output, [reading.pinned(n, reason) if label is None else label for n, label in sized]
+        )
 
 
 def _broadcasts(operation: Operation, shape: tuple[int, ...]) -> bool:
@@ -96,7 +111,9 @@ def _broadcasts(operation: Operation, shape: tuple[int, ...]) -> bool:
 
 @dataclass(frozen=True)
 class Probe:
-    """An operation with random entries, to see how its outputs move when input axes are permuted."""
+    """An operation with random entries, to see how its outputs move
+    when input axes are permuted.
+    """
 
     operation: Operation
     values: list[Value]
@@ -109,7 +126,10 @@ class Probe:
         """The probe of an operation; ``None`` if it cannot be run, or not twice alike."""
         values = operation.inputs()
         outputs = [o for o in operation.outputs if o is not None]
-        if any(o.dtype.is_complex for o in (*outputs, *values)) or sum(_size(v) for v in values) > _TOO_LARGE:
+        if (
+            any(o.dtype.is_complex for o in (*outputs, *values))
+            or sum(_size(v) for v in values) > _TOO_LARGE
+        ):
             return None
         if any(not v.dtype.is_floating_point and not v.constant for v in values):
             return None
@@ -127,8 +147,15 @@ class Probe:
         return cls(operation, values, entries, reference, used)
 
     def motions(self) -> Motions:
-        """How outputs move when one input axis is permuted; axes that change them in another way are missing."""
-        places = [(k, axis) for k, v in enumerate(self.values) if not v.constant for axis in range(len(v.shape))]
+        """How outputs move when one input axis is permuted; axes that change
+        them in another way are missing.
+        """
+        places = [
+            (k, axis)
+            for k, v in enumerate(self.values)
+            if not v.constant
+            for axis in range(len(v.shape))
+        ]
         motions = {place: self.motion([place]) for place in places}
         return {place: moved for place, moved in motions.items() if moved is not None}
 
@@ -137,7 +164,11 @@ class Probe:
         size = self.values[places[0][0]].shape[places[0][1]]
         if size == 1:
             return [()] * len(self.reference)
-        orders = [torch.arange(size).roll(1), torch.arange(size).flip(0), torch.tensor([1, 0, *range(2, size)])]
+        orders = [
+            torch.arange(size).roll(1),
+            torch.arange(size).flip(0),
+            torch.tensor([1, 0, *range(2, size)]),
+        ]
         possible: list[set[tuple[int, ...]]] = []
         for result in self.reference:
             fitting = [k for k, n in enumerate(result.shape) if n == size]
@@ -150,7 +181,11 @@ class Probe:
             if results is None:
                 return None
             for output, (before, after) in enumerate(zip(self.reference, results, strict=True)):
-                possible[output] = {axes for axes in possible[output] if _close(after, _permuted(before, axes, order))}
+                possible[output] = {
+                    axes
+                    for axes in possible[output]
+                    if _close(after, _permuted(before, axes, order))
+                }
         return [max(options) for options in possible] if all(possible) else None
 
 
@@ -160,7 +195,9 @@ def _permuted(tensor: Tensor, axes: tuple[int, ...], order: Tensor) -> Tensor:
     return tensor
 
 
-def _call(operation: Operation, values: list[Value], entries: list[Tensor], used: set[int]) -> list[Tensor] | None:
+def _call(
+    operation: Operation, values: list[Value], entries: list[Tensor], used: set[int]
+) -> list[Tensor] | None:
     by_number = {value.number: entry for value, entry in zip(values, entries, strict=True)}
 
     def fill(item: Any) -> Any:
@@ -172,7 +209,11 @@ def _call(operation: Operation, values: list[Value], entries: list[Tensor], used
             result = operation.function(*arguments, **keywords)
     except _REFUSALS:
         return None
-    tensors = [r for r in (result if isinstance(result, (tuple, list)) else [result]) if isinstance(r, Tensor)]
+    tensors = [
+        r
+        for r in (result if isinstance(result, (tuple, list)) else [result])
+        if isinstance(r, Tensor)
+    ]
     wanted = [o for o in operation.outputs if o is not None]
     if [tuple(r.shape) for r in tensors] != [o.shape for o in wanted]:
         return None

@@ -1,4 +1,6 @@
-"""Fresh inputs: other entries than the caller's, of the same domain, as far as the network takes them."""
+"""Fresh inputs: other entries than the caller's, of the same domain,
+as far as the network takes them.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +18,12 @@ Inputs = tuple[tuple[Any, ...], dict[str, Any]]
 
 @dataclass(frozen=True)
 class FreshInputs:
-    """Draws inputs like the given ones; those of the paths in ``kept`` are the caller's own every time.
+    """Draws inputs like the given ones; those of the paths in ``kept``
+    are the caller's own every time.
 
-    Floating-point entries stay within what the caller's show: an interval, rows that sum to one or have norm one, an
-    order. Whole numbers stay between the smallest and the largest, sorted ones sorted with their ends; single ones, truth
-    values and positions (0, 1, 2, ...) are kept.
+    Floating-point entries stay within what the caller's show: an interval, rows that sum to one or
+    have norm one, an order. Whole numbers stay between the smallest and the largest, sorted ones
+    sorted with their ends; single ones, truth values and positions (0, 1, 2, ...) are kept.
     """
 
     inputs: Inputs
@@ -28,19 +31,29 @@ class FreshInputs:
 
     def draw(self, generator: torch.Generator, dtype: torch.dtype | None = torch.float64) -> Inputs:
         """New inputs of the same shapes; a tensor that is passed twice is drawn once."""
-        kept_ids = {id(tensor) for path, tensor in tensors_in(self.inputs) if tensor is not None and path in self.kept}
+        kept_ids = {
+            id(tensor)
+            for path, tensor in tensors_in(self.inputs)
+            if tensor is not None and path in self.kept
+        }
         drawn: dict[int, Tensor] = {}
 
         def change(x: Tensor) -> Tensor:
             if id(x) not in drawn:
                 new = x if id(x) in kept_ids or not x.numel() else _drawn(x, generator)
-                drawn[id(x)] = new.to(x.device, dtype or x.dtype) if x.is_floating_point() else new.to(x.device)
+                drawn[id(x)] = (
+                    new.to(x.device, dtype or x.dtype)
+                    if x.is_floating_point()
+                    else new.to(x.device)
+                )
             return drawn[id(x)]
 
         return map_tensors(change, self.inputs)
 
     def of_size(self, axis: int, old: int, new: int) -> FreshInputs:
-        """The same with every axis number ``axis`` of size ``old`` brought to size ``new`` by repeating entries."""
+        """The same with every axis number ``axis`` of size ``old`` brought to
+        size ``new`` by repeating entries.
+        """
 
         def change(x: Tensor) -> Tensor:
             if x.dim() > axis and x.shape[axis] == old:
@@ -55,7 +68,10 @@ class FreshInputs:
         if not self.kept:
             return []
         names = ", ".join(repr(input_name(path)) for path in sorted(self.kept))
-        return [f"the network refused other entries than yours for the inputs {names}, so these were used as they are."]
+        return [
+            f"the network refused other entries than yours for the inputs {names}, so these were "
+            "used as they are."
+        ]
 
 
 def input_name(path: str) -> str:
@@ -64,18 +80,26 @@ def input_name(path: str) -> str:
     return f"{rest[1:].replace(']', '', 1)}" if head == "[0" else rest.lstrip(".")
 
 
-def fresh_inputs_that_run(inputs: Inputs, runs: Callable[[Inputs], bool], generator: torch.Generator) -> FreshInputs:
-    """Fresh inputs on which the network runs: all drawn, or the caller's own where it refuses others.
+def fresh_inputs_that_run(
+    inputs: Inputs, runs: Callable[[Inputs], bool], generator: torch.Generator
+) -> FreshInputs:
+    """Fresh inputs on which the network runs: all drawn, or the
+    caller's own where it refuses others.
 
     Args:
         inputs: the caller's, in float64.
-        runs: whether the network gives numbers on some inputs; the caller's own are taken without asking.
+        runs: whether the network gives numbers on some inputs; the caller's own are taken without
+            asking.
     """
     everything = FreshInputs(inputs)
     if runs(everything.draw(generator)):
         return everything
     paths = [path for path, tensor in tensors_in(inputs) if tensor is not None]
-    refused = [path for path in paths if not runs(FreshInputs(inputs, frozenset(paths) - {path}).draw(generator))]
+    refused = [
+        path
+        for path in paths
+        if not runs(FreshInputs(inputs, frozenset(paths) - {path}).draw(generator))
+    ]
     some = FreshInputs(inputs, frozenset(refused))
     return some if runs(some.draw(generator)) else FreshInputs(inputs, frozenset(paths))
 
@@ -91,14 +115,20 @@ def _complex(x: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _real(x: Tensor, generator: torch.Generator) -> Tensor:
-    """Numbers of the same interval, order, sums and norms of rows; a tensor of one value tells nothing but its sign."""
+    """Numbers of the same interval, order, sums and norms of rows; a tensor
+    of one value tells nothing but its sign.
+    """
     values = x.detach().double().cpu()
     if not bool(values.isfinite().all()):
         return x  # infinities are a mask
     low, high = float(values.min()), float(values.max())
     noise = torch.randn(x.shape, generator=generator, dtype=torch.float64)
     if low == high:
-        return noise if low == 0 else low * (0.5 + torch.rand(x.shape, generator=generator, dtype=torch.float64))
+        return (
+            noise
+            if low == 0
+            else low * (0.5 + torch.rand(x.shape, generator=generator, dtype=torch.float64))
+        )
     if bool((values == values.round()).all()):
         return _chosen(values, generator)
     if low >= 0 and _all_close(values.sum(-1), 1):
@@ -113,13 +143,18 @@ def _real(x: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _whole(x: Tensor, generator: torch.Generator) -> Tensor:
-    """Whole numbers between the smallest and the largest; sorted ones keep their order and their ends."""
+    """Whole numbers between the smallest and the largest; sorted ones
+    keep their order and their ends.
+    """
     values = x.detach().cpu()
     if x.numel() == 1 or _is_sorted(values, strictly_by=1):
         return x
-    drawn = torch.randint(int(values.min()), int(values.max()) + 1, x.shape, generator=generator).to(x.dtype)
+    drawn = torch.randint(
+        int(values.min()), int(values.max()) + 1, x.shape, generator=generator
+    ).to(x.dtype)
     ordered = _in_order(values, drawn)
-    if ordered is not drawn:  # offsets start at 0 and end at the last entry; lengths begin with the longest
+    # offsets start at 0 and end at the last entry; lengths begin with the longest
+    if ordered is not drawn:
         ordered[..., 0], ordered[..., -1] = values[..., 0], values[..., -1]
     return ordered
 

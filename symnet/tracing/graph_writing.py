@@ -21,7 +21,14 @@ from symnet.graph.notation import (
 from symnet.groups import Fixed, Symmetric
 from symnet.tracing.axis_labels import Label, Node, bounds_of, flat, leaves, root
 from symnet.tracing.copies import Dims, settle
-from symnet.tracing.naming import Occurrence, add_inner_layers, name_symbols, owner, printable, unused
+from symnet.tracing.naming import (
+    Occurrence,
+    add_inner_layers,
+    name_symbols,
+    owner,
+    printable,
+    unused,
+)
 from symnet.tracing.reading_state import Labels, Reading
 from symnet.tracing.roles import roles_of
 from symnet.tracing.solution import Solution, is_interleaved, stands_across
@@ -40,11 +47,13 @@ class Writer:
         roles = roles_of(reading, where, self.parents)
         add_inner_layers(where, roles)
         self.names = name_symbols(where, roles)
-        self.copied: dict[Node, tuple[str, str]] = {}  # leaf kept as copies -> names of the symbol and its fixed parent
-        self.counts: dict[Node, list[int]] = {}  # join -> parts that each of its own parts is written as
+        # leaf kept as copies -> names of the symbol and its fixed parent
+        self.copied: dict[Node, tuple[str, str]] = {}
+        # join -> parts that each of its own parts is written as
+        self.counts: dict[Node, list[int]] = {}
         self.neurons = self._neuron_sets(where)
 
-    # ---- symbols ------------------------------------------------------------------------------------------------
+    # ---- symbols ---------------------------------------------------------------------------------
     def blocks(self, labels: Labels) -> list[Dims]:
         joined = self.solution.joined
         return [
@@ -54,13 +63,20 @@ class Writer:
 
     def _free(self, blocks: Mapping[str, list[Dims]]) -> dict[Node, None]:
         private = {member for members in self.solution.copies.values() for member in members}
-        nodes = (leaf for dims in blocks.values() for block in dims for dim in block for leaf in dim)
+        nodes = (
+            leaf for dims in blocks.values() for block in dims for dim in block for leaf in dim
+        )
         return {leaf: None for leaf in nodes if leaf.pin is None and leaf not in private}
 
     def _direct_parents(self) -> dict[Node, list[Node]]:
-        """Parents that are written down: symbols, and fixed axes with something over them; without grandparents."""
+        """Parents that are written down: symbols, and fixed axes with
+        something over them; without grandparents.
+        """
         private = {member for members in self.solution.copies.values() for member in members}
-        everything = {leaf: {p for p in self.solution.parents.get(leaf, ()) if p not in private} for leaf in self.free}
+        everything = {
+            leaf: {p for p in self.solution.parents.get(leaf, ()) if p not in private}
+            for leaf in self.free
+        }
         # Of two that lie over each other the larger is the child: that group is the larger one.
         for leaf in sorted(everything, key=lambda n: (-n.size, n.number)):
             for parent in list(everything[leaf]):
@@ -69,7 +85,11 @@ class Writer:
         self._make_transitive(everything)
         return {
             leaf: sorted(
-                (p for p in above if not any(p in everything.get(q, ()) for q in above if q is not p)),
+                (
+                    p
+                    for p in above
+                    if not any(p in everything.get(q, ()) for q in above if q is not p)
+                ),
                 key=lambda n: n.number,
             )
             for leaf, above in everything.items()
@@ -85,15 +105,21 @@ class Writer:
                 if kept != above:
                     everything[leaf], changed = kept, True
 
-    def _occurrences(self, blocks: Mapping[str, list[Dims]], order: Mapping[str, int]) -> dict[Node, list[Occurrence]]:
-        fixed_parents = {p for several in self.parents.values() for p in several if p.pin is not None}
+    def _occurrences(
+        self, blocks: Mapping[str, list[Dims]], order: Mapping[str, int]
+    ) -> dict[Node, list[Occurrence]]:
+        fixed_parents = {
+            p for several in self.parents.values() for p in several if p.pin is not None
+        }
         occurrences: dict[Node, list[Occurrence]] = {}
         for name in sorted(blocks, key=lambda n: order.get(n, 1 << 30)):
             for dims in blocks[name]:
                 for axis, dim in enumerate(dims):
                     for leaf in dim:
                         if leaf in self.free or leaf in fixed_parents:
-                            item = Occurrence(name, axis, len(dims), order.get(name, 1 << 30), len(dim) > 1)
+                            item = Occurrence(
+                                name, axis, len(dims), order.get(name, 1 << 30), len(dim) > 1
+                            )
                             occurrences.setdefault(leaf, []).append(item)
         return occurrences
 
@@ -101,30 +127,45 @@ class Writer:
         neurons = {}
         for leaf in where:
             group = Symmetric(leaf.size) if leaf in self.free else Fixed(leaf.size)
-            neurons[self.names[leaf]] = NeuronSet(group, tuple(self.names[p] for p in self.parents.get(leaf, ())))
+            neurons[self.names[leaf]] = NeuronSet(
+                group, tuple(self.names[p] for p in self.parents.get(leaf, ()))
+            )
         for name, labels in self.solution.state.items():
             for leaf in (n for label in labels for n in flat(label) if n in self.solution.copies):
                 members = self.solution.copies[leaf]
                 first = self.members[members]
                 if first not in self.copied:
                     stem = unused(printable([owner(name) or name, "unit"]), neurons)
-                    neurons[stem] = NeuronSet(Symmetric(leaf.size), parent := unused(f"{stem}.copy", neurons))
+                    neurons[stem] = NeuronSet(
+                        Symmetric(leaf.size), parent := unused(f"{stem}.copy", neurons)
+                    )
                     neurons[parent] = NeuronSet(Fixed(len(members)))
                     self.copied[first] = stem, parent
                 self.copied[leaf] = self.copied[first]
         return neurons
 
-    # ---- notation -----------------------------------------------------------------------------------------------
+    # ---- notation --------------------------------------------------------------------------------
     def axes(self, labels: Labels) -> Axes:
         """Notation of a tensor's axes."""
         families = [n for label in labels for n in flat(label) if n.family is not None]
         parents = {
-            root(n.family.axis): self.copied[n][1] for n in families if n in self.copied and n.family is not None
+            root(n.family.axis): self.copied[n][1]
+            for n in families
+            if n in self.copied and n.family is not None
         }
-        whole = {root(n.family.axis) for n in families if n.family is not None and stands_across(n, labels)}
+        whole = {
+            root(n.family.axis)
+            for n in families
+            if n.family is not None and stands_across(n, labels)
+        }
         self.counts.clear()
-        joined = [(any(n in whole for n in flat(label)), k, label) for k, label in enumerate(labels)]
-        written = {k: self.axis(label, parents, whole) for _, k, label in sorted(joined, key=lambda item: not item[0])}
+        joined = [
+            (any(n in whole for n in flat(label)), k, label) for k, label in enumerate(labels)
+        ]
+        written = {
+            k: self.axis(label, parents, whole)
+            for _, k, label in sorted(joined, key=lambda item: not item[0])
+        }
         return tuple(written[k] for k in range(len(labels)))
 
     def axis(self, label: Label, fixed: Mapping[Node, str], whole: Container[Node] = ()) -> Axis:
@@ -133,7 +174,8 @@ class Writer:
         Args:
             label: its factors.
             fixed: parents of copies, and their names.
-            whole: joins whose parts are counted from another axis, so that they are written one by one.
+            whole: joins whose parts are counted from another axis, so that they are written one by
+                one.
         """
         nodes = list(flat(label))
         factors: list[Axis] = []
@@ -145,21 +187,37 @@ class Writer:
                 factors.append(Symbol(self.copied[node][0]))
             elif node.parts is not None:
                 last = max(
-                    (k for k, n in enumerate(nodes) if n.family is not None and root(n.family.axis) is node), default=-1
+                    (
+                        k
+                        for k, n in enumerate(nodes)
+                        if n.family is not None and root(n.family.axis) is node
+                    ),
+                    default=-1,
                 )
                 parts = self._parts(node, tuple(nodes[: last + 1]), fixed)
-                self.counts[node] = [len(p.parts) if isinstance(p, Concatenation) else 1 for p in parts]
-                factors.append(concatenation(parts) if node in whole else _tidy_concatenation(parts))
+                self.counts[node] = [
+                    len(p.parts) if isinstance(p, Concatenation) else 1 for p in parts
+                ]
+                factors.append(
+                    concatenation(parts) if node in whole else _tidy_concatenation(parts)
+                )
                 del nodes[: last + 1]
             elif node.family is not None and is_interleaved(node, (node, *nodes)):
                 rows = nodes.index(axis := root(node.family.axis))
                 places = range(axis.size)
-                factors.append(interleaving([self.axis(_at(p, (node, *nodes[:rows])), fixed) for p in places]))
+                factors.append(
+                    interleaving([self.axis(_at(p, (node, *nodes[:rows])), fixed) for p in places])
+                )
                 del nodes[: rows + 1]
             elif node.family is not None:
-                axis = root(node.family.axis)  # a join that was written before, with so many parts for each of its own
+                # a join that was written before, with so many parts for each of its own
+                axis = root(node.family.axis)
                 each = zip(bounds_of(axis), self.counts[axis], strict=False)
-                factors.append(alternatives([self.axis(_at(k, (node,)), fixed) for k, n in each for _ in range(n)]))
+                factors.append(
+                    alternatives(
+                        [self.axis(_at(k, (node,)), fixed) for k, n in each for _ in range(n)]
+                    )
+                )
             else:
                 factors += [self._symbol(n) for n in self.solution.joined.get(node, (node,))]
         return _tidy_product(factors)
@@ -169,17 +227,25 @@ class Writer:
 
     def _parts(self, cat: Node, along: Label, fixed: Mapping[Node, str]) -> list[Axis]:
         assert cat.parts is not None
-        behind = [_at(start, along, cat) for start, _ in zip(bounds_of(cat), cat.parts, strict=False)]
-        return [self.axis((*part, *rest), fixed) for part, rest in zip(cat.parts, behind, strict=True)]
+        behind = [
+            _at(start, along, cat) for start, _ in zip(bounds_of(cat), cat.parts, strict=False)
+        ]
+        return [
+            self.axis((*part, *rest), fixed) for part, rest in zip(cat.parts, behind, strict=True)
+        ]
 
 
 def _at(position: int, label: Label, axis: Node | None = None) -> Label:
-    """A label with the families over an axis (of the first one's, unless given) replaced by their members at a position."""
+    """A label with the families over an axis (of the first one's, unless given)
+    replaced by their members at a position.
+    """
     members: list[Node] = []
     for node in label:
         axis = axis or (root(node.family.axis) if node.family is not None else None)
         if node.family is not None and root(node.family.axis) is axis:
-            members.append(node.family.members[bisect.bisect_right(node.family.bounds, position) - 1])
+            members.append(
+                node.family.members[bisect.bisect_right(node.family.bounds, position) - 1]
+            )
         else:
             members.append(node)
     return tuple(members)
@@ -188,7 +254,11 @@ def _at(position: int, label: Label, axis: Node | None = None) -> Label:
 def _tidy_product(factors: Iterable[Axis]) -> Axis:
     """The product with neighbouring anonymous axes multiplied."""
     kept: list[Axis] = []
-    for factor in (f for nested in factors for f in (nested.factors if isinstance(nested, Composite) else (nested,))):
+    for factor in (
+        f
+        for nested in factors
+        for f in (nested.factors if isinstance(nested, Composite) else (nested,))
+    ):
         if isinstance(factor, Anonymous) and factor.size == 1:
             continue
         if kept and isinstance(factor, Anonymous) and isinstance(kept[-1], Anonymous):
@@ -199,7 +269,9 @@ def _tidy_product(factors: Iterable[Axis]) -> Axis:
 
 
 def _tidy_concatenation(parts: list[Axis]) -> Axis:
-    """The concatenation with neighbouring anonymous parts added, and equal parts written as a product."""
+    """The concatenation with neighbouring anonymous parts added, and
+    equal parts written as a product.
+    """
     kept: list[Axis] = []
     for part in parts:
         if kept and isinstance(part, Anonymous) and isinstance(kept[-1], Anonymous):
@@ -225,11 +297,16 @@ def write_graph(
     return NeuronGraph(writer.neurons, tensors, aliases=aliases, notes=notes), writer
 
 
-SINGLE = "single positions are used on their own (slices, stacks, picks by index, factors that do not align)"
+SINGLE = (
+    "single positions are used on their own (slices, stacks, picks by index, factors that do "
+    "not align)"
+)
 
 
 def _concatenations(label: Label, carrying: Container[Node]) -> Iterable[Node]:
-    """The concatenations in a label, but for those along which something stands for different symbols."""
+    """The concatenations in a label, but for those along which
+    something stands for different symbols.
+    """
     nodes = flat(label)
     for node in nodes:
         if node.parts is not None and node not in carrying:
@@ -242,13 +319,19 @@ def notes_of(solution: Solution) -> list[str]:
     """For every axis with pinned positions: tensor, axis, how many positions, and why."""
     notes = []
     for name, labels in solution.state.items():
-        carrying = {root(n.family.axis) for label in labels for n in flat(label) if n.family is not None}
+        carrying = {
+            root(n.family.axis) for label in labels for n in flat(label) if n.family is not None
+        }
         for axis, label in enumerate(labels):
             pinned = [leaf for leaf in leaves(label) if leaf.pin is not None]
-            single = sum(n.parts.count(()) for n in _concatenations(label, carrying) if n.parts is not None)
+            single = sum(
+                n.parts.count(()) for n in _concatenations(label, carrying) if n.parts is not None
+            )
             if single:
                 notes.append(f"{name}, axis {axis}, pinned ({single}): {SINGLE}")
             for reason in dict.fromkeys(leaf.pin for leaf in pinned):
                 sizes = [leaf.size for leaf in pinned if leaf.pin == reason]
-                notes.append(f"{name}, axis {axis}, pinned ({' + '.join(map(str, sizes))}): {reason}")
+                notes.append(
+                    f"{name}, axis {axis}, pinned ({' + '.join(map(str, sizes))}): {reason}"
+                )
     return notes

@@ -1,4 +1,6 @@
-"""How the entries of a tensor are moved: every axis a product of atoms, or parts laid one after another."""
+"""How the entries of a tensor are moved: every axis a product of
+atoms, or parts laid one after another.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +67,8 @@ def sizes_of(layout: Layout) -> tuple[tuple[int, ...], ...]:
         case Cut(axis, before, widths, parts):
             inside = [sizes_of(part) for part in parts]
             joined = sum(
-                math.prod(sizes[axis][before : before + width]) for sizes, width in zip(inside, widths, strict=True)
+                math.prod(sizes[axis][before : before + width])
+                for sizes, width in zip(inside, widths, strict=True)
             )
             first = list(inside[0])
             axis_sizes = first[axis]
@@ -121,7 +124,9 @@ def comparable(layout: Layout) -> object:
 def _joined_still(layout: Cut) -> Layout | None:
     """A tensor whose parts differ in nothing that moves, as one."""
     axis, before = layout.axis, layout.before
-    parts = [_joined_still(part) or part if isinstance(part, Cut) else part for part in layout.parts]
+    parts = [
+        _joined_still(part) or part if isinstance(part, Cut) else part for part in layout.parts
+    ]
     total, beside = 0, set()
     for part, width in zip(parts, layout.widths, strict=True):
         if not isinstance(part, Plain):
@@ -131,7 +136,9 @@ def _joined_still(layout: Cut) -> Layout | None:
         if any(atom.symbol is not None or atom.uniform for atom in inside):
             return None
         total += math.prod(atom.size for atom in inside)
-        beside.add((*part.axes[:axis], sizes[:before], sizes[before + width :], *part.axes[axis + 1 :]))
+        beside.add(
+            (*part.axes[:axis], sizes[:before], sizes[before + width :], *part.axes[axis + 1 :])
+        )
     if len(beside) != 1:
         return None
     rest = beside.pop()

@@ -1,4 +1,6 @@
-"""One group element acting on the operands of one operation, by their layouts; and random operands with such layouts."""
+"""One group element acting on the operands of one operation, by their
+layouts; and random operands with such layouts.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ class NoParentError(Exception):
 
 @dataclass(frozen=True)
 class Picks:
-    """What a tensor was picked by: whole numbers that are positions of a set, along some of its dims."""
+    """What a tensor was picked by: whole numbers that are positions of
+    a set, along some of its dims.
+    """
 
     symbol: str
     dims: tuple[Atom, ...]  # the axes of the whole numbers
@@ -69,8 +73,10 @@ class LocalElement:
                 self.signs[name] = group.random_signs(self.rng, copies).reshape(*shape, size)
         return self.images[name]
 
-    # ---- acting -------------------------------------------------------------------------------------------------
-    def act(self, layout: Layout, tensor: Tensor, picks: Sequence[Picks], numbers: Mapping[int, Tensor]) -> Tensor:
+    # ---- acting ----------------------------------------------------------------------------------
+    def act(
+        self, layout: Layout, tensor: Tensor, picks: Sequence[Picks], numbers: Mapping[int, Tensor]
+    ) -> Tensor:
         """``g.x`` of a tensor with this layout.
 
         Args:
@@ -83,14 +89,19 @@ class LocalElement:
             case Cut():
                 pieces = split_cut(layout, tensor)
                 moved = [
-                    self.act(part, piece, picks, numbers) for part, piece in zip(layout.parts, pieces, strict=True)
+                    self.act(part, piece, picks, numbers)
+                    for part, piece in zip(layout.parts, pieces, strict=True)
                 ]
                 return join_cut(layout, moved, tuple(tensor.shape))
             case _:
                 assert_never(layout)
 
     def _act_plain(
-        self, axes: Sequence[Dim], tensor: Tensor, picks: Sequence[Picks], numbers: Mapping[int, Tensor]
+        self,
+        axes: Sequence[Dim],
+        tensor: Tensor,
+        picks: Sequence[Picks],
+        numbers: Mapping[int, Tensor],
     ) -> Tensor:
         dims = [(atom, axis) for axis, atoms in enumerate(axes) for atom in atoms]
         if not any(atom.symbol is not None for atom, _ in dims):
@@ -100,7 +111,11 @@ class LocalElement:
             whole = math.prod(atom.size for atom in atoms) == tensor.shape[axis]
             if not whole and any(atom.symbol is not None for atom in atoms):
                 raise ValueError(f"an axis of size {tensor.shape[axis]} where {atoms} is claimed")
-            shape += [atom.size for atom in atoms] if whole else [tensor.shape[axis]] + [1] * (len(atoms) - 1)
+            shape += (
+                [atom.size for atom in atoms]
+                if whole
+                else [tensor.shape[axis]] + [1] * (len(atoms) - 1)
+            )
         grids = [grid.reshape([-1 if k == d else 1 for k in range(len(shape))]) for d, grid in
                  enumerate(np.arange(size) for size in shape)]  # fmt: skip
         values = _Values(self, dims, grids, picks, numbers)
@@ -131,7 +146,13 @@ class _Values:
         picks: Sequence[Picks],
         numbers: Mapping[int, Tensor],
     ) -> None:
-        self.element, self.dims, self.grids, self.picks, self.numbers = element, dims, grids, picks, numbers
+        self.element, self.dims, self.grids, self.picks, self.numbers = (
+            element,
+            dims,
+            grids,
+            picks,
+            numbers,
+        )
 
     def value(self, name: str, near: int) -> np.ndarray:
         """Positions of a whole set before it moves, read from its pieces."""
@@ -147,7 +168,9 @@ class _Values:
             if self.dims[near][0].symbol == name and self.dims[near][0].piece == piece:
                 same = [near]
             if len(same) != 1:
-                raise NoParentError(f"'{name}' occurs {len(same)} times beside '{self.dims[near][0].symbol}'")
+                raise NoParentError(
+                    f"'{name}' occurs {len(same)} times beside '{self.dims[near][0].symbol}'"
+                )
             total = total * size + self.grids[same[0]]
         return total
 
@@ -198,7 +221,9 @@ class _Values:
             ):
                 continue
             self.element.image(atom.symbol)
-            at = tuple(self.ancestor(name, number) for name in self.element.graph.ancestors(atom.symbol))
+            at = tuple(
+                self.ancestor(name, number) for name in self.element.graph.ancestors(atom.symbol)
+            )
             signs = self.element.signs[atom.symbol][(*at, self.value(atom.symbol, number))]
             total = signs if total is None else total * signs
         return total
@@ -209,11 +234,22 @@ def split_cut(layout: Cut, tensor: Tensor) -> list[Tensor]:
     sizes = [list(axis_sizes) for axis_sizes in sizes_of(layout)]
     whole = list(tensor.shape)
     axis_sizes = sizes[layout.axis]
-    before, after = math.prod(axis_sizes[: layout.before]), math.prod(axis_sizes[layout.before + 1 :])
-    shape = [*whole[: layout.axis], before, axis_sizes[layout.before], after, *whole[layout.axis + 1 :]]
+    before, after = (
+        math.prod(axis_sizes[: layout.before]),
+        math.prod(axis_sizes[layout.before + 1 :]),
+    )
+    shape = [
+        *whole[: layout.axis],
+        before,
+        axis_sizes[layout.before],
+        after,
+        *whole[layout.axis + 1 :],
+    ]
     lengths = []
     for part, width in zip(layout.parts, layout.widths, strict=True):
-        lengths.append(math.prod(sizes_of(part)[layout.axis][layout.before : layout.before + width]))
+        lengths.append(
+            math.prod(sizes_of(part)[layout.axis][layout.before : layout.before + width])
+        )
     pieces = tensor.reshape(shape).split(lengths, layout.axis + 1)
     return [
         piece.reshape([*whole[: layout.axis], before * length * after, *whole[layout.axis + 1 :]])
@@ -224,12 +260,20 @@ def split_cut(layout: Cut, tensor: Tensor) -> list[Tensor]:
 def join_cut(layout: Cut, pieces: Sequence[Tensor], shape: tuple[int, ...]) -> Tensor:
     """The tensor whose parts these are."""
     axis_sizes = sizes_of(layout)[layout.axis]
-    before, after = math.prod(axis_sizes[: layout.before]), math.prod(axis_sizes[layout.before + 1 :])
-    opened = [piece.reshape([*shape[: layout.axis], before, -1, after, *shape[layout.axis + 1 :]]) for piece in pieces]
+    before, after = (
+        math.prod(axis_sizes[: layout.before]),
+        math.prod(axis_sizes[layout.before + 1 :]),
+    )
+    opened = [
+        piece.reshape([*shape[: layout.axis], before, -1, after, *shape[layout.axis + 1 :]])
+        for piece in pieces
+    ]
     return torch.cat(opened, layout.axis + 1).reshape(shape)
 
 
-def draw(layout: Layout, kind: torch.dtype, generator: torch.Generator, positive: bool, most: int) -> Tensor:
+def draw(
+    layout: Layout, kind: torch.dtype, generator: torch.Generator, positive: bool, most: int
+) -> Tensor:
     """Random entries, the same along uniform dims; whole numbers are below ``most``."""
     match layout:
         case Plain(axes):
@@ -245,7 +289,9 @@ def draw(layout: Layout, kind: torch.dtype, generator: torch.Generator, positive
             assert_never(layout)
 
 
-def _entries(shape: Sequence[int], kind: torch.dtype, generator: torch.Generator, positive: bool, most: int) -> Tensor:
+def _entries(
+    shape: Sequence[int], kind: torch.dtype, generator: torch.Generator, positive: bool, most: int
+) -> Tensor:
     if kind == torch.bool:
         return torch.rand(tuple(shape), generator=generator) > 0.5
     if kind.is_complex:

@@ -24,17 +24,21 @@ from symnet.tracing.recording import Operation, Value
 
 # Entries of all operands together up to which an operation is checked at its own sizes.
 _FULL = 6_000_000
-# Checked at a few neurons per axis: no sizes among their arguments. Each has a test at several sizes.
+# Checked at a few neurons per axis: no sizes among their arguments. Each has a test at several
+# sizes.
 NARROW = frozenset({
-    "mm", "bmm", "mv", "dot", "addmm", "baddbmm", "addmv", "linear", "convolution", "_convolution", "_softmax", "_log_softmax",
-    "_safe_softmax", "softmax", "log_softmax", "sum", "mean", "amax", "amin", "var", "std", "var_mean", "logsumexp", "prod",
-    "linalg_vector_norm", "embedding", "t", "transpose", "permute", "clone", "detach", "_to_copy", "alias", "contiguous",
-    "native_batch_norm", "_native_batch_norm_legit_no_training", "glu", "dropout", "native_dropout", "topk", "argmax", "argmin",
-    "sort", "any", "all", "max", "min", "native_layer_norm", "_fused_rms_norm", "lift_fresh", "unsqueeze",
+    "mm", "bmm", "mv", "dot", "addmm", "baddbmm", "addmv", "linear", "convolution", "_convolution",
+    "_softmax", "_log_softmax", "_safe_softmax", "softmax", "log_softmax", "sum", "mean", "amax",
+    "amin", "var", "std", "var_mean", "logsumexp", "prod", "linalg_vector_norm", "embedding", "t",
+    "transpose", "permute", "clone", "detach", "_to_copy", "alias", "contiguous",
+    "native_batch_norm", "_native_batch_norm_legit_no_training", "glu", "dropout", "native_dropout",
+    "topk", "argmax", "argmin", "sort", "any", "all", "max", "min", "native_layer_norm",
+    "_fused_rms_norm", "lift_fresh", "unsqueeze",
 })  # fmt: skip
 _BY_SHAPE = frozenset({"view", "_unsafe_view", "reshape", "expand"})
 _ALONG = frozenset({
-    "slice", "select", "split", "split_with_sizes", "unbind", "chunk", "cat", "stack", "index_select", "narrow", "cumsum",
+    "slice", "select", "split", "split_with_sizes", "unbind", "chunk", "cat", "stack",
+    "index_select", "narrow", "cumsum",
 })  # fmt: skip
 _LOW = (torch.float32, torch.float16, torch.bfloat16)
 
@@ -52,7 +56,9 @@ class Operand:
 
 @dataclass(frozen=True)
 class Context:
-    """What all checks of one recording share: the graph, its words, and the values that somebody reads."""
+    """What all checks of one recording share: the graph, its words, and
+    the values that somebody reads.
+    """
 
     graph: NeuronGraph
     claims: Claims
@@ -61,8 +67,17 @@ class Context:
 
     def moving(self, operands: Sequence[Operand]) -> tuple[str, ...]:
         """Sets that move some operand."""
-        names = [a.symbol for o in operands for a in (*atoms_of(o.layout), *o.along) if a.symbol is not None]
-        return tuple(dict.fromkeys(name for name in names if not isinstance(self.graph.neurons[name].group, Fixed)))
+        names = [
+            a.symbol
+            for o in operands
+            for a in (*atoms_of(o.layout), *o.along)
+            if a.symbol is not None
+        ]
+        return tuple(
+            dict.fromkeys(
+                name for name in names if not isinstance(self.graph.neurons[name].group, Fixed)
+            )
+        )
 
 
 class LocalCheck:
@@ -75,13 +90,20 @@ class LocalCheck:
         operands: Mapping[int, Operand],
         outputs: Sequence[Operand | None],
     ) -> None:
-        self.context, self.operation, self.operands, self.outputs = context, operation, operands, outputs
+        self.context, self.operation, self.operands, self.outputs = (
+            context,
+            operation,
+            operands,
+            outputs,
+        )
         self.everything = [*operands.values(), *(o for o in outputs if o is not None)]
         self.sizes: dict[str, tuple[int, ...]] = {}
         self.narrowed = False
 
     def run(self) -> tuple[float, str, bool]:
-        """Largest relative error, a problem in words if it could not be checked, and whether few neurons were used."""
+        """Largest relative error, a problem in words if it could not be
+        checked, and whether few neurons were used.
+        """
         problem = "an operation of no kind that can be run alone"
         for plan in self.plans():
             try:
@@ -105,7 +127,10 @@ class LocalCheck:
             isinstance(self.context.graph.neurons[s].group, (Symmetric, SignedSymmetric, Fixed))
             for s in self.context.moving(self.everything)
         )
-        pointwise = self.operation.function is not None and torch.Tag.pointwise in self.operation.function.tags
+        pointwise = (
+            self.operation.function is not None
+            and torch.Tag.pointwise in self.operation.function.tags
+        )
         grouped = name in ("convolution", "_convolution") and self.operation.arguments[8] != 1
         if free and (name in NARROW or pointwise) and not known and not grouped:
             yield "narrow"
@@ -116,18 +141,24 @@ class LocalCheck:
         elif free and name in _ALONG:
             yield "across"
 
-    # ---- one trial ----------------------------------------------------------------------------------------------
+    # ---- one trial -------------------------------------------------------------------------------
     def trial(self, seed: int) -> float:
         """The relative error for one set of operands and one element."""
         rng = np.random.default_rng((self.context.seed, seed))
         generator = torch.Generator().manual_seed(1000 * self.context.seed + seed)
         element = LocalElement(self.context.graph, self.sizes, rng)
         numbers: dict[int, Tensor] = {}
-        drawn = {number: self.draw(o, generator, seed == 1, numbers) for number, o in self.operands.items()}
+        drawn = {
+            number: self.draw(o, generator, seed == 1, numbers)
+            for number, o in self.operands.items()
+        }
         for output in (o for o in self.outputs if o is not None):
             self._draw_picks(output, generator, numbers)
         before = self.call(drawn)
-        moved = {number: self.act(element, self.operands[number], x, numbers) for number, x in drawn.items()}
+        moved = {
+            number: self.act(element, self.operands[number], x, numbers)
+            for number, x in drawn.items()
+        }
         after = self.call(moved)
         worst = 0.0
         for claim, old, new in zip(self.outputs, before, after, strict=True):
@@ -141,23 +172,35 @@ class LocalCheck:
                 worst = math.inf
         return worst
 
-    def act(self, element: LocalElement, operand: Operand, tensor: Tensor, numbers: Mapping[int, Tensor]) -> Tensor:
+    def act(
+        self, element: LocalElement, operand: Operand, tensor: Tensor, numbers: Mapping[int, Tensor]
+    ) -> Tensor:
         if operand.along:
             tensor = element.move_numbers(operand.along, tensor)
         return element.act(operand.layout, tensor, operand.picks, numbers)
 
-    def draw(self, operand: Operand, generator: torch.Generator, positive: bool, numbers: dict[int, Tensor]) -> Tensor:
+    def draw(
+        self,
+        operand: Operand,
+        generator: torch.Generator,
+        positive: bool,
+        numbers: dict[int, Tensor],
+    ) -> Tensor:
         """Entries for an operand: its own, if they are known and of this size, else random ones."""
         value = operand.value
         self._draw_picks(operand, generator, numbers)
-        if operand.along and operand.key in numbers and numbers[operand.key].shape == shape_of(operand.layout):
+        if (
+            operand.along
+            and operand.key in numbers
+            and numbers[operand.key].shape == shape_of(operand.layout)
+        ):
             return numbers[operand.key]
         if value.constant and value.kept is not None:
             if is_like_identity(value.kept):
                 kept, size = value.kept.double(), shape_of(operand.layout)[0]
-                return (torch.eye(size, dtype=torch.float64) * (kept[0, 0] - kept[0, 1]) + kept[0, 1]).to(
-                    double(value.dtype)
-                )
+                return (
+                    torch.eye(size, dtype=torch.float64) * (kept[0, 0] - kept[0, 1]) + kept[0, 1]
+                ).to(double(value.dtype))
             if not self.narrowed:
                 return value.kept.detach().cpu().to(double(value.dtype))
         tensor = draw(operand.layout, double(value.dtype), generator, positive, self._most(operand))
@@ -165,13 +208,19 @@ class LocalCheck:
             numbers[operand.key] = tensor
         return tensor
 
-    def _draw_picks(self, operand: Operand, generator: torch.Generator, numbers: dict[int, Tensor]) -> None:
+    def _draw_picks(
+        self, operand: Operand, generator: torch.Generator, numbers: dict[int, Tensor]
+    ) -> None:
         """The whole numbers that picked an operand, if no operand holds them."""
         for picks in operand.picks:
             if picks.key not in numbers:
-                size = math.prod(self.sizes.get(picks.symbol, (self.context.graph.neurons[picks.symbol].size,)))
+                size = math.prod(
+                    self.sizes.get(picks.symbol, (self.context.graph.neurons[picks.symbol].size,))
+                )
                 shape = [atom.size for atom in picks.dims]
-                holder = next((o for o in self.operands.values() if o.along and o.key == picks.key), None)
+                holder = next(
+                    (o for o in self.operands.values() if o.along and o.key == picks.key), None
+                )
                 if holder is not None:
                     shape = list(shape_of(holder.layout))
                 numbers[picks.key] = torch.randint(size, shape, generator=generator)
@@ -179,7 +228,12 @@ class LocalCheck:
     def _most(self, operand: Operand) -> int:
         if operand.along:
             return math.prod(atom.size for atom in operand.along)
-        sizes = [n for o in self.operands.values() if o.value.dtype.is_floating_point for n in shape_of(o.layout)]
+        sizes = [
+            n
+            for o in self.operands.values()
+            if o.value.dtype.is_floating_point
+            for n in shape_of(o.layout)
+        ]
         return min(sizes, default=4)
 
     def call(self, drawn: Mapping[int, Tensor]) -> list[Any]:
@@ -211,21 +265,31 @@ class LocalCheck:
             output = next((o for o in self.outputs if o is not None), None)
             if schema.name == "normalized_shape":
                 arguments[k] = list(arguments[0].shape[-len(arguments[k]) :])
-            elif schema.name in ("size", "shape") and self.operation.name in _BY_SHAPE and output is not None:
+            elif (
+                schema.name in ("size", "shape")
+                and self.operation.name in _BY_SHAPE
+                and output is not None
+            ):
                 arguments[k] = list(shape_of(output.layout))
         return arguments
 
 
 @contextlib.contextmanager
 def _small_changes(check: LocalCheck, plan: str) -> Iterator[None]:
-    """Inside, the check's operands have few neurons: all axes, or those along which the operation does nothing."""
+    """Inside, the check's operands have few neurons: all axes, or those
+    along which the operation does nothing.
+    """
     operands, outputs, everything = check.operands, check.outputs, check.everything
     kept: set[int] = set()
     if plan == "across":
         dim = next(
             (
                 a
-                for s, a in zip(check.operation.function._schema.arguments, check.operation.arguments, strict=False)
+                for s, a in zip(
+                    check.operation.function._schema.arguments,
+                    check.operation.arguments,
+                    strict=False,
+                )
                 if s.name == "dim"
             ),
             0,
@@ -244,16 +308,29 @@ def _small_changes(check: LocalCheck, plan: str) -> Iterator[None]:
 
             def change(o: Operand) -> Operand:
                 picks = tuple(replace(p, dims=tuple(map(small, p.dims))) for p in o.picks)
-                return replace(o, layout=change_atoms(o.layout, small), along=tuple(map(small, o.along)), picks=picks)
+                return replace(
+                    o,
+                    layout=change_atoms(o.layout, small),
+                    along=tuple(map(small, o.along)),
+                    picks=picks,
+                )
 
             check.operands = {number: change(o) for number, o in operands.items()}
             check.outputs = [None if o is None else change(o) for o in outputs]
-            check.everything = [*check.operands.values(), *(o for o in check.outputs if o is not None)]
+            check.everything = [
+                *check.operands.values(),
+                *(o for o in check.outputs if o is not None),
+            ]
             check.narrowed = True
         check.sizes = _set_sizes(check)
         yield
     finally:
-        check.operands, check.outputs, check.everything, check.narrowed = operands, outputs, everything, False
+        check.operands, check.outputs, check.everything, check.narrowed = (
+            operands,
+            outputs,
+            everything,
+            False,
+        )
 
 
 def _on_axis(layout: Layout, axis: int) -> Iterator[Atom]:
@@ -268,7 +345,12 @@ def _set_sizes(check: LocalCheck) -> dict[str, tuple[int, ...]]:
     """The sizes of the pieces of every set that occurs, and of their ancestors."""
     claims, graph = check.context.claims, check.context.graph
     sizes: dict[str, tuple[int, ...]] = {}
-    names = [a.symbol for o in check.everything for a in (*atoms_of(o.layout), *o.along) if a.symbol is not None]
+    names = [
+        a.symbol
+        for o in check.everything
+        for a in (*atoms_of(o.layout), *o.along)
+        if a.symbol is not None
+    ]
     names += [p.symbol for o in check.everything for p in o.picks]
     pieces: dict[tuple[str, int], int] = {}
     for operand in check.everything:
@@ -278,9 +360,16 @@ def _set_sizes(check: LocalCheck) -> dict[str, tuple[int, ...]]:
     for name in dict.fromkeys(names):
         for one in (*graph.ancestors(name), name):
             full = claims.pieces.get(one, (graph.neurons[one].size,))
-            fixed = [position for o in check.everything for a in atoms_of(o.layout) for n, position in a.at if n == one]
+            fixed = [
+                position
+                for o in check.everything
+                for a in atoms_of(o.layout)
+                for n, position in a.at
+                if n == one
+            ]
             sizes[one] = tuple(
-                pieces.get((one, k), size if fixed or not check.narrowed else few(size)) for k, size in enumerate(full)
+                pieces.get((one, k), size if fixed or not check.narrowed else few(size))
+                for k, size in enumerate(full)
             )
     return sizes
 
@@ -297,7 +386,9 @@ def double(kind: torch.dtype) -> torch.dtype:
 
 
 def relative_difference(expected: Tensor, actual: Any) -> float:
-    """The largest difference relative to the largest expected entry; infinite where shapes or whole numbers differ."""
+    """The largest difference relative to the largest expected entry; infinite
+    where shapes or whole numbers differ.
+    """
     if not isinstance(actual, Tensor) or expected.shape != actual.shape:
         return math.inf
     if not (expected.dtype.is_floating_point or expected.dtype.is_complex):
@@ -318,7 +409,8 @@ def overwrite(operation: Operation, drawn: Mapping[int, Tensor]) -> Tensor:
     places = operation.keywords["places"]
     least = min(offset for offset, _, _ in places)
     extent = max(
-        offset + sum((n - 1) * s for n, s in zip(shape, stride, strict=True)) for offset, shape, stride in places
+        offset + sum((n - 1) * s for n, s in zip(shape, stride, strict=True))
+        for offset, shape, stride in places
     )
     memory = torch.zeros(extent - least + 1, dtype=drawn[base.number].dtype)
     (offset, shape, stride), *others = places

@@ -1,8 +1,10 @@
-"""Loops over the rows of a tensor in which every round does the same and adds to a sum: their order does not matter.
+"""Loops over the rows of a tensor in which every round does the same and
+adds to a sum: their order does not matter.
 
-A recording shows the rounds one after another. What depends on one row alone is that row's round; rounds meet only where one is
-added to what the others added to. If the rounds are the same operations on the same tensors, but for the row, then the
-sum over the rows is all that leaves the loop, in whatever order they come.
+A recording shows the rounds one after another. What depends on one row alone is that row's round;
+rounds meet only where one is added to what the others added to. If the rounds are the same
+operations on the same tensors, but for the row, then the sum over the rows is all that leaves the
+loop, in whatever order they come.
 """
 
 from __future__ import annotations
@@ -61,13 +63,24 @@ class Rounds:
 
     def adds(self, operation: Operation, inputs: list[Value], number: int) -> bool:
         """Whether the operation adds something of a round to what is no round's own."""
-        if operation.name not in _ADDS or inputs[0].number in self.owners or len(operation.outputs) != 1:
+        if (
+            operation.name not in _ADDS
+            or inputs[0].number in self.owners
+            or len(operation.outputs) != 1
+        ):
             return False
-        return inputs[0].shape == operation.outputs[0].shape if operation.outputs[0] is not None else False
+        return (
+            inputs[0].shape == operation.outputs[0].shape
+            if operation.outputs[0] is not None
+            else False
+        )
 
 
-def rows_are_treated_alike(recording: Recording, source: Value, axis: int, certain: set[int]) -> bool:
-    """Whether the code does the same with every row of a tensor along an axis, and sums what comes out.
+def rows_are_treated_alike(
+    recording: Recording, source: Value, axis: int, certain: set[int]
+) -> bool:
+    """Whether the code does the same with every row of a tensor along
+    an axis, and sums what comes out.
 
     Args:
         recording: the operations.
@@ -82,19 +95,30 @@ def rows_are_treated_alike(recording: Recording, source: Value, axis: int, certa
         return False
     rounds = Rounds({value.number: at for at, value in members}, len(members))
     taking = {id(operation) for operation in taken}
-    if not all(rounds.take(operation) for operation in recording.operations if id(operation) not in taking):
+    if not all(
+        rounds.take(operation) for operation in recording.operations if id(operation) not in taking
+    ):
         return False
     leaving = {value.number for _, value in recording.outputs}
-    reads = [o for body in rounds.bodies.values() for o in body if o.name in SCALAR_READS and id(o) not in certain]
+    reads = [
+        o
+        for body in rounds.bodies.values()
+        for o in body
+        if o.name in SCALAR_READS and id(o) not in certain
+    ]
     if reads or leaving & {*rounds.owners, *rounds.sums} or len(rounds.bodies) < len(members):
         return False
     rows = dict(members)
-    return all(Comparison(recording, rounds, rows[0], rows[at]).bodies_are_alike(0, at) for at in rows)
+    return all(
+        Comparison(recording, rounds, rows[0], rows[at]).bodies_are_alike(0, at) for at in rows
+    )
 
 
 def _members(operation: Operation, source: Value, axis: int) -> Iterator[tuple[int, Value]]:
     """The single rows that an operation takes out, with their places."""
-    along = operation.arguments[1] if len(operation.arguments) > 1 else operation.keywords.get("dim", 0)
+    along = (
+        operation.arguments[1] if len(operation.arguments) > 1 else operation.keywords.get("dim", 0)
+    )
     if operation.name not in ("unbind", "select") or along % len(source.shape) != axis:
         return
     if operation.name == "unbind":
@@ -104,13 +128,18 @@ def _members(operation: Operation, source: Value, axis: int) -> Iterator[tuple[i
 
 
 class Comparison:
-    """Whether two rounds are the same operations on the same tensors, one's own for the other's own."""
+    """Whether two rounds are the same operations on the same tensors,
+    one's own for the other's own.
+    """
 
     def __init__(self, recording: Recording, rounds: Rounds, row: Value, other: Value) -> None:
         self.rounds = rounds
         self.partners = {row.number: other.number}
         self.makers = {
-            o.number: operation for operation in recording.operations for o in operation.outputs if o is not None
+            o.number: operation
+            for operation in recording.operations
+            for o in operation.outputs
+            if o is not None
         }
 
     def bodies_are_alike(self, first: int, second: int) -> bool:
@@ -118,10 +147,16 @@ class Comparison:
         return len(bodies[0]) == len(bodies[1]) and all(map(self.operations_are_alike, *bodies))
 
     def operations_are_alike(self, one: Operation, two: Operation) -> bool:
-        same = one.function is two.function and one.module == two.module and len(one.outputs) == len(two.outputs)
+        same = (
+            one.function is two.function
+            and one.module == two.module
+            and len(one.outputs) == len(two.outputs)
+        )
         if not same or self.start_of(one) != self.start_of(two):
             return False
-        if not self.arguments_are_alike((one.arguments, one.keywords), (two.arguments, two.keywords)):
+        if not self.arguments_are_alike(
+            (one.arguments, one.keywords), (two.arguments, two.keywords)
+        ):
             return False
         for a, b in zip(one.outputs, two.outputs, strict=True):
             if a is not None and b is not None:
@@ -133,7 +168,11 @@ class Comparison:
         first = operation.inputs()[0]
         if not self.rounds.adds(operation, [first], 0):
             return None
-        return self.rounds.sums[first.number].start if first.number in self.rounds.sums else first.number
+        return (
+            self.rounds.sums[first.number].start
+            if first.number in self.rounds.sums
+            else first.number
+        )
 
     def arguments_are_alike(self, a: Any, b: Any) -> bool:
         if isinstance(a, Value) and isinstance(b, Value):
@@ -141,22 +180,38 @@ class Comparison:
         if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
             return len(a) == len(b) and all(map(self.arguments_are_alike, a, b))
         if isinstance(a, dict) and isinstance(b, dict):
-            return a.keys() == b.keys() and all(self.arguments_are_alike(a[key], b[key]) for key in a)
+            return a.keys() == b.keys() and all(
+                self.arguments_are_alike(a[key], b[key]) for key in a
+            )
         return bool(type(a) is type(b) and a == b)
 
     def values_are_alike(self, a: Value, b: Value) -> bool:
-        """The same value, partners, sums (whose starts are compared elsewhere), or what is computed alike."""
+        """The same value, partners, sums (whose starts are compared
+        elsewhere), or what is computed alike.
+        """
         owners, sums = self.rounds.owners, self.rounds.sums
         if a.number in owners or b.number in owners:
             return self.partners.get(a.number) == b.number
         if a.number == b.number or a.number in sums or b.number in sums:
             return True
         if a.kept is not None and b.kept is not None:
-            return not (a.varies or b.varies) and a.shape == b.shape and bool(torch.equal(a.kept, b.kept))
+            return (
+                not (a.varies or b.varies)
+                and a.shape == b.shape
+                and bool(torch.equal(a.kept, b.kept))
+            )
         one, two = self.makers.get(a.number), self.makers.get(b.number)
-        if one is None or two is None or one.function is not two.function or one.overwritten or two.overwritten:
+        if (
+            one is None
+            or two is None
+            or one.function is not two.function
+            or one.overwritten
+            or two.overwritten
+        ):
             return False
         places = one.outputs.index(a), two.outputs.index(b)
         seeded = one.function is None or torch.Tag.nondeterministic_seeded in one.function.tags
-        same = self.arguments_are_alike((one.arguments, one.keywords), (two.arguments, two.keywords))
+        same = self.arguments_are_alike(
+            (one.arguments, one.keywords), (two.arguments, two.keywords)
+        )
         return not seeded and places[0] == places[1] and same

@@ -1,7 +1,7 @@
 """What an error is relative to: how much an output moves when the state does, not how large it is.
 
-An output may hardly move beside its size: behind a saturated head, beside a large constant. Then even a wrong action
-changes it by little, and an error relative to its size would pass.
+An output may hardly move beside its size: behind a saturated head, beside a large constant. Then
+even a wrong action changes it by little, and an error relative to its size would pass.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ import torch
 from torch import Tensor
 
 _EPSILON = torch.finfo(torch.float64).eps
-# Movement relative to the size of an output below which nothing is shown: errors would drown in rounding.
+# Movement relative to the size of an output below which nothing is shown: errors would drown in
+# rounding.
 NOTICEABLE = 1e6 * _EPSILON
-# Roundings that the last operations may add, and the movement below which they matter beside a tolerance.
+# Roundings that the last operations may add, and the movement below which they matter beside a
+# tolerance.
 _ROUNDINGS, _SMALL_MOVEMENT = 32, 1e-5
 
 
@@ -34,11 +36,15 @@ class Movement:
 
     @property
     def shows_nothing(self) -> bool:
-        """Whether the output moves, but by so little that a wrong action could not be told from rounding."""
+        """Whether the output moves, but by so little that a wrong action
+        could not be told from rounding.
+        """
         return 0 < self.distance < NOTICEABLE * self.size
 
     def error(self, expected: Tensor, actual: Tensor) -> float:
-        """The largest difference relative to the movement; infinite for other shapes, kinds, NaN or infinities."""
+        """The largest difference relative to the movement; infinite for other
+        shapes, kinds, NaN or infinities.
+        """
         difference = distance(expected, actual)
         if self.distance < _SMALL_MOVEMENT * self.size:
             difference = max(difference - _ROUNDINGS * _EPSILON * self.size, 0.0)
@@ -59,7 +65,9 @@ def movements(outputs: Mapping[str, Tensor], others: Mapping[str, Tensor]) -> di
 
 
 def distance(left: Tensor, right: Tensor) -> float:
-    """The largest difference of two entries; infinite where shapes, NaN, infinities, or whole numbers differ."""
+    """The largest difference of two entries; infinite where shapes, NaN,
+    infinities, or whole numbers differ.
+    """
     if left.shape != right.shape:
         return math.inf
     if not left.numel():

@@ -1,7 +1,8 @@
 """Readable names for symbols: what they do, and the shortest module path that tells them apart.
 
-A symbol has a *stem*, the module path whose parameters it indexes, and perhaps a role. ``layers.0.head`` is the role
-``head`` under as much of its stem as tells it from all other heads, at least up to its last numbered module.
+A symbol has a *stem*, the module path whose parameters it indexes, and perhaps a role.
+``layers.0.head`` is the role ``head`` under as much of its stem as tells it from all other heads,
+at least up to its last numbered module.
 """
 
 from __future__ import annotations
@@ -88,19 +89,28 @@ def _stem(occurrences: Sequence[Occurrence], role: Role | None) -> Path:
     if role is None:
         return _maker(occurrences)
     matrices = [item for item in occurrences if item.rank > 1] or occurrences
-    if role in (Role.STREAM, Role.GROUP, Role.HEAD, Role.KV, Role.UNIT):  # where it is made, not where it is read
+    # where it is made, not where it is read
+    if role in (Role.STREAM, Role.GROUP, Role.HEAD, Role.KV, Role.UNIT):
         matrices = [item for item in matrices if item.axis == 0] or matrices
-    return _maker(matrices) if role is Role.UNIT else common_path(_path(owner(item.tensor)) for item in matrices)
+    return (
+        _maker(matrices)
+        if role is Role.UNIT
+        else common_path(_path(owner(item.tensor)) for item in matrices)
+    )
 
 
 def _numbered(path: Path, last: bool = False) -> int:
-    """How many components lead to the first (or last) numbered module, that one included; 0 if there is none."""
+    """How many components lead to the first (or last) numbered module,
+    that one included; 0 if there is none.
+    """
     numbers = [k for k, word in enumerate(path, start=1) if _NUMBER.fullmatch(word)]
     return numbers[-1 if last else 0] if numbers else 0
 
 
 def add_inner_layers(where: Mapping[Node, Sequence[Occurrence]], roles: dict[Node, Role]) -> None:
-    """Gives the role ``mlp`` to layers beside an attention: in its numbered block, but not in its own module."""
+    """Gives the role ``mlp`` to layers beside an attention: in its
+    numbered block, but not in its own module.
+    """
     attention: dict[Path, list[Path]] = {}
     for node, role in roles.items():
         stem = _stem(where[node], role)
@@ -111,20 +121,28 @@ def add_inner_layers(where: Mapping[Node, Sequence[Occurrence]], roles: dict[Nod
             continue
         stem = _stem(occurrences, Role.MLP)
         block = stem[: _numbered(stem)]
-        inside = [a for a in attention.get(block, ()) if len(a) > len(block) and stem[: len(a)] == a]
+        inside = [
+            a for a in attention.get(block, ()) if len(a) > len(block) and stem[: len(a)] == a
+        ]
         if block and block in attention and not inside:
             roles[node] = Role.MLP
 
 
-def name_symbols(where: Mapping[Node, Sequence[Occurrence]], roles: Mapping[Node, Role]) -> dict[Node, str]:
+def name_symbols(
+    where: Mapping[Node, Sequence[Occurrence]], roles: Mapping[Node, Role]
+) -> dict[Node, str]:
     """A unique name for every symbol; the same for the same network, however it was traced.
 
     Args:
         where: occurrences of every symbol.
         roles: what symbols do, where that is known.
     """
-    stems = _without_common({node: _stem(occurrences, roles.get(node)) for node, occurrences in where.items()}, roles)
-    matrices = {_path(owner(item.tensor)) for several in where.values() for item in several if item.rank > 1}
+    stems = _without_common(
+        {node: _stem(occurrences, roles.get(node)) for node, occurrences in where.items()}, roles
+    )
+    matrices = {
+        _path(owner(item.tensor)) for several in where.values() for item in several if item.rank > 1
+    }
     children = Counter(path[:k] for path in matrices for k in range(len(path)))
     shared: dict[Role | None, Counter[Path]] = {}
     for stem, role in {(stem, roles.get(node)) for node, stem in stems.items()}:
@@ -136,28 +154,40 @@ def name_symbols(where: Mapping[Node, Sequence[Occurrence]], roles: Mapping[Node
             paths[node] = _without_single_children(stem, children)
         else:
             least = 0 if role is Role.STREAM else _numbered(stem, last=True)
-            count = next((k for k in range(least, len(stem)) if shared[role][stem[:k]] == 1), len(stem))
+            count = next(
+                (k for k in range(least, len(stem)) if shared[role][stem[:k]] == 1), len(stem)
+            )
             paths[node] = stem[:count]
     short = _short_containers(paths.values())
     names: dict[Node, str] = {}
     taken: set[str] = set()
     for node, path in paths.items():
         words = short[_container(path)] + path[len(_container(path)) :]
-        names[node] = unused(printable([*words, *([roles[node].value] if node in roles else [])]), taken)
+        names[node] = unused(
+            printable([*words, *([roles[node].value] if node in roles else [])]), taken
+        )
         taken.add(names[node])
     return names
 
 
 def _without_common(stems: Mapping[Node, Path], roles: Mapping[Node, Role]) -> dict[Node, Path]:
-    """The stems; those of streams without what all stems begin with: a stream that spans the network needs no path."""
+    """The stems; those of streams without what all stems begin with: a stream
+    that spans the network needs no path.
+    """
     common = common_path(stems.values())
     count = _numbered(common) - 1 if _numbered(common) else len(common)
-    spanning = {node for node, stem in stems.items() if roles.get(node) is Role.STREAM and not _numbered(stem)}
+    spanning = {
+        node
+        for node, stem in stems.items()
+        if roles.get(node) is Role.STREAM and not _numbered(stem)
+    }
     return {node: stem[count:] if node in spanning else stem for node, stem in stems.items()}
 
 
 def _without_single_children(path: Path, children: Mapping[Path, int]) -> Path:
-    """The path without last components that tell nothing: ``pooler.dense`` if the pooler has nothing else."""
+    """The path without last components that tell nothing:
+    ``pooler.dense`` if the pooler has nothing else.
+    """
     while len(path) > 1 and children.get(path[:-1], 0) == 1:
         path = path[:-1]
     return path
@@ -175,7 +205,12 @@ def _short_containers(paths: Iterable[Path]) -> dict[Path, Path]:
     endings = Counter(container[k:] for container in containers for k in range(len(container)))
     return {
         container: next(
-            (container[k:] for k in range(len(container) - 1, 0, -1) if endings[container[k:]] == 1), container
+            (
+                container[k:]
+                for k in range(len(container) - 1, 0, -1)
+                if endings[container[k:]] == 1
+            ),
+            container,
         )
         for container in containers
     }

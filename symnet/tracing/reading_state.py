@@ -1,4 +1,6 @@
-"""The state of reading a recording: a label for every axis of every value, blocks, and what is pinned."""
+"""The state of reading a recording: a label for every axis of every
+value, blocks, and what is pinned.
+"""
 
 from __future__ import annotations
 
@@ -29,17 +31,27 @@ SLICES = {
     "chunk",
     "narrow",
 }
-# A constant with fewer runs of equal entries than this tells the runs apart; others tell every position apart.
+# A constant with fewer runs of equal entries than this tells the runs apart; others tell every
+# position apart.
 _FEW = 8
-_PICKS = {"index", "index_select", "gather", "embedding", "masked_select", "nonzero", "_unsafe_index"}
+_PICKS = {
+    "index",
+    "index_select",
+    "gather",
+    "embedding",
+    "masked_select",
+    "nonzero",
+    "_unsafe_index",
+}
 
 
 def rule(*names: str) -> Callable[[Rule], Rule]:
     """Registers a function as the rule of operations with these names (without their namespace).
 
-    A rule gives every output its labels, and says which axes of the inputs are permuted together or pinned. The last
-    one that was registered counts. Whether it is right is checked on every traced network: each operation is run alone
-    before and after a random group element (``sn.verify.operations``).
+    A rule gives every output its labels, and says which axes of the inputs are permuted together or
+    pinned. The last one that was registered counts. Whether it is right is checked on every traced
+    network: each operation is run alone before and after a random group element
+    (``sn.verify.operations``).
 
     Args:
         names: of operations: ``"my_norm"`` for ``torch.ops.shop.my_norm``.
@@ -69,35 +81,43 @@ class Reading:
     def __init__(self, recording: Recording, fixed: bool) -> None:
         self.recording = recording
         self.labels: dict[int, Labels] = {}
-        self.virtual: list[Labels] = []  # blocks that are no value: products before a sum, statistics of a norm
+        # blocks that are no value: products before a sum, statistics of a norm
+        self.virtual: list[Labels] = []
         self.used: set[int] = {v.number for _, v in recording.outputs}
         self.attention: list[Label] = []  # axes beside a softmax: attention heads are among them
-        self.summed: list[tuple[Label, str]] = []  # axes over which two computed tensors were contracted
+        # axes over which two computed tensors were contracted
+        self.summed: list[tuple[Label, str]] = []
         self.hidden: list[
             tuple[Label, str]
         ] = []  # axes over which one was contracted with a constant, and a reason to pin
         self.contracted: dict[int, list[Label]] = {}  # id of an operation -> axes that it sums over
         self.positions = Positions()
         self.certain: set[int] = set()  # ids of operations that tell the code what is always so
-        self.always: set[int] = set()  # numbers of values that are the same whatever the weights and inputs are
+        # numbers of values that are the same whatever the weights and inputs are
+        self.always: set[int] = set()
         self.operation: Operation | None = None
         for operation in recording.operations:
             self.used.update(value.number for value in operation.inputs())
         for number, value in enumerate(recording.state.values()):
             origins = frozenset({-1 - number})
             self.labels[value.number] = tuple(fresh(size, origins=origins) for size in value.shape)
-        state_labels: dict[tuple[str, int, int], Label] = {}  # path, axis, size: the same in every recording
+        # path, axis, size: the same in every recording
+        state_labels: dict[tuple[str, int, int], Label] = {}
         for path, value in recording.inputs:
             for axis, size in enumerate(value.shape):
                 if (path, axis, size) not in state_labels:
                     state_labels[path, axis, size] = fresh(
                         size, f"axis {axis} of the input {path} (io='fixed')" if fixed else None
                     )
-            self.labels[value.number] = tuple(state_labels[path, axis, size] for axis, size in enumerate(value.shape))
+            self.labels[value.number] = tuple(
+                state_labels[path, axis, size] for axis, size in enumerate(value.shape)
+            )
 
-    # ---- labels -------------------------------------------------------------------------------------------------
+    # ---- labels ----------------------------------------------------------------------------------
     def label(self, value: Value) -> Labels:
-        """The labels of a value's axes; a constant is wild where it is uniform and pinned elsewhere."""
+        """The labels of a value's axes; a constant is wild where it is
+        uniform and pinned elsewhere.
+        """
         if value.number in self.labels:
             return self.labels[value.number]
         assert value.constant, f"{value} has no label"
@@ -110,7 +130,10 @@ class Reading:
         if not written and not value.varies and is_like_identity(value.kept):
             both = fresh(value.shape[0])
             return both, both
-        labels = tuple(self._constant_axis(value.kept, axis, written, value) for axis in range(len(value.shape)))
+        labels = tuple(
+            self._constant_axis(value.kept, axis, written, value)
+            for axis in range(len(value.shape))
+        )
         if written:
             self.labels[value.number] = labels
         return labels
@@ -122,7 +145,11 @@ class Reading:
         varies = value.varies
         if bool(torch.eq(tensor, tensor.narrow(axis, 0, 1)).all()) and not varies:
             return fresh(size, wildcard=not written, origins=frozenset({-1_000_000 - value.number}))
-        if not varies and not written and (runs := _equal_runs(tensor.movedim(axis, 0).reshape(size, -1))) is not None:
+        if (
+            not varies
+            and not written
+            and (runs := _equal_runs(tensor.movedim(axis, 0).reshape(size, -1))) is not None
+        ):
             return concatenate([(length, fresh(length, wildcard=True)) for length in runs])
         reason = (
             "a whole-number or mask buffer, or numbers that the code read, have it"
@@ -142,7 +169,7 @@ class Reading:
         """A new pinned label."""
         return fresh(size, self.why(reason))
 
-    # ---- constraints --------------------------------------------------------------------------------------------
+    # ---- constraints -----------------------------------------------------------------------------
     def why(self, reason: str) -> str:
         """The reason with the operation and the module it happened in."""
         return f"{reason} ({self.operation})" if self.operation is not None else reason
@@ -159,7 +186,9 @@ class Reading:
         self.virtual.append(tuple(labels))
 
     def broadcast(self, operands: Sequence[Value], shape: Sequence[int]) -> Labels:
-        """The labels of an elementwise result of this shape; the operands' axes are merged from the right."""
+        """The labels of an elementwise result of this shape; the operands'
+        axes are merged from the right.
+        """
         result: list[Label] = [()] * len(shape)
         is_labelled = [False] * len(shape)
         for value in operands:
@@ -171,14 +200,18 @@ class Reading:
                 result[place] = self.merge(result[place], label) if is_labelled[place] else label
                 is_labelled[place] = True
         return tuple(
-            label if is_labelled[k] or shape[k] <= 1 else fresh(shape[k], wildcard=True) for k, label in enumerate(result)
+            label if is_labelled[k] or shape[k] <= 1 else fresh(shape[k], wildcard=True)
+            for k, label in enumerate(result)
         )
 
-    # ---- running ------------------------------------------------------------------------------------------------
+    # ---- running ---------------------------------------------------------------------------------
     def run(self, fallback: Rule) -> None:
         """Reads every operation."""
         for operation in self.recording.operations:
-            are_constant = [o is None or (o.constant and o.number not in self.recording.mutated) for o in operation.outputs]
+            are_constant = [
+                o is None or (o.constant and o.number not in self.recording.mutated)
+                for o in operation.outputs
+            ]
             if are_constant and all(are_constant) and operation.name not in SCALAR_READS:
                 continue
             self.operation = operation
@@ -196,13 +229,21 @@ class Reading:
         for label in self.positions.follow(operation, self.labels):
             self.pin(label, "positions along it become numbers")
         for output in operation.outputs:
-            assert output is None or output.number in self.labels, f"{operation} left {output} without labels"
+            assert output is None or output.number in self.labels, (
+                f"{operation} left {output} without labels"
+            )
 
     def join_overwritten(self, operation: Operation) -> None:
         """What was written in place has the axes of what it replaced: earlier views see both."""
         for old, new in zip(operation.overwritten, operation.outputs, strict=False):
             if new is not None and old.number in self.labels and old.shape == new.shape:
-                self.set(new, [self.merge(a, b) for a, b in zip(self.labels[new.number], self.label(old), strict=True)])
+                self.set(
+                    new,
+                    [
+                        self.merge(a, b)
+                        for a, b in zip(self.labels[new.number], self.label(old), strict=True)
+                    ],
+                )
 
     def read_empty(self, operation: Operation) -> None:
         """Without entries nothing is seen: weights that met an empty tensor only are pinned."""
@@ -214,21 +255,35 @@ class Reading:
             if same is not None:  # nothing was written into it, nothing was joined to it
                 self.set(output, self.label(same))
             elif 0 in output.shape:
-                self.set(output, [() if size <= 1 else fresh(size, wildcard=True) for size in output.shape])
+                self.set(
+                    output,
+                    [() if size <= 1 else fresh(size, wildcard=True) for size in output.shape],
+                )
             else:
-                self.set(output, [self.pinned(size, "made from an empty tensor") for size in output.shape])
-            if same is None and not (picking and 0 in output.shape) and id(operation) not in self.recording.excused:
+                self.set(
+                    output,
+                    [self.pinned(size, "made from an empty tensor") for size in output.shape],
+                )
+            if (
+                same is None
+                and not (picking and 0 in output.shape)
+                and id(operation) not in self.recording.excused
+            ):
                 for label in (label for value in full for label in self.label(value)):
                     self.pin(label, "it met an empty tensor, so the example hides what it does")
 
 
 def is_like_identity(tensor: Tensor) -> bool:
-    """Whether a matrix has one number on its diagonal and one beside it: permuting rows and columns keeps it."""
+    """Whether a matrix has one number on its diagonal and one beside it:
+    permuting rows and columns keeps it.
+    """
     if tensor.dim() != 2 or not 1 < tensor.shape[0] == tensor.shape[1]:
         return False
     still = torch.eye(len(tensor), dtype=torch.bool, device=tensor.device)
     diagonal, beside = tensor[still], tensor[~still]
-    return all(bool((part == part[0]).all()) for part in (diagonal, beside)) and bool(diagonal[0] != beside[0])
+    return all(bool((part == part[0]).all()) for part in (diagonal, beside)) and bool(
+        diagonal[0] != beside[0]
+    )
 
 
 def _equal_runs(rows: Tensor) -> list[int] | None:
@@ -252,7 +307,9 @@ def arguments(operation: Operation) -> dict[str, Any]:
 
 
 def axes_argument(value: Any, count: int) -> list[int]:
-    """Non-negative axes from an argument that is one axis, several, or ``None`` or empty for all."""
+    """Non-negative axes from an argument that is one axis, several,
+    or ``None`` or empty for all.
+    """
     if value is None or (isinstance(value, (list, tuple)) and not value):
         return list(range(count))
     axes = [value] if isinstance(value, int) else list(value)

@@ -1,8 +1,8 @@
 """Recording a module: it is run once, eagerly, under a ``TorchDispatchMode``.
 
-There are no graph breaks, constants keep their values, and writing in place makes a new value of every tensor that
-shares the memory. What the code reads out of computed tensors (truth values, numbers, arrays) can be changed, to see
-where else it would go.
+There are no graph breaks, constants keep their values, and writing in place makes a new value of
+every tensor that shares the memory. What the code reads out of computed tensors (truth values,
+numbers, arrays) can be changed, to see where else it would go.
 """
 
 from __future__ import annotations
@@ -34,15 +34,33 @@ from symnet.tracing.rewriting import join_halves
 from symnet.tracing.subject import Subject
 from symnet.tracing.weightless import FACTORIES, NeedsEntriesError, Weightless, lacks_entries
 
-_EMPTY = {"empty", "new_empty", "empty_like", "empty_strided", "new_empty_strided", "empty_permuted"}
+_EMPTY = {
+    "empty",
+    "new_empty",
+    "empty_like",
+    "empty_strided",
+    "new_empty_strided",
+    "empty_permuted",
+}
 # Their results may be empty, depending on entries.
 _CHOICES = {"nonzero", "index", "masked_select", "_unique2"}
 # Change a tensor's shape, not its entries.
-_RESHAPES = {"t", "transpose", "squeeze", "unsqueeze", "swapaxes", "as_strided", "resize", "set", "detach"}
+_RESHAPES = {
+    "t",
+    "transpose",
+    "squeeze",
+    "unsqueeze",
+    "swapaxes",
+    "as_strided",
+    "resize",
+    "set",
+    "detach",
+}
 # Answers other than the number that was read; thresholds lie between them.
 _EXTREMES, _SMALL = (2e6, -2e6, 0.0), (0, 1, 2, 3)
 _WHOLE = (torch.int64, torch.int32, torch.int16)
-# Longest tensor whose list is read number by number; operations of a way through the code before it is given up.
+# Longest tensor whose list is read number by number; operations of a way through the code before it
+# is given up.
 _LISTED, _LONGEST = 256, 200_000
 
 
@@ -68,10 +86,14 @@ class _Recorder(TorchDispatchMode):
         self.operations: list[Operation] = []
         self.modules = modules
         self.alive: list[Tensor] = []  # keeps ids unique
-        self.current: dict[int, tuple[Value, int, int]] = {}  # tensor id -> value, writes it has seen, storage
-        self.places: dict[tuple[Any, ...], int] = {}  # where entries lie -> id of the tensor that came there last
-        self.writes: dict[int, list[tuple[int, Value]]] = {}  # storage -> (tensor id, value) of every write
-        self.geometry: dict[int, tuple[Any, ...]] = {}  # of written values: offset, shape and strides in memory
+        # tensor id -> value, writes it has seen, storage
+        self.current: dict[int, tuple[Value, int, int]] = {}
+        # where entries lie -> id of the tensor that came there last
+        self.places: dict[tuple[Any, ...], int] = {}
+        # storage -> (tensor id, value) of every write
+        self.writes: dict[int, list[tuple[int, Value]]] = {}
+        # of written values: offset, shape and strides in memory
+        self.geometry: dict[int, tuple[Any, ...]] = {}
         self.constant_storages: dict[int, list[Value]] = {}
         self.mutated: set[int] = set()
         self.state_places: dict[tuple[Any, ...], Value] = {}
@@ -104,7 +126,8 @@ class _Recorder(TorchDispatchMode):
     def read(self, tensor: Tensor) -> Value:
         """The value that a tensor has now."""
         placed = self.current.get(id(tensor))
-        if placed is not None and placed[2] != _storage(tensor):  # its data was replaced: it is what it shares memory with
+        # its data was replaced: it is what it shares memory with
+        if placed is not None and placed[2] != _storage(tensor):
             placed = self.current.get(self.places.get(_place(tensor), id(tensor)))
             if placed is None or placed[2] != _storage(tensor):
                 return self.foreign(tensor, varies=True)
@@ -123,9 +146,19 @@ class _Recorder(TorchDispatchMode):
                 constant = value.constant and all(new.constant for new in news)
                 updated = self.new_value(tensor, constant=constant)
                 if not constant:
-                    places = [_place(tensor)[1:], *(self.geometry[written.number] for written in news)]
+                    places = [
+                        _place(tensor)[1:],
+                        *(self.geometry[written.number] for written in news),
+                    ]
                     self.operations.append(
-                        Operation("alias_update", None, (value, news), {"places": places}, [updated], self.modules[-1])
+                        Operation(
+                            "alias_update",
+                            None,
+                            (value, news),
+                            {"places": places},
+                            [updated],
+                            self.modules[-1],
+                        )
                     )
                 value = updated
             self.place(tensor, value, len(writes))
@@ -146,7 +179,10 @@ class _Recorder(TorchDispatchMode):
         elif isinstance(actual, float):
             others = [*_EXTREMES]
         else:
-            others = [np.full_like(actual, number) for number in (_EXTREMES if actual.dtype.kind == "f" else (0, 1))]
+            others = [
+                np.full_like(actual, number)
+                for number in (_EXTREMES if actual.dtype.kind == "f" else (0, 1))
+            ]
         self.exported |= not isinstance(actual, bool)
         first, self.decisions = self.decisions, self.decisions + len(others)
         turns = [answer - first - 1 for answer in self.flipped if first < answer <= self.decisions]
@@ -164,9 +200,13 @@ class _Recorder(TorchDispatchMode):
     def _should_skip_dynamo(cls) -> bool:
         return False  # torch's compiler takes seconds to load
 
-    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         kwargs = kwargs or {}
-        arguments, keywords = tree_map(lambda x: self.read(x) if isinstance(x, Tensor) else x, (args, kwargs))
+        arguments, keywords = tree_map(
+            lambda x: self.read(x) if isinstance(x, Tensor) else x, (args, kwargs)
+        )
         run = function if self.weightless is not None else REFERENCES.get(function, function)
         try:
             result = run(*args, **kwargs)
@@ -176,10 +216,18 @@ class _Recorder(TorchDispatchMode):
         if name in _EMPTY and isinstance(result, Tensor):
             result.zero_()  # whatever lay in that memory means nothing
         if len(self.operations) % 64 == 0:
-            self.progress.show(f"recording: {len(self.operations)} operations, in {self.modules[-1] or 'the model'}")
+            self.progress.show(
+                f"recording: {len(self.operations)} operations, in "
+                f"{self.modules[-1] or 'the model'}"
+            )
         if len(self.operations) > _LONGEST and self.flipped:
             raise RuntimeError("this way through the code does not end")
-        if self.filled and isinstance(result, Tensor) and result.dtype == torch.bool and not bool(result.any()):
+        if (
+            self.filled
+            and isinstance(result, Tensor)
+            and result.dtype == torch.bool
+            and not bool(result.any())
+        ):
             result.fill_(not constant_inputs(arguments, keywords))
         outgoing = [argument.name for argument in function._schema.arguments if argument.is_out]
         keywords = {key: value for key, value in keywords.items() if key not in outgoing}
@@ -208,9 +256,13 @@ class _Recorder(TorchDispatchMode):
             if not constant:
                 self.operations.append(operation)
             return result
-        self.chose_nothing |= name in _CHOICES and not constant and isinstance(result, Tensor) and 0 in result.shape
+        self.chose_nothing |= (
+            name in _CHOICES and not constant and isinstance(result, Tensor) and 0 in result.shape
+        )
         outputs = list(result) if isinstance(result, (tuple, list)) else [result]
-        operation.outputs = [self.new_value(x, constant=constant) if isinstance(x, Tensor) else None for x in outputs]
+        operation.outputs = [
+            self.new_value(x, constant=constant) if isinstance(x, Tensor) else None for x in outputs
+        ]
         for value in operation.outputs:
             if value is not None:
                 value.varies = varies
@@ -234,19 +286,25 @@ class _Recorder(TorchDispatchMode):
 
 
 class _Rewritten(TorchFunctionMode):
-    """``one_hot`` looks at its largest and smallest entries; as a comparison it does not. Lists and arrays are noted."""
+    """``one_hot`` looks at its largest and smallest entries; as a comparison
+    it does not. Lists and arrays are noted.
+    """
 
     def __init__(self, recorder: _Recorder) -> None:
         super().__init__()
         self.recorder = recorder
 
-    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_function__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         kwargs = kwargs or {}
         if function is torch.nn.functional.one_hot:
             index = args[0] if args else kwargs["tensor" if "tensor" in kwargs else "input"]
             classes = args[1] if len(args) > 1 else kwargs.get("num_classes", -1)
             if classes > 0:
-                return (index.unsqueeze(-1) == torch.arange(classes, device=index.device)).to(torch.int64)
+                return (index.unsqueeze(-1) == torch.arange(classes, device=index.device)).to(
+                    torch.int64
+                )
         if function is Tensor.__getitem__ and (picked := self.picked_by_number(*args)) is not None:
             return picked
         if (
@@ -259,16 +317,24 @@ class _Rewritten(TorchFunctionMode):
         if function in (Tensor.numpy, Tensor.__array__, Tensor.tolist) and lacks_entries(args[0]):
             raise NeedsEntriesError(f"'{function.__name__}' in '{self.recorder.modules[-1]}'")
         result = function(*args, **kwargs)
-        if function in (Tensor.numpy, Tensor.__array__, Tensor.tolist) and isinstance(args[0], Tensor):
+        if function in (Tensor.numpy, Tensor.__array__, Tensor.tolist) and isinstance(
+            args[0], Tensor
+        ):
             taken = self.recorder.taken_out(args[0], np.asarray(result))
             return taken.tolist() if function is Tensor.tolist else taken
         return result
 
     def picked_by_number(self, tensor: Tensor, key: Any) -> Tensor | None:
-        """``tensor[e]`` for a computed whole number: the number would be read and forgotten, so it is kept as an index."""
+        """``tensor[e]`` for a computed whole number: the number would be read and
+        forgotten, so it is kept as an index.
+        """
         first, *rest = key if isinstance(key, tuple) and key else (key,)
         single = isinstance(first, Tensor) and first.dim() == 0 and first.dtype in _WHOLE
-        if not single or any(isinstance(item, Tensor) for item in rest) or self.recorder.read(first).constant:
+        if (
+            not single
+            or any(isinstance(item, Tensor) for item in rest)
+            or self.recorder.read(first).constant
+        ):
             return None
         row = torch.index_select(tensor, 0, first.reshape(1)).squeeze(0)
         return row[tuple(rest)] if rest else row
@@ -315,18 +381,28 @@ def record(
         subject: the copy to run; its modules' hooks are changed for the duration of the call.
         is_output: which of the returned tensors count, by path.
         after: an earlier recording of the same network, whose state this one starts from.
-        flipped: which of the other answers (from 1) the code is given for what it asks of a computed tensor: the opposite of
-            a truth value, extreme or small numbers, to see other branches.
-        filled: makes masks that hold nowhere hold everywhere, to see what is done with what they choose.
+        flipped: which of the other answers (from 1) the code is given for what it asks of a
+            computed tensor: the opposite of a truth value, extreme or small numbers, to see other
+            branches.
+        filled: makes masks that hold nowhere hold everywhere, to see what is done with what they
+            choose.
 
     Raises:
-        NeedsEntriesError: the copy has no weights, and the code asks for values that depend on them.
+        NeedsEntriesError: the copy has no weights, and the code asks for values that depend on
+            them.
     """
     model = subject.model
-    args, kwargs = map_tensors(lambda x: x.detach().clone(), (args, dict(kwargs)))  # the model may write into them
+    # the model may write into them
+    args, kwargs = map_tensors(lambda x: x.detach().clone(), (args, dict(kwargs)))
     with module_paths(model) as modules, torch.enable_grad():
         recorder = _Recorder(
-            subject.state, modules, after.state if after else {}, flipped, filled, subject.weightless, subject.progress
+            subject.state,
+            modules,
+            after.state if after else {},
+            flipped,
+            filled,
+            subject.weightless,
+            subject.progress,
         )
         recorder.count = after.last_number() if after else recorder.count
         for tensor in model.state_dict(keep_vars=True).values():
@@ -334,14 +410,24 @@ def record(
                 recorder.foreign(tensor, varies=True)
         for tensor in model.buffers():  # those that are not in the state dict
             recorder.read(tensor)
-        argument_tensors = [(path, t) for path, t in tensors_in((args, dict(kwargs))) if t is not None]
-        inputs = [(path, recorder.start(tensor, f"input:{path}")) for path, tensor in argument_tensors]
+        argument_tensors = [
+            (path, t) for path, t in tensors_in((args, dict(kwargs))) if t is not None
+        ]
+        inputs = [
+            (path, recorder.start(tensor, f"input:{path}")) for path, tensor in argument_tensors
+        ]
         with subject.running(), _Rewritten(recorder), recorder, plain_kernels():
             result = model(*args, **kwargs)
         tensors = list(tensors_in(result))
-        outputs = [(path, recorder.read(t)) for path, t in tensors if t is not None and is_output(path)]
+        outputs = [
+            (path, recorder.read(t)) for path, t in tensors if t is not None and is_output(path)
+        ]
         skipped = [path for path, t in tensors if t is None]
-    states = {value.origin.removeprefix("state:"): value for value in recorder.state_places.values() if value.origin}
+    states = {
+        value.origin.removeprefix("state:"): value
+        for value in recorder.state_places.values()
+        if value.origin
+    }
     recording = Recording(
         recorder.operations,
         states,
@@ -356,11 +442,15 @@ def record(
 
 
 def drop_dead_code(recording: Recording) -> Recording:
-    """The recording without operations that no output (and no number read by the code) depends on."""
+    """The recording without operations that no output (and no number
+    read by the code) depends on.
+    """
     live = {value.number for _, value in recording.outputs}
     kept = []
     for operation in reversed(recording.operations):
-        if operation.name in SCALAR_READS or any(o is not None and o.number in live for o in operation.outputs):
+        if operation.name in SCALAR_READS or any(
+            o is not None and o.number in live for o in operation.outputs
+        ):
             kept.append(operation)
             live.update(value.number for value in operation.inputs())
     return dataclasses.replace(recording, operations=kept[::-1])

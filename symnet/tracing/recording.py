@@ -18,12 +18,19 @@ SCALAR_READS = {"_local_scalar_dense", "equal", "allclose", "is_nonzero", "numpy
 
 
 class Value:
-    """A tensor at one moment: its shape, and its entries if they depend on nothing but the code and are known."""
+    """A tensor at one moment: its shape, and its entries if they depend on
+    nothing but the code and are known.
+    """
 
     __slots__ = ("constant", "dtype", "kept", "number", "origin", "shape", "varies")
 
     def __init__(
-        self, number: int, tensor: Tensor, origin: str | None = None, constant: bool = False, has_entries: bool = True
+        self,
+        number: int,
+        tensor: Tensor,
+        origin: str | None = None,
+        constant: bool = False,
+        has_entries: bool = True,
     ) -> None:
         self.number = number
         self.shape = tuple(tensor.shape)
@@ -32,7 +39,9 @@ class Value:
         self.constant = constant
         self.kept: Tensor | None = tensor.detach().clone() if constant and has_entries else None
         self.varies = (
-            False  # whole numbers or masks of the state dict, or made of numbers the code read: others may follow
+            # whole numbers or masks of the state dict, or made of numbers the code read: others may
+            # follow
+            False
         )
 
     def __repr__(self) -> str:
@@ -49,8 +58,10 @@ class Operation:
     keywords: dict[str, Any]
     outputs: list[Value | None]
     module: str
-    answers: range = range(0)  # numbers of the other answers to what it tells the code about a computed tensor
-    overwritten: list[Value] = dataclasses.field(default_factory=list)  # what was in the outputs' memory, if in place
+    # numbers of the other answers to what it tells the code about a computed tensor
+    answers: range = range(0)
+    # what was in the outputs' memory, if in place
+    overwritten: list[Value] = dataclasses.field(default_factory=list)
 
     def inputs(self) -> list[Value]:
         """Every value that the operation reads, in order."""
@@ -74,8 +85,10 @@ class Recording:
         default_factory=set
     )  # ids of operations that another recording shows with entries
     chose_nothing: bool = False  # whether a choice by entries, of rows or positions, came out empty
-    certain: set[int] = dataclasses.field(default_factory=set)  # ids of operations whose answers cannot be others
-    decisions: int = 0  # how many other answers there are to what the code asked of computed tensors
+    # ids of operations whose answers cannot be others
+    certain: set[int] = dataclasses.field(default_factory=set)
+    # how many other answers there are to what the code asked of computed tensors
+    decisions: int = 0
 
     def last_number(self) -> int:
         """A number that no value's exceeds."""
@@ -86,7 +99,9 @@ class Recording:
     def reads_numbers(self) -> bool:
         """Whether the code read numbers out of computed tensors: its way may depend on them."""
         return any(
-            o.name in SCALAR_READS and id(o) not in self.certain and not all(v.constant for v in o.inputs())
+            o.name in SCALAR_READS
+            and id(o) not in self.certain
+            and not all(v.constant for v in o.inputs())
             for o in self.operations
         )
 
@@ -99,7 +114,9 @@ class Recording:
             if output is None:
                 continue
             if operation.name in ("mm", "bmm", "addmm", "baddbmm", "linear") and len(shapes) > 1:
-                total += math.prod(output.shape) * shapes[-2 if operation.name != "linear" else 0][-1]
+                total += (
+                    math.prod(output.shape) * shapes[-2 if operation.name != "linear" else 0][-1]
+                )
             elif operation.name in ("convolution", "_convolution"):
                 total += math.prod(output.shape) * math.prod(shapes[1][1:])
         return total
@@ -150,8 +167,11 @@ def values_in(structure: Any) -> Iterator[Value]:
             yield from values_in(item)
 
 
-def tensors_in(structure: Any, path: str = "", numbers: bool = False) -> Iterator[tuple[str, Tensor | None]]:
-    """Every tensor in an input or output structure with its path; ``None`` for an object that is not looked into.
+def tensors_in(
+    structure: Any, path: str = "", numbers: bool = False
+) -> Iterator[tuple[str, Tensor | None]]:
+    """Every tensor in an input or output structure with its path; ``None``
+    for an object that is not looked into.
 
     Args:
         numbers: whether numbers count as tensors without axes.
@@ -170,7 +190,9 @@ def tensors_in(structure: Any, path: str = "", numbers: bool = False) -> Iterato
         for field in dataclasses.fields(structure):
             item = getattr(structure, field.name)
             yield from tensors_in(item, f"{path}.{field.name}" if path else field.name, numbers)
-    elif not isinstance(structure, (int, float, complex, str, bytes, bool, type(None), torch.dtype, torch.device)):
+    elif not isinstance(
+        structure, (int, float, complex, str, bytes, bool, type(None), torch.dtype, torch.device)
+    ):
         yield path, None
 
 
@@ -189,7 +211,10 @@ def module_paths(model: nn.Module) -> Iterator[list[str]]:
         def leave(_module: nn.Module, _args: Any, _output: Any) -> None:
             stack.pop()
 
-        handles += [module.register_forward_pre_hook(enter), module.register_forward_hook(leave, always_call=True)]
+        handles += [
+            module.register_forward_pre_hook(enter),
+            module.register_forward_hook(leave, always_call=True),
+        ]
     try:
         yield stack
     finally:

@@ -1,4 +1,6 @@
-"""Axes cut anew by a view: the factors of the old ones regrouped, and refined where they are too coarse."""
+"""Axes cut anew by a view: the factors of the old ones regrouped, and
+refined where they are too coarse.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,8 @@ from symnet.tracing.axis_labels import Label, Node, flat, fresh, root, size_of
 def repartition(labels: Sequence[Label], sizes: Sequence[int]) -> list[Label]:
     """The labels of a tensor's axes after a view to these sizes.
 
-    Where factors do not align with the new axes, both are pinned, from the last boundary they share to the next.
+    Where factors do not align with the new axes, both are pinned, from the last boundary they share
+    to the next.
     """
     reason = "a view does not align with its factors"
     factors = [node for label in labels for node in flat(label)]
@@ -25,7 +28,8 @@ def repartition(labels: Sequence[Label], sizes: Sequence[int]) -> list[Label]:
             result.append(tuple(label))
             continue
         taken = [size]
-        while size_of(label) != math.prod(taken):  # go on to the next boundary that old and new axes share
+        # go on to the next boundary that old and new axes share
+        while size_of(label) != math.prod(taken):
             if size_of(label) < math.prod(taken):
                 label.append(factors.pop(0))
             else:
@@ -43,7 +47,9 @@ def _new_axes(label: Label, sizes: Sequence[int], reason: str) -> list[Label]:
 
 
 def _take_factors(factors: list[Node], size: int) -> tuple[list[Node], bool]:
-    """Factors moved from the front of the list until they have ``size`` positions, and whether that worked out."""
+    """Factors moved from the front of the list until they have ``size``
+    positions, and whether that worked out.
+    """
     label: list[Node] = []
     left = size
     while left > 1:

@@ -1,7 +1,9 @@
-"""Recordings written so that what commutes shows: halves of one axis that are added, multiplied or compared.
+"""Recordings written so that what commutes shows: halves of one axis
+that are added, multiplied or compared.
 
-``u, v = h.chunk(2)`` and ``maximum(u, v)`` do not care which of two neurons is in which half: it is the maximum over an axis of
-size 2. Written so, the rules for views and reductions find that every pair can change places by itself.
+``u, v = h.chunk(2)`` and ``maximum(u, v)`` do not care which of two neurons is in which half: it is
+the maximum over an axis of size 2. Written so, the rules for views and reductions find that every
+pair can change places by itself.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ from symnet.tracing.recording import Operation, Recording, Value
 
 _aten = torch.ops.aten
 _REDUCTIONS = {
-    "add": _aten.sum.dim_IntList, "mul": _aten.prod.dim_int, "maximum": _aten.amax.default, "minimum": _aten.amin.default,
+    "add": _aten.sum.dim_IntList, "mul": _aten.prod.dim_int,
+    "maximum": _aten.amax.default, "minimum": _aten.amin.default,
 }  # fmt: skip
 
 
@@ -33,10 +36,17 @@ class AxisPart:
 
 
 def join_halves(recording: Recording) -> Recording:
-    """The recording with every commutative operation on two halves of one axis written as a reduction over them."""
+    """The recording with every commutative operation on two halves of one
+    axis written as a reduction over them.
+    """
     uses = Counter(v.number for o in recording.operations for v in o.inputs())
     uses.update(v.number for _, v in recording.outputs)
-    parts = {number: part for o in recording.operations for number, part in _parts(o) if uses[number] == 1}
+    parts = {
+        number: part
+        for o in recording.operations
+        for number, part in _parts(o)
+        if uses[number] == 1
+    }
     number = recording.last_number()
     operations: list[Operation] = []
     for operation in recording.operations:
@@ -54,10 +64,19 @@ def join_halves(recording: Recording) -> Recording:
 def _parts(operation: Operation) -> Iterator[tuple[int, AxisPart]]:
     """What the outputs of an operation that cuts an axis are, by number."""
     outputs = [o for o in operation.outputs if o is not None]
-    if operation.name not in ("slice", "split", "split_with_sizes", "chunk") or len(operation.inputs()) != 1:
+    if (
+        operation.name not in ("slice", "split", "split_with_sizes", "chunk")
+        or len(operation.inputs()) != 1
+    ):
         return
     source = operation.inputs()[0]
-    by_name = dict(zip([a.name for a in operation.function._schema.arguments], operation.arguments, strict=False))
+    by_name = dict(
+        zip(
+            [a.name for a in operation.function._schema.arguments],
+            operation.arguments,
+            strict=False,
+        )
+    )
     by_name |= operation.keywords
     axis = (by_name.get("dim") or 0) % len(source.shape)
     step, start = by_name.get("step") or 1, 0
@@ -70,14 +89,19 @@ def _parts(operation: Operation) -> Iterator[tuple[int, AxisPart]]:
 
 
 def _halves(operation: Operation, parts: dict[int, AxisPart]) -> tuple[AxisPart, bool] | None:
-    """The first of two parts that an operation does not tell apart, and whether they are interleaved."""
+    """The first of two parts that an operation does not tell apart,
+    and whether they are interleaved.
+    """
     inputs = operation.inputs()
     plain = operation.name in _REDUCTIONS and len(inputs) == 2 and not operation.overwritten
     scaled = operation.keywords.get("alpha", 1) != 1 or len(operation.arguments) > 2
     if not plain or scaled or any(v.number not in parts for v in inputs):
         return None
     first, second = sorted((parts[v.number] for v in inputs), key=lambda part: part.start)
-    if dataclasses.replace(second, start=first.start) != first or inputs[0].dtype != inputs[1].dtype:
+    if (
+        dataclasses.replace(second, start=first.start) != first
+        or inputs[0].dtype != inputs[1].dtype
+    ):
         return None
     size = first.source.shape[first.axis]
     if first.step == 1 and second.start == first.start + first.count and first.count > 1:
@@ -87,19 +111,30 @@ def _halves(operation: Operation, parts: dict[int, AxisPart]) -> tuple[AxisPart,
     return None
 
 
-def _as_reduction(operation: Operation, first: AxisPart, interleaved: bool, number: int) -> Iterator[Operation]:
+def _as_reduction(
+    operation: Operation, first: AxisPart, interleaved: bool, number: int
+) -> Iterator[Operation]:
     """Both halves as one axis of size 2, reduced."""
     source, axis, shape = first.source, first.axis, list(first.source.shape)
     if not interleaved and shape[axis] != 2 * first.count:
         shape[axis] = 2 * first.count
         stop = first.start + 2 * first.count
         taken = _value(source, shape, number := number + 1)
-        yield Operation("slice", _aten.slice.Tensor, (source, axis, first.start, stop), {}, [taken], operation.module)
+        yield Operation(
+            "slice",
+            _aten.slice.Tensor,
+            (source, axis, first.start, stop),
+            {},
+            [taken],
+            operation.module,
+        )
         source = taken
     pair = [first.count, 2] if interleaved else [2, first.count]
     shape[axis : axis + 1] = pair
     viewed = _value(source, shape, number + 1)
-    yield Operation("reshape", _aten.reshape.default, (source, shape), {}, [viewed], operation.module)
+    yield Operation(
+        "reshape", _aten.reshape.default, (source, shape), {}, [viewed], operation.module
+    )
     place = axis + 1 if interleaved else axis
     function = _REDUCTIONS[operation.name]
     along: Any = place if function is _aten.prod.dim_int else [place]

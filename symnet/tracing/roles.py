@@ -1,4 +1,5 @@
-"""What a neuron set does in its network, read off the recording: a residual stream, attention heads, experts.
+"""What a neuron set does in its network, read off the recording: a
+residual stream, attention heads, experts.
 
 Roles only choose names. A wrong role gives an odd name, never a wrong group.
 """
@@ -15,13 +16,16 @@ from symnet.tracing.recording import Recording, Value
 
 # What hands entries on as they are, and what adjusts the scores of an attention.
 HANDS_ON = frozenset({
-    "view", "_unsafe_view", "reshape", "permute", "transpose", "t", "unsqueeze", "squeeze", "expand", "clone", "detach",
-    "alias", "_to_copy", "contiguous", "dropout", "native_dropout", "alias_update",
+    "view", "_unsafe_view", "reshape", "permute", "transpose", "t", "unsqueeze", "squeeze",
+    "expand", "clone", "detach", "alias", "_to_copy", "contiguous", "dropout", "native_dropout",
+    "alias_update",
 })  # fmt: skip
-ADJUSTS = frozenset({"mul", "div", "add", "sub", "masked_fill", "where", "clamp", "tanh", "slice", "cat"})
+ADJUSTS = frozenset(
+    {"mul", "div", "add", "sub", "masked_fill", "where", "clamp", "tanh", "slice", "cat"}
+)
 CONTRACTIONS = frozenset({
-    "mm", "bmm", "mv", "addmm", "baddbmm", "linear", "convolution", "_convolution", "_trilinear", "embedding",
-    "_grouped_mm", "_fft_r2c", "_fft_c2r",
+    "mm", "bmm", "mv", "addmm", "baddbmm", "linear", "convolution", "_convolution", "_trilinear",
+    "embedding", "_grouped_mm", "_fft_r2c", "_fft_c2r",
 })  # fmt: skip
 SOFTMAXES = frozenset({"_softmax", "_safe_softmax", "softmax"})
 
@@ -44,12 +48,16 @@ class Ancestry:
 
     def source(self, value: Value, through: AbstractSet[str] = HANDS_ON) -> Value:
         """The value behind views, copies and casts."""
-        while (operation := self.producers.get(value.number)) is not None and operation.name in through:
+        while (
+            operation := self.producers.get(value.number)
+        ) is not None and operation.name in through:
             value = next((v for v in operation.inputs() if not v.constant), operation.inputs()[0])
         return value
 
     def contracts(self, value: Value, ancestor: Value) -> bool:
-        """Whether a value was computed from an earlier one by a layer. Numbers grow, so older values need no look."""
+        """Whether a value was computed from an earlier one by a layer. Numbers
+        grow, so older values need no look.
+        """
         waiting, seen = [(value, False)], {(value.number, False)}
         while waiting:
             current, layer = waiting.pop()
@@ -81,7 +89,9 @@ def residual_streams(reading: Reading, ancestry: Ancestry) -> set[Node]:
 
 
 def attention_dims(reading: Reading, ancestry: Ancestry) -> tuple[set[Node], set[Node]]:
-    """Leaves along which queries are compared with keys before a softmax, and those of what its weights then sum up."""
+    """Leaves along which queries are compared with keys before a softmax, and
+    those of what its weights then sum up.
+    """
     compared: set[Node] = set()
     values: set[Node] = set()
     softmaxes: set[int] = set()

@@ -12,8 +12,9 @@ from symnet.tracing.rules_shape import pin_everything, slice_axis
 
 _POINTWISE = {
     "polar", "complex", "atan2", "real", "imag", "angle", "conj", "_conj_physical", "abs",
-    "where", "masked_fill", "lerp", "addcmul", "addcdiv", "clamp", "copy", "fill", "zero", "_prelu_kernel", "prelu", "isnan",
-    "rrelu_with_noise", "celu", "softshrink", "hardshrink", "bernoulli", "uniform", "normal", "maximum", "minimum", "nan_to_num",
+    "where", "masked_fill", "lerp", "addcmul", "addcdiv", "clamp", "copy", "fill", "zero",
+    "_prelu_kernel", "prelu", "isnan", "rrelu_with_noise", "celu", "softshrink", "hardshrink",
+    "bernoulli", "uniform", "normal", "maximum", "minimum", "nan_to_num",
 }  # fmt: skip
 
 
@@ -35,7 +36,9 @@ for _name in _POINTWISE:
 
 @rule("eq", "ne")
 def equal(reading: Reading, operation: Operation) -> None:
-    """Positions compared with 0, 1, 2, ... along a new axis: that axis is the one they are positions of."""
+    """Positions compared with 0, 1, 2, ... along a new axis: that axis
+    is the one they are positions of.
+    """
     values, output = operation.inputs(), operation.outputs[0]
     assert output is not None
     if compare_positions(reading, values, operation.arguments[-1]):
@@ -52,7 +55,8 @@ def equal(reading: Reading, operation: Operation) -> None:
         if points is not None and count <= output.shape[axis]:
             reading.positions.understood.add(value.number)
             labels = list(reading.broadcast([value], output.shape))
-            beyond = [(1, ())] * (output.shape[axis] - count)  # no entry is beyond the last position
+            # no entry is beyond the last position
+            beyond = [(1, ())] * (output.shape[axis] - count)
             labels[axis] = concatenate([(count, points.along), *beyond])
             reading.positions.marks[output.number] = points.along
             return reading.set(output, labels)
@@ -60,7 +64,9 @@ def equal(reading: Reading, operation: Operation) -> None:
 
 
 def compare_positions(reading: Reading, values: list[Value], other: object) -> bool:
-    """Whether two positions along one axis are compared, or one with a number that is no position at all."""
+    """Whether two positions along one axis are compared, or one with a
+    number that is no position at all.
+    """
     points = [reading.positions.of.get(value.number) for value in values]
     if any(p is None for p in points):
         return False
@@ -98,17 +104,19 @@ def glu(reading: Reading, operation: Operation) -> None:
 
 
 def _halves(reading: Reading, label: Label, size: int) -> tuple[Label, Label]:
-    return slice_axis(reading, (label,), 0, 0, size)[0], slice_axis(reading, (label,), 0, size, 2 * size)[0]
+    return slice_axis(reading, (label,), 0, 0, size)[0], slice_axis(
+        reading, (label,), 0, size, 2 * size
+    )[0]
 
 
-# ---- reductions -----------------------------------------------------------------------------------------------------
+# ---- reductions ----------------------------------------------------------------------------------
 _POSITIONS = {"argmax", "argmin", "max", "min", "median", "nanmedian", "mode", "kthvalue"}
 
 
 @rule(
-    "sum", "mean", "amax", "amin", "max", "min", "var", "std", "var_mean", "std_mean", "prod", "any", "all", "logsumexp",
-    "norm", "linalg_vector_norm", "argmax", "argmin", "median", "nanmedian", "nansum", "count_nonzero", "aminmax", "mode",
-    "kthvalue",
+    "sum", "mean", "amax", "amin", "max", "min", "var", "std", "var_mean", "std_mean", "prod",
+    "any", "all", "logsumexp", "norm", "linalg_vector_norm", "argmax", "argmin", "median",
+    "nanmedian", "nansum", "count_nonzero", "aminmax", "mode", "kthvalue",
 )  # fmt: skip
 def reduce(reading: Reading, operation: Operation) -> None:
     if len(operation.inputs()) > 1:  # max(a, b)
@@ -121,7 +129,11 @@ def reduce(reading: Reading, operation: Operation) -> None:
     for number, output in enumerate(operation.outputs):
         if output is None:
             continue
-        positions = operation.name in _POSITIONS and not output.dtype.is_floating_point and output.dtype != torch.bool
+        positions = (
+            operation.name in _POSITIONS
+            and not output.dtype.is_floating_point
+            and output.dtype != torch.bool
+        )
         if (
             positions
             and not source.dtype.is_floating_point
@@ -154,7 +166,8 @@ def distances(reading: Reading, operation: Operation) -> None:
     *batch, rows, width = reading.label(left)
     *other_batch, columns, other = reading.label(right)
     lead = [
-        reading.merge(a, b) if size_of(a) == size_of(b) else a or b for a, b in zip(batch, other_batch, strict=True)
+        reading.merge(a, b) if size_of(a) == size_of(b) else a or b
+        for a, b in zip(batch, other_batch, strict=True)
     ]
     contract(reading, left, right, width, other, (*lead, rows, columns))
     reading.set(operation.outputs[0], [*lead, rows, columns])
@@ -171,11 +184,19 @@ def softmax(reading: Reading, operation: Operation) -> None:
     reading.set(operation.outputs[0], labels)
 
 
-# ---- contractions ---------------------------------------------------------------------------------------------------
+# ---- contractions --------------------------------------------------------------------------------
 def contract(
-    reading: Reading, left: Value, right: Value, a: Label, b: Label, others: Labels, elements: Labels | None = None
+    reading: Reading,
+    left: Value,
+    right: Value,
+    a: Label,
+    b: Label,
+    others: Labels,
+    elements: Labels | None = None,
 ) -> None:
-    """Merges the summed axes of both factors and notes the product before the sum, with the elements it belongs to."""
+    """Merges the summed axes of both factors and notes the product before the
+    sum, with the elements it belongs to.
+    """
     are_constant = [v.constant and v.number not in reading.recording.mutated for v in (left, right)]
     merged = reading.merge(a, b)
     reading.positions.contracted.append(merged)
@@ -183,7 +204,8 @@ def contract(
     if elements is None:
         elements = reading.positions.elements_of((left, right), (*others, merged))
     reading.block(*others, merged, *elements)
-    # Summed against something that only the code knows (an initial state of zeros) hides a recurrence.
+    # Summed against something that only the code knows (an initial state of zeros) hides a
+    # recurrence.
     (reading.hidden if any(are_constant) else reading.summed).append(
         (merged, reading.why("it is only summed against a constant"))
     )
@@ -228,24 +250,36 @@ def trilinear(reading: Reading, operation: Operation) -> None:
     total = len(values[0].shape) + len(expanded[0])
     result: list[Label | None] = [None] * total
     for value, skipped in zip(values, expanded, strict=True):
-        for place, label in zip([k for k in range(total) if k not in skipped], reading.label(value), strict=True):
+        for place, label in zip(
+            [k for k in range(total) if k not in skipped], reading.label(value), strict=True
+        ):
             label_before = result[place]
             result[place] = label if label_before is None else reading.merge(label_before, label)
     labels = [label or () for label in result]
     reading.block(*labels)
-    reading.set(operation.outputs[0], [label for k, label in enumerate(labels) if k not in by_name["sumdim"]])
+    reading.set(
+        operation.outputs[0],
+        [label for k, label in enumerate(labels) if k not in by_name["sumdim"]],
+    )
 
 
 @rule("convolution", "_convolution", "convolution_overrideable")
 def convolution(reading: Reading, operation: Operation) -> None:
     by_name = arguments(operation)
-    source, weight, bias, groups = by_name["input"], by_name["weight"], by_name["bias"], by_name["groups"]
+    source, weight, bias, groups = (
+        by_name["input"],
+        by_name["weight"],
+        by_name["bias"],
+        by_name["groups"],
+    )
     output = operation.outputs[0]
     assert output is not None
     batch, channels, *space = reading.label(source)
     first, second, *kernel = reading.label(weight)
     pointlike = (
-        all(k == 1 for k in weight.shape[2:]) and all(s == 1 for s in by_name["stride"]) and not any(by_name["padding"])
+        all(k == 1 for k in weight.shape[2:])
+        and all(s == 1 for s in by_name["stride"])
+        and not any(by_name["padding"])
     )
     if not pointlike:
         for label in space:
@@ -259,7 +293,9 @@ def convolution(reading: Reading, operation: Operation) -> None:
         whole = reading.merge(whole, reading.label(bias)[0])
     reading.block(batch, group, inner, outer, *space, *kernel)
     places = (
-        space if pointlike else [reading.pinned(n, "positions of a convolution's output") for n in output.shape[2:]]
+        space
+        if pointlike
+        else [reading.pinned(n, "positions of a convolution's output") for n in output.shape[2:]]
     )
     reading.set(output, [batch, whole, *places])
 
@@ -274,7 +310,9 @@ def _channel_axes(
     groups: int,
     transposed: bool,
 ) -> tuple[Label, Label, Label, Label]:
-    """Labels of the groups, of the input and output channels within a group, and of all output channels."""
+    """Labels of the groups, of the input and output channels within a
+    group, and of all output channels.
+    """
     if groups == 1:
         w_in, w_out = (first, second) if transposed else (second, first)
         return (), reading.merge(channels, w_in), w_out, w_out
@@ -290,7 +328,7 @@ def _channel_axes(
     return group, inner, outer, (*group, *outer)
 
 
-# ---- normalisations -------------------------------------------------------------------------------------------------
+# ---- normalisations ------------------------------------------------------------------------------
 @rule("native_layer_norm", "layer_norm", "rms_norm", "_fused_rms_norm")
 def layer_norm(reading: Reading, operation: Operation) -> None:
     source, *affine = operation.inputs()
@@ -298,7 +336,10 @@ def layer_norm(reading: Reading, operation: Operation) -> None:
     count = len(arguments(operation)["normalized_shape"])
     lead = labels[: len(labels) - count]
     for value in affine:
-        labels = lead + [reading.merge(a, b) for a, b in zip(labels[len(lead) :], reading.label(value), strict=True)]
+        labels = lead + [
+            reading.merge(a, b)
+            for a, b in zip(labels[len(lead) :], reading.label(value), strict=True)
+        ]
     reading.block(*lead)
     reading.set(operation.outputs[0], labels)
     for output in operation.outputs[1:]:
@@ -321,8 +362,9 @@ def group_norm(reading: Reading, operation: Operation) -> None:
         reading.set(output, [batch, group])
 
 
-@rule("native_batch_norm", "_native_batch_norm_legit_no_training", "_native_batch_norm_legit", "cudnn_batch_norm",
-      "_batch_norm_with_update", "batch_norm", "_native_batch_norm_legit_functional", "_batch_norm_no_update")  # fmt: skip
+@rule("native_batch_norm", "_native_batch_norm_legit_no_training", "_native_batch_norm_legit",
+      "cudnn_batch_norm", "_batch_norm_with_update", "batch_norm",
+      "_native_batch_norm_legit_functional", "_batch_norm_no_update")  # fmt: skip
 def batch_norm(reading: Reading, operation: Operation) -> None:
     source, *affine = operation.inputs()
     labels = list(reading.label(source))
@@ -333,8 +375,9 @@ def batch_norm(reading: Reading, operation: Operation) -> None:
         if output is not None and output.shape == source.shape:
             reading.set(output, labels)
         elif output is not None:
-            reading.set(output, [labels[1]] if len(output.shape) == 1 and output.shape[0] == source.shape[1]
-                        else [reading.pinned(n, "statistics of a batch norm") for n in output.shape])  # fmt: skip
+            by_channel = len(output.shape) == 1 and output.shape[0] == source.shape[1]
+            pinned = [reading.pinned(n, "statistics of a batch norm") for n in output.shape]
+            reading.set(output, [labels[1]] if by_channel else pinned)
 
 
 @rule("_weight_norm_interface", "_weight_norm")
@@ -343,10 +386,11 @@ def weight_norm(reading: Reading, operation: Operation) -> None:
     axis = arguments(operation)["dim"]
     labels = list(reading.label(direction))
     labels = [
-        reading.merge(a, b) if n > 1 else a for a, b, n in zip(labels, reading.label(scale), scale.shape, strict=True)
+        reading.merge(a, b) if n > 1 else a
+        for a, b, n in zip(labels, reading.label(scale), scale.shape, strict=True)
     ]
     reading.block(labels[axis])
     for output in operation.outputs:
         if output is not None:
-            reading.set(output, labels if output.shape == direction.shape else
-                        [label if n > 1 else () for label, n in zip(labels, output.shape, strict=True)])  # fmt: skip
+            kept = [label if n > 1 else () for label, n in zip(labels, output.shape, strict=True)]
+            reading.set(output, labels if output.shape == direction.shape else kept)

@@ -14,14 +14,20 @@ BY_INDEX = "its positions are picked by index"
 
 
 def merge_positions(reading: Reading, label: Label, index: Value, size: int) -> bool:
-    """Whether an index holds positions along an axis of this size; then the axis it reads is that axis."""
+    """Whether an index holds positions along an axis of this size; then
+    the axis it reads is that axis.
+    """
     points = reading.positions.of.get(index.number)
     count = size_of(points.along) if points is not None else 0
     if points is None or count > size:
         return False
     if count < size:  # an axis with further entries behind, where no position lies
         joined = flat(label)
-        if len(joined) != 1 or joined[0].parts is None or flat(joined[0].parts[0]) != flat(points.along):
+        if (
+            len(joined) != 1
+            or joined[0].parts is None
+            or flat(joined[0].parts[0]) != flat(points.along)
+        ):
             return False
         label = joined[0].parts[0]
     reading.positions.understood.add(index.number)
@@ -32,7 +38,10 @@ def merge_positions(reading: Reading, label: Label, index: Value, size: int) -> 
 def picked(reading: Reading, output: Value | None, index: Value) -> None:
     """Notes that every entry of the output belongs to the element its index names."""
     points = reading.positions.of.get(index.number)
-    is_understood = index.number in reading.positions.understood and index.number not in reading.positions.permutations
+    is_understood = (
+        index.number in reading.positions.understood
+        and index.number not in reading.positions.permutations
+    )
     if points is not None and output is not None and is_understood:
         reading.positions.picked[output.number] = (points,)
 
@@ -41,7 +50,12 @@ def pick_positions(reading: Reading, source: Value, index: Value, output: Value)
     """Positions picked by positions are positions: of the same axis, in the order of the index."""
     positions = reading.positions
     points, by = positions.of.get(source.number), positions.of.get(index.number)
-    if points is None or by is None or index.number not in positions.understood or len(source.shape) != 1:
+    if (
+        points is None
+        or by is None
+        or index.number not in positions.understood
+        or len(source.shape) != 1
+    ):
         return
     positions.understood.add(source.number)
     key = positions.composed.setdefault((points.key, by.key), output.number)
@@ -50,13 +64,17 @@ def pick_positions(reading: Reading, source: Value, index: Value, output: Value)
 
 @rule("remainder", "fmod", "floor_divide", "div")
 def divide(reading: Reading, operation: Operation) -> None:
-    """A position of rows by columns, divided by the number of columns, is the row; the remainder is the column.
+    """A position of rows by columns, divided by the number of columns, is
+    the row; the remainder is the column.
 
     With one row, the remainder is the position itself (``take_along_dim`` does this).
     """
     value, *others = operation.inputs()
     output, divisor = operation.outputs[0], operation.arguments[1]
-    rounds = operation.name != "div" or operation.keywords.get("rounding_mode") in ("floor", "trunc")
+    rounds = operation.name != "div" or operation.keywords.get("rounding_mode") in (
+        "floor",
+        "trunc",
+    )
     points = reading.positions.of.get(value.number)
     whole = size_of(points.along) if points is not None else 0
     pointwise(reading, operation)
@@ -133,7 +151,11 @@ def _is_mask(value: Value) -> bool:
 def _indexed_axes(indices: list[Value | None]) -> set[int]:
     axes, position = set(), 0
     for item in indices:
-        span = len(item.shape) if item is not None and str(item.dtype) in ("torch.bool", "torch.uint8") else 1
+        span = (
+            len(item.shape)
+            if item is not None and str(item.dtype) in ("torch.bool", "torch.uint8")
+            else 1
+        )
         if item is not None:
             axes |= set(range(position, position + span))
         position += span
@@ -194,18 +216,24 @@ def index_put(reading: Reading, operation: Operation) -> None:
     ):
         if size > 1:
             labels[axis] = reading.merge(labels[axis], label)
-    for label in (*sources[: len(sources) - matched], *(labels[axis] for axis in kept if axis not in trailing)):
+    for label in (
+        *sources[: len(sources) - matched],
+        *(labels[axis] for axis in kept if axis not in trailing),
+    ):
         reading.pin(label, BY_INDEX)
     reading.set(operation.outputs[0], labels)
 
 
-def invert_permutation(reading: Reading, operation: Operation, index: Value | None, written: Value) -> bool:
+def invert_permutation(
+    reading: Reading, operation: Operation, index: Value | None, written: Value
+) -> bool:
     """Whether 0, 1, 2, ... is written at the places of a permutation: that makes its inverse."""
     output = operation.outputs[0]
     if index is None or output is None or index.number not in reading.positions.permutations:
         return False
-    counting = written.constant and written.kept is not None and not written.varies
-    if not counting or output.shape != index.shape or written.kept.tolist() != list(range(*index.shape)):  # type: ignore[union-attr]
+    if not written.constant or written.kept is None or written.varies:
+        return False
+    if output.shape != index.shape or written.kept.tolist() != list(range(*index.shape)):
         return False
     points = reading.positions.of[index.number]
     reading.positions.understood.add(index.number)
@@ -222,7 +250,9 @@ def gather(reading: Reading, operation: Operation) -> None:
     assert output is not None
     axis = by_name["dim"] % max(len(source.shape), 1)
     labels = list(reading.label(source))
-    if source.shape and merge_positions(reading, labels[axis], by_name["index"], source.shape[axis]):
+    if source.shape and merge_positions(
+        reading, labels[axis], by_name["index"], source.shape[axis]
+    ):
         return _gather_positions(reading, operation, axis)
     reading.pin(labels[axis], BY_INDEX)
     for value in operation.inputs()[1:]:
@@ -243,7 +273,9 @@ def gather(reading: Reading, operation: Operation) -> None:
 
 
 def _gather_positions(reading: Reading, operation: Operation, axis: int) -> None:
-    """Reading or writing at positions of the axis itself: the index and what is written share their axes."""
+    """Reading or writing at positions of the axis itself: the index and
+    what is written share their axes.
+    """
     by_name = arguments(operation)
     source, index = by_name["self"], by_name["index"]
     labels, places = list(reading.label(source)), list(reading.label(index))
@@ -263,7 +295,9 @@ def _gather_positions(reading: Reading, operation: Operation, axis: int) -> None
                     reading.pin(label, BY_INDEX)
     reading.block(*places[:axis], *places[axis + 1 :], along, places[axis])
     gathers = operation.name in ("gather", "take_along_dim")
-    reading.set(operation.outputs[0], places if gathers else [*labels[:axis], along, *labels[axis + 1 :]])
+    reading.set(
+        operation.outputs[0], places if gathers else [*labels[:axis], along, *labels[axis + 1 :]]
+    )
 
 
 @rule("index_add", "index_copy", "index_fill", "index_reduce")
@@ -273,7 +307,9 @@ def index_add(reading: Reading, operation: Operation) -> None:
     axis = by_name["dim"] % max(len(target.shape), 1)
     labels = list(reading.label(target))
     where = reading.label(by_name["index"])
-    merged = operation.name == "index_add" and merge_positions(reading, labels[axis], by_name["index"], target.shape[axis])
+    merged = operation.name == "index_add" and merge_positions(
+        reading, labels[axis], by_name["index"], target.shape[axis]
+    )
     for label in () if merged else (labels[axis], *where):
         reading.pin(label, BY_INDEX)
     if isinstance(source, Value) and len(source.shape) == len(labels):
@@ -295,9 +331,14 @@ def topk(reading: Reading, operation: Operation) -> None:
     source = operation.inputs()[0]
     if source.number in reading.positions.of and operation.name in ("sort", "argsort"):
         return sort_positions(reading, operation, source)
-    axis = arguments(operation).get("dim", -1 if operation.name != "msort" else 0) % max(len(source.shape), 1)
+    axis = arguments(operation).get("dim", -1 if operation.name != "msort" else 0) % max(
+        len(source.shape), 1
+    )
     ranks = reading.pinned(
-        operation.inputs()[0].shape[axis] if operation.name != "topk" else arguments(operation)["k"], "ranks"
+        operation.inputs()[0].shape[axis]
+        if operation.name != "topk"
+        else arguments(operation)["k"],
+        "ranks",
     )
     labels = list(reading.label(source))
     reading.block(*(label for k, label in enumerate(labels) if k != axis))
@@ -306,13 +347,20 @@ def topk(reading: Reading, operation: Operation) -> None:
         result = list(labels)
         result[axis] = ranks
         reading.set(output, result)
-        if not output.dtype.is_floating_point and (operation.name == "argsort" or output is operation.outputs[-1]):
+        if not output.dtype.is_floating_point and (
+            operation.name == "argsort" or output is operation.outputs[-1]
+        ):
             reading.positions.mark(output, labels[axis], tuple(result))
 
 
 def sort_positions(reading: Reading, operation: Operation, source: Value) -> None:
-    """Positions in ascending order: along an axis whose order must not matter, or, of a permutation, in their own order."""
-    points, outputs = reading.positions.of[source.number], [o for o in operation.outputs if o is not None]
+    """Positions in ascending order: along an axis whose order must not matter, or, of a
+    permutation, in their own order.
+    """
+    points, outputs = (
+        reading.positions.of[source.number],
+        [o for o in operation.outputs if o is not None],
+    )
     if len(source.shape) != 1 or arguments(operation).get("descending"):
         reading.pin(points.along, "positions along it are sorted")
         for output in outputs:
@@ -347,12 +395,16 @@ def count_positions(reading: Reading, operation: Operation) -> None:
 
 @rule("_grouped_mm", "grouped_mm_fallback")
 def grouped_product(reading: Reading, operation: Operation) -> None:
-    """Rows in the order of their experts, each times its expert's matrix: what ``weight[experts]`` and ``bmm`` compute."""
+    """Rows in the order of their experts, each times its expert's matrix: what
+    ``weight[experts]`` and ``bmm`` compute.
+    """
     values, output = operation.inputs(), operation.outputs[0]
     assert output is not None
     ends = reading.positions.run_ends.get(values[2].number) if len(values) == 3 else None
     if ends is None or [len(v.shape) for v in values] != [2, 3, 1]:
-        return pin_everything(reading, operation, "groups of rows that are not known to be those of an index")
+        return pin_everything(
+            reading, operation, "groups of rows that are not known to be those of an index"
+        )
     rows, inner = reading.label(values[0])
     experts, weight_inner, outer = reading.label(values[1])
     if flat(rows) != flat(ends.axes[0]):
@@ -385,7 +437,9 @@ def diagonal(reading: Reading, operation: Operation) -> None:
 
 @rule("_local_scalar_dense", "is_nonzero")
 def read_number(reading: Reading, operation: Operation) -> None:
-    """A single entry has no axes; if it is a position, what it is a position of is pinned by those who follow positions."""
+    """A single entry has no axes; if it is a position, what it is a position of
+    is pinned by those who follow positions.
+    """
     if all(value.number in reading.always for value in operation.inputs()):
         reading.certain.add(id(operation))
 
@@ -414,8 +468,12 @@ def distinct_positions(reading: Reading, operation: Operation) -> None:
     along = None
     if operation.name == "nonzero" and len(source.shape) == 1:
         label = flat(reading.label(source)[0])
-        along = positions.marks.get(source.number, label if any(n.pin is None for n in leaves(label)) else None)
-    elif operation.name == "_unique2" and all(o is None or o.number not in reading.used for o in operation.outputs[1:]):
+        along = positions.marks.get(
+            source.number, label if any(n.pin is None for n in leaves(label)) else None
+        )
+    elif operation.name == "_unique2" and all(
+        o is None or o.number not in reading.used for o in operation.outputs[1:]
+    ):
         points = positions.of.get(source.number)
         along = points.along if points is not None else None
     if along is None or output.shape[0] < 2:
@@ -436,4 +494,10 @@ def data_dependent(reading: Reading, operation: Operation) -> None:
             reading.pin(label, "the result's size depends on the entries")
     for output in operation.outputs:
         if output is not None:
-            reading.set(output, [reading.pinned(n, "the result's size depends on the entries") for n in output.shape])
+            reading.set(
+                output,
+                [
+                    reading.pinned(n, "the result's size depends on the entries")
+                    for n in output.shape
+                ],
+            )

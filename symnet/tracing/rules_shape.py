@@ -18,8 +18,9 @@ _RUNS = 64
 
 
 @rule(
-    "clone", "detach", "_to_copy", "alias", "contiguous", "lift_fresh", "lift_fresh_copy", "dropout", "positive",
-    "alias_update", "native_dropout", "alias_copy", "detach_copy", "_conj", "resolve_conj", "resolve_neg", "feature_dropout",
+    "clone", "detach", "_to_copy", "alias", "contiguous", "lift_fresh", "lift_fresh_copy",
+    "dropout", "positive", "alias_update", "native_dropout", "alias_copy", "detach_copy", "_conj",
+    "resolve_conj", "resolve_neg", "feature_dropout",
 )  # fmt: skip
 def keep_axes(reading: Reading, operation: Operation) -> None:
     labels = reading.label(operation.inputs()[0])
@@ -27,7 +28,16 @@ def keep_axes(reading: Reading, operation: Operation) -> None:
         reading.set(output, labels)
 
 
-@rule("view", "_unsafe_view", "reshape", "_reshape_alias", "flatten", "unflatten", "view_copy", "reshape_copy")
+@rule(
+    "view",
+    "_unsafe_view",
+    "reshape",
+    "_reshape_alias",
+    "flatten",
+    "unflatten",
+    "view_copy",
+    "reshape_copy",
+)
 def view(reading: Reading, operation: Operation) -> None:
     source, output = operation.inputs()[0], operation.outputs[0]
     assert output is not None
@@ -37,7 +47,17 @@ def view(reading: Reading, operation: Operation) -> None:
     reading.set(output, repartition(reading.label(source), output.shape))
 
 
-@rule("permute", "transpose", "t", "numpy_T", "swapaxes", "swapdims", "permute_copy", "t_copy", "transpose_copy")
+@rule(
+    "permute",
+    "transpose",
+    "t",
+    "numpy_T",
+    "swapaxes",
+    "swapdims",
+    "permute_copy",
+    "t_copy",
+    "transpose_copy",
+)
 def permute(reading: Reading, operation: Operation) -> None:
     source = operation.inputs()[0]
     count = len(source.shape)
@@ -59,7 +79,13 @@ def squeeze(reading: Reading, operation: Operation) -> None:
     source, output = operation.inputs()[0], operation.outputs[0]
     assert output is not None
     # Axes of size 1 have the empty label, so only the others need to be placed.
-    rest = iter([label for label, size in zip(reading.label(source), source.shape, strict=True) if size != 1])
+    rest = iter(
+        [
+            label
+            for label, size in zip(reading.label(source), source.shape, strict=True)
+            if size != 1
+        ]
+    )
     reading.set(output, [next(rest) if size != 1 else () for size in output.shape])
 
 
@@ -78,7 +104,10 @@ def repeat(reading: Reading, operation: Operation) -> None:
     labels = [()] * (len(output.shape) - len(labels)) + labels
     reading.set(
         output,
-        [(*fresh(size // size_of(label), wildcard=True), *label) for label, size in zip(labels, output.shape, strict=True)],
+        [
+            (*fresh(size // size_of(label), wildcard=True), *label)
+            for label, size in zip(labels, output.shape, strict=True)
+        ],
     )
 
 
@@ -88,10 +117,16 @@ def slice_axis(reading: Reading, labels: Labels, axis: int, start: int, stop: in
     nodes = flat(labels[axis])
     if (start, stop) == (0, size_of(nodes)):
         return result
-    if len(nodes) == 1 and nodes[0].parts is None and (nodes[0].pin is not None or nodes[0].wildcard):
+    if (
+        len(nodes) == 1
+        and nodes[0].parts is None
+        and (nodes[0].pin is not None or nodes[0].wildcard)
+    ):
         head = nodes[0]
         others = [n for k, label in enumerate(labels) if k != axis for n in flat(label)]
-        if head.wildcard or not any(n.origins & head.origins and n.pin is None and not n.wildcard for n in others):
+        if head.wildcard or not any(
+            n.origins & head.origins and n.pin is None and not n.wildcard for n in others
+        ):
             result[axis] = fresh(stop - start, head.pin, wildcard=head.wildcard)
             return result
     result[axis] = take(nodes, start, stop)
@@ -112,13 +147,22 @@ def slice_(reading: Reading, operation: Operation) -> None:
     start = min(max((s + size if (s := by_name.get("start") or 0) < 0 else s), 0), size)
     step = by_name.get("step") or 1
     if step == 1:
-        reading.set(output, slice_axis(reading, reading.label(source), axis, start, start + output.shape[axis]))
+        reading.set(
+            output,
+            slice_axis(reading, reading.label(source), axis, start, start + output.shape[axis]),
+        )
         return
-    reading.set(output, strided(reading, reading.label(source), axis, start, step, output.shape[axis], size))
+    reading.set(
+        output, strided(reading, reading.label(source), axis, start, step, output.shape[axis], size)
+    )
 
 
-def strided(reading: Reading, labels: Labels, axis: int, start: int, step: int, count: int, size: int) -> list[Label]:
-    """The labels of every ``step``-th position: position ``start`` of a trailing factor of that size."""
+def strided(
+    reading: Reading, labels: Labels, axis: int, start: int, step: int, count: int, size: int
+) -> list[Label]:
+    """The labels of every ``step``-th position: position ``start`` of
+    a trailing factor of that size.
+    """
     result = list(labels)
     if size % step == 0 and count == size // step and start < step:
         rows, column = repartition([labels[axis]], [size // step, step])
@@ -159,8 +203,8 @@ def unbind(reading: Reading, operation: Operation) -> None:
         reading.set(output, labels[:axis] + labels[axis + 1 :])
 
 
-@rule("split", "split_with_sizes", "unsafe_split", "unsafe_split_with_sizes", "chunk", "unsafe_chunk", "tensor_split",
-      "split_copy", "split_with_sizes_copy")  # fmt: skip
+@rule("split", "split_with_sizes", "unsafe_split", "unsafe_split_with_sizes", "chunk",
+      "unsafe_chunk", "tensor_split", "split_copy", "split_with_sizes_copy")  # fmt: skip
 def split(reading: Reading, operation: Operation) -> None:
     source = operation.inputs()[0]
     axis = (arguments(operation).get("dim") or 0) % len(source.shape)
@@ -183,7 +227,9 @@ def cat(reading: Reading, operation: Operation) -> None:
         for k, label in enumerate(reading.label(value)):
             if k != axis:
                 labels[k] = reading.merge(labels[k], label)
-    labels[axis] = concatenate([(value.shape[axis], reading.label(value)[axis]) for value in values])
+    labels[axis] = concatenate(
+        [(value.shape[axis], reading.label(value)[axis]) for value in values]
+    )
     reading.set(output, labels)
 
 
@@ -194,16 +240,26 @@ def stack(reading: Reading, operation: Operation) -> None:
     axis = (arguments(operation).get("dim") or 0) % len(output.shape)
     places = concatenate([(1, ())] * len(values))
     value_labels = [reading.label(value) for value in values]
-    labels = [stacked(reading, places, [each[k] for each in value_labels]) for k in range(len(value_labels[0]))]
-    if not any(node.family is not None and node.family.axis in places for label in labels for node in label):
+    labels = [
+        stacked(reading, places, [each[k] for each in value_labels])
+        for k in range(len(value_labels[0]))
+    ]
+    if not any(
+        node.family is not None and node.family.axis in places for label in labels for node in label
+    ):
         places = reading.pinned(len(values), "different tensors are stacked along it")
     labels.insert(axis, places)
     reading.set(output, labels)
 
 
 def stacked(reading: Reading, places: Label, labels: Sequence[Label]) -> Label:
-    """The label of an axis of stacked tensors: what it stands for may differ from one to the next."""
-    alone = all(len(label) == 1 and label[0].parts is None and label[0].family is None for label in map(flat, labels))
+    """The label of an axis of stacked tensors: what it stands for
+    may differ from one to the next.
+    """
+    alone = all(
+        len(label) == 1 and label[0].parts is None and label[0].family is None
+        for label in map(flat, labels)
+    )
     several = {root(label[0]) for label in map(flat, labels)} if alone else set()
     if places and len(several) > 1 and not any(n.wildcard or n.pin for n in several):
         return member_of(places[0], [flat(label)[0] for label in labels])
@@ -225,7 +281,10 @@ def pad(reading: Reading, operation: Operation) -> None:
             start, stop = max(-before, 0), size - max(-after, 0)
             label = slice_axis(reading, (label,), 0, start, stop)[0]
             size = stop - start
-        pieces = [(max(before, 0), fresh(before, wildcard=True)) if before > 0 else (0, ()), (size, label)]
+        pieces = [
+            (max(before, 0), fresh(before, wildcard=True)) if before > 0 else (0, ()),
+            (size, label),
+        ]
         if after > 0:
             pieces.append((after, fresh(after, wildcard=True)))
         labels[axis] = concatenate(pieces)
@@ -233,19 +292,29 @@ def pad(reading: Reading, operation: Operation) -> None:
 
 
 def taken_by_index(reading: Reading, label: Label, index: Value) -> Label:
-    """The label of an axis read at given positions; repeats and ranges are understood, anything else pins."""
+    """The label of an axis read at given positions; repeats and ranges
+    are understood, anything else pins.
+    """
     size, count = size_of(label), math.prod(index.shape)
     if index.constant and index.kept is not None and len(index.shape) == 1 and not index.varies:
-        kept = index.kept.nonzero()[:, 0] if index.kept.dtype in (torch.bool, torch.uint8) else index.kept
+        kept = (
+            index.kept.nonzero()[:, 0]
+            if index.kept.dtype in (torch.bool, torch.uint8)
+            else index.kept
+        )
         positions: Sequence[int] = [k % size for k in kept.tolist()]
         count = len(positions)
-        if count % size == 0 and list(positions) == [k for k in range(size) for _ in range(count // size)]:
+        if count % size == 0 and list(positions) == [
+            k for k in range(size) for _ in range(count // size)
+        ]:
             return (*label, *fresh(count // size, wildcard=True))
         if count % size == 0 and list(positions) == list(range(size)) * (count // size):
             return (*fresh(count // size, wildcard=True), *label)
         runs = _runs(positions)
         if len(runs) == 1 or len(runs) < min(count, _RUNS):
-            return concatenate([(b - a, slice_axis(reading, (label,), 0, a, b)[0]) for a, b in runs])
+            return concatenate(
+                [(b - a, slice_axis(reading, (label,), 0, a, b)[0]) for a, b in runs]
+            )
     reading.pin(label, "single positions are picked by index")
     return reading.pinned(count, "single positions are picked by index")
 
@@ -326,7 +395,9 @@ def channel_shuffle(reading: Reading, operation: Operation) -> None:
 
 @rule("cumsum")
 def running_sum(reading: Reading, operation: Operation) -> None:
-    """Of how often every position occurs among sorted ones, it is where each position's run ends."""
+    """Of how often every position occurs among sorted ones, it is
+    where each position's run ends.
+    """
     source, output = operation.inputs()[0], operation.outputs[0]
     points = reading.positions.counts.get(source.number)
     if points is None or output is None:
@@ -342,7 +413,11 @@ def pin_along(reading: Reading, operation: Operation) -> None:
     by_name = arguments(operation)
     named = by_name.get("dims", by_name.get("dim"))
     count = len(source.shape)
-    along = [count - 2, count - 1] if operation.name in ("tril", "triu") else axes_argument(named, count)
+    along = (
+        [count - 2, count - 1]
+        if operation.name in ("tril", "triu")
+        else axes_argument(named, count)
+    )
     labels = list(reading.label(source))
     for output in operation.outputs:
         assert output is not None

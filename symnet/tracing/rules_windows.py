@@ -17,8 +17,8 @@ def _pooled(size: int, kernel: int, stride: int, padding: int, dilation: int, ou
     return kernel == stride and padding == 0 and dilation == 1 and size == kernel * out
 
 
-@rule("max_pool2d_with_indices", "max_pool3d_with_indices", "avg_pool1d", "avg_pool2d", "avg_pool3d", "max_pool1d", "max_pool2d",
-      "max_pool3d", "max_pool1d_with_indices")  # fmt: skip
+@rule("max_pool2d_with_indices", "max_pool3d_with_indices", "avg_pool1d", "avg_pool2d",
+      "avg_pool3d", "max_pool1d", "max_pool2d", "max_pool3d", "max_pool1d_with_indices")  # fmt: skip
 def pool(reading: Reading, operation: Operation) -> None:
     """Windows that tile an axis are one factor of it; others pin the axis."""
     source, output = operation.inputs()[0], operation.outputs[0]
@@ -26,13 +26,26 @@ def pool(reading: Reading, operation: Operation) -> None:
     by_name = arguments(operation)
     count = len(by_name["kernel_size"])
     labels = list(reading.label(source))
-    kernels, paddings = _per_axis(by_name["kernel_size"], count, 1), _per_axis(by_name.get("padding"), count, 0)
-    strides, dilations = _per_axis(by_name.get("stride") or kernels, count, 1), _per_axis(by_name.get("dilation"), count, 1)
+    kernels, paddings = (
+        _per_axis(by_name["kernel_size"], count, 1),
+        _per_axis(by_name.get("padding"), count, 0),
+    )
+    strides, dilations = (
+        _per_axis(by_name.get("stride") or kernels, count, 1),
+        _per_axis(by_name.get("dilation"), count, 1),
+    )
     for k in range(count):
         axis = len(labels) - count + k
         if kernels[k] == strides[k] == 1 and paddings[k] == 0:
             continue
-        if _pooled(source.shape[axis], kernels[k], strides[k], paddings[k], dilations[k], output.shape[axis]):
+        if _pooled(
+            source.shape[axis],
+            kernels[k],
+            strides[k],
+            paddings[k],
+            dilations[k],
+            output.shape[axis],
+        ):
             labels[axis] = repartition([labels[axis]], [output.shape[axis], kernels[k]])[0]
         else:
             reading.pin(labels[axis], "a pooling window moves along it")
@@ -46,11 +59,13 @@ def pool(reading: Reading, operation: Operation) -> None:
 
 
 @rule(
-    "_adaptive_avg_pool2d", "_adaptive_avg_pool3d", "adaptive_avg_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d",
-    "adaptive_max_pool1d", "upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d", "upsample_bilinear2d", "upsample_linear1d",
-    "upsample_trilinear3d", "upsample_bicubic2d", "_upsample_nearest_exact1d", "_upsample_nearest_exact2d",
-    "_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa", "reflection_pad1d", "reflection_pad2d", "reflection_pad3d", "replication_pad1d",
-    "replication_pad2d", "replication_pad3d", "fractional_max_pool2d",
+    "_adaptive_avg_pool2d", "_adaptive_avg_pool3d", "adaptive_avg_pool1d", "adaptive_max_pool2d",
+    "adaptive_max_pool3d", "adaptive_max_pool1d", "upsample_nearest1d", "upsample_nearest2d",
+    "upsample_nearest3d", "upsample_bilinear2d", "upsample_linear1d", "upsample_trilinear3d",
+    "upsample_bicubic2d", "_upsample_nearest_exact1d", "_upsample_nearest_exact2d",
+    "_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa", "reflection_pad1d", "reflection_pad2d",
+    "reflection_pad3d", "replication_pad1d", "replication_pad2d", "replication_pad3d",
+    "fractional_max_pool2d",
 )  # fmt: skip
 def spatial(reading: Reading, operation: Operation) -> None:
     """The trailing axes are positions; batch and channels stay."""
@@ -65,13 +80,17 @@ def spatial(reading: Reading, operation: Operation) -> None:
             reading.pin(label, "it says where to sample")
     for output in operation.outputs:
         if output is not None:
-            places = [reading.pinned(n, "positions after resampling") for n in output.shape[-count:]]
+            places = [
+                reading.pinned(n, "positions after resampling") for n in output.shape[-count:]
+            ]
             reading.set(output, [*labels[:-count], *places])
 
 
 @rule("grid_sampler_2d", "grid_sampler_3d")
 def sample(reading: Reading, operation: Operation) -> None:
-    """Each place of the grid says where to look in its own sample; what is folded into the batch goes together."""
+    """Each place of the grid says where to look in its own sample; what is
+    folded into the batch goes together.
+    """
     source, grid = operation.inputs()[:2]
     batch, channels, *space = reading.label(source)
     grid_batch, *places, coordinates = reading.label(grid)
@@ -87,7 +106,10 @@ def unpool(reading: Reading, operation: Operation) -> None:
     output = operation.outputs[0]
     assert output is not None
     count = int(operation.name[-2])
-    labels = [reading.merge(a, b) for a, b in zip(reading.label(source), reading.label(places), strict=True)]
+    labels = [
+        reading.merge(a, b)
+        for a, b in zip(reading.label(source), reading.label(places), strict=True)
+    ]
     for label in labels[-count:]:
         reading.pin(label, "entries are put back by position")
     spread = [reading.pinned(n, "positions after unpooling") for n in output.shape[-count:]]
@@ -111,7 +133,9 @@ def fold(reading: Reading, operation: Operation) -> None:
     assert output is not None
     *batch, packed, windows = reading.label(source)
     reading.pin(windows, "windows move along it")
-    channels, places = repartition([packed], [output.shape[-3], source.shape[-2] // output.shape[-3]])
+    channels, places = repartition(
+        [packed], [output.shape[-3], source.shape[-2] // output.shape[-3]]
+    )
     reading.pin(places, "places of a window")
     spaces = [reading.pinned(n, "positions of folded windows") for n in output.shape[-2:]]
     reading.set(output, [*batch, channels, *spaces])

@@ -7,7 +7,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from symnet.tracing.axes import collapse, pin
-from symnet.tracing.axis_labels import Label, MemberFamily, Node, bounds_of, flat, leaves, root, size_of
+from symnet.tracing.axis_labels import (
+    Label,
+    MemberFamily,
+    Node,
+    bounds_of,
+    flat,
+    leaves,
+    root,
+    size_of,
+)
 from symnet.tracing.copies import Dependence, Dims, dependences, join_mutual, settle
 from symnet.tracing.loops import rows_are_treated_alike
 from symnet.tracing.reading_state import SLICES, Labels, Reading
@@ -23,7 +32,8 @@ class Solution:
     outputs: list[tuple[str, Labels]]
     parents: Dependence  # leaf -> leaves over which it has copies, all of them
     joined: dict[Node, Label]  # adjacent leaves that became one
-    copies: dict[Node, tuple[Node, ...]]  # a family kept as copies over a fixed axis: leaf -> its members
+    # a family kept as copies over a fixed axis: leaf -> its members
+    copies: dict[Node, tuple[Node, ...]]
 
 
 def solve(reading: Reading, fixed: bool) -> Solution:
@@ -32,10 +42,15 @@ def solve(reading: Reading, fixed: bool) -> Solution:
     if fixed:
         for path, value in recording.outputs:
             for axis, label in enumerate(reading.label(value)):
-                pin(label, f"axis {axis} of the output {path or ''} (io='fixed')".replace("  ", " "))
+                pin(
+                    label, f"axis {axis} of the output {path or ''} (io='fixed')".replace("  ", " ")
+                )
     for path, value in recording.outputs:
         if value.number in reading.positions.of:
-            pin(reading.positions.of[value.number].along, f"positions along it are numbers in the output {path}")
+            pin(
+                reading.positions.of[value.number].along,
+                f"positions along it are numbers in the output {path}",
+            )
     outputs: dict[str, Labels] = {}
     for path, value in recording.outputs:
         labels_before = outputs.setdefault(path, reading.label(value))
@@ -43,7 +58,9 @@ def solve(reading: Reading, fixed: bool) -> Solution:
             value.shape
         ):  # another recording of the same output, perhaps of another size
             pairs = zip(labels_before, reading.label(value), strict=True)
-            outputs[path] = tuple(reading.merge(a, b) if size_of(a) == size_of(b) else a for a, b in pairs)
+            outputs[path] = tuple(
+                reading.merge(a, b) if size_of(a) == size_of(b) else a for a, b in pairs
+            )
     state = {name: reading.labels[value.number] for name, value in recording.state.items()}
     _pin_used_orders(reading)
     for name, value in recording.state.items():
@@ -76,8 +93,13 @@ def _all_blocks(reading: Reading) -> list[Labels]:
     blocks: dict[Labels, None] = {}
     recording = reading.recording
     values = {v.number: v for o in recording.operations for v in o.outputs if v is not None}
-    belonging = {n: reading.positions.elements_of([values[n]], reading.labels[n]) for n in reading.positions.picked}
-    with_belonging = [(*labels, *belonging.get(number, ())) for number, labels in reading.labels.items()]
+    belonging = {
+        n: reading.positions.elements_of([values[n]], reading.labels[n])
+        for n in reading.positions.picked
+    }
+    with_belonging = [
+        (*labels, *belonging.get(number, ())) for number, labels in reading.labels.items()
+    ]
     for labels in (*with_belonging, *reading.virtual):
         kept = tuple(flat(label) for label in labels)
         if any(kept):
@@ -88,32 +110,44 @@ def _all_blocks(reading: Reading) -> list[Labels]:
 def _replace(dims: Dims, joined: Mapping[Node, Label]) -> Dims:
     if not joined:
         return dims
-    # The joined symbol stands where its first half stood, whether or not the halves were in one dim.
+    # The joined symbol stands where its first half stood, whether or not the halves were in one
+    # dim.
     return tuple(tuple(n for leaf in dim for n in joined.get(leaf, (leaf,))) for dim in dims)
 
 
 def _copies_over_single_positions(blocks: list[Labels]) -> None:
-    """Gives a symbol its own member for every position of an axis that is cut into single positions and always beside it."""
+    """Gives a symbol its own member for every position of an axis that is cut into single
+    positions and always beside it.
+    """
     beside: dict[Node, set[Node]] = {}
     for labels in blocks:
         nodes = [node for label in labels for node in flat(label)]
         cut = {n for n in nodes if n.parts is not None and not any(n.parts) and nodes.count(n) == 1}
-        inside = {leaf for n in nodes if n.parts is not None for part in n.parts for leaf in leaves(part)}
+        inside = {
+            leaf for n in nodes if n.parts is not None for part in n.parts for leaf in leaves(part)
+        }
         inside |= {m for n in nodes if n.family is not None for m in leaves(n.family.members)}
         for leaf in {*nodes, *inside}:
             single = leaf not in inside and nodes.count(leaf) == 1
             beside[leaf] = beside.get(leaf, cut) & (cut if single else set())
     for leaf, cuts in beside.items():
-        plain = leaf.parts is None and leaf.family is None and leaf.pin is None and not leaf.wildcard
+        plain = (
+            leaf.parts is None and leaf.family is None and leaf.pin is None and not leaf.wildcard
+        )
         if plain and cuts:
             axis = min(cuts, key=lambda n: n.number)
-            leaf.family = MemberFamily(axis, list(range(axis.size + 1)), [Node(leaf.size) for _ in range(axis.size)])
+            leaf.family = MemberFamily(
+                axis, list(range(axis.size + 1)), [Node(leaf.size) for _ in range(axis.size)]
+            )
             leaf.family.seen = [True] * axis.size
 
 
-# ---- families -------------------------------------------------------------------------------------------------------
-def _settle_families(state: Mapping[str, Labels], blocks: list[Labels]) -> dict[Node, tuple[Node, ...]]:
-    """Families that the notation can write: beside their axis as a join, as copies over a fixed axis, or part by part of a join.
+# ---- families ------------------------------------------------------------------------------------
+def _settle_families(
+    state: Mapping[str, Labels], blocks: list[Labels]
+) -> dict[Node, tuple[Node, ...]]:
+    """Families that the notation can write: beside their axis as a join, as copies over a fixed
+    axis, or part by part of a join.
 
     All others become ordinary symbols. Returns those kept as copies, with their members.
     """
@@ -122,17 +156,29 @@ def _settle_families(state: Mapping[str, Labels], blocks: list[Labels]) -> dict[
         copies: dict[Node, tuple[Node, ...]] = {}
         for labels in state.values():
             families = _families_of(labels)
-            written_out = {root(leaf.family.axis) for leaf, beside in families if beside and leaf.family is not None}
+            written_out = {
+                root(leaf.family.axis)
+                for leaf, beside in families
+                if beside and leaf.family is not None
+            }
             alone = [leaf for leaf, beside in families if not beside]
             for leaf in alone:
                 members = _private_members(leaf, state)
                 # An axis is written as a join or as the parent of copies, not as both.
-                if members is not None and leaf.family is not None and root(leaf.family.axis) not in written_out:
+                if (
+                    members is not None
+                    and leaf.family is not None
+                    and root(leaf.family.axis) not in written_out
+                ):
                     copies[leaf] = members
             parents = {root(leaf.family.axis) for leaf in copies if leaf.family is not None}
             for leaf, beside in families:
                 parent = leaf.family is not None and root(leaf.family.axis) in parents
-                left = not beside and leaf not in copies and (parent or not stands_across(leaf, labels))
+                left = (
+                    not beside
+                    and leaf not in copies
+                    and (parent or not stands_across(leaf, labels))
+                )
                 if left or _is_one(leaf):
                     collapse(leaf)
                     break
@@ -144,7 +190,9 @@ def _settle_families(state: Mapping[str, Labels], blocks: list[Labels]) -> dict[
 
 
 def _families_of(labels: Labels) -> list[tuple[Node, bool]]:
-    """The families in a tensor's labels, and whether each stands beside its axis: right behind it, or interleaved before it."""
+    """The families in a tensor's labels, and whether each stands beside its axis:
+    right behind it, or interleaved before it.
+    """
     families = []
     for label in labels:
         nodes = flat(label)
@@ -165,7 +213,9 @@ def _families_of(labels: Labels) -> list[tuple[Node, bool]]:
 
 
 def is_interleaved(leaf: Node, nodes: Label) -> bool:
-    """Whether the axis of a family stands behind it, cut into single positions: the members are shuffled into one axis."""
+    """Whether the axis of a family stands behind it, cut into single positions:
+    the members are shuffled into one axis.
+    """
     assert leaf.family is not None
     axis = root(leaf.family.axis)
     single = axis.parts is not None and not any(axis.parts)
@@ -178,16 +228,20 @@ def _is_one(leaf: Node) -> bool:
 
 
 def stands_across(leaf: Node, labels: Labels) -> bool:
-    """Whether another axis of the tensor is joined along the axis of a family, so that each part has its member."""
+    """Whether another axis of the tensor is joined along the axis of a
+    family, so that each part has its member.
+    """
     assert leaf.family is not None
     axis = root(leaf.family.axis)
     whole = [flat(label) for label in labels]
     joined = [nodes for nodes in whole if any(node.parts is not None for node in nodes)]
-    if axis.parts is None or len(joined) != 1 or joined[0].count(axis) != 1:  # or it were not clear which join is meant
+    # or it were not clear which join is meant
+    if axis.parts is None or len(joined) != 1 or joined[0].count(axis) != 1:
         return False
     shuffled = any(n.family is not None and is_interleaved(n, joined[0]) for n in joined[0])
     beside = any(leaf in nodes for nodes in whole if nodes is not joined[0])
-    plain = all(node.family is None for node in leaves(leaf.family.members))  # members of members have no place
+    # members of members have no place
+    plain = all(node.family is None for node in leaves(leaf.family.members))
     return beside and plain and not shuffled and set(leaf.family.bounds) <= set(bounds_of(axis))
 
 
@@ -203,13 +257,15 @@ def _private_members(leaf: Node, state: Mapping[str, Labels]) -> tuple[Node, ...
     members = tuple(m for member in leaf.family.members for m in flat((member,)))
     axis = root(leaf.family.axis)
     alone = len(members) == len(leaf.family.members) == len(set(members)) == axis.size
-    if not alone or any(m.pin is not None or m.parts is not None or m.family is not None for m in members):
+    if not alone or any(
+        m.pin is not None or m.parts is not None or m.family is not None for m in members
+    ):
         return None
     direct = {n for labels in state.values() for label in labels for n in leaves(label)}
     return None if direct & set(members) else members
 
 
-# ---- what the example hides -----------------------------------------------------------------------------------------
+# ---- what the example hides ----------------------------------------------------------------------
 def _pin_hidden(reading: Reading) -> None:
     """Pins axes that were only ever summed against constants."""
     seen = {leaf for label, _ in reading.summed for leaf in leaves(label)}
@@ -221,18 +277,25 @@ def _pin_used_orders(reading: Reading) -> None:
     """Pins what was sorted by its positions wherever the resulting order is used."""
     recording = reading.recording
     outside = [*recording.state.values(), *(v for _, v in (*recording.inputs, *recording.outputs))]
-    symbols = {leaf for value in outside for label in reading.label(value) for leaf in leaves(label)}
+    symbols = {
+        leaf for value in outside for label in reading.label(value) for leaf in leaves(label)
+    }
     for order in reading.positions.free_orders:
         if order.is_used(symbols):
             pin(order.along, "the order of positions along it, sorted, is used")
     for source, axis, along in reading.positions.loops:
         if not rows_are_treated_alike(recording, source, axis, reading.certain):
-            pin(along, "the code goes through positions along it one by one, and treats them differently")
+            pin(
+                along,
+                "the code goes through positions along it one by one, and treats them differently",
+            )
 
 
-# ---- dead slices ----------------------------------------------------------------------------------------------------
+# ---- dead slices ---------------------------------------------------------------------------------
 def _pin_dead_slices(reading: Reading) -> None:
-    """Pins symbols of state entries that no output depends on: of such entries only other slices are read."""
+    """Pins symbols of state entries that no output depends on: of such
+    entries only other slices are read.
+    """
     live = _live_symbols(reading)
     for value in reading.recording.state.values():
         for leaf in _symbols([reading.labels[value.number]]):
@@ -241,7 +304,9 @@ def _pin_dead_slices(reading: Reading) -> None:
 
 
 def _live_symbols(reading: Reading) -> dict[int, set[Node]]:
-    """For every value, its symbols that outputs depend on, by going through the operations backwards."""
+    """For every value, its symbols that outputs depend on, by going
+    through the operations backwards.
+    """
     symbols_by_labels: dict[Labels, set[Node]] = {}
 
     def symbols_of(value: Value) -> set[Node]:
@@ -258,8 +323,13 @@ def _live_symbols(reading: Reading) -> dict[int, set[Node]]:
         after = set().union(*(live.get(o.number, ()) for o in outputs))
         # What a slice does not hold is not read; what another result does not hold was summed over.
         gone = set() if operation.name in SLICES else set().union(*map(symbols_of, outputs))
-        # All positions of an axis that is summed over count, even if of the same symbol on a result's axis one is read.
-        summed = {leaf for label in reading.contracted.get(id(operation), ()) for leaf in _symbols([(label,)])}
+        # All positions of an axis that is summed over count, even if of the same symbol on a
+        # result's axis one is read.
+        summed = {
+            leaf
+            for label in reading.contracted.get(id(operation), ())
+            for leaf in _symbols([(label,)])
+        }
         for value in operation.inputs():
             mine = symbols_of(value)
             kept = mine & after if operation.name in SLICES else mine - (gone - after - summed)
@@ -273,5 +343,11 @@ def _symbols(blocks: Iterable[Labels]) -> list[Node]:
 
 def order_of(solution: Solution) -> int:
     """Order of the group, for messages."""
-    free = {n for labels in solution.state.values() for label in labels for n in leaves(label) if n.pin is None}
+    free = {
+        n
+        for labels in solution.state.values()
+        for label in labels
+        for n in leaves(label)
+        if n.pin is None
+    }
     return math.prod(math.factorial(n.size) for n in free)

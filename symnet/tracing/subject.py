@@ -1,4 +1,6 @@
-"""What trace works on: a private copy of a model, with its weights if it is small, without them if it is large."""
+"""What trace works on: a private copy of a model, with its weights if it
+is small, without them if it is large.
+"""
 
 from __future__ import annotations
 
@@ -70,21 +72,25 @@ def make_subject(model: nn.Module, weights: bool | None = None) -> Subject:
         weights: whether the copy has weights; unless given, if the model has some and is small.
 
     Raises:
-        TraceError: the model cannot be copied, or two entries of its state share some of their memory.
+        TraceError: the model cannot be copied, or two entries of its state share some of their
+            memory.
     """
     lazy = any(nn.parameter.is_lazy(tensor) for tensor in (*model.parameters(), *model.buffers()))
     scripted = any(isinstance(module, torch.jit.ScriptModule) for module in model.modules())
     if lazy or scripted:
         if not has_memory(model):
             raise TraceError(
-                f"{type(model).__name__} is on the device 'meta' and holds {'lazy' if lazy else 'scripted'} modules, which "
-                "run with weights only. Give it memory: make it without torch.device('meta')."
+                f"{type(model).__name__} is on the device 'meta' and holds "
+                f"{'lazy' if lazy else 'scripted'} modules, which run with weights only. Give it "
+                "memory: make it without torch.device('meta')."
             )
         copied = copy_model(model)
         return Subject(copied, {}, {}, None)  # the state is read when lazy modules have made it
     state, aliases = float_state(model)
     if weights is None:
-        weights = has_memory(model) and sum(tensor.numel() for tensor in state.values()) <= SMALL_STATE
+        weights = (
+            has_memory(model) and sum(tensor.numel() for tensor in state.values()) <= SMALL_STATE
+        )
     if weights:
         copied = copy_model(model)
         return Subject(copied, *float_state(copied), None)
@@ -95,7 +101,9 @@ def make_subject(model: nn.Module, weights: bool | None = None) -> Subject:
 
 
 def copy_with_memory(model: nn.Module) -> nn.Module | None:
-    """A copy that can be run with random weights; None where whole numbers or masks of the model are not known."""
+    """A copy that can be run with random weights; None where whole numbers
+    or masks of the model are not known.
+    """
     if has_memory(model):
         return copy_model(model)
     unknown: list[Tensor] = []

@@ -46,8 +46,8 @@ _ATTEMPTS = 4
 # Multiplications of one forward pass up to which whole forward passes are compared unless asked.
 _QUICK = 300_000_000
 OTHER_WAY = (
-    "the self-check found inputs (fresh ones, of other sizes, or with other whole numbers) that take another way through the code; "
-    "it was recorded too"
+    "the self-check found inputs (fresh ones, of other sizes, or with other whole numbers) that "
+    "take another way through the code; it was recorded too"
 )
 
 
@@ -60,28 +60,34 @@ def trace(
     outputs: Sequence[str] | None = None,
     **keyword_inputs: Any,
 ) -> NeuronGraph:
-    """The symmetry graph of a module: its floating-point state, every axis, every group of permutations.
+    """The symmetry graph of a module: its floating-point state, every
+    axis, every group of permutations.
 
     Args:
         model: any module; it is copied, traced in eval mode, and left as it is.
         example_inputs: what to call it with. Several tokens and samples show more than one.
-        io: ``"fixed"``: inputs and outputs keep their order. ``"permuted"``: ``f(g.x; g.theta) = g.f(x; theta)``.
-        groups: ``"all"``: every set gets the largest group that keeps the function: signs, scales, rotations, invertible maps. A
-            gain of a norm hides the rotations of its stream until it is folded into what reads the stream.
+        io: ``"fixed"``: inputs and outputs keep their order. ``"permuted"``:
+            ``f(g.x; g.theta) = g.f(x; theta)``.
+        groups: ``"all"``: every set gets the largest group that keeps the function: signs, scales,
+            rotations, invertible maps. A gain of a norm hides the rotations of its stream until it
+            is folded into what reads the stream.
         check: how thoroughly the result is checked before it is returned.
-        outputs: which outputs are to be kept unchanged, by name (``["logits"]``); all of them unless given.
+        outputs: which outputs are to be kept unchanged, by name (``["logits"]``); all of them
+            unless given.
         keyword_inputs: keyword arguments of the model.
 
     Returns:
-        A graph keyed like ``model.state_dict()``; ``graph.aliases`` names tied tensors, ``graph.notes`` says why each
-        pinned axis is pinned.
+        A graph keyed like ``model.state_dict()``; ``graph.aliases`` names tied tensors,
+        ``graph.notes`` says why each pinned axis is pinned.
 
     Raises:
         TraceError: the module cannot be run or copied, or the self-check found the result wrong.
 
     Example:
         >>> import torch
-        >>> model = torch.nn.Sequential(torch.nn.Linear(2, 4), torch.nn.ReLU(), torch.nn.Linear(4, 1))
+        >>> model = torch.nn.Sequential(
+        ...     torch.nn.Linear(2, 4), torch.nn.ReLU(), torch.nn.Linear(4, 1)
+        ... )
         >>> trace(model, torch.randn(3, 2))
         neurons
           layer0: Symmetric(4)
@@ -94,14 +100,19 @@ def trace(
     if io not in ("fixed", "permuted"):
         raise TraceError(f"trace(..., io={io!r}): expected 'fixed' or 'permuted'.")
     if groups not in ("permutations", "all") or (groups == "all" and io != "fixed"):
-        raise TraceError(f"trace(..., groups={groups!r}): expected 'permutations', or 'all' where io='fixed'.")
+        raise TraceError(
+            f"trace(..., groups={groups!r}): expected 'permutations', or 'all' where io='fixed'."
+        )
     if not isinstance(model, nn.Module):
         raise TraceError(
-            f"trace expected a torch.nn.Module, but was given a {type(model).__name__}. Wrap the function in a module."
+            f"trace expected a torch.nn.Module, but was given a {type(model).__name__}. Wrap the "
+            "function in a module."
         )
     refuse_hidden_tensors((example_inputs, keyword_inputs))
     inputs = detached((example_inputs, dict(keyword_inputs)))
-    subject, inputs, recording, notes = record_model(model, inputs, lambda path: is_chosen(path, outputs))
+    subject, inputs, recording, notes = record_model(
+        model, inputs, lambda path: is_chosen(path, outputs)
+    )
     _require_a_function(model, recording, subject.state, outputs)
     thorough = check or Check()
     if groups == "all":  # proven on whole forward passes
@@ -109,7 +120,9 @@ def trace(
     if recording.reads_numbers():  # more inputs, for more of the ways through the code
         thorough = replace(thorough, rounds=max(thorough.rounds, 6))
     evaluated, skipped = _to_evaluate(model, subject, recording, thorough)
-    state = {name: tensor for name, tensor in model.state_dict().items() if isinstance(tensor, Tensor)}
+    state = {
+        name: tensor for name, tensor in model.state_dict().items() if isinstance(tensor, Tensor)
+    }
     for attempt in range(_ATTEMPTS):
         claim = read_graph(recording, subject.aliases, notes, io)
         evidence = check_operations(recording, claim, subject.progress)
@@ -120,7 +133,9 @@ def trace(
             worst = _compare_forward_passes(evaluated, claim, inputs, thorough, outputs, state)
         except Mismatch as error:
             # These inputs show a way through the model that the recording did not take.
-            other = record_after(recording, subject, error.inputs, lambda path: is_chosen(path, outputs))
+            other = record_after(
+                recording, subject, error.inputs, lambda path: is_chosen(path, outputs)
+            )
             if other is None or attempt == _ATTEMPTS - 1:
                 raise
             recording = recording.joined(other)
@@ -128,7 +143,11 @@ def trace(
                 notes.append(OTHER_WAY)
             continue
         graph = with_evidence(claim.graph, evidence, f"whole forward passes agree to {worst:.0e}")
-        return graph if groups == "permutations" else with_larger_groups(evaluated, graph, inputs, outputs)
+        return (
+            graph
+            if groups == "permutations"
+            else with_larger_groups(evaluated, graph, inputs, outputs)
+        )
     raise AssertionError("the last attempt returns or raises")
 
 
@@ -145,10 +164,16 @@ def _compare_forward_passes(
     Raises:
         Mismatch: the group changes the function.
     """
-    worst = Checker(model, claim.graph, inputs, check, claim.inputs, claim.outputs, outputs, original).run_all()
-    if claim.inputs or claim.outputs:  # inputs that move keep their sizes; what is inside is checked at others
+    worst = Checker(
+        model, claim.graph, inputs, check, claim.inputs, claim.outputs, outputs, original
+    ).run_all()
+    # inputs that move keep their sizes; what is inside is checked at others
+    if claim.inputs or claim.outputs:
         inside = with_fixed_io(claim.graph, {**(claim.inputs or {}), **(claim.outputs or {})})
-        worst = max(worst, Checker(model, inside, inputs, check, outputs=outputs, original=original).run_all())
+        worst = max(
+            worst,
+            Checker(model, inside, inputs, check, outputs=outputs, original=original).run_all(),
+        )
     return worst
 
 
@@ -158,23 +183,33 @@ def _to_evaluate(
     """The model whose whole forward passes are compared; None and why not, if they are not."""
     large = subject.entries > SMALL_STATE or recording.multiplications() > _QUICK
     if check.end_to_end is False or (check.end_to_end is None and large):
-        return None, "whole forward passes were not compared; check=Check(end_to_end=True) asks for it"
+        return (
+            None,
+            "whole forward passes were not compared; check=Check(end_to_end=True) asks for it",
+        )
     if subject.weightless is None:
         return subject.model, ""
     copied = copy_with_memory(model)
     if copied is None and check.end_to_end:
         raise TraceError(
-            f"{type(model).__name__} holds whole numbers or masks on the device 'meta', without values; whole forward "
-            "passes cannot be compared. Make the model without torch.device('meta')."
+            f"{type(model).__name__} holds whole numbers or masks on the device 'meta', without "
+            "values; whole forward passes cannot be compared. Make the model without "
+            "torch.device('meta')."
         )
     if copied is None:
-        return None, "whole forward passes were not compared: whole numbers or masks of the model have no values"
+        return (
+            None,
+            "whole forward passes were not compared: whole numbers or masks of the model have "
+            "no values",
+        )
     return copied, ""
 
 
 def check_operations(recording: Recording, claim: Claim, progress: Progress) -> Evidence:
     """What the operations show one by one."""
-    certifier = Certifier(recording, claim.reading, claim.graph, claim.inputs, claim.outputs, progress=progress)
+    certifier = Certifier(
+        recording, claim.reading, claim.graph, claim.inputs, claim.outputs, progress=progress
+    )
     evidence = certifier.run()
     progress.done()
     return evidence
@@ -188,8 +223,9 @@ def require_no_failure(evidence: Evidence) -> None:
     """
     if evidence.failures:
         raise TraceError(
-            f"The traced group does not leave every operation unchanged: {evidence.failures[0]}. A rule of tracing is "
-            "wrong there (one of your own, or a fault of symnet). Declare the graph by hand."
+            f"The traced group does not leave every operation unchanged: {evidence.failures[0]}. "
+            "A rule of tracing is wrong there (one of your own, or a fault of symnet). Declare "
+            "the graph by hand."
         )
 
 
@@ -205,7 +241,8 @@ def record_model(
 ) -> tuple[Subject, Inputs, Recording, list[str]]:
     """The copy that was run, the inputs that it took, what was recorded, and notes.
 
-    A model that is recorded without its weights is recorded with them if its code asks for values that depend on them.
+    A model that is recorded without its weights is recorded with them if its code asks for values
+    that depend on them.
 
     Raises:
         TraceError: the model cannot be run or copied.
@@ -216,8 +253,9 @@ def record_model(
     except NeedsEntriesError as error:
         if not has_memory(model):
             raise TraceError(
-                f"{type(model).__name__} has no weights, and its code asks for a value (or a shape) that depends on them: "
-                f"{error}. Give it memory: model.to_empty(device='cpu'); trace randomises the entries of its copy."
+                f"{type(model).__name__} has no weights, and its code asks for a value (or a "
+                f"shape) that depends on them: {error}. Give it memory: "
+                "model.to_empty(device='cpu'); trace randomises the entries of its copy."
             ) from None
     return _record_subject(make_subject(model, weights=True), inputs, is_output)
 
@@ -240,16 +278,18 @@ def _record_subject(
             with subject.running():
                 run_plainly(subject.model, inputs)
         raise TraceError(
-            f"{type(subject.model).__name__} runs on the example inputs, but could not be recorded: "
-            f"{type(error).__name__}: {error}. This is no fault of the inputs: symnet records dense tensors (no sparse or "
-            "nested ones) and what torch computes."
+            f"{type(subject.model).__name__} runs on the example inputs, but could not be "
+            f"recorded: {type(error).__name__}: {error}. This is no fault of the inputs: symnet "
+            "records dense tensors (no sparse or nested ones) and what torch computes."
         ) from error
 
 
 def _record_larger(
     subject: Subject, inputs: Inputs, is_output: Callable[[str], bool]
 ) -> tuple[Inputs, Recording, list[str]]:
-    """The recording of inputs with all axes of size 1 enlarged; of fewer where the model does not take that."""
+    """The recording of inputs with all axes of size 1 enlarged; of fewer
+    where the model does not take that.
+    """
     everywhere = all_larger(inputs)
     try:
         return everywhere, *record_every_way(subject, everywhere, is_output)
@@ -262,7 +302,9 @@ def _record_larger(
 
 @dataclass(frozen=True)
 class Claim:
-    """What a recording shows: the graph, the labels it was written from, and the axes of inputs and outputs that move."""
+    """What a recording shows: the graph, the labels it was written from, and
+    the axes of inputs and outputs that move.
+    """
 
     graph: NeuronGraph
     reading: Reading
@@ -277,20 +319,25 @@ def read_labels(recording: Recording, io: str) -> tuple[Reading, Solution]:
     return reading, solve(reading, fixed=io == "fixed")
 
 
-def read_graph(recording: Recording, aliases: Mapping[str, str], notes: Sequence[str], io: str) -> Claim:
+def read_graph(
+    recording: Recording, aliases: Mapping[str, str], notes: Sequence[str], io: str
+) -> Claim:
     """The graph that a recording shows."""
     reading, solution = read_labels(recording, io)
     unseen = [
         f"output {path}: an object that is not looked into, so it counts as no output"
         for path in recording.skipped_outputs
     ]
-    graph, writer = write_graph(solution, reading, _first_use(recording), aliases, [*notes, *unseen])
+    graph, writer = write_graph(
+        solution, reading, _first_use(recording), aliases, [*notes, *unseen]
+    )
     if io == "fixed":
         return Claim(graph, reading, None, None)
     return Claim(
         graph,
         reading,
-        {path: writer.axes(labels) for path, labels in reversed(solution.inputs)},  # sizes as in the first recording
+        # sizes as in the first recording
+        {path: writer.axes(labels) for path, labels in reversed(solution.inputs)},
         {path: writer.axes(labels) for path, labels in solution.outputs},
     )
 
@@ -302,20 +349,25 @@ def with_fixed_io(graph: NeuronGraph, axes: Mapping[str, Axes]) -> NeuronGraph:
 
 
 def _require_a_function(
-    model: nn.Module, recording: Recording, state: Mapping[str, Tensor], outputs: Sequence[str] | None
+    model: nn.Module,
+    recording: Recording,
+    state: Mapping[str, Tensor],
+    outputs: Sequence[str] | None,
 ) -> None:
     if not recording.outputs:
         named = f"named {', '.join(outputs)} " if outputs else ""
         raise TraceError(
-            f"{type(model).__name__} returned no tensor {named}in a tuple, list, dict or dataclass, "
-            "so there is no function to keep unchanged. Return the tensors that matter."
+            f"{type(model).__name__} returned no tensor {named}in a tuple, list, dict or "
+            "dataclass, so there is no function to keep unchanged. Return the tensors that "
+            "matter."
         )
     for name, tensor in state.items():
         if 0 in tensor.shape:
             axis = tensor.shape.index(0)
             raise TraceError(
-                f"'{name}' has size 0 on axis {axis} (shape {tuple(tensor.shape)}): a set without neurons cannot be permuted. "
-                "Trace the model with at least one neuron there."
+                f"'{name}' has size 0 on axis {axis} (shape {tuple(tensor.shape)}): a set "
+                "without neurons cannot be permuted. Trace the model with at least one neuron "
+                "there."
             )
 
 

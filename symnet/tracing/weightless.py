@@ -1,7 +1,9 @@
-"""Running a network without its weights: what touches one has shapes and number types, all else is computed really.
+"""Running a network without its weights: what touches one has shapes and
+number types, all else is computed really.
 
-Parameters and the float entries of the state are *fake* tensors of torch (shape, type, device, no memory). Masks, positions
-and rotary tables depend on no parameter: they run really, so that their values are known.
+Parameters and the float entries of the state are *fake* tensors of torch (shape, type, device, no
+memory). Masks, positions and rotary tables depend on no parameter: they run really, so that their
+values are known.
 """
 
 from __future__ import annotations
@@ -22,8 +24,8 @@ from torch.utils._pytree import tree_map
 
 # Made from the shape of a tensor, not from its entries.
 FACTORIES = {
-    "new_zeros", "new_ones", "new_full", "new_empty", "zeros_like", "ones_like", "full_like", "empty_like", "rand_like",
-    "randn_like", "new_empty_strided", "empty_strided",
+    "new_zeros", "new_ones", "new_full", "new_empty", "zeros_like", "ones_like", "full_like",
+    "empty_like", "rand_like", "randn_like", "new_empty_strided", "empty_strided",
 }  # fmt: skip
 # Constants of more entries than this have no values where weights have none.
 _MOST = 1 << 24
@@ -45,15 +47,20 @@ class NeedsEntriesError(RuntimeError):
 
 
 class Weightless(TorchDispatchMode):
-    """While it is active, operations with a fake argument make fake results, also where they write into real tensors."""
+    """While it is active, operations with a fake argument make fake results,
+    also where they write into real tensors.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.fakes = FakeTensorMode(allow_non_fake_inputs=True)
-        self.written: dict[int, Tensor] = {}  # memory of real tensors into which fake entries were written
+        # memory of real tensors into which fake entries were written
+        self.written: dict[int, Tensor] = {}
 
     def empty(self, like: Tensor) -> Tensor:
-        """A fake tensor of the same shape, strides and type; of a tensor without memory one that seems to have some."""
+        """A fake tensor of the same shape, strides and type; of a tensor
+        without memory one that seems to have some.
+        """
         device = "cpu" if like.is_meta else like.device
         with self.fakes:
             return torch.empty_strided(like.shape, like.stride(), dtype=like.dtype, device=device)
@@ -61,7 +68,9 @@ class Weightless(TorchDispatchMode):
     def lacks_entries(self, tensor: Tensor) -> bool:
         return isinstance(tensor, FakeTensor) or tensor.untyped_storage()._cdata in self.written
 
-    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         kwargs = kwargs or {}
         tensors = list(_tensors((args, kwargs)))
         if not any(self.lacks_entries(tensor) for tensor in tensors):
@@ -70,9 +79,16 @@ class Weightless(TorchDispatchMode):
         if name in FACTORIES:
             return self._make(function, args, kwargs)
         if function.is_view and not any(isinstance(tensor, FakeTensor) for tensor in tensors):
-            return function(*args, **kwargs)  # a view of memory with fake entries is known by its memory
-        stand_ins = {id(t): self.empty(t) for t in tensors if not isinstance(t, FakeTensor) and self.lacks_entries(t)}
-        replaced = tree_map(lambda x: stand_ins.get(id(x), x) if isinstance(x, Tensor) else x, (args, kwargs))
+            # a view of memory with fake entries is known by its memory
+            return function(*args, **kwargs)
+        stand_ins = {
+            id(t): self.empty(t)
+            for t in tensors
+            if not isinstance(t, FakeTensor) and self.lacks_entries(t)
+        }
+        replaced = tree_map(
+            lambda x: stand_ins.get(id(x), x) if isinstance(x, Tensor) else x, (args, kwargs)
+        )
         written = list(_written_by(function, args, kwargs))
         function = _SHAPES.get(function, function)
         try:
@@ -83,7 +99,9 @@ class Weightless(TorchDispatchMode):
         for tensor in tensors:
             if id(tensor) in outgoing and not isinstance(tensor, FakeTensor):
                 self.written[tensor.untyped_storage()._cdata] = tensor
-        originals = {id(stand_in): t for t in tensors if (stand_in := stand_ins.get(id(t))) is not None}
+        originals = {
+            id(stand_in): t for t in tensors if (stand_in := stand_ins.get(id(t))) is not None
+        }
         return tree_map(lambda x: originals.get(id(x), x) if isinstance(x, Tensor) else x, result)
 
     @staticmethod
@@ -121,9 +139,11 @@ def _written_by(function: Any, args: Any, kwargs: Any) -> Iterator[Tensor]:
 
 
 def constant_entries(tensor: Tensor) -> Tensor | None:
-    """What stands for a tensor that is no entry of the state: its entries, or random ones if it has none.
+    """What stands for a tensor that is no entry of the state: its
+    entries, or random ones if it has none.
 
-    Whole numbers and truth values cannot be made up, and neither can very many numbers: then it is None.
+    Whole numbers and truth values cannot be made up, and neither can very many numbers: then it is
+    None.
     """
     if not tensor.is_meta:
         return tensor.detach().clone()
@@ -143,18 +163,29 @@ def stand_ins(
         unknown: what stands for a constant that has no entries and cannot be given any.
     """
     state = {
-        id(t) for t in model.state_dict(keep_vars=True).values() if isinstance(t, Tensor) and t.is_floating_point()
+        id(t)
+        for t in model.state_dict(keep_vars=True).values()
+        if isinstance(t, Tensor) and t.is_floating_point()
     }
     memo: dict[int, Any] = {}
     places: dict[tuple[Any, ...], Tensor] = {}
     for tensor in (*model.parameters(), *model.buffers()):
-        place = (tensor.untyped_storage()._cdata, tensor.storage_offset(), tuple(tensor.shape), tuple(tensor.stride()))
+        place = (
+            tensor.untyped_storage()._cdata,
+            tensor.storage_offset(),
+            tuple(tensor.shape),
+            tuple(tensor.stride()),
+        )
         if place not in places or not tensor.numel():
             if id(tensor) in state:
                 made = weight(tensor)
             else:
                 entries = constant_entries(tensor)
                 made = unknown(tensor) if entries is None else entries
-            places[place] = nn.Parameter(made, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else made
+            places[place] = (
+                nn.Parameter(made, tensor.requires_grad)
+                if isinstance(tensor, nn.Parameter)
+                else made
+            )
         memo[id(tensor)] = places[place]
     return memo

@@ -1,5 +1,6 @@
-"""Verification: does a function commute with the group, does the group leave a network's function unchanged, is there no
-larger one, is a linear layer complete and minimal?"""
+"""Verification: does a function commute with the group, does the group leave a network's
+function unchanged, is there no larger one, is a linear layer complete and minimal?
+"""
 
 from symnet.verify.bilinear import BilinearCertificate, certify_bilinear
 from symnet.verify.certify import Certificate, certify

@@ -1,4 +1,6 @@
-"""The certificate of a bilinear layer: equivariant, all connected bilinear maps, none of them twice."""
+"""The certificate of a bilinear layer: equivariant, all connected
+bilinear maps, none of them twice.
+"""
 
 from __future__ import annotations
 
@@ -28,17 +30,18 @@ from symnet.verify.ranks import rank_of
 from symnet.verify.report import Report, entry
 
 Features = dict[str, Tensor]
-ENTRY_LIMIT = 2**28  # index triples looked at for one output and one pair; entries of the matrix whose rank is taken
+# index triples looked at for one output and one pair; entries of the matrix whose rank is taken
+ENTRY_LIMIT = 2**28
 
 
 @dataclass(frozen=True)
 class BilinearCertificate:
     """What a bilinear layer is, with the evidence; true if it is equivariant, complete and minimal.
 
-    Numbers are per triple of channels (left, right, output). ``dimension`` counts the diagrams, ``dimension_by_orbits`` the orbits of
-    index triples under the group's generators whose entries hang together (None where the group has no list of generators);
-    ``rank`` is how many independent maps the parameters express, ``outside`` how many of these are no combination of the
-    diagrams.
+    Numbers are per triple of channels (left, right, output). ``dimension`` counts the diagrams,
+    ``dimension_by_orbits`` the orbits of index triples under the group's generators whose entries
+    hang together (None where the group has no list of generators); ``rank`` is how many independent
+    maps the parameters express, ``outside`` how many of these are no combination of the diagrams.
     """
 
     subject: str
@@ -84,18 +87,39 @@ class BilinearCertificate:
         return self.equivariant and self.complete and self.minimal and counts_agree
 
     def __str__(self) -> str:
-        claims = ((self.equivariant, "equivariant"), (self.complete, "complete"), (self.minimal, "minimal"))
-        lines = [f"{self.subject}: {', '.join(word if holds else f'NOT {word}' for holds, word in claims)}"]
-        orbits = "" if self.dimension_by_orbits is None else f" (orbits of index triples: {self.dimension_by_orbits:,})"
-        margin = (
-            "" if np.isinf(self.margin) else f" (smallest singular value counted: {self.margin:.0e} times the next)"
+        claims = (
+            (self.equivariant, "equivariant"),
+            (self.complete, "complete"),
+            (self.minimal, "minimal"),
         )
-        counts = f"{self.dimension:,} {self.diagrams} bilinear maps{orbits}, {self.parameters:g} parameters of rank {self.rank:g}{margin}"
+        lines = [
+            f"{self.subject}: "
+            f"{', '.join(word if holds else f'NOT {word}' for holds, word in claims)}"
+        ]
+        orbits = (
+            ""
+            if self.dimension_by_orbits is None
+            else f" (orbits of index triples: {self.dimension_by_orbits:,})"
+        )
+        margin = (
+            ""
+            if np.isinf(self.margin)
+            else f" (smallest singular value counted: {self.margin:.0e} times the next)"
+        )
+        counts = (
+            f"{self.dimension:,} {self.diagrams} bilinear maps{orbits}, {self.parameters:g} "
+            f"parameters of rank {self.rank:g}{margin}"
+        )
         lines += entry("maps", [counts])
         if self.outside:
-            lines += entry("outside", [f"{self.outside:g} of the maps are no combination of these diagrams"])
+            lines += entry(
+                "outside", [f"{self.outside:g} of the maps are no combination of these diagrams"]
+            )
         if not self.report.passed:
-            lines += entry("failures", [str(failure) for failure in self.report.failures] or self.report.problems)
+            lines += entry(
+                "failures",
+                [str(failure) for failure in self.report.failures] or self.report.problems,
+            )
         lines += entry("largest", [f"error of equivariance {self.report.max_error:.2g}"])
         return "\n".join([*lines, f"  {'seed':<9} {self.seed}"])
 
@@ -118,12 +142,13 @@ def certify_bilinear(
 ) -> BilinearCertificate:
     """A certificate of any bilinear layer ``B(x, y)``: its rank against the number of diagrams.
 
-    The derivative by every parameter is taken on random features in float64; its rank is the number of independent maps that the
-    layer expresses. It is compared with the diagrams', evaluated from orbit labels.
+    The derivative by every parameter is taken on random features in float64; its rank is the number
+    of independent maps that the layer expresses. It is compared with the diagrams', evaluated from
+    orbit labels.
 
     Args:
-        fn: from two features ``{name: (batch, *axes, channels)}`` to features. For a ``Product`` the maps are those it was made
-            with, and nothing else need be given.
+        fn: from two features ``{name: (batch, *axes, channels)}`` to features. For a ``Product``
+            the maps are those it was made with, and nothing else need be given.
         inputs, right, outputs, pairs, diagrams, right_channels: as in ``sn.nn.Product``.
 
     Raises:
@@ -134,7 +159,10 @@ def certify_bilinear(
         >>> import symnet as sn
         >>> graph = sn.catalogue.mlp([1, 3, 2], io="permuted")
         >>> certificate = certify_bilinear(sn.nn.Product(graph, 1, 1), graph)
-        >>> certificate.dimension == certificate.dimension_by_orbits == certificate.rank, bool(certificate)
+        >>> (
+        ...     certificate.dimension == certificate.dimension_by_orbits == certificate.rank,
+        ...     bool(certificate),
+        ... )
         (True, True)
     """
     check_tolerance(tolerance)
@@ -143,7 +171,9 @@ def certify_bilinear(
         maps, channels = fn.maps, (fn.in_channels, fn.right_channels)
     else:
         right_channels = in_channels if right_channels is None else right_channels
-        maps = derive_bilinear(graph, left=inputs, right=right, outputs=outputs, pairs=pairs, diagrams=diagrams)
+        maps = derive_bilinear(
+            graph, left=inputs, right=right, outputs=outputs, pairs=pairs, diagrams=diagrams
+        )
         channels = (in_channels, right_channels)
     check_whole(in_channels=channels[0], right_channels=channels[1])
     joined = _Joined(fn, maps, channels)
@@ -184,7 +214,9 @@ def _notation(space: Space) -> dict[str, str]:
 class _Joined(nn.Module):
     """A function of two features as one of their union, so that the group acts on both."""
 
-    def __init__(self, fn: Callable[..., Any], maps: BilinearMaps, channels: tuple[int, int]) -> None:
+    def __init__(
+        self, fn: Callable[..., Any], maps: BilinearMaps, channels: tuple[int, int]
+    ) -> None:
         super().__init__()
         self.fn, self.maps, self.channels = fn, maps, channels
         self.notation = {f"left {n}": axes for n, axes in _notation(maps.left).items()}
@@ -198,11 +230,15 @@ class _Joined(nn.Module):
 class _BilinearFamily:
     """The maps that a layer expresses, seen through its values on random features."""
 
-    def __init__(self, fn: Callable[..., Any], maps: BilinearMaps, channels: tuple[int, int], seed: int) -> None:
+    def __init__(
+        self, fn: Callable[..., Any], maps: BilinearMaps, channels: tuple[int, int], seed: int
+    ) -> None:
         copied, module = copy_function(fn)
         self.fn = cast(Callable[..., Any], copied)  # of two features
         self.maps, self.channels = maps, channels
-        self.parameters = [p for p in module.parameters() if p.requires_grad] if module is not None else []
+        self.parameters = (
+            [p for p in module.parameters() if p.requires_grad] if module is not None else []
+        )
         self._generator = torch.Generator().manual_seed(seed)
         x, y = self._draw(1)
         sample = self.fn(x, y)
@@ -213,8 +249,8 @@ class _BilinearFamily:
         wanted = max(count, maps.dimension * pairs) + 8
         if 2 * wanted * wanted > ENTRY_LIMIT:
             raise TooLargeError(
-                f"certify_bilinear would take the rank of {wanted:,} by {2 * wanted:,} numbers. Certify the same layer on a "
-                "narrower architecture, with one channel."
+                f"certify_bilinear would take the rank of {wanted:,} by {2 * wanted:,} numbers. "
+                "Certify the same layer on a narrower architecture, with one channel."
             )
         # every output must be seen on enough samples for all maps into it
         least = min(value.numel() for value in sample.values()) or 1
@@ -224,14 +260,19 @@ class _BilinearFamily:
 
     def _into(self, output: str) -> int:
         return sum(
-            placed.count for s, a, b in self.maps.triples() if s == output for placed in self.maps.placed(s, a, b)
+            placed.count
+            for s, a, b in self.maps.triples()
+            if s == output
+            for placed in self.maps.placed(s, a, b)
         )
 
     def _draw(self, batch: int) -> tuple[Features, Features]:
         sides = zip((self.maps.left, self.maps.right), self.channels, strict=True)
         left, right = (
             {
-                n: torch.randn(batch, *t.shape, count, dtype=torch.float64, generator=self._generator)
+                n: torch.randn(
+                    batch, *t.shape, count, dtype=torch.float64, generator=self._generator
+                )
                 for n, t in space.items()
             }
             for space, count in sides
@@ -245,7 +286,10 @@ class _BilinearFamily:
             VerificationError: it does not hold; names the side.
         """
         (x, y), (x2, y2) = self._draw(2), self._draw(2)
-        for side, moved, other in (("left", (_sum(x, x2), y), (x2, y)), ("right", (x, _sum(y, y2)), (x, y2))):
+        for side, moved, other in (
+            ("left", (_sum(x, x2), y), (x2, y)),
+            ("right", (x, _sum(y, y2)), (x, y2)),
+        ):
             with torch.no_grad():
                 total, first, second = self.fn(*moved), self.fn(x, y), self.fn(*other)
             for name, value in total.items():
@@ -253,12 +297,14 @@ class _BilinearFamily:
                 error = float((value - expected).abs().max()) if value.numel() else 0.0
                 if not error <= 1e-9 * (1 + float(expected.abs().max() if value.numel() else 0)):
                     raise VerificationError(
-                        f"certify_bilinear is for bilinear layers, but output '{name}' is not linear in its {side} argument "
-                        f"(off by {error:.2g})."
+                        f"certify_bilinear is for bilinear layers, but output '{name}' is not "
+                        f"linear in its {side} argument (off by {error:.2g})."
                     )
 
     def derivatives(self) -> np.ndarray:
-        """Derivative of all outputs by every parameter, ``(parameters, entries)``; a layer without any is one map."""
+        """Derivative of all outputs by every parameter,
+        ``(parameters, entries)``; a layer without any is one map.
+        """
         return _derivatives(self.fn, self.parameters, self.x, self.y)
 
     def diagrams(self, paired: bool) -> np.ndarray:
@@ -266,14 +312,18 @@ class _BilinearFamily:
         pairs = self.channels[0] if paired else self.channels[0] * self.channels[1]
         placed = {(s, f"{a} * {b}"): self.maps.placed(s, a, b) for s, a, b in self.maps.triples()}
         zeros = {
-            key: torch.zeros(sum(one.count for one in many), pairs, self.out_channels, dtype=torch.float64)
+            key: torch.zeros(
+                sum(one.count for one in many), pairs, self.out_channels, dtype=torch.float64
+            )
             for key, many in placed.items()
         }
         twin = DenseProduct(self.maps, zeros, paired=paired)
         return _derivatives(twin, list(twin.parameters()), self.x, self.y)
 
 
-def _derivatives(fn: Callable[..., Any], parameters: list[nn.Parameter], x: Features, y: Features) -> np.ndarray:
+def _derivatives(
+    fn: Callable[..., Any], parameters: list[nn.Parameter], x: Features, y: Features
+) -> np.ndarray:
     outputs = torch.cat([value.reshape(-1) for value in fn(x, y).values()])
     if not parameters:
         return outputs.detach().numpy()[None][: int(bool(outputs.any()))]
@@ -295,21 +345,27 @@ def _sum(x: Mapping[str, Tensor], y: Mapping[str, Tensor]) -> Features:
     return {name: x[name] + 2 * y[name] for name in x}
 
 
-# ---- the second count ---------------------------------------------------------------------------------------------------
+# ---- the second count ----------------------------------------------------------------------------
 def _count_orbits(graph: NeuronGraph, maps: BilinearMaps) -> int | None:
-    """Number of orbits of index triples that hang together (or of all), by the generators of the group alone.
+    """Number of orbits of index triples that hang together (or of all), by
+    the generators of the group alone.
 
-    Groups without a list of generators have no orbits of entries: all maps are counted by Burnside's lemma, connected ones not at all.
+    Groups without a list of generators have no orbits of entries: all maps are counted by
+    Burnside's lemma, connected ones not at all.
     """
     if math.isinf(graph.order):
         return maps.dimension_by_burnside if maps.diagrams == "all" else None
     return sum(count_orbits_of_triples(graph, maps, *triple) for triple in maps.triples())
 
 
-def count_orbits_of_triples(graph: NeuronGraph, maps: BilinearMaps, output: str, left: str, right: str) -> int:
-    """Orbits of (output, left, right) index triples, those alone that hang together unless all diagrams are meant.
+def count_orbits_of_triples(
+    graph: NeuronGraph, maps: BilinearMaps, output: str, left: str, right: str
+) -> int:
+    """Orbits of (output, left, right) index triples, those alone that hang
+    together unless all diagrams are meant.
 
-    Every triple is two nodes, itself and its negative; generators are edges. An orbit that joins both vanishes.
+    Every triple is two nodes, itself and its negative; generators are edges. An orbit that joins
+    both vanishes.
 
     Raises:
         TooLargeError: there are too many triples.
@@ -319,7 +375,8 @@ def count_orbits_of_triples(graph: NeuronGraph, maps: BilinearMaps, output: str,
     count = int(np.prod(sizes))
     if count > ENTRY_LIMIT:
         raise TooLargeError(
-            f"There are {count:,} index triples of '{output}', '{left}' and '{right}'. Certify a narrower instance."
+            f"There are {count:,} index triples of '{output}', '{left}' and '{right}'. Certify a "
+            "narrower instance."
         )
     nodes, sources, targets = np.arange(count), [], []
     for _, generator in graph.generators():
@@ -330,20 +387,31 @@ def count_orbits_of_triples(graph: NeuronGraph, maps: BilinearMaps, output: str,
         sources += [nodes, nodes + count]
         targets += [target + negative, target + count - negative]
     source, target = np.concatenate([nodes[:0], *sources]), np.concatenate([nodes[:0], *targets])
-    edges = coo_array((np.ones(source.size, dtype=np.int8), (source, target)), shape=(2 * count, 2 * count))
+    edges = coo_array(
+        (np.ones(source.size, dtype=np.int8), (source, target)), shape=(2 * count, 2 * count)
+    )
     component = connected_components(edges, directed=False)[1]
     orbits, first = np.unique(component[:count], return_index=True)
-    kept = [k for orbit, k in zip(orbits, first, strict=True) if component[k] != component[count + k]]
+    kept = [
+        k for orbit, k in zip(orbits, first, strict=True) if component[k] != component[count + k]
+    ]
     if maps.diagrams == "all":
         return len(kept)
     triples = zip(*np.unravel_index(np.array(kept, dtype=np.int64), sizes), strict=True)
     return sum(
-        _hang_together([list(_neurons(space, name, int(k))) for (space, name), k in zip(spaces, t, strict=True)])
+        _hang_together(
+            [
+                list(_neurons(space, name, int(k)))
+                for (space, name), k in zip(spaces, t, strict=True)
+            ]
+        )
         for t in triples
     )
 
 
-def _image(graph: NeuronGraph, generator: Any, space: Space, name: str) -> tuple[np.ndarray, np.ndarray]:
+def _image(
+    graph: NeuronGraph, generator: Any, space: Space, name: str
+) -> tuple[np.ndarray, np.ndarray]:
     """Where a generator takes every entry of a tensor, and the sign that it gets."""
     numbered = np.arange(1, space[name].size + 1).reshape(space[name].shape)
     moved = graph.act(generator, {name: numbered}, space=space)[name].reshape(-1)
@@ -354,7 +422,9 @@ def _image(graph: NeuronGraph, generator: Any, space: Space, name: str) -> tuple
 
 
 def _neurons(space: Space, name: str, position: int) -> Iterator[tuple[object, ...]]:
-    """The permuted neurons that index an entry: symbol, neuron, and the neurons of all sets it has copies over."""
+    """The permuted neurons that index an entry: symbol, neuron, and the
+    neurons of all sets it has copies over.
+    """
     tensor = space[name]
     numbered = np.arange(tensor.size).reshape(tensor.shape)
     for block in tensor.blocks:
@@ -363,7 +433,9 @@ def _neurons(space: Space, name: str, position: int) -> Iterator[tuple[object, .
         if len(where):
             dims: BlockDims = dims_of(block, space.neurons)
             for k in dims.sym:
-                parents = tuple((ancestor, int(where[0][place])) for ancestor, place in dims.dims[k].parents)
+                parents = tuple(
+                    (ancestor, int(where[0][place])) for ancestor, place in dims.dims[k].parents
+                )
                 yield dims.dims[k].symbol, int(where[0][k]), parents
             return
 

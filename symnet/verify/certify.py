@@ -1,4 +1,6 @@
-"""certify: is a linear layer equivariant, complete and minimal, and if not, which maps are missing or doubled?"""
+"""certify: is a linear layer equivariant, complete and minimal, and if
+not, which maps are missing or doubled?
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,13 @@ from symnet.nn.product import Product
 from symnet.verify.bilinear import BilinearCertificate, certify_bilinear
 from symnet.verify.comparison import check_tolerance, check_whole, make_seed
 from symnet.verify.equivariance import Features, copy_function, equivariance, name_of
-from symnet.verify.linear_family import Coordinates, LinearLayer, MapFamily, express, without_parameters
+from symnet.verify.linear_family import (
+    Coordinates,
+    LinearLayer,
+    MapFamily,
+    express,
+    without_parameters,
+)
 from symnet.verify.map_words import describe_map
 from symnet.verify.ranks import complement, dependencies, rank_of
 from symnet.verify.report import Report, entry
@@ -27,11 +35,13 @@ _TIED = 1e-9  # largest difference within an orbit, relative to the largest entr
 class Certificate:
     """What a linear layer is, with the evidence; true if it is equivariant, complete and minimal.
 
-    Numbers are per pair of channels where a layer has several. ``dimension`` counts the equivariant maps (orbits of index
-    pairs; ``dimension_by_burnside`` counts them another way), ``parameters`` the layer's own (those of biases apart),
-    ``rank`` how many independent maps these express. ``missing`` names maps that complete the layer, ``redundant`` the parameters
-    that repeat others, both in words; ``tied`` says of every pair of tensors how many of its maps or biases there are. ``margin`` is the smallest singular value counted for the rank over the largest not
-    counted. For a layer that returns a tensor, each of its features counts as a parameter.
+    Numbers are per pair of channels where a layer has several. ``dimension`` counts the equivariant
+    maps (orbits of index pairs; ``dimension_by_burnside`` counts them another way), ``parameters``
+    the layer's own (those of biases apart), ``rank`` how many independent maps these express.
+    ``missing`` names maps that complete the layer, ``redundant`` the parameters that repeat others,
+    both in words; ``tied`` says of every pair of tensors how many of its maps or biases there are.
+    ``margin`` is the smallest singular value counted for the rank over the largest not counted. For
+    a layer that returns a tensor, each of its features counts as a parameter.
     """
 
     subject: str
@@ -91,14 +101,24 @@ class Certificate:
             verdict(self.minimal, "minimal"),
         ]
         lines = [f"{self.subject}: {', '.join(verdicts)}"]
-        counts = f"{self.dimension:,} equivariant maps (Burnside's lemma: {self.dimension_by_burnside:,}), "
+        counts = (
+            f"{self.dimension:,} equivariant maps (Burnside's lemma: "
+            f"{self.dimension_by_burnside:,}), "
+        )
         counts += f"{self.parameters:,} parameters of rank {self.rank:,}{_margin(self.margin)}"
         lines += entry("maps", [counts])
-        bias = f"{self.bias_parameters:,} parameters of rank {self.bias_rank:,}" if self.bias_parameters else "none"
+        bias = (
+            f"{self.bias_parameters:,} parameters of rank {self.bias_rank:,}"
+            if self.bias_parameters
+            else "none"
+        )
         lines += entry("biases", [f"{bias}; {self.bias_dimension:,} are equivariant"])
         lines += entry("untied", self.untied)
         if not self.report.passed:
-            lines += entry("failures", [str(failure) for failure in self.report.failures] or self.report.problems)
+            lines += entry(
+                "failures",
+                [str(failure) for failure in self.report.failures] or self.report.problems,
+            )
         lines += entry("tied", self.tied)
         lines += entry("missing", self.missing)
         lines += entry("redundant", self.redundant)
@@ -111,7 +131,12 @@ class Certificate:
 
 @overload
 def certify(
-    fn: Product, graph: NeuronGraph, in_channels: int = 1, *, seed: int | None = None, tolerance: float = 1e-9
+    fn: Product,
+    graph: NeuronGraph,
+    in_channels: int = 1,
+    *,
+    seed: int | None = None,
+    tolerance: float = 1e-9,
 ) -> BilinearCertificate: ...
 
 
@@ -138,17 +163,20 @@ def certify(
     seed: int | None = None,
     tolerance: float = 1e-9,
 ) -> Certificate | BilinearCertificate:
-    """A certificate of any linear layer on features: equivariant, complete, minimal, or what it misses and repeats.
+    """A certificate of any linear layer on features: equivariant, complete,
+    minimal, or what it misses and repeats.
 
     A ``sn.nn.Product`` gets the certificate of a bilinear layer (see ``certify_bilinear``).
 
-    The layer is run on every unit vector with every parameter set to one alone (a copy of it, in float64), which
-    gives the family of maps that it can express; its rank is compared with the number of orbits of index pairs.
+    The layer is run on every unit vector with every parameter set to one alone (a copy of it, in
+    float64), which gives the family of maps that it can express; its rank is compared with the
+    number of orbits of index pairs.
 
     Args:
-        fn: from features ``{name: (batch, *axes, in_channels)}`` to features or to a tensor ``(batch, features)`` of invariants.
-            A module's trainable parameters are its family; a function without any is a single map. For layers on lists or
-            flat vectors see ``on_lists`` and ``on_vectors``.
+        fn: from features ``{name: (batch, *axes, in_channels)}`` to features or to a tensor
+            ``(batch, features)`` of invariants. A module's trainable parameters are its family; a
+            function without any is a single map. For layers on lists or flat vectors see
+            ``on_lists`` and ``on_vectors``.
         inputs, outputs: as in ``derive``.
 
     Raises:
@@ -175,17 +203,29 @@ def certify(
     layer.check_size(target)
     layer.check_linear()
     report = equivariance(
-        fn, graph, in_channels, inputs=inputs, outputs=outputs, seed=seed, tolerance=tolerance, may_vanish=True
+        fn,
+        graph,
+        in_channels,
+        inputs=inputs,
+        outputs=outputs,
+        seed=seed,
+        tolerance=tolerance,
+        may_vanish=True,
     )
     target = Space(target.neurons, {name: target[name].axes for name in names})
-    coordinates, constants = Coordinates(space, target), Coordinates(Space(target.neurons, {"": ""}), target)
+    coordinates, constants = (
+        Coordinates(space, target),
+        Coordinates(Space(target.neurons, {"": ""}), target),
+    )
     family = express(layer, coordinates, constants)
     if not family.names or (layer.is_invariant and not _changes(family.maps).any()):
         family = without_parameters(family, coordinates.dimension, layer.is_invariant)
     return _judge(name_of(fn), report, coordinates, constants, family)
 
 
-def _judge(name: str, report: Report, coordinates: Coordinates, constants: Coordinates, family: MapFamily) -> Certificate:
+def _judge(
+    name: str, report: Report, coordinates: Coordinates, constants: Coordinates, family: MapFamily
+) -> Certificate:
     moving = _changes(family.maps) if family.names else np.ones(1, bool)
     shifting = _changes(family.biases)
     kept = np.flatnonzero(moving)
@@ -193,17 +233,25 @@ def _judge(name: str, report: Report, coordinates: Coordinates, constants: Coord
     rank, bias_rank = rank_of(family.maps[kept]), rank_of(family.biases[shifting])
     words = _words(coordinates, *family.channels)
     idle = (
-        [n for n, a, b in zip(family.names, moving, shifting, strict=True) if not a and not b] if family.names else []
+        [n for n, a, b in zip(family.names, moving, shifting, strict=True) if not a and not b]
+        if family.names
+        else []
     )
     repeats = dependencies(family.maps[kept], rank.rank)
-    coefficients: Any = np.linalg.solve(basis.T, family.maps[kept[[row for row, _ in repeats]]].T).T if repeats else []
+    coefficients: Any = (
+        np.linalg.solve(basis.T, family.maps[kept[[row for row, _ in repeats]]].T).T
+        if repeats
+        else []
+    )
     redundant = [
-        _repeat(family.names, kept, *repeat, shares, words) for repeat, shares in zip(repeats, coefficients, strict=True)
+        _repeat(family.names, kept, *repeat, shares, words)
+        for repeat, shares in zip(repeats, coefficients, strict=True)
     ]
     apart = np.flatnonzero(shifting & ~moving) if family.names else np.zeros(0, int)
     alone = rank_of(family.biases[apart])
     redundant += [
-        _repeated_bias(family.names, apart, *repeat) for repeat in dependencies(family.biases[apart], alone.rank)
+        _repeated_bias(family.names, apart, *repeat)
+        for repeat in dependencies(family.biases[apart], alone.rank)
     ]
     return Certificate(
         subject=name,
@@ -217,7 +265,9 @@ def _judge(name: str, report: Report, coordinates: Coordinates, constants: Coord
         margin=rank.margin,
         untied=tuple(_untied(family)),
         bias_dimension=constants.dimension,
-        bias_parameters=_per_pair(int((shifting & ~moving).sum()) if family.names else 0, family.channels[1]),
+        bias_parameters=_per_pair(
+            int((shifting & ~moving).sum()) if family.names else 0, family.channels[1]
+        ),
         bias_rank=_per_pair(bias_rank.rank, family.channels[1]),
         tied=tuple(_tied(coordinates, constants, family)),
         notes=family.notes,
@@ -225,7 +275,9 @@ def _judge(name: str, report: Report, coordinates: Coordinates, constants: Coord
 
 
 def _tied(coordinates: Coordinates, constants: Coordinates, family: MapFamily) -> Iterator[str]:
-    """Maps between two tensors, and biases of one, that the layer ties together more than the group does."""
+    """Maps between two tensors, and biases of one, that the layer ties
+    together more than the group does.
+    """
     for (s, t), pattern in coordinates.patterns.items():
         start = coordinates.offsets[s, t] * family.pairs
         rows = family.maps[:, start : start + pattern.dimension * family.pairs]
@@ -242,7 +294,9 @@ def _tied(coordinates: Coordinates, constants: Coordinates, family: MapFamily) -
             yield f"biases of '{s}': {rank} of {pattern.dimension} are independent"
 
 
-def _repeated_bias(names: Sequence[str], numbers: np.ndarray, row: int, weights: dict[int, float]) -> str:
+def _repeated_bias(
+    names: Sequence[str], numbers: np.ndarray, row: int, weights: dict[int, float]
+) -> str:
     """A parameter of the bias that repeats others."""
     others = [
         names[numbers[k]] if abs(weight - 1) < 1e-9 else f"{weight:.4g} {names[numbers[k]]}"
@@ -276,18 +330,30 @@ def _words(coordinates: Coordinates, c_in: int, c_out: int) -> list[str]:
             words += [describe_map(pattern, placed, k) for k in range(placed.count)]
     if c_in * c_out == 1:
         return words
-    return [f"{word}, channel {i} to {o}" for word in words for i in range(c_in) for o in range(c_out)]
+    return [
+        f"{word}, channel {i} to {o}" for word in words for i in range(c_in) for o in range(c_out)
+    ]
 
 
 def _repeat(
-    names: Sequence[str], kept: np.ndarray, row: int, weights: dict[int, float], shares: np.ndarray, words: list[str]
+    names: Sequence[str],
+    kept: np.ndarray,
+    row: int,
+    weights: dict[int, float],
+    shares: np.ndarray,
+    words: list[str],
 ) -> str:
     """A parameter that repeats others, and the map that it is: its shares of the diagrams."""
     others = " + ".join(
-        names[kept[k]] if abs(weight - 1) < 1e-9 else f"{weight:.4g} {names[kept[k]]}" for k, weight in weights.items()
+        names[kept[k]] if abs(weight - 1) < 1e-9 else f"{weight:.4g} {names[kept[k]]}"
+        for k, weight in weights.items()
     )
     present = np.flatnonzero(np.abs(shares) > 1e-9 * np.abs(shares).max())
-    what = words[present[0]] if len(present) == 1 else f"a sum of {len(present)} maps, such as {words[present[0]]}"
+    what = (
+        words[present[0]]
+        if len(present) == 1
+        else f"a sum of {len(present)} maps, such as {words[present[0]]}"
+    )
     return f"{names[kept[row]]} repeats {others} ({what})"
 
 
@@ -296,4 +362,8 @@ def _per_pair(count: int, pairs: int) -> int | float:
 
 
 def _margin(margin: float) -> str:
-    return "" if np.isinf(margin) else f" (the smallest singular value counted is {margin:.0e} times the next)"
+    return (
+        ""
+        if np.isinf(margin)
+        else f" (the smallest singular value counted is {margin:.0e} times the next)"
+    )

@@ -1,4 +1,6 @@
-"""What both verifiers share: flattening what a function returns, comparing it, and the group elements to try."""
+"""What both verifiers share: flattening what a function returns,
+comparing it, and the group elements to try.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,8 @@ from symnet.errors import VerificationError
 from symnet.graph import GroupElement, NeuronGraph
 from symnet.groups import LinearGroup, is_trivial
 
-GENERATORS = 16  # elements that generate one set's group, tried besides random ones; of more, some are drawn
+# elements that generate one set's group, tried besides random ones; of more, some are drawn
+GENERATORS = 16
 
 
 def make_seed(seed: int | None) -> int:
@@ -23,8 +26,12 @@ def make_seed(seed: int | None) -> int:
     Raises:
         VerificationError: it is no whole number of at least 0.
     """
-    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0):
-        raise VerificationError(f"seed={seed!r}: give a whole number of at least 0, or None for a new one.")
+    if seed is not None and (
+        isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0
+    ):
+        raise VerificationError(
+            f"seed={seed!r}: give a whole number of at least 0, or None for a new one."
+        )
     return int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else int(seed)
 
 
@@ -36,7 +43,8 @@ def check_tolerance(tolerance: float) -> None:
     """
     if not isinstance(tolerance, float | int) or not 0 <= tolerance < math.inf:
         raise VerificationError(
-            f"tolerance={tolerance!r}: give the largest relative error that passes, a finite number of at least 0."
+            f"tolerance={tolerance!r}: give the largest relative error that passes, a finite "
+            "number of at least 0."
         )
 
 
@@ -46,13 +54,17 @@ def check_whole(**counts: object) -> None:
     Raises:
         VerificationError: with all of them.
     """
-    if any(isinstance(count, bool) or not isinstance(count, int) or count < 1 for count in counts.values()):
+    if any(
+        isinstance(count, bool) or not isinstance(count, int) or count < 1
+        for count in counts.values()
+    ):
         shown = ", ".join(f"{name}={count!r}" for name, count in counts.items())
         raise VerificationError(f"{shown}: each must be a whole number of at least 1.")
 
 
 def flatten(value: object, path: str = "") -> dict[str, Tensor]:
-    """The tensors inside tuples, lists, mappings and dataclasses, by dotted path; a lone tensor has the path ``""``.
+    """The tensors inside tuples, lists, mappings and dataclasses, by dotted
+    path; a lone tensor has the path ``""``.
 
     Numbers become tensors; texts, None and the like are left out.
     """
@@ -94,7 +106,9 @@ def largest(tensors: Mapping[str, Tensor]) -> float:
 
 
 def relative_error(left: Tensor, right: Tensor, floor: float) -> float:
-    """Largest difference, relative to the largest entry (at least ``floor``); infinite for other shapes, NaN or infinities."""
+    """Largest difference, relative to the largest entry (at least ``floor``);
+    infinite for other shapes, NaN or infinities.
+    """
     left, right = as_double(left), as_double(right)
     if left.shape != right.shape:
         return math.inf
@@ -108,11 +122,13 @@ def relative_error(left: Tensor, right: Tensor, floor: float) -> float:
 
 
 def errors_between(left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> dict[str, float]:
-    """Relative error of every tensor. A tensor that is tiny beside the others is measured against them."""
+    """Relative error of every tensor. A tensor that is tiny beside the
+    others is measured against them.
+    """
     if left.keys() != right.keys():
         raise VerificationError(
-            f"Two runs returned different outputs: {', '.join(map(repr, left))} and {', '.join(map(repr, right))}. "
-            "What is returned must not depend on the values."
+            f"Two runs returned different outputs: {', '.join(map(repr, left))} and "
+            f"{', '.join(map(repr, right))}. What is returned must not depend on the values."
         )
     floor = 1e-6 * largest(left)
     return {name: relative_error(left[name], right[name], floor) for name in left}
@@ -126,7 +142,8 @@ def moving_sets(graph: NeuronGraph) -> list[str]:
 def elements_of_set(
     graph: NeuronGraph, name: str, rng: np.random.Generator, count: int, most: int = GENERATORS
 ) -> list[GroupElement]:
-    """Elements that move one neuron set alone: ``count`` random ones, and at most ``most`` generators of its group.
+    """Elements that move one neuron set alone: ``count`` random ones, and at
+    most ``most`` generators of its group.
 
     Generators decide: if they all leave a function unchanged, so does everything they generate.
     """
@@ -147,7 +164,9 @@ def elements_of_set(
 
 
 def element_that_moves_all(graph: NeuronGraph, rng: np.random.Generator) -> GroupElement:
-    """A random element that moves every neuron set which can move: of small sets a random one often moves none."""
+    """A random element that moves every neuron set which can move: of small
+    sets a random one often moves none.
+    """
     element = graph.random_element(rng)
     for name in moving_sets(graph):
         if not element.moves(name):

@@ -50,9 +50,15 @@ class ContinuousPart:
 
     def _between(self) -> Iterator[str]:
         beyond = Counter(
-            piece.kind for piece in self.pieces for _ in range(piece.dimension) if not is_declarable(piece)
+            piece.kind
+            for piece in self.pieces
+            for _ in range(piece.dimension)
+            if not is_declarable(piece)
         )
-        yield from (f"{count} of the kind '{kind}', which no group declares" for kind, count in beyond.items())
+        yield from (
+            f"{count} of the kind '{kind}', which no group declares"
+            for kind, count in beyond.items()
+        )
         if unnamed := self.bound.algebra.dimension - self.named:
             yield f"{unnamed} that the solver found and that have no name here"
         if dead := sum(self.bound.dead.values()):
@@ -90,4 +96,6 @@ def continuous_part(
     bound = jacobian_bound(model, *inputs, outputs=outputs, seed=seed, **keywords)
     pieces = pieces_of(bound.algebra)
     declarable = named_dimension(bound.algebra, [piece for piece in pieces if is_declarable(piece)])
-    return ContinuousPart(graph.dimension, declarable, named_dimension(bound.algebra, pieces), pieces, bound)
+    return ContinuousPart(
+        graph.dimension, declarable, named_dimension(bound.algebra, pieces), pieces, bound
+    )

@@ -1,4 +1,6 @@
-"""Effects: on which entries of its state a network's outputs depend. Of the others no check can say anything."""
+"""Effects: on which entries of its state a network's outputs depend. Of
+the others no check can say anything.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +17,9 @@ from symnet.tracing.movement import Movement, as_double
 from symnet.verify.running import LoadedNetwork, Outputs, act_on_tensor
 
 _TINY = 1e-12  # a gradient or change this much smaller than the largest is rounding
-# What a tensor's own motion does to the outputs, relative to what random states do, below which nothing could be
-# noticed; and relative to the largest such motion, below which it is rounding: the outputs do not depend on the tensor.
+# What a tensor's own motion does to the outputs, relative to what random states do, below which
+# nothing could be noticed; and relative to the largest such motion, below which it is rounding: the
+# outputs do not depend on the tensor.
 _NOTICEABLE, _NOTHING = 1e-8, 1e-13
 
 
@@ -25,10 +28,12 @@ class Effects:
 
     def __init__(self, graph: NeuronGraph) -> None:
         self.graph = graph
-        self.entries: dict[str, Tensor] = {}  # influential entries of tensors whose gradients are known
+        # influential entries of tensors whose gradients are known
+        self.entries: dict[str, Tensor] = {}
         self.influential: set[str] = set()
         self.read: set[str] = set()
-        self.motions: dict[str, float] = {}  # what moving a tensor alone does to the outputs, to first order
+        # what moving a tensor alone does to the outputs, to first order
+        self.motions: dict[str, float] = {}
         self.dependent: set[str] = set()  # outputs that have a gradient
 
     def observe(
@@ -56,7 +61,9 @@ class Effects:
                     continue
                 self.dependent.add(path)
                 values = torch.view_as_real(tensor) if tensor.is_complex() else tensor
-                noise = torch.randn(values.shape, generator=rng, dtype=torch.float64).to(values.device)
+                noise = torch.randn(values.shape, generator=rng, dtype=torch.float64).to(
+                    values.device
+                )
                 moved = movements[path].distance if path in movements else 0.0
                 term = (torch.where(values.isfinite(), values, 0.0) * noise).sum()
                 total = total.to(values.device) + term / (moved or 1.0)
@@ -73,7 +80,9 @@ class Effects:
                 self.entries[name] = self.entries.get(name, torch.zeros_like(alive)) | alive
             if element is not None and self.moved(name):
                 theta = network.theta[name]
-                change = as_double(act_on_tensor(self.graph, element, name, theta)) - as_double(theta)
+                change = as_double(act_on_tensor(self.graph, element, name, theta)) - as_double(
+                    theta
+                )
                 # masks of minus infinity stay where they are
                 motion = float((gradient * torch.where(change.isfinite(), change, 0.0)).sum().abs())
                 self.motions[name] = max(self.motions.get(name, 0.0), motion)
@@ -82,7 +91,9 @@ class Effects:
                 self._perturb(name, network, trial, inputs, outputs, movements)
 
     def trust(self, read: set[str]) -> None:
-        """Take what was read for influential: where weights are made while a network runs, no more is known."""
+        """Take what was read for influential: where weights are made while
+        a network runs, no more is known.
+        """
         self.read |= read
         self.influential |= read
         self.motions |= dict.fromkeys(read, 1.0)
@@ -103,19 +114,27 @@ class Effects:
         network.write(name, theta * factor)
         after = network.rerun(inputs)
         network.write(name, theta)
-        if any(path not in after or not torch.equal(tensor, after[path]) for path, tensor in before.items()):
+        if any(
+            path not in after or not torch.equal(tensor, after[path])
+            for path, tensor in before.items()
+        ):
             self.read.add(name)
-        if any(path not in after or movements[path].error(t, after[path]) > _TINY for path, t in before.items()):
+        if any(
+            path not in after or movements[path].error(t, after[path]) > _TINY
+            for path, t in before.items()
+        ):
             self.influential.add(name)
 
-    # ---- what it means ------------------------------------------------------------------------------------------
+    # ---- what it means ---------------------------------------------------------------------------
     def moved(self, name: str) -> bool:
         """Whether the group moves this tensor."""
         symbols = self.graph.weights[name].symbols
         return any(not is_trivial(self.graph.neurons[symbol].group) for symbol in symbols)
 
     def problems(self, allow_unread: bool) -> list[str]:
-        """Reasons why the check could not have noticed a wrong declaration; ``allow_unread`` excuses single tensors."""
+        """Reasons why the check could not have noticed a wrong declaration;
+        ``allow_unread`` excuses single tensors.
+        """
         moved = [name for name in self.graph.weights if self.moved(name)]
         if self.graph.weights and not self.influential:
             return ["the outputs do not depend on any tensor of the state: nothing can be noticed."]
@@ -124,29 +143,37 @@ class Effects:
         largest = max(self.motions.values(), default=1.0)
         if largest < _NOTICEABLE:
             return [
-                f"moving any tensor changes the outputs by at most {largest:.0e} of what random states do (are they saturated?): "
-                "nothing was shown. Verify the network without its last operations."
+                f"moving any tensor changes the outputs by at most {largest:.0e} of what random "
+                "states do (are they saturated?): nothing was shown. Verify the network without "
+                "its last operations."
             ]
         if allow_unread:
             return []
         unread = [name for name in moved if name not in self.read]
-        faint = [name for name in moved if _NOTHING * largest < self.motions.get(name, largest) < _NOTICEABLE]
+        faint = [
+            name
+            for name in moved
+            if _NOTHING * largest < self.motions.get(name, largest) < _NOTICEABLE
+        ]
         problems = []
         if unread:
             problems.append(
-                f"{_listed(unread)} are moved by the group, but never read on these inputs, so nothing was checked for them. "
-                "Pass inputs that reach them, hold their sets fixed, or pass allow_unread=True."
+                f"{_listed(unread)} are moved by the group, but never read on these inputs, so "
+                "nothing was checked for them. Pass inputs that reach them, hold their sets "
+                "fixed, or pass allow_unread=True."
             )
         if faint:
             problems.append(
-                f"moving {_listed(faint)} changes the outputs by less than {_NOTICEABLE:.0e} of what random states do, so nothing "
-                "was shown for them. Verify the part of the network before the outputs become so insensitive, or pass "
-                "allow_unread=True."
+                f"moving {_listed(faint)} changes the outputs by less than {_NOTICEABLE:.0e} of "
+                "what random states do, so nothing was shown for them. Verify the part of the "
+                "network before the outputs become so insensitive, or pass allow_unread=True."
             )
         return problems
 
     def dead(self) -> dict[str, str]:
-        """By name, tensors without an effect on the outputs, and how many entries of the others have none."""
+        """By name, tensors without an effect on the outputs, and how many
+        entries of the others have none.
+        """
         dead = {}
         for name, tensor in self.graph.weights.items():
             if name not in self.read:

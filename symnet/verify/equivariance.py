@@ -1,4 +1,6 @@
-"""equivariance: does any function of weights commute with the group of a graph, or is it invariant?"""
+"""equivariance: does any function of weights commute with the group
+of a graph, or is it invariant?
+"""
 
 from __future__ import annotations
 
@@ -46,21 +48,24 @@ def equivariance(
     perturb: bool = True,
     may_vanish: bool = False,
 ) -> Report:
-    """Whether ``fn(g.x) = g.fn(x)`` (it returns a dict) or ``fn(g.x) = fn(x)`` (it returns a tensor): a report.
+    """Whether ``fn(g.x) = g.fn(x)`` (it returns a dict) or
+    ``fn(g.x) = fn(x)`` (it returns a tensor): a report.
 
-    In float64, every neuron set is permuted alone, by random elements and by generators, then all together; every
-    sample of a batch by an element of its own. The function must also repeat itself (no noise, no dropout) and
-    treat the samples of a batch independently. Features are normal, half zero, and large in turn. A module is
-    copied, converted and put into eval mode: nothing of yours changes.
+    In float64, every neuron set is permuted alone, by random elements and by generators, then all
+    together; every sample of a batch by an element of its own. The function must also repeat itself
+    (no noise, no dropout) and treat the samples of a batch independently. Features are normal, half
+    zero, and large in turn. A module is copied, converted and put into eval mode: nothing of yours
+    changes.
 
     Args:
-        fn: from features ``{name: (batch, *axes, in_channels)}`` to features or to a tensor ``(batch, ...)``.
+        fn: from features ``{name: (batch, *axes, in_channels)}`` to features or to a tensor
+            ``(batch, ...)``.
         graph: whose group acts.
         inputs, outputs: what the features are, as in ``derive``; default the graph's tensors.
         trials: rounds of random features and elements.
         tolerance: of the largest difference, relative to the output's largest entry.
-        perturb: run a module also with its trainable parameters perturbed (all rounds but the first): a wrong
-            bias that still is zero shows only then.
+        perturb: run a module also with its trainable parameters perturbed (all rounds but the
+            first): a wrong bias that still is zero shows only then.
         may_vanish: accept outputs that do not depend on the features.
 
     Raises:
@@ -104,7 +109,12 @@ class _Trials:
         execution: Execution,
     ) -> None:
         self.execution = execution
-        self.graph, (self.inputs, self.outputs), self.channels, self.rng = graph, spaces, channels, rng
+        self.graph, (self.inputs, self.outputs), self.channels, self.rng = (
+            graph,
+            spaces,
+            channels,
+            rng,
+        )
         self.name = name_of(fn)
         self.fn, self.module = copy_function(fn)
         self.perturb = perturb
@@ -114,7 +124,7 @@ class _Trials:
         self.influential: set[str] = set()
         self.invariant = False
 
-    # ---- one round ----------------------------------------------------------------------------------------------
+    # ---- one round -------------------------------------------------------------------------------
     def run(self, number: int, batch: int) -> None:
         """Repeat, split the batch, permute every set alone, permute all."""
         kind = KINDS[number % len(KINDS)]
@@ -138,31 +148,52 @@ class _Trials:
             self.fn, self.module = self.fn_next
 
     def check_samples(self, number: int, x: Features, y: Features) -> None:
-        """Every sample of a batch is treated on its own: alone, and in another order with one sample left out."""
+        """Every sample of a batch is treated on its own: alone, and in
+        another order with one sample left out.
+        """
         alone = self.call({name: tensor[-1:] for name, tensor in x.items()})
-        self.compare(number, None, "running one sample of a batch alone", {n: t[-1:] for n, t in y.items()}, alone)
+        self.compare(
+            number,
+            None,
+            "running one sample of a batch alone",
+            {n: t[-1:] for n, t in y.items()},
+            alone,
+        )
         fewer = self.call({name: tensor[1:].flip(0) for name, tensor in x.items()})
         expected = {name: tensor[1:].flip(0) for name, tensor in y.items()}
-        self.compare(number, None, "running a batch without its first sample, backwards", expected, fewer)
+        self.compare(
+            number, None, "running a batch without its first sample, backwards", expected, fewer
+        )
 
     def check_elements(
-        self, number: int, neurons: str | None, action: str, elements: Sequence[GroupElement], kind: str
+        self,
+        number: int,
+        neurons: str | None,
+        action: str,
+        elements: Sequence[GroupElement],
+        kind: str,
     ) -> None:
         """Compare ``fn(g.x)`` with ``g.fn(x)``, sample k of a batch under element k."""
         x = self.draw(len(elements), kind)
         expected = self.call(x)
         if not self.invariant:
             expected = self.act(elements, expected, self.outputs)
-        self.compare(number, neurons, action, expected, self.call(self.act(elements, x, self.inputs)))
+        self.compare(
+            number, neurons, action, expected, self.call(self.act(elements, x, self.inputs))
+        )
 
-    def act(self, elements: Sequence[GroupElement], x: Mapping[str, Tensor], space: Space) -> Features:
+    def act(
+        self, elements: Sequence[GroupElement], x: Mapping[str, Tensor], space: Space
+    ) -> Features:
         moved = [
             self.graph.act(g, {name: tensor[k] for name, tensor in x.items()}, space=space)
             for k, g in enumerate(elements)
         ]
         return {name: torch.stack([sample[name] for sample in moved]) for name in x}
 
-    def compare(self, number: int, neurons: str | None, action: str, left: Features, right: Features) -> None:
+    def compare(
+        self, number: int, neurons: str | None, action: str, left: Features, right: Features
+    ) -> None:
         for name, error in errors_between(left, right).items():
             shown = f"'{name}'" if name else "the output"
             self.checks.append(Difference(shown, neurons, action, error, number))
@@ -171,9 +202,12 @@ class _Trials:
         """Note whether the outputs are finite, and on which inputs they depend."""
         for name, tensor in y.items():
             if not bool(tensor.isfinite().all()):
-                self.problems[f"output '{name}' is not finite on normal features; nothing can be compared."] = None
+                self.problems[
+                    f"output '{name}' is not finite on normal features; nothing can be compared."
+                ] = None
         self.depends |= any(
-            error > 1e-12 for error in errors_between(y, self.call(self.draw(len(_any(x)), KINDS[0]))).values()
+            error > 1e-12
+            for error in errors_between(y, self.call(self.draw(len(_any(x)), KINDS[0]))).values()
         )
         for name in self.inputs if len(self.inputs) <= _PROBED else ():
             with double_precision(execution=self.execution):
@@ -182,7 +216,7 @@ class _Trials:
             if any(not torch.equal(y[key], changed[key]) for key in y):
                 self.influential.add(name)
 
-    # ---- features and calls -------------------------------------------------------------------------------------
+    # ---- features and calls ----------------------------------------------------------------------
     def draw(self, batch: int, kind: str) -> Features:
         """Random features; ``half of them zero`` has whole tensors of zeros as well."""
         like = next(self.module.parameters(), None) if self.module is not None else None
@@ -209,29 +243,31 @@ class _Trials:
         if isinstance(result, Tensor):
             if result.ndim < 1 or result.shape[0] != batch:
                 raise ShapeError(
-                    f"{self.name} returned a tensor of shape {tuple(result.shape)} for a batch of {batch}; an invariant function "
-                    "returns (batch, ...), one row for every network."
+                    f"{self.name} returned a tensor of shape {tuple(result.shape)} for a batch "
+                    f"of {batch}; an invariant function returns (batch, ...), one row for every "
+                    "network."
                 )
             return {"": result.detach()}
         if not isinstance(result, Mapping) or not result:
             raise VerificationError(
-                f"{self.name} returned {type(result).__name__}; expected a dict of tensors (checked to be equivariant) or one "
-                "tensor (checked to be invariant)."
+                f"{self.name} returned {type(result).__name__}; expected a dict of tensors "
+                "(checked to be equivariant) or one tensor (checked to be invariant)."
             )
         return {name: self.checked(name, tensor, batch) for name, tensor in result.items()}
 
     def checked(self, name: str, tensor: Any, batch: int) -> Tensor:
         if name not in self.outputs:
             raise ShapeError(
-                f"{self.name} returned '{name}', which is none of the outputs {', '.join(self.outputs)}. Say what it is: "
-                f"outputs={{'{name}': 'axes'}}."
+                f"{self.name} returned '{name}', which is none of the outputs "
+                f"{', '.join(self.outputs)}. Say what it is: outputs={{'{name}': 'axes'}}."
             )
         axes = self.outputs[name].shape
         shape = tuple(tensor.shape) if isinstance(tensor, Tensor) else None
         if shape is None or shape[: 1 + len(axes)] != (batch, *axes) or len(shape) > 2 + len(axes):
             raise ShapeError(
-                f"Output '{name}' of {self.name} must be (batch, {', '.join(map(str, (*axes, 'channels')))}) with a batch of "
-                f"{batch}, but is {shape if shape is not None else type(tensor).__name__}."
+                f"Output '{name}' of {self.name} must be (batch, "
+                f"{', '.join(map(str, (*axes, 'channels')))}) with a batch of {batch}, but is "
+                f"{shape if shape is not None else type(tensor).__name__}."
             )
         return tensor.detach()
 
@@ -239,13 +275,28 @@ class _Trials:
         kind = "invariance" if self.invariant else "equivariance"
         problems = list(self.problems)
         if not self.depends and not problems and not may_vanish:
-            problems.append("the outputs are the same for different features: nothing can be noticed.")
+            problems.append(
+                "the outputs are the same for different features: nothing can be noticed."
+            )
         notes = []
-        if self.perturb and self.module is not None and any(p.requires_grad for p in self.module.parameters()):
-            notes.append("from trial 1 on the module's trainable parameters are perturbed (perturb=False leaves them).")
+        if (
+            self.perturb
+            and self.module is not None
+            and any(p.requires_grad for p in self.module.parameters())
+        ):
+            notes.append(
+                "from trial 1 on the module's trainable parameters are perturbed (perturb=False "
+                "leaves them)."
+            )
         if not moving_sets(self.graph):
-            notes.append("no neuron set can move: the group is trivial and every function is equivariant.")
-        without_influence = [name for name in self.inputs if name not in self.influential] if len(self.inputs) <= _PROBED else []
+            notes.append(
+                "no neuron set can move: the group is trivial and every function is equivariant."
+            )
+        without_influence = (
+            [name for name in self.inputs if name not in self.influential]
+            if len(self.inputs) <= _PROBED
+            else []
+        )
         return Report(
             subject=f"{kind} of {self.name} on {len(self.inputs)} tensors",
             seed=seed,
@@ -263,13 +314,21 @@ def _any(x: Mapping[str, Tensor]) -> Tensor:
 
 def name_of(fn: object) -> str:
     """What reports call a function."""
-    return fn._get_name() if isinstance(fn, nn.Module) else getattr(fn, "__name__", type(fn).__name__)
+    return (
+        fn._get_name() if isinstance(fn, nn.Module) else getattr(fn, "__name__", type(fn).__name__)
+    )
 
 
-def copy_function(fn: Callable[[Features], Any]) -> tuple[Callable[[Features], Any], nn.Module | None]:
-    """A module, or a module's method, on a copy in float64 and eval mode; any other function as it is."""
+def copy_function(
+    fn: Callable[[Features], Any],
+) -> tuple[Callable[[Features], Any], nn.Module | None]:
+    """A module, or a module's method, on a copy in float64 and eval
+    mode; any other function as it is.
+    """
     if not callable(fn):
-        raise VerificationError(f"{fn!r:.60} cannot be called; give a module or a function from features to features.")
+        raise VerificationError(
+            f"{fn!r:.60} cannot be called; give a module or a function from features to features."
+        )
     if isinstance(fn, nn.Module):
         module = _copied(fn)
         return module, module
@@ -280,19 +339,27 @@ def copy_function(fn: Callable[[Features], Any]) -> tuple[Callable[[Features], A
 
 
 def _copied(module: nn.Module) -> nn.Module:
-    """A copy in float64 and eval mode; tensors that it caches are copied without what they were computed from."""
+    """A copy in float64 and eval mode; tensors that it caches are copied
+    without what they were computed from.
+    """
     try:
-        return copy_model(module).double().train().eval()  # what is cached in eval mode is made anew, in float64
+        # what is cached in eval mode is made anew, in float64
+        return copy_model(module).double().train().eval()
     except TraceError as error:
         raise VerificationError(str(error).replace("trace works", "it is checked")) from error
 
 
-def _perturbed(fn: Callable[[Features], Any], module: nn.Module) -> tuple[Callable[[Features], Any], nn.Module]:
-    """The same on another copy whose trainable parameters are moved by about a tenth of their spread."""
+def _perturbed(
+    fn: Callable[[Features], Any], module: nn.Module
+) -> tuple[Callable[[Features], Any], nn.Module]:
+    """The same on another copy whose trainable parameters are moved by
+    about a tenth of their spread.
+    """
     other = copy.deepcopy(module)
     with torch.no_grad():
         for parameter in other.parameters():
             if parameter.requires_grad and parameter.is_floating_point() and parameter.numel():
                 spread = float(parameter.square().mean().sqrt()) or 1.0
                 parameter.add_(0.1 * spread * torch.randn_like(parameter))
-    return (other, other) if fn is module else (partial(fn.func, other), other)  # type: ignore[attr-defined]
+    method: Any = fn
+    return (other, other) if fn is module else (partial(method.func, other), other)

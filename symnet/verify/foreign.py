@@ -1,4 +1,6 @@
-"""Adapters: layers that take their weights as lists, containers or flat vectors, as functions of features by name."""
+"""Adapters: layers that take their weights as lists, containers or flat
+vectors, as functions of features by name.
+"""
 
 from __future__ import annotations
 
@@ -59,9 +61,10 @@ def on_lists(
     """A layer that takes a list of weights and a list of biases, as a module on features.
 
     Args:
-        layer: called with ``(weights, biases)``, or with ``container(weights, biases)``; it returns the same, an object with
-            ``weights`` and ``biases``, or one tensor of invariants.
-        graph: its tensors with two axes or more are the weights, the others the biases, in the graph's order.
+        layer: called with ``(weights, biases)``, or with ``container(weights, biases)``; it returns
+            the same, an object with ``weights`` and ``biases``, or one tensor of invariants.
+        graph: its tensors with two axes or more are the weights, the others the biases, in the
+            graph's order.
         container: makes the one argument, such as nfn's ``WeightSpaceFeatures``.
         channels_first: whether the layer's tensors are ``(batch, channels, *axes)``.
     """
@@ -77,7 +80,9 @@ def on_lists(
 class OnVectors(nn.Module):
     """A layer on flat vectors as a layer on features; made by ``on_vectors``."""
 
-    def __init__(self, layer: nn.Module, graph: NeuronGraph, inputs: SpaceLike, outputs: SpaceLike) -> None:
+    def __init__(
+        self, layer: nn.Module, graph: NeuronGraph, inputs: SpaceLike, outputs: SpaceLike
+    ) -> None:
         super().__init__()
         self.layer = layer
         self.inputs, self.outputs = graph.space(inputs), graph.space(outputs)
@@ -86,12 +91,14 @@ class OnVectors(nn.Module):
         return self.layer._get_name()
 
     def forward(self, x: Features) -> Features:
-        flat = torch.cat([x[name].flatten(1, -2) for name in self.inputs], 1)  # (batch, all entries, channels)
+        # (batch, all entries, channels)
+        flat = torch.cat([x[name].flatten(1, -2) for name in self.inputs], 1)
         y = self.layer(flat)
         if y.ndim != 3 or y.shape[1] != self.outputs.size:
             raise ShapeError(
-                f"The layer on vectors returned {tuple(y.shape)}; expected (batch, {self.outputs.size}, channels), all entries of "
-                f"{', '.join(self.outputs)} one after another."
+                f"The layer on vectors returned {tuple(y.shape)}; expected (batch, "
+                f"{self.outputs.size}, channels), all entries of {', '.join(self.outputs)} one "
+                "after another."
             )
         parts = y.split([tensor.size for tensor in self.outputs.values()], 1)
         return {
@@ -103,7 +110,8 @@ class OnVectors(nn.Module):
 def on_vectors(
     layer: nn.Module, graph: NeuronGraph, *, inputs: SpaceLike = None, outputs: SpaceLike = None
 ) -> OnVectors:
-    """A layer from ``(batch, entries, channels)`` to the same, all tensors flattened in order, as a module on features.
+    """A layer from ``(batch, entries, channels)`` to the same, all tensors
+    flattened in order, as a module on features.
 
     Example:
         >>> import symnet as sn

@@ -58,7 +58,10 @@ class JacobianBound:
         if self.by_vectors:
             lines += entry(
                 "vectors",
-                [f"{self.by_vectors} while gains and biases keep their values: fold them to see these"],
+                [
+                    f"{self.by_vectors} while gains and biases keep their values: fold them to "
+                    "see these"
+                ],
             )
         if self.hidden:
             lines += entry("hidden", [f"{self.hidden} that no action along axes explains"])
@@ -118,7 +121,9 @@ def _are_alike(bounds: Sequence[JacobianBound]) -> bool:
     return len(bounds) >= _ALIKE and len({bound.dimension for bound in bounds[-_ALIKE:]}) == 1
 
 
-def _bound_at_present_state(differential: Differential, algebra: LieAlgebra, held: LieAlgebra) -> JacobianBound:
+def _bound_at_present_state(
+    differential: Differential, algebra: LieAlgebra, held: LieAlgebra
+) -> JacobianBound:
     values = differential.values()
     kernel, gap = _kernel(differential, sum(value.size for value in values.values()))
     span = _Span(len(kernel))
@@ -143,7 +148,9 @@ def _kernel(differential: Differential, total: int) -> tuple[np.ndarray, float]:
     for _ in range(_ROUNDS):
         rows = differential.rows(max(64, total // 4))
         block = np.concatenate([array.reshape(len(array), -1) for array in rows.values()], axis=1)
-        triangle = np.asarray(np.linalg.qr(np.concatenate([triangle, of_unit_length(block)]), mode="r"))
+        triangle = np.asarray(
+            np.linalg.qr(np.concatenate([triangle, of_unit_length(block)]), mode="r")
+        )
         if len(triangle) < total:
             continue
         values, vectors = singular_vectors(triangle)
@@ -161,7 +168,9 @@ def _kernel(differential: Differential, total: int) -> tuple[np.ndarray, float]:
                     "larger epsilons in norms, or inputs of another scale."
                 )
             return vectors[zero].T, float(smallest / largest)
-    raise VerificationError("The kernel of the derivative did not settle; give inputs with more samples.")
+    raise VerificationError(
+        "The kernel of the derivative did not settle; give inputs with more samples."
+    )
 
 
 class _Span:
@@ -182,7 +191,9 @@ class _Span:
         return int(fresh.shape[1])
 
 
-def _within_tensors(kernel: np.ndarray, values: Mapping[str, np.ndarray]) -> list[tuple[str, np.ndarray]]:
+def _within_tensors(
+    kernel: np.ndarray, values: Mapping[str, np.ndarray]
+) -> list[tuple[str, np.ndarray]]:
     """By tensor, the directions of the kernel that move this tensor alone."""
     parts, start = [], 0
     for name, value in values.items():

@@ -106,7 +106,9 @@ class LieAlgebra:
                 result[one.start : one.stop] += np.asarray(matrix, dtype=float).reshape(-1)
             else:  # a number on an axis of size 1 is the same number on any other
                 one = next(one for one in self.axes if one.tensor == tensor)
-                result[one.start : one.stop] += float(np.asarray(matrix).reshape(())) * np.eye(one.size).reshape(-1)
+                result[one.start : one.stop] += float(np.asarray(matrix).reshape(())) * np.eye(
+                    one.size
+                ).reshape(-1)
         return result
 
     def tangents(self, values: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -117,7 +119,9 @@ class LieAlgebra:
 
     def __str__(self) -> str:
         lines = [f"Lie algebra of dimension {self.dimension}"]
-        shown = f"{self.unknowns} on {len(self.axes)} axes; {self.trivial} change nothing, subtracted"
+        shown = (
+            f"{self.unknowns} on {len(self.axes)} axes; {self.trivial} change nothing, subtracted"
+        )
         lines += entry("unknowns", [shown])
         lines += entry("states", [f"{self.states}, singular values with a gap of {self.gap:.1e}"])
         lines += entry("not felt", [f"{name}: no entry has influence" for name in self.dead])
@@ -193,7 +197,9 @@ def solve_axes(
         if has_settled(nullities):
             basis, gap = equations.null_space()
             live = {name: shape for name, shape in shapes.items() if name not in dead}
-            return LieAlgebra(axes, shapes, basis, _trivial(axes, live), gap, states, tuple(dead), seed)
+            return LieAlgebra(
+                axes, shapes, basis, _trivial(axes, live), gap, states, tuple(dead), seed
+            )
     raise VerificationError(
         f"The continuous symmetries of {type(differential.model).__name__} were not settled at "
         f"{_ROUNDS} random states; give "
@@ -214,7 +220,11 @@ class _Equations:
         rows = of_unit_length(rows)
         self.count += len(rows)
         stacked = np.concatenate([self.triangle, rows])
-        self.triangle = np.asarray(np.linalg.qr(stacked, mode="r")) if len(stacked) > stacked.shape[1] else stacked
+        self.triangle = (
+            np.asarray(np.linalg.qr(stacked, mode="r"))
+            if len(stacked) > stacked.shape[1]
+            else stacked
+        )
 
     def nullity(self) -> int:
         values, _ = singular_vectors(self.triangle)
@@ -279,7 +289,9 @@ def _equations(
     return np.concatenate(columns, axis=1) if columns else np.zeros((0, 0))
 
 
-def _apply(stack: Mapping[tuple[str, int], np.ndarray], values: Mapping[str, np.ndarray], vectors: int) -> np.ndarray:
+def _apply(
+    stack: Mapping[tuple[str, int], np.ndarray], values: Mapping[str, np.ndarray], vectors: int
+) -> np.ndarray:
     parts = []
     for name, value in values.items():
         total = np.zeros((*value.shape, vectors))

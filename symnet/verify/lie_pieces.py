@@ -87,7 +87,9 @@ def pieces_of(algebra: LieAlgebra) -> tuple[LiePiece, ...]:
 
 def named_dimension(algebra: LieAlgebra, pieces: Sequence[LiePiece]) -> int:
     """How much of the algebra the pieces cover; ``algebra.dimension`` if all of it."""
-    vectors = np.array([algebra.vector(element) for piece in pieces for element in elements_of(algebra, piece)])
+    vectors = np.array(
+        [algebra.vector(element) for piece in pieces for element in elements_of(algebra, piece)]
+    )
     trivial = _trivial_vectors(algebra)
     together = np.concatenate([vectors.reshape(-1, algebra.unknowns), trivial])
     if not len(together):
@@ -102,9 +104,16 @@ def _constant_first(size: int) -> np.ndarray:
     return np.asarray(np.linalg.qr(start)[0])
 
 
-def _read(algebra: LieAlgebra, axes: Sequence[AxisUnknown], basis: np.ndarray, *, mean_first: bool) -> list[LiePiece]:
-    turned = {one: np.einsum("ia,ijv,jb->abv", basis, algebra.stack[one.tensor, one.axis], basis) for one in axes}
-    pairs: dict[tuple[str, tuple[tuple[AxisUnknown, float], ...]], list[tuple[int, int]]] = defaultdict(list)
+def _read(
+    algebra: LieAlgebra, axes: Sequence[AxisUnknown], basis: np.ndarray, *, mean_first: bool
+) -> list[LiePiece]:
+    turned = {
+        one: np.einsum("ia,ijv,jb->abv", basis, algebra.stack[one.tensor, one.axis], basis)
+        for one in axes
+    }
+    pairs: dict[tuple[str, tuple[tuple[AxisUnknown, float], ...]], list[tuple[int, int]]] = (
+        defaultdict(list)
+    )
     size = axes[0].size
     for i, j in combinations(range(size), 2):
         rows = np.concatenate([np.stack([turned[one][i, j], turned[one][j, i]]) for one in axes])
@@ -128,7 +137,8 @@ def _read(algebra: LieAlgebra, axes: Sequence[AxisUnknown], basis: np.ndarray, *
             mean_first,
         )
         for kind, positions, degrees, dimension in pieces
-        if kind != "rotations" or positions not in planes  # a plane's rotation is part of its complex number
+        # a plane's rotation is part of its complex number
+        if kind != "rotations" or positions not in planes
     ]
 
 
@@ -191,7 +201,9 @@ def _components(edges: Sequence[tuple[int, int]], size: int) -> list[tuple[int, 
     return [block for block in blocks if len(block) > 1]
 
 
-def _scale_pieces(scales: Mapping[_Degrees, list[int]], pieces: Sequence[_Piece]) -> Iterator[_Piece]:
+def _scale_pieces(
+    scales: Mapping[_Degrees, list[int]], pieces: Sequence[_Piece]
+) -> Iterator[_Piece]:
     """Scales of single positions that are no part of invertible maps."""
     taken = {(degrees, k) for kind, block, degrees, _ in pieces if kind == "maps" for k in block}
     for degrees, positions in scales.items():
@@ -224,7 +236,11 @@ def _common_scales(
     """Numbers that multiply a whole block of rotations, or a whole axis; in a plane they make a
     complex number.
     """
-    blocks = {block: (degrees, dimension) for kind, block, degrees, dimension in pieces if kind == "rotations"}
+    blocks = {
+        block: (degrees, dimension)
+        for kind, block, degrees, dimension in pieces
+        if kind == "rotations"
+    }
     for block in dict.fromkeys([*blocks, tuple(range(axes[0].size))]):
         corner = np.ix_(block, block)
         traces = np.stack([np.einsum("iiv->v", turned[one][corner]) for one in axes])
@@ -237,7 +253,9 @@ def _common_scales(
                 yield "common scale", block, degrees, 1
 
 
-def elements_of(algebra: LieAlgebra, piece: LiePiece) -> Iterator[dict[tuple[str, int], np.ndarray]]:
+def elements_of(
+    algebra: LieAlgebra, piece: LiePiece
+) -> Iterator[dict[tuple[str, int], np.ndarray]]:
     """Elements that span a piece: matrices ``(n, n)`` by tensor and axis."""
     size = next(one.size for one in algebra.axes if (one.tensor, one.axis) in piece.degrees)
     basis = _constant_first(size) if piece.mean_first else np.eye(size)
@@ -262,7 +280,10 @@ def elements_of(algebra: LieAlgebra, piece: LiePiece) -> Iterator[dict[tuple[str
         case "maps":
             for i in block:
                 for j in block:
-                    yield {p: d * (unit(i, j) if d > 0 else unit(j, i)) for p, d in piece.degrees.items()}
+                    yield {
+                        p: d * (unit(i, j) if d > 0 else unit(j, i))
+                        for p, d in piece.degrees.items()
+                    }
         case "dead":
             ((place, _),) = piece.degrees.items()
             for i in block:

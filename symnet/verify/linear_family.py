@@ -1,6 +1,8 @@
-"""The family of linear maps that a layer can express, in the coordinates of the orbits of index pairs.
+"""The family of linear maps that a layer can express, in the
+coordinates of the orbits of index pairs.
 
-Where a group mixes neurons there are no orbits; the coordinates between such tensors are the coefficients of the diagrams.
+Where a group mixes neurons there are no orbits; the coordinates between such tensors are the
+coefficients of the diagrams.
 """
 
 from __future__ import annotations
@@ -25,12 +27,14 @@ _STEP = 1e-2  # of the differences for layers that are not linear in their param
 
 
 class Coordinates:
-    """Coordinates of linear maps between two spaces: their means over the orbits of index pairs, or diagrams' coefficients.
+    """Coordinates of linear maps between two spaces: their means over the orbits
+    of index pairs, or diagrams' coefficients.
 
     Args:
         inputs, outputs: the spaces.
 
-    ``frames[s, t]``: the coordinates between two tensors; ``patterns[s, t]`` and ``offsets[s, t]``, where they begin.
+    ``frames[s, t]``: the coordinates between two tensors; ``patterns[s, t]`` and ``offsets[s, t]``,
+    where they begin.
     """
 
     def __init__(self, inputs: Space, outputs: Space) -> None:
@@ -47,11 +51,15 @@ class Coordinates:
             self.dimension += pattern.dimension
         self.dimension_by_burnside = maps.dimension_by_burnside
 
-    def project(self, matrices: Mapping[tuple[str, str], Tensor]) -> tuple[np.ndarray, dict[tuple[str, str], float]]:
-        """Coordinates ``(dimension, c_in * c_out)``, and for every pair the largest deviation from the map that they are.
+    def project(
+        self, matrices: Mapping[tuple[str, str], Tensor]
+    ) -> tuple[np.ndarray, dict[tuple[str, str], float]]:
+        """Coordinates ``(dimension, c_in * c_out)``, and for every pair the
+        largest deviation from the map that they are.
 
         Args:
-            matrices: for every pair ``(output, input)`` a matrix ``(size of s, size of t, c_in * c_out)``.
+            matrices: for every pair ``(output, input)`` a matrix
+                ``(size of s, size of t, c_in * c_out)``.
         """
         means, deviations = [], {}
         for pair, frame in self.frames.items():
@@ -86,13 +94,18 @@ class OrbitFrame:
         return self.labels.numel()
 
     def fit(self, entries: Tensor) -> tuple[Tensor, Tensor]:
-        """The coordinates of matrices ``(entries, channels)``, and the equivariant ones that have these."""
+        """The coordinates of matrices ``(entries, channels)``, and the
+        equivariant ones that have these.
+        """
         flat = self.labels.reshape(-1)
         free = flat >= 0
         count = torch.bincount(flat[free], minlength=self.pattern.dimension).to(entries)
-        total = entries.new_zeros(len(count), entries.shape[1]).index_add_(0, flat[free], entries[free])
+        total = entries.new_zeros(len(count), entries.shape[1]).index_add_(
+            0, flat[free], entries[free]
+        )
         mean = total / count[:, None]
-        return mean, torch.cat([mean, mean.new_zeros(1, mean.shape[1])])[flat]  # -1 reads the zero at the end
+        # -1 reads the zero at the end
+        return mean, torch.cat([mean, mean.new_zeros(1, mean.shape[1])])[flat]
 
     def diagrams(self) -> np.ndarray:
         """The diagrams' coordinates: 0 or 1, ``(maps, orbits)``."""
@@ -109,17 +122,23 @@ class OrbitFrame:
 
 
 class DiagramFrame:
-    """Coordinates of maps between two tensors by the coefficients of the diagrams that come closest."""
+    """Coordinates of maps between two tensors by the coefficients of
+    the diagrams that come closest.
+    """
 
     def __init__(self, pattern: SharingPattern) -> None:
         self.size = pattern.output.size * pattern.input.size
         placed = [(d, pattern.entries(d)) for d in pattern.diagrams]
-        maps = [(entries == d.offset + k).reshape(-1) for d, entries in placed for k in range(d.count)]
+        maps = [
+            (entries == d.offset + k).reshape(-1) for d, entries in placed for k in range(d.count)
+        ]
         self.maps = torch.from_numpy(np.array(maps, dtype=np.float64).reshape(len(maps), self.size))
         self.inverse = torch.linalg.pinv(self.maps)
 
     def fit(self, entries: Tensor) -> tuple[Tensor, Tensor]:
-        """The coordinates of matrices ``(entries, channels)``, and the equivariant ones that have these."""
+        """The coordinates of matrices ``(entries, channels)``, and the
+        equivariant ones that have these.
+        """
         coefficients = self.inverse.T.to(entries) @ entries
         return coefficients, self.maps.T.to(entries) @ coefficients
 
@@ -138,10 +157,11 @@ class MapFamily:
     """What a layer expresses: for every parameter a map, and a bias.
 
     names: of the parameters, ``weight[0, 2]``.
-    maps: orbit coordinates ``(parameters, dimension * c_in * c_out)`` of the derivative by every parameter.
-    biases: orbit coordinates ``(parameters, bias dimension * c_out)`` of the same for the constant term.
-    fixed: orbit coordinates ``(1, ...)`` of the map and the bias at parameters zero.
-    deviations: for every pair (output, input) how far matrix entries of one orbit differ; input ``""`` for biases.
+    maps: orbit coordinates ``(parameters, dimension * c_in * c_out)`` of the derivative by every
+    parameter. biases: orbit coordinates ``(parameters, bias dimension * c_out)`` of the same for
+    the constant term. fixed: orbit coordinates ``(1, ...)`` of the map and the bias at parameters
+    zero. deviations: for every pair (output, input) how far matrix entries of one orbit differ;
+    input ``""`` for biases.
     """
 
     names: tuple[str, ...]
@@ -159,16 +179,22 @@ class MapFamily:
 
 
 def without_parameters(family: MapFamily, dimension: int, is_invariant: bool) -> MapFamily:
-    """A family of what the layer computes whatever its parameters: one map, or one for every invariant feature."""
+    """A family of what the layer computes whatever its parameters: one map,
+    or one for every invariant feature.
+    """
     maps, biases = family.fixed
     c_in, c_out = family.channels
     if not is_invariant:
         note = "without parameters: a single map, which is its whole family."
-        return MapFamily((), maps, biases, family.fixed, family.deviations, family.channels, (note,))
+        return MapFamily(
+            (), maps, biases, family.fixed, family.deviations, family.channels, (note,)
+        )
     maps = maps.reshape(dimension, c_in, c_out).transpose(2, 0, 1).reshape(c_out, -1)
     names = tuple(f"feature {k}" for k in range(c_out))
     note = "each feature of the output counts as a parameter."
-    return MapFamily(names, maps, np.zeros((c_out, 1)), family.fixed, family.deviations, (c_in, 1), (note,))
+    return MapFamily(
+        names, maps, np.zeros((c_out, 1)), family.fixed, family.deviations, (c_in, 1), (note,)
+    )
 
 
 def _places(coordinates: Coordinates) -> dict[tuple[str, str], tuple[Tensor, Tensor]]:
@@ -187,22 +213,33 @@ def _places(coordinates: Coordinates) -> dict[tuple[str, str], tuple[Tensor, Ten
 
 def _representatives(labels: Tensor, dimension: int) -> tuple[Tensor, Tensor]:
     """Row and column of the first index pair of every orbit."""
-    _, first = np.unique(np.append(labels.reshape(-1).numpy(), np.arange(-1, dimension)), return_index=True)
-    return tuple(torch.from_numpy(part) for part in np.divmod(first[1:], max(labels.shape[1], 1)))  # type: ignore[return-value]
+    _, first = np.unique(
+        np.append(labels.reshape(-1).numpy(), np.arange(-1, dimension)), return_index=True
+    )
+    rows, columns = np.divmod(first[1:], max(labels.shape[1], 1))
+    return torch.from_numpy(rows), torch.from_numpy(columns)
 
 
 class LinearLayer:
     """A layer run on unit vectors: its matrix and its bias at any values of its parameters.
 
-    ``fn`` returns a dict of outputs, or one tensor ``(batch, ...)`` of invariant features, the channels of an output ``""``.
+    ``fn`` returns a dict of outputs, or one tensor ``(batch, ...)`` of invariant features, the
+    channels of an output ``""``.
     """
 
     def __init__(
-        self, fn: Callable[[Features], Any], module: nn.Module | None, inputs: Space, channels: int, seed: int
+        self,
+        fn: Callable[[Features], Any],
+        module: nn.Module | None,
+        inputs: Space,
+        channels: int,
+        seed: int,
     ) -> None:
         self.fn, self.module, self.inputs, self.channels = fn, module, inputs, channels
         named = module.named_parameters() if module is not None else ()
-        self.parameters = {name: p for name, p in named if p.requires_grad and p.is_floating_point()}
+        self.parameters = {
+            name: p for name, p in named if p.requires_grad and p.is_floating_point()
+        }
         self.is_invariant = False
         self.generator = torch.Generator().manual_seed(seed)
 
@@ -223,9 +260,14 @@ class LinearLayer:
             self.module.train().eval()
 
     def entries(self, coordinates: Coordinates, constants: Coordinates) -> tuple[Tensor, Tensor]:
-        """One entry of every orbit of the map and of the bias, by channels, with gradients: what ``Point`` has flat."""
+        """One entry of every orbit of the map and of the bias, by channels,
+        with gradients: what ``Point`` has flat.
+        """
         places = _places(coordinates)
-        columns = {t: sorted({int(j) for (_, u), (_, js) in places.items() if u == t for j in js}) for t in self.inputs}
+        columns = {
+            t: sorted({int(j) for (_, u), (_, js) in places.items() if u == t for j in js})
+            for t in self.inputs
+        }
         x, first = self.units(columns)
         with torch.enable_grad(), double_precision():
             y = self.fn(x)
@@ -234,7 +276,9 @@ class LinearLayer:
             for (s, t), (rows, js) in places.items():
                 flat = named[s].reshape(len(named[s]), coordinates.outputs[s].size, -1)
                 samples = (
-                    first[t] + torch.tensor([columns[t].index(int(j)) for j in js], dtype=torch.int64) * self.channels
+                    first[t]
+                    + torch.tensor([columns[t].index(int(j)) for j in js], dtype=torch.int64)
+                    * self.channels
                 )
                 picked = [flat[samples + c, rows] - flat[-1, rows] for c in range(self.channels)]
                 maps.append(torch.stack(picked, 1).reshape(-1))  # (orbits, c_in, c_out)
@@ -244,7 +288,9 @@ class LinearLayer:
         return torch.cat(maps), torch.cat(biases)
 
     def units(self, columns: Mapping[str, Sequence[int]]) -> tuple[Features, dict[str, int]]:
-        """Unit vectors of these entries, every channel, as one batch that ends with zero; and where each input's begin."""
+        """Unit vectors of these entries, every channel, as one batch that ends
+        with zero; and where each input's begin.
+        """
         count = sum(map(len, columns.values())) * self.channels + 1
         x = {
             name: torch.zeros(count, tensor.size, self.channels, dtype=torch.float64)
@@ -258,11 +304,14 @@ class LinearLayer:
                     x[name][place, number, channel] = 1
                     place += 1
         return {
-            name: entries.reshape(count, *self.inputs[name].shape, self.channels) for name, entries in x.items()
+            name: entries.reshape(count, *self.inputs[name].shape, self.channels)
+            for name, entries in x.items()
         }, first
 
     def draw(self, batch: int) -> Features:
-        return {name: self.normal((batch, *t.shape, self.channels)) for name, t in self.inputs.items()}
+        return {
+            name: self.normal((batch, *t.shape, self.channels)) for name, t in self.inputs.items()
+        }
 
     def normal(self, shape: Sequence[int]) -> Tensor:
         """Random numbers from the layer's own seed."""
@@ -278,9 +327,10 @@ class LinearLayer:
         entries = (count + 1) * self.inputs.size * outputs.size * self.channels
         if entries > ENTRY_LIMIT:
             raise TooLargeError(
-                f"certify would run the layer for {count:,} parameters on {self.inputs.size:,} inputs and {outputs.size:,} outputs, "
-                f"{entries:,} matrix entries; the limit is {ENTRY_LIMIT:,}. Certify the same layer on a narrower architecture, with "
-                "one channel."
+                f"certify would run the layer for {count:,} parameters on {self.inputs.size:,} "
+                f"inputs and {outputs.size:,} outputs, {entries:,} matrix entries; the limit is "
+                f"{ENTRY_LIMIT:,}. Certify the same layer on a narrower architecture, with one "
+                "channel."
             )
 
     def check_linear(self) -> None:
@@ -295,19 +345,28 @@ class LinearLayer:
         left, right = self.run(x), self.run(y)
         for name in total:
             difference = {name: total[name] + 2 * zero[name] - left[name] - 2 * right[name]}
-            if not largest(difference) < 1e-8 * (1 + largest(left)) or not bool(difference[name].isfinite().all()):
+            if not largest(difference) < 1e-8 * (1 + largest(left)) or not bool(
+                difference[name].isfinite().all()
+            ):
                 raise VerificationError(
-                    f"certify is for linear layers, but output '{name}' is not linear in the features (off by "
-                    f"{largest(difference):.2g}). For any other function use verify.equivariance."
+                    f"certify is for linear layers, but output '{name}' is not linear in the "
+                    f"features (off by {largest(difference):.2g}). For any other function use "
+                    "verify.equivariance."
                 )
 
-    def matrices(self, space: Space) -> tuple[dict[tuple[str, str], Tensor], dict[tuple[str, str], Tensor], int]:
-        """For every pair the matrix ``(size of s, size of t, c_in * c_out)``; the biases ``(size of s, 1, c_out)``; and c_out."""
+    def matrices(
+        self, space: Space
+    ) -> tuple[dict[tuple[str, str], Tensor], dict[tuple[str, str], Tensor], int]:
+        """For every pair the matrix ``(size of s, size of t, c_in * c_out)``; the biases
+        ``(size of s, 1, c_out)``; and c_out.
+        """
         sizes = {name: tensor.size * self.channels for name, tensor in self.inputs.items()}
         eye = torch.eye(sum(sizes.values()), dtype=torch.float64)
         x, start = {}, 0
         for name, size in sizes.items():
-            x[name] = eye[:, start : start + size].reshape(-1, *self.inputs[name].shape, self.channels)
+            x[name] = eye[:, start : start + size].reshape(
+                -1, *self.inputs[name].shape, self.channels
+            )
             start += size
         zero = self.run({name: torch.zeros_like(tensor[:1]) for name, tensor in x.items()})
         result = {name: tensor - zero[name] for name, tensor in self.run(x).items()}
@@ -317,8 +376,12 @@ class LinearLayer:
             channels = biases[s, ""].shape[-1]
             start = 0
             for t, size in sizes.items():
-                part = result[s][start : start + size].reshape(-1, self.channels, tensor.size, channels)
-                matrices[s, t] = part.permute(2, 0, 1, 3).reshape(tensor.size, -1, self.channels * channels)
+                part = result[s][start : start + size].reshape(
+                    -1, self.channels, tensor.size, channels
+                )
+                matrices[s, t] = part.permute(2, 0, 1, 3).reshape(
+                    tensor.size, -1, self.channels * channels
+                )
                 start += size
         return matrices, biases, channels
 
@@ -326,9 +389,9 @@ class LinearLayer:
 def express(layer: LinearLayer, coordinates: Coordinates, constants: Coordinates) -> MapFamily:
     """The family of a layer: its derivatives by every parameter, in orbit coordinates.
 
-    By autograd at one entry of every orbit; whether the entries of an orbit agree is seen on whole matrices, at random
-    parameters. A layer without derivatives (weights cached or computed outside of torch) is run with one parameter changed
-    at a time.
+    By autograd at one entry of every orbit; whether the entries of an orbit agree is seen on whole
+    matrices, at random parameters. A layer without derivatives (weights cached or computed outside
+    of torch) is run with one parameter changed at a time.
     """
     parameters = {name: p.detach().clone() for name, p in layer.parameters.items()}
 
@@ -339,33 +402,50 @@ def express(layer: LinearLayer, coordinates: Coordinates, constants: Coordinates
     try:
         start = at({name: torch.zeros_like(p) for name, p in parameters.items()})
         random = {name: layer.normal(p.shape).to(p) for name, p in parameters.items()}
-        drawn, other = at({name: layer.normal(p.shape).to(p) for name, p in parameters.items()}), at(random)
+        drawn, other = (
+            at({name: layer.normal(p.shape).to(p) for name, p in parameters.items()}),
+            at(random),
+        )
         derivative = _by_autograd(layer, coordinates, constants)
         if derivative is None:
             derivative = _by_differences(at, start, random)
         maps, biases = derivative
-        weights = np.concatenate([random[name].reshape(-1).numpy() for name in parameters]) if parameters else np.zeros(0)
+        weights = (
+            np.concatenate([random[name].reshape(-1).numpy() for name in parameters])
+            if parameters
+            else np.zeros(0)
+        )
         is_linear = _close(other.maps, start.maps + weights @ maps) and _close(
             other.biases, start.biases + weights @ biases
         )
     finally:
         layer.write(parameters)
     deviations = {
-        pair: max(error, drawn.deviations[pair], other.deviations[pair]) for pair, error in start.deviations.items()
+        pair: max(error, drawn.deviations[pair], other.deviations[pair])
+        for pair, error in start.deviations.items()
     }
     notes = []
     if parameters and np.abs(start.maps).max(initial=0) > 1e-10:
-        notes.append("a fixed map is added that no parameter changes; the family is what the parameters change.")
+        notes.append(
+            "a fixed map is added that no parameter changes; the family is what the parameters "
+            "change."
+        )
     if not is_linear:
-        notes.append("not linear in its parameters: ranks are those of the derivative at random parameters.")
+        notes.append(
+            "not linear in its parameters: ranks are those of the derivative at random parameters."
+        )
     names = tuple(_names(parameters))
     fixed = (start.maps[None], start.biases[None])
-    return MapFamily(names, maps, biases, fixed, deviations, (layer.channels, start.channels), tuple(notes))
+    return MapFamily(
+        names, maps, biases, fixed, deviations, (layer.channels, start.channels), tuple(notes)
+    )
 
 
 @dataclass(frozen=True)
 class Point:
-    """A layer's map and bias at some parameters, in orbit coordinates, and how far they are from those of their orbits."""
+    """A layer's map and bias at some parameters, in orbit coordinates, and how
+    far they are from those of their orbits.
+    """
 
     maps: np.ndarray
     biases: np.ndarray
@@ -384,7 +464,9 @@ class Point:
 def _by_autograd(
     layer: LinearLayer, coordinates: Coordinates, constants: Coordinates
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """Derivatives ``(parameters, coordinates)`` of map and bias at one entry of every orbit; none where there are none."""
+    """Derivatives ``(parameters, coordinates)`` of map and bias at one entry of
+    every orbit; none where there are none.
+    """
     parameters = list(layer.parameters.values())
     try:
         maps, biases = layer.entries(coordinates, constants)
@@ -397,13 +479,16 @@ def _by_autograd(
 
 
 def _jacobian(values: Tensor, parameters: list[nn.Parameter]) -> np.ndarray:
-    """Derivatives ``(parameters, values)``, many backward passes at once where all steps can be batched."""
+    """Derivatives ``(parameters, values)``, many backward passes at
+    once where all steps can be batched.
+    """
     count = sum(p.numel() for p in parameters)
     if not parameters or not len(values) or not values.requires_grad:
         return np.zeros((count, len(values)))
     try:
         parts = [_gradients(part, parameters, batched=True) for part in values.split(256)]
-    except (RuntimeError, Warning):  # custom functions know no batches; where warnings are errors, slow ones neither
+    # Custom functions know no batches; where warnings are errors, slow ones neither.
+    except (RuntimeError, Warning):
         parts = [_gradients(part, parameters, batched=False) for part in values.split(256)]
     return torch.cat(parts).T.numpy()
 
@@ -434,11 +519,15 @@ def _by_differences(
     for unit in _units(point):
         total, shift = np.zeros_like(start.maps), np.zeros_like(start.biases)
         for steps, weight in ((-2, 1), (-1, -8), (1, 8), (2, -1)):
-            moved = at({k: v + steps * _STEP * unit.get(k, torch.zeros(())) for k, v in point.items()})
+            moved = at(
+                {k: v + steps * _STEP * unit.get(k, torch.zeros(())) for k, v in point.items()}
+            )
             total, shift = total + weight * moved.maps, shift + weight * moved.biases
         maps.append(total / (12 * _STEP))
         biases.append(shift / (12 * _STEP))
-    return np.array(maps).reshape(-1, len(start.maps)), np.array(biases).reshape(-1, len(start.biases))
+    return np.array(maps).reshape(-1, len(start.maps)), np.array(biases).reshape(
+        -1, len(start.biases)
+    )
 
 
 def _names(parameters: Mapping[str, Tensor]) -> Iterator[str]:
@@ -460,5 +549,7 @@ def _units(parameters: Mapping[str, Tensor]) -> Iterator[dict[str, Tensor]]:
 def _close(left: np.ndarray, right: np.ndarray) -> bool:
     scale = 1 + np.abs(right).max(initial=0)
     return bool(
-        np.isfinite(left).all() and np.isfinite(right).all() and np.abs(left - right).max(initial=0) < 1e-8 * scale
+        np.isfinite(left).all()
+        and np.isfinite(right).all()
+        and np.abs(left - right).max(initial=0) < 1e-8 * scale
     )

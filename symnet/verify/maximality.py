@@ -1,4 +1,6 @@
-"""maximality: is a graph's group all the symmetry there is? A bound on any symmetry, with no trust in the graph."""
+"""maximality: is a graph's group all the symmetry there is? A bound on
+any symmetry, with no trust in the graph.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ from symnet.verify.report import entry
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One entry held fixed: among how many the symmetries that fix the earlier ones may move it at most."""
+    """One entry held fixed: among how many the symmetries that fix the
+    earlier ones may move it at most.
+    """
 
     tensor: str
     index: tuple[int, ...]
@@ -34,10 +38,12 @@ class Step:
 
 @dataclass(frozen=True)
 class MaximalityReport:
-    """A bound on the order of any symmetry, beside the order of the claimed group. True if they are equal.
+    """A bound on the order of any symmetry, beside the order of the
+    claimed group. True if they are equal.
 
-    ``gap`` says where the bound first exceeds the claimed group; ``dead`` which tensors hold entries without influence
-    (a key's bias under a softmax), about whose symmetry nothing is said; ``steps`` is the chain of fixed entries.
+    ``gap`` says where the bound first exceeds the claimed group; ``dead`` which tensors hold
+    entries without influence (a key's bias under a softmax), about whose symmetry nothing is said;
+    ``steps`` is the chain of fixed entries.
     """
 
     subject: str
@@ -51,7 +57,9 @@ class MaximalityReport:
 
     @property
     def certified(self) -> bool:
-        """Whether no larger group of permutations within tensors, and no further continuous one, leaves the function unchanged."""
+        """Whether no larger group of permutations within tensors, and no further continuous one,
+        leaves the function unchanged.
+        """
         return self.bound == self.order and (self.continuous is None or self.continuous.certified)
 
     @property
@@ -83,7 +91,10 @@ class MaximalityReport:
         lines += entry("bound", [number + below])
         lines += entry("gap", self.gap)
         lines += self.continuous.lines() if self.continuous is not None else []
-        lines += entry("not felt", (f"{name}: {count} entries without influence" for name, count in self.dead.items()))
+        lines += entry(
+            "not felt",
+            (f"{name}: {count} entries without influence" for name, count in self.dead.items()),
+        )
         return "\n".join([*lines, f"  {'seed':<9} {self.seed}"])
 
     __repr__ = __str__
@@ -98,16 +109,19 @@ def maximality(
     limit: int = 200_000,
     **keyword_inputs: Any,
 ) -> MaximalityReport:
-    """Whether a graph's group is all of the symmetry, with inputs and outputs fixed: a report with the bound.
+    """Whether a graph's group is all of the symmetry, with inputs and
+    outputs fixed: a report with the bound.
 
-    Entries of one tensor start with one colour and are separated by gradients (``refinement``), which never
-    separates what a symmetry can exchange. One entry after another is then held fixed; by orbit-stabiliser the order of
-    any symmetry that permutes entries within tensors is at most the product of the cells of these entries. Rectifiers and
-    maxima are replaced by smooth ones, batch norms by their formula. Choices by index (top-k routing) break ties and so
-    cannot be certified.
+    Entries of one tensor start with one colour and are separated by gradients (``refinement``),
+    which never separates what a symmetry can exchange. One entry after another is then held fixed;
+    by orbit-stabiliser the order of any symmetry that permutes entries within tensors is at most
+    the product of the cells of these entries. Rectifiers and maxima are replaced by smooth ones,
+    batch norms by their formula. Choices by index (top-k routing) break ties and so cannot be
+    certified.
 
-    Of a graph with scales, rotations or invertible maps the continuous part is certified too: its Lie dimension is compared with
-    that of ``lie_algebra`` and ``jacobian_bound``, which is feasible at small widths; what lies between them is named by kind.
+    Of a graph with scales, rotations or invertible maps the continuous part is certified too: its
+    Lie dimension is compared with that of ``lie_algebra`` and ``jacobian_bound``, which is feasible
+    at small widths; what lies between them is named by kind.
 
     Args:
         model: the network; a copy is used.
@@ -117,24 +131,29 @@ def maximality(
         limit: largest number of state entries; the work grows with entries times neurons.
 
     Raises:
-        VerificationError: the model has more entries than ``limit``, cannot be differentiated, or the graph has signed
-            sets, whose flips are no permutations of entries.
+        VerificationError: the model has more entries than ``limit``, cannot be differentiated, or
+            the graph has signed sets, whose flips are no permutations of entries.
 
     Example:
         >>> import symnet as sn, torch
-        >>> model = torch.nn.Sequential(torch.nn.Linear(2, 4), torch.nn.Tanh(), torch.nn.Linear(4, 1))
+        >>> model = torch.nn.Sequential(
+        ...     torch.nn.Linear(2, 4), torch.nn.Tanh(), torch.nn.Linear(4, 1)
+        ... )
         >>> report = maximality(model, sn.catalogue.mlp([2, 4, 1]), torch.randn(5, 2))
         >>> report.bound, report.order, report.certified
         (24, 24, True)
     """
     continuous = None
     if graph.dimension:
-        continuous = continuous_part(model, graph, *inputs, outputs=outputs, seed=seed, **keyword_inputs)
+        continuous = continuous_part(
+            model, graph, *inputs, outputs=outputs, seed=seed, **keyword_inputs
+        )
         graph = permutations_of(graph)
     if charged := [name for name, one in graph.neurons.items() if is_charged(one.group)]:
         raise VerificationError(
-            f"The bound is on permutations of weights, but the neurons of '{charged[0]}' also change their sign. Certify the graph "
-            "with Symmetric in place of SignedSymmetric (with_groups); verify.network checks the rest."
+            f"The bound is on permutations of weights, but the neurons of '{charged[0]}' also "
+            "change their sign. Certify the graph with Symmetric in place of SignedSymmetric "
+            "(with_groups); verify.network checks the rest."
         )
     order = graph.order
     assert isinstance(order, int)  # what is continuous has been taken out
@@ -151,17 +170,24 @@ def maximality(
         bound = math.prod(step.cell for step in steps)
         if bound > order:  # another way down the chain may be tighter, and takes longer
             others = _individualise(refiner, graph, choices=6)
-            bound, steps = min((bound, steps), (math.prod(s.cell for s in others), others), key=lambda pair: pair[0])
+            bound, steps = min(
+                (bound, steps),
+                (math.prod(s.cell for s in others), others),
+                key=lambda pair: pair[0],
+            )
     except RuntimeError as error:
         raise VerificationError(
-            f"{type(model).__name__} cannot be differentiated by its state: {error}. Entries of the state that the forward pass "
-            "writes into, and out= arguments, have no gradient; compute them as new tensors."
+            f"{type(model).__name__} cannot be differentiated by its state: {error}. Entries of "
+            "the state that the forward pass writes into, and out= arguments, have no gradient; "
+            "compute them as new tensors."
         ) from error
     names = list(refiner.state)
     counts = np.bincount(refiner.tensor_of[refiner.dead], minlength=len(names))
     gap = () if bound == order else _find_gap(refiner, graph, steps)
     dead = {name: int(count) for name, count in zip(names, counts, strict=True) if count}
-    return MaximalityReport(type(model).__name__, bound, order, gap, dead, tuple(steps), seed, continuous)
+    return MaximalityReport(
+        type(model).__name__, bound, order, gap, dead, tuple(steps), seed, continuous
+    )
 
 
 def permutations_of(graph: NeuronGraph) -> NeuronGraph:
@@ -200,19 +226,28 @@ class _StabilizerChain:
             self.colours = self.refined_by(entry)
 
     def follow(self, base: BaseSet) -> None:
-        """Fixes the neurons of one set, through the tensor whose first entry leaves the least open."""
+        """Fixes the neurons of one set, through the tensor whose first
+        entry leaves the least open.
+        """
         sizes = self.cell_sizes()
         first = [[e for e in choice if sizes[self.colours[e]] > 1] for choice in base.choices]
         useful = [choice for choice in first if choice]
         if len(useful) > 1:
-            # What stays open: the bound so far times the cells that would be left, on a logarithmic scale.
-            useful.sort(key=lambda choice: np.log(sizes[self.colours[choice[0]]]) - self.refined_by(choice[0]).max())
+            # What stays open: the bound so far times the cells that would be left, on a logarithmic
+            # scale.
+            useful.sort(
+                key=lambda choice: (
+                    np.log(sizes[self.colours[choice[0]]]) - self.refined_by(choice[0]).max()
+                )
+            )
         for one in useful[0] if useful else ():
             self.fix(one)
 
 
 def _individualise(refiner: Refiner, graph: NeuronGraph, choices: int) -> list[Step]:
-    """Fixes entries until every cell with influence is a single entry: a base of the claimed group first, then small cells."""
+    """Fixes entries until every cell with influence is a single entry: a base of the claimed
+    group first, then small cells.
+    """
     chain = _StabilizerChain(refiner)
     for base in base_of(graph, refiner, choices):
         chain.follow(base)
@@ -241,20 +276,23 @@ def _find_gap(refiner: Refiner, graph: NeuronGraph, steps: Sequence[Step]) -> tu
         if claimed != step.cell:
             relation = "may move" if step.cell > claimed else "can move"
             return (
-                f"with {len(fixed)} entries fixed, {step.tensor}{list(step.index)} {relation} to {step.cell} places, "
-                f"the claimed group moves it to {claimed}",
+                f"with {len(fixed)} entries fixed, {step.tensor}{list(step.index)} {relation} to "
+                f"{step.cell} places, the claimed group moves it to {claimed}",
                 "the bound is not tight, or the group could be larger"
                 if step.cell > claimed
-                else "the claimed group is not a symmetry, or the model is not smooth here (ties of a maximum or a choice by index)",
+                else "the claimed group is not a symmetry, or the model is not smooth here (ties "
+                "of a maximum or a choice by index)",
             )
         fixed.append((step.tensor, step.index))
     if refiner.dead.any():
         return (
-            "every fixed entry has the claimed orbit, but then the claimed group still moves entries without influence",
+            "every fixed entry has the claimed orbit, but then the claimed group still moves "
+            "entries without influence",
         )
     return (
-        "every fixed entry has the claimed orbit, but then the claimed group still moves others: it is no symmetry, or the model "
-        "is not smooth where neurons are equal (sorting, ties of a maximum, choices by index)",
+        "every fixed entry has the claimed orbit, but then the claimed group still moves "
+        "others: it is no symmetry, or the model is not smooth where neurons are equal "
+        "(sorting, ties of a maximum, choices by index)",
     )
 
 

@@ -28,12 +28,19 @@ from symnet.verify.comparison import (
 )
 from symnet.verify.effects import Effects
 from symnet.verify.io_axes import AxesLike, act_on, read_axes, sets_in
-from symnet.verify.random_networks import RandomState, change_tensors, check_state, tensors_left_out, to_double
+from symnet.verify.random_networks import (
+    RandomState,
+    change_tensors,
+    check_state,
+    tensors_left_out,
+    to_double,
+)
 from symnet.verify.report import Difference, Report
 from symnet.verify.running import OTHER_STATE, LoadedNetwork, Outputs
 from symnet.verify.streamed import StreamedNetwork
 
-# Generators of every set's group that are tried in the first trial, and runs that they may take all together.
+# Generators of every set's group that are tried in the first trial, and runs that they may take all
+# together.
 _GENERATORS, _GENERATOR_RUNS = 4, 24
 # Entries of the state times neuron sets above which sets are moved alone only if all together fail.
 _EACH_ALONE = 100_000_000
@@ -60,28 +67,35 @@ def network(
     allow_unread: bool = False,
     streamed: bool | None = None,
 ) -> Report:
-    """Whether ``f(x; g.theta) = f(x; theta)``, or ``f(g.x; g.theta) = g.f(x; theta)`` where I/O neurons move: a report.
+    """Whether ``f(x; g.theta) = f(x; theta)``, or
+    ``f(g.x; g.theta) = g.f(x; theta)`` where I/O neurons move: a report.
 
-    Works on a copy in eval mode; yours is not touched. All is computed in float64, casts inside included; random numbers that the
-    network draws are the same in every run, and what it keeps between calls is put back. In every trial all
-    floating-point entries of the state (running statistics too) are drawn anew, with the scale and the signs of your own, and so
-    are the inputs, of the same domains and also of another batch size where the model takes it. Neuron sets are permuted all
-    together and, unless the network is large, each alone. A tensor that the outputs do not depend on is reported as not felt;
-    the check fails where it could not have noticed anything: tensors that the group moves and the model never reads,
-    outputs that hardly move.
+    Works on a copy in eval mode; yours is not touched. All is computed in float64, casts inside
+    included; random numbers that the network draws are the same in every run, and what it keeps
+    between calls is put back. In every trial all floating-point entries of the state (running
+    statistics too) are drawn anew, with the scale and the signs of your own, and so are the inputs,
+    of the same domains and also of another batch size where the model takes it. Neuron sets are
+    permuted all together and, unless the network is large, each alone. A tensor that the outputs do
+    not depend on is reported as not felt; the check fails where it could not have noticed anything:
+    tensors that the group moves and the model never reads, outputs that hardly move.
 
     Args:
         model: the network; its state dict is what the graph describes.
         inputs, kwargs: example inputs; tensors in tuples, lists, dicts and dataclasses are found.
-        outputs: which outputs count, by name as in ``trace`` (``["logits"]``); all of them unless given.
-        input_axes, output_axes: where I/O neurons move, on which dims they lie: ``["... in"]``, ``["_ in ..."]``, or by path
-            ``{"0": "... in"}``; ``"..."`` and ``_`` are dims that stay, ``None`` leaves an output out of the check.
-        tolerance: of the largest difference, relative to how much the output moves over random states.
+        outputs: which outputs count, by name as in ``trace`` (``["logits"]``); all of them unless
+            given.
+        input_axes, output_axes: where I/O neurons move, on which dims they lie: ``["... in"]``,
+            ``["_ in ..."]``, or by path ``{"0": "... in"}``; ``"..."`` and ``_`` are dims that
+            stay, ``None`` leaves an output out of the check.
+        tolerance: of the largest difference, relative to how much the output moves over random
+            states.
         positive: state entries that must stay positive (``running_var`` does by itself).
-        allow_unread: pass even if single tensors that the group moves are never read, or hardly influential.
-        streamed: make the weights of one tensor at a time, when an operation first reads it, instead of holding all: for
-            models larger than memory. By default above 30 million weights, and for models on the device ``meta``. All sets
-            are moved together then, and no influence of single tensors is looked at.
+        allow_unread: pass even if single tensors that the group moves are never read, or hardly
+            influential.
+        streamed: make the weights of one tensor at a time, when an operation first reads it,
+            instead of holding all: for models larger than memory. By default above 30 million
+            weights, and for models on the device ``meta``. All sets are moved together then, and no
+            influence of single tensors is looked at.
 
     Raises:
         ShapeError: the graph does not cover the state dict; every entry is named.
@@ -89,7 +103,9 @@ def network(
 
     Example:
         >>> import symnet as sn
-        >>> model = torch.nn.Sequential(torch.nn.Linear(2, 8), torch.nn.ReLU(), torch.nn.Linear(8, 1))
+        >>> model = torch.nn.Sequential(
+        ...     torch.nn.Linear(2, 8), torch.nn.ReLU(), torch.nn.Linear(8, 1)
+        ... )
         >>> sn.verify.network(model, sn.catalogue.mlp([2, 8, 1]), torch.randn(5, 2)).passed
         True
     """
@@ -97,10 +113,15 @@ def network(
     check_tolerance(tolerance)
     require_graph(graph, "network")
     seed = make_seed(seed)
-    network = _made_ready(model, graph, (inputs, dict(kwargs or {})), seed, positive, outputs, streamed)
-    check = _NetworkCheck(network, to_double((inputs, dict(kwargs or {}))), (input_axes, output_axes), seed, tolerance)
+    network = _made_ready(
+        model, graph, (inputs, dict(kwargs or {})), seed, positive, outputs, streamed
+    )
+    check = _NetworkCheck(
+        network, to_double((inputs, dict(kwargs or {}))), (input_axes, output_axes), seed, tolerance
+    )
     check.notes += [
-        f"{name} lies outside of what the graph describes and stays as it is." for name in _outside(model, graph)
+        f"{name} lies outside of what the graph describes and stays as it is."
+        for name in _outside(model, graph)
     ]
     for number in range(trials):
         check.run(number)
@@ -119,23 +140,27 @@ def _made_ready(
     """The network on random states: loaded into a copy, or on weights made while it runs."""
     if not isinstance(model, nn.Module):
         raise ShapeError(
-            f"verify.network got a {type(model).__name__}; pass a torch.nn.Module. For a function of weights there is "
-            "verify.equivariance."
+            f"verify.network got a {type(model).__name__}; pass a torch.nn.Module. For a "
+            "function of weights there is verify.equivariance."
         )
     on_meta = any(tensor.is_meta for tensor in model.parameters())
     if streamed is None:
         streamed = on_meta or graph.weights.size > _STREAMED
     if streamed:
         check_state(model, graph)
-        return StreamedNetwork(model, graph, RandomState(model.state_dict(), graph, seed, positive), outputs)
+        return StreamedNetwork(
+            model, graph, RandomState(model.state_dict(), graph, seed, positive), outputs
+        )
     if on_meta:
         raise VerificationError(
-            f"{type(model).__name__} has parameters on the device 'meta', which hold no values. Leave out streamed=False."
+            f"{type(model).__name__} has parameters on the device 'meta', which hold no values. "
+            "Leave out streamed=False."
         )
     private = _private_copy(model, inputs)
     check_state(private, graph)
     state: Mapping[str, Tensor] = model.state_dict()
-    if any(map(nn.parameter.is_lazy, state.values())):  # the copy has run and made them; it is overwritten soon
+    # the copy has run and made them; it is overwritten soon
+    if any(map(nn.parameter.is_lazy, state.values())):
         state = copy.deepcopy(private.state_dict())
     return LoadedNetwork(private, graph, RandomState(state, graph, seed, positive), outputs)
 
@@ -150,7 +175,8 @@ def _private_copy(model: nn.Module, inputs: Inputs) -> nn.Module:
         private = copy_model(model)
         run_plainly(private, inputs)
     except TraceError as error:
-        if not _runs_in_double(copy_model(model), inputs):  # inputs and weights may be of different precisions
+        # inputs and weights may be of different precisions
+        if not _runs_in_double(copy_model(model), inputs):
             raise VerificationError(str(error)) from error
     with torch.no_grad():  # scripted modules make new parameters
         private = private.double()
@@ -185,7 +211,12 @@ class _NetworkCheck:
         seed: int,
         tolerance: float,
     ) -> None:
-        self.network, self.graph, self.seed, self.tolerance = network, network.graph, seed, tolerance
+        self.network, self.graph, self.seed, self.tolerance = (
+            network,
+            network.graph,
+            seed,
+            tolerance,
+        )
         self.rng = np.random.default_rng(seed)
         self.generator = torch.Generator().manual_seed(seed)
         self.checks: list[Difference] = []
@@ -197,18 +228,27 @@ class _NetworkCheck:
         self.fresh, outputs = self.find_a_state(inputs)
         self.input_axes = read_axes(io_axes[0], list(_by_path(inputs)), "input")
         self.output_axes = read_axes(io_axes[1], list(outputs), "output")
-        self.notes += [f"output '{path}' was left out." for path, text in self.output_axes.items() if text is None]
+        self.notes += [
+            f"output '{path}' was left out."
+            for path, text in self.output_axes.items()
+            if text is None
+        ]
         self.notes += self.fresh.notes
         self.other_batch = self.find_other_batch()
 
-    # ---- running it ---------------------------------------------------------------------------------------------
+    # ---- running it ------------------------------------------------------------------------------
     def call(self, inputs: Inputs, trial: int, element: GroupElement | None = None) -> Outputs:
         """Outputs by path; those left out of the check are not among them."""
         tensors = self.network.run(inputs, trial, element)
-        return {path: tensor for path, tensor in tensors.items() if self.output_axes.get(path, "") is not None}
+        return {
+            path: tensor
+            for path, tensor in tensors.items()
+            if self.output_axes.get(path, "") is not None
+        }
 
     def find_a_state(self, inputs: Inputs) -> tuple[FreshInputs, Outputs]:
-        """Fresh inputs on which the network gives numbers at random states, which are brought near its own if need be.
+        """Fresh inputs on which the network gives numbers at random states,
+        which are brought near its own if need be.
 
         Raises:
             VerificationError: it returns no tensors, or runs at no such state in float64.
@@ -219,25 +259,34 @@ class _NetworkCheck:
                 break
             if self.gives_numbers(as_passed.inputs):
                 if nearby:
-                    self.notes.append("the function is not defined at random states; those tried are near its own.")
-                return fresh_inputs_that_run(inputs, self.gives_numbers, self.generator), self.call(inputs, 0)
+                    self.notes.append(
+                        "the function is not defined at random states; those tried are near its "
+                        "own."
+                    )
+                return fresh_inputs_that_run(inputs, self.gives_numbers, self.generator), self.call(
+                    inputs, 0
+                )
         try:
             outputs = self.call(inputs, 0)
         except Exception as error:  # of any class: it is the model's own
             raise VerificationError(
-                f"{type(self.network.model).__name__} runs as it is, but not in float64 at random weights: "
-                f"{type(error).__name__}: {error}. Name tensors that must be positive with positive=[...]."
+                f"{type(self.network.model).__name__} runs as it is, but not in float64 at "
+                f"random weights: {type(error).__name__}: {error}. Name tensors that must be "
+                "positive with positive=[...]."
             ) from error
         if not outputs:
             raise VerificationError(
                 f"{type(self.network.model).__name__} returned no tensors"
-                f"{' of these names' if self.network.outputs else ''} (inside tuples, dicts or dataclasses); nothing can be compared."
+                f"{' of these names' if self.network.outputs else ''} (inside tuples, dicts or "
+                "dataclasses); nothing can be compared."
             )
         self.check_finite(outputs)
         return as_passed, outputs
 
     def gives_numbers(self, inputs: Inputs) -> bool:
-        """Whether the network runs on these inputs at the first random state, and its outputs are numbers."""
+        """Whether the network runs on these inputs at the first random
+        state, and its outputs are numbers.
+        """
         try:
             outputs = self.call(inputs, 0)
         except Exception:  # of any class: state and inputs are invented
@@ -246,19 +295,28 @@ class _NetworkCheck:
 
     def find_other_batch(self) -> tuple[int, int] | None:
         """Old and new first size of the inputs, if the model takes another one."""
-        size = next((tensor.shape[0] for tensor in flatten(self.fresh.inputs).values() if tensor.ndim), None)
+        size = next(
+            (tensor.shape[0] for tensor in flatten(self.fresh.inputs).values() if tensor.ndim), None
+        )
         if not size:
             return None
         if not self.gives_numbers(self.fresh.of_size(0, size, size + 2).draw(self.generator)):
-            self.notes.append(f"inputs with a first dim of {size + 2} instead of {size} were refused, so not tried.")
+            self.notes.append(
+                f"inputs with a first dim of {size + 2} instead of {size} were refused, so not "
+                "tried."
+            )
             return None
         self.notes.append(f"first dims of the inputs: {size} and {size + 2}.")
         return size, size + 2
 
-    # ---- one round ----------------------------------------------------------------------------------------------
+    # ---- one round -------------------------------------------------------------------------------
     def run(self, number: int) -> None:
         """New weights, new inputs; permute all sets, and every set alone."""
-        resized = self.fresh.of_size(0, *self.other_batch) if number % 2 and self.other_batch else self.fresh
+        resized = (
+            self.fresh.of_size(0, *self.other_batch)
+            if number % 2 and self.other_batch
+            else self.fresh
+        )
         x = resized.draw(self.generator)
         y = self.call(x, number)
         self.check_finite(y)
@@ -277,7 +335,9 @@ class _NetworkCheck:
     def elements(self, number: int) -> Iterator[tuple[str | None, str, GroupElement]]:
         """The elements of a trial: of every set alone where that is affordable, then of all."""
         names = moving_sets(self.graph)
-        alone = len(names) * self.graph.weights.size <= _EACH_ALONE and isinstance(self.network, LoadedNetwork)
+        alone = len(names) * self.graph.weights.size <= _EACH_ALONE and isinstance(
+            self.network, LoadedNetwork
+        )
         if alone and (number == 0 or len(names) <= _FEW_SETS):
             most = min(_GENERATORS, _GENERATOR_RUNS // len(names)) if number == 0 and names else 0
             for name in names:
@@ -287,12 +347,24 @@ class _NetworkCheck:
             before = len(self.checks)
             yield None, "permuting all sets", element_that_moves_all(self.graph, self.rng)
             tried = {check.neurons for check in self.checks}
-            if any(check.error > self.tolerance for check in self.checks[before:]) and not tried.issuperset(names):
+            if any(
+                check.error > self.tolerance for check in self.checks[before:]
+            ) and not tried.issuperset(names):
                 for name in names:  # which of them is it?
-                    yield name, f"permuting '{name}'", elements_of_set(self.graph, name, self.rng, 1, 0)[0]
+                    yield (
+                        name,
+                        f"permuting '{name}'",
+                        elements_of_set(self.graph, name, self.rng, 1, 0)[0],
+                    )
 
     def check_element(
-        self, number: int, neurons: str | None, action: str, element: GroupElement, x: Inputs, y: Outputs
+        self,
+        number: int,
+        neurons: str | None,
+        action: str,
+        element: GroupElement,
+        x: Inputs,
+        y: Outputs,
     ) -> None:
         def move(paths: Mapping[str, str | None], what: str, path: str, tensor: Tensor) -> Tensor:
             text = paths.get(path, "")
@@ -302,14 +374,18 @@ class _NetworkCheck:
             change_tensors(x[0], lambda path, tensor: move(self.input_axes, "input", path, tensor)),
             change_tensors(x[1], lambda path, tensor: move(self.input_axes, "input", path, tensor)),
         )
-        expected = {path: move(self.output_axes, "output", path, tensor) for path, tensor in y.items()}
+        expected = {
+            path: move(self.output_axes, "output", path, tensor) for path, tensor in y.items()
+        }
         self.compare(number, neurons, action, expected, self.call(moved, number, element))
 
-    def compare(self, number: int, neurons: str | None, action: str, left: Outputs, right: Outputs) -> None:
+    def compare(
+        self, number: int, neurons: str | None, action: str, left: Outputs, right: Outputs
+    ) -> None:
         if left.keys() != right.keys():
             raise VerificationError(
-                f"Two runs returned different outputs: {', '.join(map(repr, left))} and {', '.join(map(repr, right))}. "
-                "What is returned must not depend on the values."
+                f"Two runs returned different outputs: {', '.join(map(repr, left))} and "
+                f"{', '.join(map(repr, right))}. What is returned must not depend on the values."
             )
         for path, tensor in left.items():
             shown = f"output '{path}'" if path else "the output"
@@ -320,11 +396,12 @@ class _NetworkCheck:
         for path, tensor in outputs.items():
             if _is_undefined(tensor):
                 self.problems[
-                    f"output '{path}' holds NaN or no finite number at random weights, so nothing can be compared. Name "
-                    "tensors that must be positive with positive=[...]."
+                    f"output '{path}' holds NaN or no finite number at random weights, so "
+                    "nothing can be compared. Name tensors that must be positive with "
+                    "positive=[...]."
                 ] = None
 
-    # ---- the verdict --------------------------------------------------------------------------------------------
+    # ---- the verdict -----------------------------------------------------------------------------
     def shown(self) -> Iterator[str]:
         """Outputs that move too little for anything to be noticed."""
         for path, movement in self.movements.items():
@@ -332,25 +409,31 @@ class _NetworkCheck:
             saturated = movement.is_constant and path in self.effects.dependent
             if movement.shows_nothing or saturated:
                 yield (
-                    f"nothing was shown for {name}: over random states it moves by only {movement.distance:.1g}, beside entries of "
-                    f"{movement.size:.1g}; a wrong action could not be told from rounding. Verify the network without its last "
-                    "operations, or leave this output out."
+                    f"nothing was shown for {name}: over random states it moves by only "
+                    f"{movement.distance:.1g}, beside entries of {movement.size:.1g}; a wrong "
+                    "action could not be told from rounding. Verify the network without its "
+                    "last operations, or leave this output out."
                 )
 
     def report(self, name: str, allow_unread: bool) -> Report:
         unsaid = sets_in([*self.input_axes.values(), *self.output_axes.values()], self.graph)
         if any(check.error > self.tolerance for check in self.checks) and not unsaid:
             self.notes.append(
-                "if a set that fails indexes inputs or outputs, say where: input_axes=['... in'], output_axes=['... out']."
+                "if a set that fails indexes inputs or outputs, say where: input_axes=['... "
+                "in'], output_axes=['... out']."
             )
         if isinstance(self.network, StreamedNetwork):
             self.notes.append(
-                "weights were made one tensor at a time; which of them the outputs depend on was not looked at."
+                "weights were made one tensor at a time; which of them the outputs depend on "
+                "was not looked at."
             )
         if not moving_sets(self.graph):
-            self.notes.append("no neuron set can move: the group is trivial, and nothing is claimed.")
+            self.notes.append(
+                "no neuron set can move: the group is trivial, and nothing is claimed."
+            )
         return Report(
-            subject=f"the group of {len(self.graph.neurons)} neuron sets leaves the function of {name} unchanged",
+            subject=f"the group of {len(self.graph.neurons)} neuron sets leaves the function of "
+            f"{name} unchanged",
             seed=self.seed,
             tolerance=self.tolerance,
             checks=tuple(self.checks),
@@ -361,7 +444,9 @@ class _NetworkCheck:
 
 
 def _is_undefined(tensor: Tensor) -> bool:
-    return bool(tensor.numel()) and (bool(tensor.isnan().any()) or not bool(tensor.isfinite().any()))
+    return bool(tensor.numel()) and (
+        bool(tensor.isnan().any()) or not bool(tensor.isfinite().any())
+    )
 
 
 def _by_path(inputs: Inputs) -> list[str]:

@@ -1,4 +1,6 @@
-"""operations: does every operation of a network commute with the declared group, checked one by one?"""
+"""operations: does every operation of a network commute with the
+declared group, checked one by one?
+"""
 
 from __future__ import annotations
 
@@ -31,17 +33,20 @@ def operations(
 ) -> Report:
     """Whether every operation commutes with the group, each alone, in float64: a report.
 
-    The model is recorded as ``trace`` does it, without its weights if it is large or on the device ``meta``. What the
-    graph says of parameters, inputs and outputs is carried to all activations, and every operation is run on random
-    operands before and after a random element. Operations that differ only in names are run once, and those without
-    sizes among their arguments at a few neurons per axis. By induction the network then has the symmetry.
+    The model is recorded as ``trace`` does it, without its weights if it is large or on the device
+    ``meta``. What the graph says of parameters, inputs and outputs is carried to all activations,
+    and every operation is run on random operands before and after a random element. Operations that
+    differ only in names are run once, and those without sizes among their arguments at a few
+    neurons per axis. By induction the network then has the symmetry.
 
-    The report names the operation, its module and the neuron sets of everything that does not commute. What cannot be
-    checked alone is a problem, so that the report does not pass: compare whole forward passes with ``network``.
-    Ways through the code that the inputs do not show are not seen.
+    The report names the operation, its module and the neuron sets of everything that does not
+    commute. What cannot be checked alone is a problem, so that the report does not pass: compare
+    whole forward passes with ``network``. Ways through the code that the inputs do not show are not
+    seen.
 
     Args:
-        model: the network; its state dict is what the graph describes. It may be on the device ``meta``.
+        model: the network; its state dict is what the graph describes. It may be on the device
+            ``meta``.
         inputs, kwargs: example inputs, as for ``trace``.
         input_axes, output_axes: where I/O neurons move, as for ``network``.
         outputs: which outputs are to be kept, by name; all of them unless given.
@@ -54,18 +59,24 @@ def operations(
     Example:
         >>> import torch
         >>> import symnet as sn
-        >>> model = torch.nn.Sequential(torch.nn.Linear(2, 8), torch.nn.ReLU(), torch.nn.Linear(8, 1))
+        >>> model = torch.nn.Sequential(
+        ...     torch.nn.Linear(2, 8), torch.nn.ReLU(), torch.nn.Linear(8, 1)
+        ... )
         >>> sn.verify.operations(model, sn.catalogue.mlp([2, 8, 1]), torch.randn(5, 2)).passed
         True
     """
     require_graph(graph, "operations")
     arguments = detached((inputs, dict(kwargs or {})))
-    subject, _, recording, notes = record_model(model, arguments, lambda path: is_chosen(path, outputs))
+    subject, _, recording, notes = record_model(
+        model, arguments, lambda path: is_chosen(path, outputs)
+    )
     _check_shapes(graph, {name: value.shape for name, value in recording.state.items()})
     moved_inputs = _axes_of(input_axes, recording.inputs, "input")
     moved_outputs = _axes_of(output_axes, recording.outputs, "output")
     reading, _ = read_labels(recording, "permuted" if moved_inputs or moved_outputs else "fixed")
-    certifier = Certifier(recording, reading, graph, moved_inputs, moved_outputs, seed, subject.progress)
+    certifier = Certifier(
+        recording, reading, graph, moved_inputs, moved_outputs, seed, subject.progress
+    )
     evidence = certifier.run()
     subject.progress.done()
     return _report(type(model).__name__, evidence, notes, seed)
@@ -75,9 +86,17 @@ def _check_shapes(graph: NeuronGraph, shapes: Mapping[str, tuple[int, ...]]) -> 
     read_shapes = {graph.aliases.get(name, name): shape for name, shape in shapes.items()}
     missing = [name for name in read_shapes if name not in graph.weights]
     unknown = [name for name in graph.weights if name not in read_shapes]
-    wrong = [f"'{n}' {read_shapes[n]} for {s}" for n, s in graph.shapes.items() if n in read_shapes and read_shapes[n] != s]
+    wrong = [
+        f"'{n}' {read_shapes[n]} for {s}"
+        for n, s in graph.shapes.items()
+        if n in read_shapes and read_shapes[n] != s
+    ]
     if missing or unknown or wrong:
-        parts = [("lacks", missing), ("has, though the state does not,", unknown), ("has other shapes:", wrong)]
+        parts = [
+            ("lacks", missing),
+            ("has, though the state does not,", unknown),
+            ("has other shapes:", wrong),
+        ]
         said = "; ".join(f"{what} {', '.join(names[:6])}" for what, names in parts if names)
         raise ShapeError(f"The graph {said}. Pass the graph of this network, or trace it again.")
 
@@ -86,11 +105,16 @@ def _axes_of(texts: AxesLike, values: Sequence[tuple[str, Value]], what: str) ->
     """Axis notation by path of what moves, with the sizes of the values written out."""
     shapes = {path: value.shape for path, value in reversed(values)}
     axes_by_path: dict[str, Axes] = {}
-    for path, text in read_axes(texts, list(dict.fromkeys(path for path, _ in values)), what).items():
+    for path, text in read_axes(
+        texts, list(dict.fromkeys(path for path, _ in values)), what
+    ).items():
         if text:
             words, start = expand(text, len(shapes[path]), f"{what} '{path}'")
             sizes = shapes[path]
-            named = [str(size) if word == "_" else word for word, size in zip(words, sizes[start:], strict=True)]
+            named = [
+                str(size) if word == "_" else word
+                for word, size in zip(words, sizes[start:], strict=True)
+            ]
             axes_by_path[path] = parse_axes(" ".join([*map(str, sizes[:start]), *named]))
     return axes_by_path
 
@@ -111,8 +135,8 @@ def _report(name: str, evidence: Evidence, notes: Sequence[str], seed: int) -> R
         checks.append(Difference(what, None, "permuting their operands", evidence.worst, 0))
     problems = tuple(f"not checked: {finding}" for finding in evidence.unsupported)
     counts = (
-        f"{evidence.operations} operations were recorded; {evidence.distinct} distinct ones move something, of which "
-        f"{evidence.narrow} were run at a few neurons per axis."
+        f"{evidence.operations} operations were recorded; {evidence.distinct} distinct ones move "
+        f"something, of which {evidence.narrow} were run at a few neurons per axis."
     )
     subject = f"operations of {name}, each alone, commute with the group"
     return Report(subject, seed, TOLERANCE, tuple(checks), problems, notes=(counts, *notes))

@@ -1,7 +1,7 @@
 """A network with a random state: what a symmetry must be checked on to be noticed.
 
-At their usual initialisation (zero biases, unit norms, equal variances) networks hide up to two thirds of wrong
-symmetries, so every floating-point entry of the state is drawn anew.
+At their usual initialisation (zero biases, unit norms, equal variances) networks hide up to two
+thirds of wrong symmetries, so every floating-point entry of the state is drawn anew.
 """
 
 from __future__ import annotations
@@ -25,15 +25,18 @@ _LARGE_TENSOR = 10_000
 
 
 class RandomState:
-    """Random entries of a network's state, one tensor at a time, each with the scale and the signs of its own.
+    """Random entries of a network's state, one tensor at a time, each with
+    the scale and the signs of its own.
 
-    The entries of a tensor depend on the seed, its place in the graph, and the number of the trial alone, so that they can
-    be made when they are read and forgotten after.
+    The entries of a tensor depend on the seed, its place in the graph, and the number of the trial
+    alone, so that they can be made when they are read and forgotten after.
 
     Args:
-        state: the network's own state dict, whose tensors are only looked at; on the device ``meta`` they have no values.
+        state: the network's own state dict, whose tensors are only looked at; on the device
+            ``meta`` they have no values.
         positive: further tensors whose entries must stay positive.
-        nearby: stay within a tenth of the network's own entries, for functions that are not defined elsewhere.
+        nearby: stay within a tenth of the network's own entries, for functions that are not defined
+            elsewhere.
     """
 
     def __init__(
@@ -45,7 +48,9 @@ class RandomState:
         nearby: bool = False,
     ) -> None:
         self.state, self.seed, self.nearby = state, seed, nearby
-        self.positive = {name for name in graph.weights if name.rsplit(".", 1)[-1] in POSITIVE} | set(positive)
+        self.positive = {
+            name for name in graph.weights if name.rsplit(".", 1)[-1] in POSITIVE
+        } | set(positive)
         self.numbers = {name: number for number, name in enumerate(graph.weights)}
 
     def entries(self, name: str, trial: int) -> Tensor:
@@ -57,12 +62,16 @@ class RandomState:
         # Drawn on the CPU, so that a seed means the same on every device.
         # Those of large tensors in float32, which takes a third of the time.
         low = entry.numel() > _LARGE_TENSOR
-        noise = torch.randn(shape, generator=generator, dtype=torch.float32 if low else torch.float64).double()
+        noise = torch.randn(
+            shape, generator=generator, dtype=torch.float32 if low else torch.float64
+        ).double()
         if entry.is_meta:
             return _without_values(noise, name in self.positive)
         noise = noise.to(entry.device)
         if entry.is_complex():
-            return torch.view_as_complex(self.drawn(torch.view_as_real(entry.resolve_conj()).double(), noise, False))
+            return torch.view_as_complex(
+                self.drawn(torch.view_as_real(entry.resolve_conj()).double(), noise, False)
+            )
         return self.drawn(entry.double(), noise, name in self.positive)
 
     def drawn(self, entry: Tensor, noise: Tensor, positive: bool) -> Tensor:
@@ -73,7 +82,8 @@ class RandomState:
         if self.nearby:
             drawn = values * (1 + 0.1 * noise) + (0.01 * rms * noise if not positive else 0)
         elif rms and (bool((entry > 0).all()) or bool((entry < 0).all())):
-            drawn = values * torch.exp(0.5 * noise)  # variances, norms, rates: each keeps its sign and its scale
+            # variances, norms, rates: each keeps its sign and its scale
+            drawn = values * torch.exp(0.5 * noise)
         elif positive:
             drawn = 0.5 + noise.abs()
         elif entry.ndim >= 2:
@@ -84,7 +94,9 @@ class RandomState:
 
 
 def _without_values(noise: Tensor, positive: bool) -> Tensor:
-    """Entries for a tensor without values of its own: matrices keep the size of what they are multiplied with."""
+    """Entries for a tensor without values of its own: matrices keep the
+    size of what they are multiplied with.
+    """
     if noise.ndim < 2 or positive:
         return 0.5 + noise.abs() / 2
     return noise * noise[0].numel() ** -0.5 if noise.numel() else noise
@@ -94,8 +106,8 @@ def double_copy(model: nn.Module) -> nn.Module:
     """A copy in float64 and eval mode whose parameters record no gradients."""
     if not isinstance(model, nn.Module):
         raise ShapeError(
-            f"verify.network got a {type(model).__name__}; pass a torch.nn.Module. For a function of weights there is "
-            "verify.equivariance."
+            f"verify.network got a {type(model).__name__}; pass a torch.nn.Module. For a "
+            "function of weights there is verify.equivariance."
         )
     with torch.no_grad():  # scripted modules make new parameters
         result = copy_model(model).double()
@@ -108,7 +120,8 @@ def check_state(model: nn.Module, graph: NeuronGraph) -> None:
     """Check that the graph covers the floating-point state, and declares tied tensors alike.
 
     Raises:
-        ShapeError: entries are missing, unknown, misshapen, or tied and declared with different axes.
+        ShapeError: entries are missing, unknown, misshapen, or tied and declared with different
+            axes.
     """
     state = model.state_dict(keep_vars=True)
     check_state_dict(state, graph, "the network")  # names everything missing, unknown or misshapen
@@ -120,24 +133,37 @@ def check_state(model: nn.Module, graph: NeuronGraph) -> None:
         other = first.setdefault(id(value), key)
         if graph.tensors[other] != graph.tensors[key]:
             raise ShapeError(
-                f"'{other}' and '{name}' are one tied tensor, but are declared as '{graph.tensors[other]}' and "
-                f"'{graph.tensors[key]}'. Declare it once, with aliases={{'{name}': '{other}'}}."
+                f"'{other}' and '{name}' are one tied tensor, but are declared as "
+                f"'{graph.tensors[other]}' and '{graph.tensors[key]}'. Declare it once, with "
+                f"aliases={{'{name}': '{other}'}}."
             )
 
 
 def tensors_left_out(model: nn.Module, graph: NeuronGraph) -> list[str]:
-    """Names of tensors that a network may compute with and the graph does not describe: complex ones, and those in lists."""
+    """Names of tensors that a network may compute with and the graph does not
+    describe: complex ones, and those in lists.
+    """
     complex_ones = [
         name
         for name, value in model.state_dict().items()
-        if isinstance(value, Tensor) and value.is_complex() and graph.aliases.get(name, name) not in graph.weights
+        if isinstance(value, Tensor)
+        and value.is_complex()
+        and graph.aliases.get(name, name) not in graph.weights
     ]
     standard, hidden = set(vars(nn.Module())), []
     for path, module in model.named_modules():
         attributes = {} if isinstance(module, torch.jit.ScriptModule) else vars(module)
         for name, value in attributes.items():
-            items = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else [value]
-            if name not in standard and any(isinstance(x, Tensor) and x.is_floating_point() and x.ndim for x in items):
+            items = (
+                value.values()
+                if isinstance(value, dict)
+                else value
+                if isinstance(value, list | tuple)
+                else [value]
+            )
+            if name not in standard and any(
+                isinstance(x, Tensor) and x.is_floating_point() and x.ndim for x in items
+            ):
                 hidden.append(f"{path}.{name}".lstrip("."))
     return complex_ones + hidden
 
@@ -158,7 +184,9 @@ def to_double(value: Any) -> Any:
 
 
 def change_tensors(value: Any, change: Callable[[str, Tensor], Tensor], path: str = "") -> Any:
-    """The same containers with every tensor replaced by ``change(path, tensor)``; paths as in ``flatten``."""
+    """The same containers with every tensor replaced by
+    ``change(path, tensor)``; paths as in ``flatten``.
+    """
     if isinstance(value, Tensor):
         return change(path, value)
 
@@ -173,5 +201,7 @@ def change_tensors(value: Any, change: Callable[[str, Tensor], Tensor], path: st
         return type(value)(below(k, item) for k, item in enumerate(value))
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         names = [f.name for f in dataclasses.fields(value) if f.init]
-        return dataclasses.replace(value, **{name: below(name, getattr(value, name)) for name in names})
+        return dataclasses.replace(
+            value, **{name: below(name, getattr(value, name)) for name in names}
+        )
     return value

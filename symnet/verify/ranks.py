@@ -1,4 +1,6 @@
-"""Ranks with a margin, what completes a family of vectors to a basis, and which of its members repeat others."""
+"""Ranks with a margin, what completes a family of vectors to a basis,
+and which of its members repeat others.
+"""
 
 from __future__ import annotations
 
@@ -10,32 +12,38 @@ from scipy.sparse.csgraph import connected_components
 
 from symnet.errors import VerificationError
 
-_ZERO, _SAFE = (
-    1e-10,
-    1e-7,
-)  # parts of the largest singular value: below is rounding, above is counted, between decides nothing
+# Parts of the largest singular value: below is rounding, above is counted, between decides nothing.
+_ZERO, _SAFE = 1e-10, 1e-7
 
 
 class Rank(NamedTuple):
-    """A rank, and the smallest singular value counted over the largest not counted (infinite if all are counted)."""
+    """A rank, and the smallest singular value counted over the largest not
+    counted (infinite if all are counted).
+    """
 
     rank: int
     margin: float
 
 
 def components(matrix: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Rows and columns of the blocks that a matrix falls into once they are ordered; rows of zeros belong to none.
+    """Rows and columns of the blocks that a matrix falls into once they are
+    ordered; rows of zeros belong to none.
 
-    A layer's parameters mostly act between two tensors each, so that one large matrix is many small ones.
+    A layer's parameters mostly act between two tensors each, so that one large matrix is many small
+    ones.
     """
     rows, columns = np.nonzero(matrix)
     height, width = matrix.shape
-    links = coo_array((np.ones(len(rows)), (rows, columns + height)), shape=(height + width, height + width))
+    links = coo_array(
+        (np.ones(len(rows)), (rows, columns + height)), shape=(height + width, height + width)
+    )
     _, labels = connected_components(links, directed=False)
     order = np.argsort(labels, kind="stable")
     blocks = np.split(order, np.flatnonzero(np.diff(labels[order])) + 1)
     parted = [(block[block < height], block[block >= height] - height) for block in blocks]
-    return sorted((part for part in parted if len(part[0]) and len(part[1])), key=lambda part: int(part[0][0]))
+    return sorted(
+        (part for part in parted if len(part[0]) and len(part[1])), key=lambda part: int(part[0][0])
+    )
 
 
 def rank_of(rows: np.ndarray) -> Rank:
@@ -53,8 +61,9 @@ def rank_of(rows: np.ndarray) -> Rank:
     rank = int((values > _ZERO * values[0]).sum())
     if values[rank - 1] < _SAFE * values[0]:
         raise VerificationError(
-            f"The rank cannot be decided: a singular value is {values[rank - 1] / values[0]:.1g} of the largest, too large for "
-            f"rounding ({_ZERO:.0g}) and too small to count ({_SAFE:.0g}). Is the layer computed in float32 inside?"
+            f"The rank cannot be decided: a singular value is {values[rank - 1] / values[0]:.1g} "
+            f"of the largest, too large for rounding ({_ZERO:.0g}) and too small to count "
+            f"({_SAFE:.0g}). Is the layer computed in float32 inside?"
         )
     if rank == len(values):
         return Rank(rank, np.inf)
@@ -85,7 +94,9 @@ def independent(rows: np.ndarray, basis: np.ndarray) -> list[int]:
 
 
 def complement(family: np.ndarray, candidates: np.ndarray, rank: int) -> list[int]:
-    """Numbers of candidates that complete the span of a family of this rank to everything; as few as possible."""
+    """Numbers of candidates that complete the span of a family of this
+    rank to everything; as few as possible.
+    """
     if rank == candidates.shape[1]:
         return []
     numbers: list[int] = []
@@ -93,13 +104,19 @@ def complement(family: np.ndarray, candidates: np.ndarray, rank: int) -> list[in
         family_rows, chosen = rows[rows < len(family)], rows[rows >= len(family)] - len(family)
         part = family[np.ix_(family_rows, columns)]
         _, values, right = np.linalg.svd(part, full_matrices=False)
-        basis = right[values > _SAFE * values.max(initial=0.0)] if len(family_rows) else np.zeros((0, len(columns)))
+        basis = (
+            right[values > _SAFE * values.max(initial=0.0)]
+            if len(family_rows)
+            else np.zeros((0, len(columns)))
+        )
         numbers += [int(chosen[k]) for k in independent(candidates[np.ix_(chosen, columns)], basis)]
     return sorted(numbers)
 
 
 def dependencies(family: np.ndarray, rank: int) -> list[tuple[int, dict[int, float]]]:
-    """For every row that earlier rows express, its number and their weights (those that are not zero)."""
+    """For every row that earlier rows express, its number and their
+    weights (those that are not zero).
+    """
     if rank == len(family):
         return []
     zero = np.flatnonzero(~family.any(1))

@@ -1,8 +1,9 @@
 """Gradient colour refinement: cells of state entries that no symmetry of the network can leave.
 
-``F(theta) = sum_k c_k f_k(x; theta)`` is invariant under every symmetry of the network, so where theta is constant on the
-symmetries' orbits, its gradient is too. Colouring entries by their gradients therefore never separates two entries
-of one orbit: autograd is a colour-refinement operator.
+``F(theta) = sum_k c_k f_k(x; theta)`` is invariant under every symmetry of the network, so where
+theta is constant on the symmetries' orbits, its gradient is too. Colouring entries by their
+gradients therefore never separates two entries of one orbit: autograd is a colour-refinement
+operator.
 """
 
 from __future__ import annotations
@@ -26,11 +27,14 @@ from symnet.tracing.execution import double_precision
 from symnet.tracing.fresh_inputs import FreshInputs, Inputs
 from symnet.tracing.recording import tensors_in
 
-# Gradients of one cell that differ by more than this, relative to their tensor's largest, belong to different orbits.
+# Gradients of one cell that differ by more than this, relative to their tensor's largest, belong to
+# different orbits.
 _RESOLUTION = 1e-8
-# The same for tensors whose own gradients vanish (behind a layer norm of equal entries): relative to the largest of all.
+# The same for tensors whose own gradients vanish (behind a layer norm of equal entries): relative
+# to the largest of all.
 _NOISE = 1e-11
-# Entries whose gradients stay below this, relative to the largest gradient of all, have no influence.
+# Entries whose gradients stay below this, relative to the largest gradient of all, have no
+# influence.
 _DEAD = 1e-12
 
 
@@ -45,7 +49,9 @@ def _soft_max(x: Tensor, *args: Any, **keywords: Any) -> Any:
         return torch.logaddexp(x, dim)
     if dim is None:
         return torch.logsumexp(x.reshape(-1), 0)
-    values = torch.logsumexp(x, dim, keepdim=keywords.get("keepdim", args[1] if len(args) > 1 else False))
+    values = torch.logsumexp(
+        x, dim, keepdim=keywords.get("keepdim", args[1] if len(args) > 1 else False)
+    )
     return values
 
 
@@ -62,9 +68,12 @@ def _prelu(x: Tensor, weight: Tensor) -> Tensor:
     return F.softplus(x) - slope * F.softplus(-x)
 
 
+_RECTIFIERS = (
+    "relu", "relu_", "relu6", "hardtanh", "hardtanh_", "leaky_relu", "leaky_relu_", "hardswish",
+    "threshold", "threshold_", "rrelu", "elu", "elu_", "celu", "selu",
+)  # fmt: skip
 _SMOOTH: dict[str, Callable[..., Any]] = {
-    **dict.fromkeys(("relu", "relu_", "relu6", "hardtanh", "hardtanh_", "leaky_relu", "leaky_relu_", "hardswish"), _smooth_rectifier),
-    **dict.fromkeys(("threshold", "threshold_", "rrelu", "elu", "elu_", "celu", "selu"), _smooth_rectifier),
+    **dict.fromkeys(_RECTIFIERS, _smooth_rectifier),
     "prelu": _prelu,
     "amax": _soft_max,
     "max": _max_with_positions,
@@ -77,13 +86,18 @@ _NORM_ARGUMENTS = {"layer_norm": 4, "group_norm": 4, "instance_norm": 7}
 
 
 class _Smooth(TorchFunctionMode):
-    """Replaces what is not smooth: rectifiers and maxima; batch norms let their statistics have gradients beside it."""
+    """Replaces what is not smooth: rectifiers and maxima; batch norms let
+    their statistics have gradients beside it.
+    """
 
-    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_function__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         kwargs = dict(kwargs or {})
         name = getattr(function, "__name__", "")
         if name in _NORM_ARGUMENTS and function in (F.layer_norm, F.group_norm, F.instance_norm):
-            # Equal entries are divided by the root of epsilon alone; a large one keeps rounding from being amplified.
+            # Equal entries are divided by the root of epsilon alone; a large one keeps rounding
+            # from being amplified.
             args, kwargs = args[: _NORM_ARGUMENTS[name]], kwargs | {"eps": 0.5}
         if name in _SMOOTH and args:
             kwargs.pop("inplace", None)
@@ -101,7 +115,9 @@ class Refiner:
         seed: of all random numbers.
     """
 
-    def __init__(self, model: nn.Module, inputs: Inputs, outputs: Sequence[str] | None, seed: int) -> None:
+    def __init__(
+        self, model: nn.Module, inputs: Inputs, outputs: Sequence[str] | None, seed: int
+    ) -> None:
         with torch.no_grad():  # scripted modules make new parameters
             self.model = model.double()
         self.inputs = inputs
@@ -124,7 +140,9 @@ class Refiner:
     def gradient(self, colours: np.ndarray) -> np.ndarray:
         """The gradient of a random combination of outputs where entries of one colour are equal."""
         with torch.no_grad():
-            for tensor, values in zip(self.state.values(), self.random_values(colours), strict=True):
+            for tensor, values in zip(
+                self.state.values(), self.random_values(colours), strict=True
+            ):
                 tensor.copy_(torch.from_numpy(values).reshape(tensor.shape))
         # Before maxima are made smooth: the largest word of a vocabulary must stay what it is.
         args, keywords = FreshInputs(self.inputs).draw(self.generator)
@@ -136,7 +154,9 @@ class Refiner:
             _Smooth(),
         ):
             result = self.model(*args, **keywords)
-            tensors = [t for p, t in tensors_in(result) if t is not None and is_chosen(p, self.outputs)]
+            tensors = [
+                t for p, t in tensors_in(result) if t is not None and is_chosen(p, self.outputs)
+            ]
             total = sum(
                 (torch.randn(t.shape, generator=self.generator, dtype=torch.float64) * t).sum()
                 for t in tensors
@@ -205,13 +225,18 @@ class Refiner:
         number = int(self.tensor_of[entry])
         tensor = list(self.state.values())[number]
         inside = entry - sum(self.sizes[:number])
-        return list(self.state)[number], tuple(int(i) for i in np.unravel_index(inside, tensor.shape))
+        return list(self.state)[number], tuple(
+            int(i) for i in np.unravel_index(inside, tensor.shape)
+        )
 
 
 def claimed_orbits(
-    graph: NeuronGraph, entries: Mapping[str, np.ndarray], fixed: Sequence[tuple[str, tuple[int, ...]]]
+    graph: NeuronGraph,
+    entries: Mapping[str, np.ndarray],
+    fixed: Sequence[tuple[str, tuple[int, ...]]],
 ) -> dict[str, np.ndarray]:
-    """Orbits of a claimed group's subgroup that fixes some entries: for every tensor the smallest entry number of each orbit.
+    """Orbits of a claimed group's subgroup that fixes some entries: for every
+    tensor the smallest entry number of each orbit.
 
     Args:
         graph: a ``NeuronGraph`` whose sets are Symmetric or Fixed.
@@ -259,7 +284,9 @@ def _exchange(graph: NeuronGraph, name: str, copy: tuple[int, ...], i: int, j: i
 
 @dataclass(frozen=True, slots=True)
 class BaseSet:
-    """For one neuron set, tensors through which its neurons can be held fixed: entries, one after another, by tensor."""
+    """For one neuron set, tensors through which its neurons can be held fixed:
+    entries, one after another, by tensor.
+    """
 
     neurons: str
     choices: tuple[tuple[int, ...], ...]
@@ -268,8 +295,8 @@ class BaseSet:
 def base_of(graph: NeuronGraph, refiner: Refiner, choices: int) -> list[BaseSet]:
     """Entries that, held fixed, leave the claimed group nothing to move.
 
-    Neuron sets that index most tensors come first (a residual stream: while all its neurons are equal, a layer norm
-    hides everything behind it), and parents before children.
+    Neuron sets that index most tensors come first (a residual stream: while all its neurons are
+    equal, a layer norm hides everything behind it), and parents before children.
     """
     names = [t for t in refiner.state if t in graph.weights]
     held = {name: [t for t in names if name in graph.weights[t].symbols] for name in graph.neurons}
@@ -278,18 +305,26 @@ def base_of(graph: NeuronGraph, refiner: Refiner, choices: int) -> list[BaseSet]
     base_sets = []
     for name in ordered:
         live = [t for t in held[name] if not refiner.dead[refiner.entries_of(t)].all()]
-        # Few other symbols: fixing such an entry says little beside this set. Also one tensor of every rank.
+        # Few other symbols: fixing such an entry says little beside this set. Also one tensor of
+        # every rank.
         best = sorted(live, key=lambda t: (len(graph.weights[t].symbols), len(graph.shapes[t])))
         spread = [
-            next(t for t in best if len(graph.shapes[t]) == r) for r in sorted({len(graph.shapes[t]) for t in best})
+            next(t for t in best if len(graph.shapes[t]) == r)
+            for r in sorted({len(graph.shapes[t]) for t in best})
         ]
         chosen = best[:1] if choices == 1 else list(dict.fromkeys([*spread, *best]))[:choices]
-        base_sets.append(BaseSet(name, tuple(_fixing_entries(graph, refiner, name, tensor) for tensor in chosen)))
+        base_sets.append(
+            BaseSet(name, tuple(_fixing_entries(graph, refiner, name, tensor) for tensor in chosen))
+        )
     return base_sets
 
 
-def _fixing_entries(graph: NeuronGraph, refiner: Refiner, name: str, tensor: str) -> tuple[int, ...]:
-    """For every neuron of a set but the last of each copy, an entry of the tensor that it indexes."""
+def _fixing_entries(
+    graph: NeuronGraph, refiner: Refiner, name: str, tensor: str
+) -> tuple[int, ...]:
+    """For every neuron of a set but the last of each copy, an entry
+    of the tensor that it indexes.
+    """
     numbers = refiner.entries_of(tensor).reshape(graph.shapes[tensor])
     entries = []
     for copy in np.ndindex(*graph.identity()[name].shape[:-1]):

@@ -35,10 +35,12 @@ class Difference:
 class Report:
     """The verdict of a check, with its evidence. True if it passed; ``print`` shows one screen.
 
-    ``max_error`` is the largest relative error of any comparison, ``worst`` the comparison it occurred in, ``failures`` the
-    worst comparison of every tensor and action beyond the tolerance, simple actions before permuting everything. ``problems`` are reasons to fail that are no comparison
-    (outputs that do not depend on the weights, or are not finite). ``dead`` says which tensors, or parts of them, the
-    outputs do not depend on: nothing can be said about their symmetry.
+    ``max_error`` is the largest relative error of any comparison, ``worst`` the comparison it
+    occurred in, ``failures`` the worst comparison of every tensor and action beyond the tolerance,
+    simple actions before permuting everything. ``problems`` are reasons to fail that are no
+    comparison (outputs that do not depend on the weights, or are not finite). ``dead`` says which
+    tensors, or parts of them, the outputs do not depend on: nothing can be said about their
+    symmetry.
     """
 
     subject: str
@@ -63,7 +65,10 @@ class Report:
 
     @property
     def failures(self) -> tuple[Difference, ...]:
-        order = {action: number for number, action in enumerate(dict.fromkeys(check.action for check in self.checks))}
+        order = {
+            action: number
+            for number, action in enumerate(dict.fromkeys(check.action for check in self.checks))
+        }
         first_failures: dict[tuple[str, str], Difference] = {}
         for check in sorted(self.checks, key=lambda check: (order[check.action], -check.error)):
             if check.error > self.tolerance:
@@ -90,7 +95,10 @@ class Report:
         if self.worst is not None:
             lines += entry("worst", [f"{self.worst} (tolerance {self.tolerance:.2g}, relative)"])
         if self.failures and not self.problems and self.max_error < _SINGLE_PRECISION:
-            hint = f"Errors of {self.max_error:.0e} look like float32 arithmetic inside. If that is meant, pass tolerance=1e-3."
+            hint = (
+                f"Errors of {self.max_error:.0e} look like float32 arithmetic inside. If that is "
+                "meant, pass tolerance=1e-3."
+            )
             lines += entry("hint", [hint])
         lines += entry("checked", [self._actions()])
         lines += entry("not felt", (f"{name}: {what}" for name, what in self.dead.items()))
@@ -115,5 +123,7 @@ def entry(label: str, texts: Iterable[str]) -> list[str]:
     lines: list[str] = []
     for text in shown:
         head = f"  {label:<9} " if not lines else " " * 12
-        lines += textwrap.wrap(text, 116, initial_indent=head, subsequent_indent=" " * 12, break_long_words=False)
+        lines += textwrap.wrap(
+            text, 116, initial_indent=head, subsequent_indent=" " * 12, break_long_words=False
+        )
     return lines

@@ -1,4 +1,6 @@
-"""A network whose weights are made while it runs: one tensor at a time, from a seed, for models larger than memory."""
+"""A network whose weights are made while it runs: one tensor at a time,
+from a seed, for models larger than memory.
+"""
 
 from __future__ import annotations
 
@@ -18,26 +20,37 @@ from symnet.tracing.kept_between_calls import unchanged
 from symnet.verify.random_networks import RandomState
 from symnet.verify.running import Outputs, act_on_tensor
 
-# Bytes of tensors that are kept for operations that read them again soon (the weights of a recurrent layer).
+# Bytes of tensors that are kept for operations that read them again soon (the weights of a
+# recurrent layer).
 _KEPT = 64 * 2**20
 
 
 class StreamedNetwork:
-    """The network on tensors without memory; what an operation reads is made before it and forgotten after.
+    """The network on tensors without memory; what an operation reads is
+    made before it and forgotten after.
 
-    A tensor without memory knows its storage, and so does every view of it: of which tensor it is, and which part.
+    A tensor without memory knows its storage, and so does every view of it: of which tensor it is,
+    and which part.
 
     Args:
         model: the caller's; only its structure is copied, its tensors are not.
-        state: the random entries, tensor by tensor; it may be near the network's own, where these have values.
+        state: the random entries, tensor by tensor; it may be near the network's own, where these
+            have values.
     """
 
-    def __init__(self, model: nn.Module, graph: NeuronGraph, state: RandomState, outputs: Sequence[str] | None) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        graph: NeuronGraph,
+        state: RandomState,
+        outputs: Sequence[str] | None,
+    ) -> None:
         self.graph, self.state, self.outputs = graph, state, outputs
         self.habits = Habits()
         self.read: set[str] = set()  # tensors that some operation read
         self.names: dict[int, str] = {}  # by storage
-        self.constants: dict[int, Tensor] = {}  # what lies on the device meta and is not of the graph
+        # what lies on the device meta and is not of the graph
+        self.constants: dict[int, Tensor] = {}
         self.model = self._without_memory(model)
 
     def _without_memory(self, model: nn.Module) -> nn.Module:
@@ -64,9 +77,17 @@ class StreamedNetwork:
         """The outputs at the random state of a trial, moved by an element."""
         inputs = detached(inputs)
         streaming = _Streaming(self, trial, element)
-        with torch.no_grad(), unchanged(self.model) as changes, double_precision() as execution, streaming:
+        with (
+            torch.no_grad(),
+            unchanged(self.model) as changes,
+            double_precision() as execution,
+            streaming,
+        ):
             result = self.model(*inputs[0], **inputs[1])
-            tensors = {path: t.detach().clone() for path, t in outputs_by_path(result, self.outputs).items()}
+            tensors = {
+                path: t.detach().clone()
+                for path, t in outputs_by_path(result, self.outputs).items()
+            }
         self.habits.draws |= execution.draws
         self.habits.kept |= dict.fromkeys(changes)
         return tensors
@@ -78,12 +99,20 @@ class StreamedNetwork:
         name = self.names[storage]
         self.read.add(name)
         theta = self.state.entries(name, trial).cpu()
-        moves = element is not None and any(element.moves(symbol) for symbol in self.graph.weights[name].symbols)
-        return act_on_tensor(self.graph, element, name, theta) if element is not None and moves else theta
+        moves = element is not None and any(
+            element.moves(symbol) for symbol in self.graph.weights[name].symbols
+        )
+        return (
+            act_on_tensor(self.graph, element, name, theta)
+            if element is not None and moves
+            else theta
+        )
 
     def bring_near_its_own(self) -> bool:
         """Lets random states be near the network's own from now on; whether that can be."""
-        if any(isinstance(tensor, Tensor) and tensor.is_meta for tensor in self.state.state.values()):
+        if any(
+            isinstance(tensor, Tensor) and tensor.is_meta for tensor in self.state.state.values()
+        ):
             return False
         self.state.nearby = True
         return True
@@ -98,7 +127,9 @@ class _Streaming(ThreadMode):
         self.made: dict[int, Tensor] = {}
         self.written: dict[int, Tensor] = {}  # tensors that the model writes into are kept
 
-    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         kwargs = kwargs or {}
         fakes = [x for x in _flat((args, kwargs)) if isinstance(x, FakeTensor)]
         if not fakes:
@@ -106,7 +137,8 @@ class _Streaming(ThreadMode):
         if function.is_view or function is torch.ops.aten.detach.default:
             return function(*args, **kwargs)  # a view of what has no memory has none
         writes = any(
-            argument.alias_info is not None and argument.alias_info.is_write for argument in function._schema.arguments
+            argument.alias_info is not None and argument.alias_info.is_write
+            for argument in function._schema.arguments
         )
         replaced = {id(fake): self.real(fake, keep=writes) for fake in fakes}
         arguments, keywords = _map((args, kwargs), lambda x: replaced.get(id(x), x))
@@ -127,7 +159,9 @@ class _Streaming(ThreadMode):
 
 
 def _made_up(tensor: Tensor, number: int) -> Tensor:
-    """Entries for a buffer without values: random, positive; positions where they are whole numbers, true where they are not."""
+    """Entries for a buffer without values: random, positive; positions where they are whole
+    numbers, true where they are not.
+    """
     if tensor.is_floating_point():
         generator = torch.Generator().manual_seed(number)
         return 0.5 + torch.rand(tensor.shape, generator=generator, dtype=torch.float64)

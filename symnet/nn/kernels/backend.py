@@ -15,8 +15,9 @@ from symnet.errors import BackendError
 
 Backend = Literal["auto", "torch", "triton"]
 
-# What "auto" takes for CUDA tensors. The kernels have run in Triton's interpreter and been compiled for a GPU, but no GPU
-# has run or timed them: set this to "triton" once `python -m benchmarks.gpu` has shown on one that they are faster.
+# What "auto" takes for CUDA tensors. The kernels have run in Triton's interpreter and been compiled
+# for a GPU, but no GPU has run or timed them: set this to "triton" once `python -m benchmarks.gpu`
+# has shown on one that they are faster.
 AUTO_ON_CUDA: Literal["torch", "triton"] = "torch"
 
 _chosen: ContextVar[Backend] = ContextVar("backend", default="auto")
@@ -27,15 +28,17 @@ def backend(name: Backend) -> Iterator[None]:
     """Layers called inside run their output step by this route, and say so in their repr.
 
     Args:
-        name: ``"torch"``; ``"triton"``: one kernel a group of equal tensors, which multiplies, adds what is broadcast and
-            applies the ReLU; ``"auto"``: the default, at present ``"torch"`` everywhere.
+        name: ``"torch"``; ``"triton"``: one kernel a group of equal tensors, which multiplies, adds
+            what is broadcast and applies the ReLU; ``"auto"``: the default, at present ``"torch"``
+            everywhere.
 
-    A backward pass takes the route that its forward pass took. Steps that no kernel covers (small tables, tensors with
-    more than three axes, whatever torch transforms or differentiates) are torch's on both routes.
+    A backward pass takes the route that its forward pass took. Steps that no kernel covers (small
+    tables, tensors with more than three axes, whatever torch transforms or differentiates) are
+    torch's on both routes.
 
     Raises:
-        BackendError: an unknown name, or ``"triton"`` where the package is missing. A layer raises it for tensors on a
-            CPU, unless Triton's interpreter is on.
+        BackendError: an unknown name, or ``"triton"`` where the package is missing. A layer raises
+            it for tensors on a CPU, unless Triton's interpreter is on.
 
     Example:
         >>> import symnet as sn
@@ -44,11 +47,13 @@ def backend(name: Backend) -> Iterator[None]:
         '1 -> 4 channels, 4 -> 4 tensors, 41 maps, full interactions, bias=True, backend: torch'
     """
     if name not in ("auto", "torch", "triton"):
-        raise BackendError(f"backend({name!r}): there is no such route. Take 'auto', 'torch' or 'triton'.")
+        raise BackendError(
+            f"backend({name!r}): there is no such route. Take 'auto', 'torch' or 'triton'."
+        )
     if name == "triton" and not has_triton():
         raise BackendError(
-            "backend('triton'): the package triton is not installed. On Linux: pip install 'symnet[gpu]'; "
-            "elsewhere take 'torch', which computes the same."
+            "backend('triton'): the package triton is not installed. On Linux: pip install "
+            "'symnet[gpu]'; elsewhere take 'torch', which computes the same."
         )
     token = _chosen.set(name)
     try:
@@ -82,7 +87,8 @@ def check_device(device: torch.device) -> None:
     """Raise unless kernels run on tensors of this device."""
     if device.type != "cuda" and not interpreting():
         raise BackendError(
-            f"backend('triton'): the tensors are on '{device}'; the kernels run on CUDA devices. Move the layer and its "
-            "features there, take backend('torch'), or set TRITON_INTERPRET=1 before Python starts to run them in "
-            "Triton's interpreter, for tests."
+            f"backend('triton'): the tensors are on '{device}'; the kernels run on CUDA devices. "
+            "Move the layer and its features there, take backend('torch'), or set "
+            "TRITON_INTERPRET=1 before Python starts to run them in Triton's interpreter, for "
+            "tests."
         )

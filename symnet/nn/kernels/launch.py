@@ -1,7 +1,7 @@
 """Launches of the kernels: the fused forward step and its backward, on groups of equal blocks.
 
-What they compute is written out in plain torch in ``tests/nn/test_kernels.py``; what they move in bytes, and that they
-are unmeasured on a GPU, in ``docs/theory/gpu.md``.
+What they compute is written out in plain torch in ``tests/nn/test_kernels.py``; what they move in
+bytes, and that they are unmeasured on a GPU, in ``docs/theory/gpu.md``.
 """
 
 from __future__ import annotations
@@ -16,13 +16,23 @@ from torch import Tensor
 
 from symnet.errors import ShapeError
 from symnet.nn.kernels.backend import check_device
-from symnet.nn.kernels.operands import Activation, KernelBlock, common, five, in_groups, largest_channels, tiles
+from symnet.nn.kernels.operands import (
+    Activation,
+    KernelBlock,
+    common,
+    five,
+    in_groups,
+    largest_channels,
+    tiles,
+)
 
 PROGRAMS = 528  # that share the positions of a gradient: four for each of 132 processors
 
 
 class Fused(NamedTuple):
-    """A block's output, and its sums over the last axis of neurons and over the one before, in float32 (or float64)."""
+    """A block's output, and its sums over the last axis of neurons and over
+    the one before, in float32 (or float64).
+    """
 
     output: Tensor  # (batch, *axes, out)
     row_sums: Tensor | None  # (batch, *axes without the last, out)
@@ -38,11 +48,15 @@ class FusedGradient(NamedTuple):
     column_sums: Tensor | None
 
 
-def fused_blocks(blocks: Sequence[KernelBlock], *, activation: Activation = "none", sums: bool = False) -> list[Fused]:
-    """``activation(rows @ matrix + values)`` of every block, each output written once; equal blocks in one launch.
+def fused_blocks(
+    blocks: Sequence[KernelBlock], *, activation: Activation = "none", sums: bool = False
+) -> list[Fused]:
+    """``activation(rows @ matrix + values)`` of every block, each output
+    written once; equal blocks in one launch.
 
-    Products are added up in float32 (float64 for float64). With ``sums`` every output's sums over one axis come along,
-    of the entries as they were written, without reading them again; deterministic.
+    Products are added up in float32 (float64 for float64). With ``sums`` every output's sums over
+    one axis come along, of the entries as they were written, without reading them again;
+    deterministic.
 
     Raises:
         BackendError: tensors that are not on a CUDA device, while Triton's interpreter is off.
@@ -53,7 +67,9 @@ def fused_blocks(blocks: Sequence[KernelBlock], *, activation: Activation = "non
     results: list[Fused | None] = [None] * len(blocks)
     for members in in_groups(blocks, KernelBlock.key):
         group = [blocks[number] for number in members]
-        for number, result in zip(members, _forward(group, activation == "relu", sums), strict=True):
+        for number, result in zip(
+            members, _forward(group, activation == "relu", sums), strict=True
+        ):
             results[number] = result
     return [result for result in results if result is not None]
 
@@ -66,8 +82,12 @@ def fused_block(
     activation: Activation = "none",
     sums: bool = False,
 ) -> Fused:
-    """``fused_blocks`` of one block: ``rows (batch, *axes, in)``, ``matrix (in, out)``, values that broadcast."""
-    (result,) = fused_blocks([KernelBlock(rows, matrix, tuple(values))], activation=activation, sums=sums)
+    """``fused_blocks`` of one block: ``rows (batch, *axes, in)``,
+    ``matrix (in, out)``, values that broadcast.
+    """
+    (result,) = fused_blocks(
+        [KernelBlock(rows, matrix, tuple(values))], activation=activation, sums=sums
+    )
     return result
 
 
@@ -90,7 +110,8 @@ def _forward(group: Sequence[KernelBlock], relu: bool, sums: bool) -> list[Fused
     chunks = max(1, math.ceil(size_j / chunk))
     count = len(group)
     empty = first.rows.new_empty(0, dtype=accumulated)
-    # Every entry is written by a program; without entries none runs, and sums over nothing are zero.
+    # Every entry is written by a program; without entries none runs, and sums over nothing are
+    # zero.
     row_sums = empty.new_empty(count, chunks, batch * outer, size_i, width) if sums else empty
     columns = empty.new_empty(count, strips, size_j, width) if sums else empty
     if outputs[0].numel():
@@ -104,8 +125,21 @@ def _forward(group: Sequence[KernelBlock], relu: bool, sums: bool) -> list[Fused
             columns=columns,
             x_strides=five(first.rows, first.shape).stride()[:-1],
             w_strides=first.matrix.stride(),
-            **{"strips": strips, "strips_of_i": strips_of_i, "NP": outer, "NI": size_i, "NJ": size_j},
-            **{"K": height, "N": width, "chunks": chunks, "chunk": chunk, "RELU": relu, "SUMS": sums},
+            **{
+                "strips": strips,
+                "strips_of_i": strips_of_i,
+                "NP": outer,
+                "NI": size_i,
+                "NJ": size_j,
+            },
+            **{
+                "K": height,
+                "N": width,
+                "chunks": chunks,
+                "chunk": chunk,
+                "RELU": relu,
+                "SUMS": sums,
+            },
             **sizes,
             **common(group, first.shape),
         )
@@ -141,16 +175,20 @@ def fused_backward(
     """Both derivatives of ``Y = X @ W``, X and dY read once; equal blocks in one launch.
 
     Args:
-        blocks: the adjoint's: ``KernelBlock(dY, W.t(), values)``, whose output ``dY @ W^T + values`` is the derivative by X.
+        blocks: the adjoint's: ``KernelBlock(dY, W.t(), values)``, whose output
+            ``dY @ W^T + values`` is the derivative by X.
         rows: X, ``(batch, *axes, in)``.
-        masked: X is the output of a ReLU, and its derivative is zero where X is: what the layer below needs.
-        sums: ``"result"``: sums of the derivative by X over one axis, the statistics that the layer below starts from;
-            ``"gradient"``: of dY.
+        masked: X is the output of a ReLU, and its derivative is zero where X is: what the layer
+            below needs.
+        sums: ``"result"``: sums of the derivative by X over one axis, the statistics that the layer
+            below starts from; ``"gradient"``: of dY.
 
-    The derivative by W is added up by a fixed number of programs, and then over these: deterministic.
+    The derivative by W is added up by a fixed number of programs, and then over these:
+    deterministic.
 
     Raises:
-        ShapeError: more than 128 channels (64 in float64); then take ``fused_blocks(blocks)`` and a product for W, which read dY twice.
+        ShapeError: more than 128 channels (64 in float64); then take ``fused_blocks(blocks)`` and a
+            product for W, which read dY twice.
         BackendError: as in ``fused_blocks``.
     """
     if sums not in ("none", "result", "gradient"):
@@ -159,18 +197,22 @@ def fused_backward(
     for block, x in pairs:
         if x.shape != block.shape or x.dtype != block.rows.dtype or x.device != block.rows.device:
             raise ShapeError(
-                f"rows are {tuple(x.shape)}, {x.dtype}, on {x.device}; the block's derivative by them would be "
-                f"{block.shape}, {block.rows.dtype}, on {block.rows.device}."
+                f"rows are {tuple(x.shape)}, {x.dtype}, on {x.device}; the block's derivative by "
+                f"them would be {block.shape}, {block.rows.dtype}, on {block.rows.device}."
             )
     results: list[FusedGradient | None] = [None] * len(pairs)
-    for members in in_groups(pairs, lambda pair: (pair[0].key(), pair[1].stride(), pair[1].data_ptr() % 16)):
+    for members in in_groups(
+        pairs, lambda pair: (pair[0].key(), pair[1].stride(), pair[1].data_ptr() % 16)
+    ):
         group = [pairs[number] for number in members]
         for number, result in zip(members, _backward(group, masked, sums), strict=True):
             results[number] = result
     return [result for result in results if result is not None]
 
 
-def _backward(group: Sequence[tuple[KernelBlock, Tensor]], masked: bool, sums: str) -> list[FusedGradient]:
+def _backward(
+    group: Sequence[tuple[KernelBlock, Tensor]], masked: bool, sums: str
+) -> list[FusedGradient]:
     from symnet.nn.kernels.programs import backward_program
 
     first, x = group[0]
@@ -178,8 +220,9 @@ def _backward(group: Sequence[tuple[KernelBlock, Tensor]], masked: bool, sums: s
     width, height = first.matrix.shape
     if not is_narrow(first):
         raise ShapeError(
-            f"{height} and {width} channels: the backward kernel holds {largest_channels(x.dtype)} at most. Take "
-            "fused_blocks(blocks) for the derivative by the rows and a matrix product for the other."
+            f"{height} and {width} channels: the backward kernel holds "
+            f"{largest_channels(x.dtype)} at most. Take fused_blocks(blocks) for the derivative "
+            "by the rows and a matrix product for the other."
         )
     outputs = [first.rows.new_empty(first.shape) for _ in group]
     batch, outer, size_i, size_j, _ = five(outputs[0], first.shape).shape
@@ -189,7 +232,9 @@ def _backward(group: Sequence[tuple[KernelBlock, Tensor]], masked: bool, sums: s
     programs = max(1, min(strips, PROGRAMS // len(group)))
     empty = first.rows.new_empty(0, dtype=_accumulator(first.rows.dtype))
     emitted = height if sums == "result" else width
-    row_sums = empty.new_empty(len(group), 1, batch * outer, size_i, emitted) if sums != "none" else empty
+    row_sums = (
+        empty.new_empty(len(group), 1, batch * outer, size_i, emitted) if sums != "none" else empty
+    )
     columns = empty.new_empty(len(group), strips, size_j, emitted) if sums != "none" else empty
     partials = empty.new_zeros(len(group), programs, height, width)
     if x.numel():
@@ -210,17 +255,25 @@ def _backward(group: Sequence[tuple[KernelBlock, Tensor]], masked: bool, sums: s
             **{"strips": strips, "strips_of_i": strips_of_i, "programs": programs, "NP": outer},
             **{"NI": size_i, "NJ": size_j, "K": height, "N": width, "MASKED": masked},
             **{"SUMS": {"none": 0, "result": 1, "gradient": 2}[sums]},
-            **{**sizes, "BK": sizes["BN"], "BN": sizes["BK"]},  # of W; the block holds its transpose
+            # of W; the block holds its transpose
+            **{**sizes, "BK": sizes["BN"], "BN": sizes["BK"]},
             **common([block for block, _ in group], first.shape),
         )
     else:
         row_sums.zero_()
     by_matrix = partials.sum(1)
     if sums == "none":
-        return [FusedGradient(output, by_matrix[number], None, None) for number, output in enumerate(outputs)]
+        return [
+            FusedGradient(output, by_matrix[number], None, None)
+            for number, output in enumerate(outputs)
+        ]
     shape, like = (batch, outer, size_i, size_j, emitted), (*first.shape[:-1], emitted)
     return [
-        FusedGradient(output, by_matrix[number], *_second_stage(row_sums[number], columns[number], shape, like))
+        FusedGradient(
+            output,
+            by_matrix[number],
+            *_second_stage(row_sums[number], columns[number], shape, like),
+        )
         for number, output in enumerate(outputs)
     ]
 
@@ -233,7 +286,9 @@ def is_narrow(block: KernelBlock) -> bool:
 def _check(block: KernelBlock, sums: bool) -> None:
     check_device(block.rows.device)
     if sums and len(block.shape) < 4:
-        raise ShapeError(f"Sums over one of two axes were asked for, but the block has shape {block.shape}.")
+        raise ShapeError(
+            f"Sums over one of two axes were asked for, but the block has shape {block.shape}."
+        )
 
 
 def _accumulator(dtype: torch.dtype) -> torch.dtype:

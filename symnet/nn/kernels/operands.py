@@ -1,4 +1,6 @@
-"""What the kernels are launched with: operands as ``(batch, P, I, J, channels)``, groups of equal ones, tile sizes."""
+"""What the kernels are launched with: operands as
+``(batch, P, I, J, channels)``, groups of equal ones, tile sizes.
+"""
 
 from __future__ import annotations
 
@@ -40,19 +42,23 @@ class KernelBlock:
         rows, matrix = self.rows, self.matrix
         if not 2 <= rows.dim() <= 2 + MOST_AXES:
             raise ShapeError(
-                f"rows have shape {tuple(rows.shape)}; the kernels take (batch, up to {MOST_AXES} axes, channels)."
+                f"rows have shape {tuple(rows.shape)}; the kernels take (batch, up to "
+                f"{MOST_AXES} axes, channels)."
             )
         if matrix.dim() != 2 or matrix.shape[0] != rows.shape[-1]:
             raise ShapeError(
-                f"The matrix has shape {tuple(matrix.shape)}, but rows {tuple(rows.shape)} have {rows.shape[-1]} channels: "
-                f"it must be ({rows.shape[-1]}, out)."
+                f"The matrix has shape {tuple(matrix.shape)}, but rows {tuple(rows.shape)} have "
+                f"{rows.shape[-1]} channels: it must be ({rows.shape[-1]}, out)."
             )
         if rows.dtype not in DTYPES:
-            raise ShapeError(f"rows are {rows.dtype}; the kernels take {', '.join(map(str, DTYPES))}.")
+            raise ShapeError(
+                f"rows are {rows.dtype}; the kernels take {', '.join(map(str, DTYPES))}."
+            )
         for name, tensor in (("matrix", matrix), *(("value", value) for value in self.values)):
             if tensor.dtype != rows.dtype or tensor.device != rows.device:
                 raise ShapeError(
-                    f"The {name} is {tensor.dtype} on {tensor.device}, rows are {rows.dtype} on {rows.device}: convert one."
+                    f"The {name} is {tensor.dtype} on {tensor.device}, rows are {rows.dtype} on "
+                    f"{rows.device}: convert one."
                 )
         for value in self.values:
             fits = value.dim() == rows.dim() and all(
@@ -60,8 +66,8 @@ class KernelBlock:
             )
             if not fits or value.shape[0] != rows.shape[0] or value.shape[-1] != matrix.shape[1]:
                 raise ShapeError(
-                    f"A value has shape {tuple(value.shape)}; it must broadcast to {(*rows.shape[:-1], matrix.shape[1])} "
-                    "along axes of neurons."
+                    f"A value has shape {tuple(value.shape)}; it must broadcast to "
+                    f"{(*rows.shape[:-1], matrix.shape[1])} along axes of neurons."
                 )
 
     @property
@@ -88,7 +94,9 @@ def _aligned(tensor: Tensor) -> bool:
 
 
 def five(tensor: Tensor, shape: Sequence[int]) -> Tensor:
-    """A view as ``(batch, P, I, J, channels)`` after broadcasting, channels next to each other in memory."""
+    """A view as ``(batch, P, I, J, channels)`` after broadcasting,
+    channels next to each other in memory.
+    """
     tensor = tensor if tensor.stride(-1) == 1 or tensor.shape[-1] == 1 else tensor.contiguous()
     tensor = tensor.expand(*shape[:-1], tensor.shape[-1])
     if tensor.dim() == 3:  # one axis of neurons is i: its strips have work for many programs
@@ -108,7 +116,9 @@ def in_groups(items: Sequence[T], key: Callable[[T], Hashable]) -> list[list[int
     for number, item in enumerate(items):
         groups.setdefault(key(item), []).append(number)
     return [
-        group[start : start + MOST_GROUPED] for group in groups.values() for start in range(0, len(group), MOST_GROUPED)
+        group[start : start + MOST_GROUPED]
+        for group in groups.values()
+        for start in range(0, len(group), MOST_GROUPED)
     ]
 
 
@@ -123,12 +133,16 @@ def largest_channels(dtype: torch.dtype) -> int:
 
 
 def tiles(kind: Literal["forward", "backward"], block: KernelBlock) -> dict[str, int]:
-    """Tile sizes and launch options; compiled for compute capability 9.0 they fit its registers and shared memory.
+    """Tile sizes and launch options; compiled for compute capability 9.0
+    they fit its registers and shared memory.
 
-    A tile has more i than j: partial sums over i go through memory once a tile's worth of i, and cost the less the more
-    there are. Wide channels leave room for fewer positions. A product needs 16 positions at least.
+    A tile has more i than j: partial sums over i go through memory once a tile's worth of i, and
+    cost the less the more there are. Wide channels leave room for fewer positions. A product needs
+    16 positions at least.
     """
-    _, _, size_i, size_j, width = five(block.rows, block.rows.shape).shape[:4] + block.matrix.shape[1:]
+    _, _, size_i, size_j, width = (
+        five(block.rows, block.rows.shape).shape[:4] + block.matrix.shape[1:]
+    )
     height, size = block.matrix.shape[0], block.rows.dtype.itemsize
     backward = kind == "backward"
     of_in = power(height, 16) if backward else min(64 if size < 8 else 32, power(height, 16))
@@ -141,7 +155,11 @@ def tiles(kind: Literal["forward", "backward"], block: KernelBlock) -> dict[str,
     of_j = of_j if of_i * of_j >= 16 else 16 // of_i
     warps = 4 if size == 2 and max(of_in, of_out) <= 16 else 8
     tile = {"BI": of_i, "BJ": of_j, "BK": of_in, "BN": of_out}
-    return {**tile, "num_warps": warps, "num_stages": 3 if size == 2 and max(of_in, of_out) <= 32 else 2}
+    return {
+        **tile,
+        "num_warps": warps,
+        "num_stages": 3 if size == 2 and max(of_in, of_out) <= 32 else 2,
+    }
 
 
 def common(group: Sequence[KernelBlock], shape: Sequence[int]) -> dict[str, Any]:
@@ -153,7 +171,8 @@ def common(group: Sequence[KernelBlock], shape: Sequence[int]) -> dict[str, Any]
     exact = first.rows.dtype == torch.float64 or torch.get_float32_matmul_precision() == "highest"
     return {
         # An empty tuple is no argument: without terms a pointer that no one reads is passed.
-        "terms": tuple(five(value, shape) for block in group for value in block.values) or (first.rows,),
+        "terms": tuple(five(value, shape) for block in group for value in block.values)
+        or (first.rows,),
         "term_strides": tuple(stride for four in strides for stride in four) or (0,),
         "GROUPS": len(group),
         "VARIES": tuple(four[3] != 0 and shape[-2] > 1 for four in strides),

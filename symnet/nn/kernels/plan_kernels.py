@@ -26,7 +26,9 @@ def products(
 
 
 class RowProduct(NamedTuple):
-    """One product of a block. ``inputs``: what the forward step multiplied, where its matrix' derivative is wanted too."""
+    """One product of a block. ``inputs``: what the forward step multiplied,
+    where its matrix' derivative is wanted too.
+    """
 
     table: int
     rows: Tensor  # (batch, *the block's axes, in)
@@ -35,7 +37,8 @@ class RowProduct(NamedTuple):
 
 
 class Kernels:
-    """Runs a plan's output step; in a backward pass, with the forward step's rows, it differentiates by matrices as well.
+    """Runs a plan's output step; in a backward pass, with the forward step's rows, it
+    differentiates by matrices as well.
 
     by_matrix: the derivatives that were found on the way, by number of table.
     """
@@ -54,23 +57,30 @@ class Kernels:
         relu: bool,
         ahead: StatisticsAhead | None = None,
     ) -> dict[int, Tensor]:
-        """Finished values, by the block's number, of blocks with products, at most three axes and nothing on diagonals.
+        """Finished values, by the block's number, of blocks with products, at
+        most three axes and nothing on diagonals.
 
-        A block with several products (recurrent weights and their transpose) is written once for each.
+        A block with several products (recurrent weights and their transpose) is written once for
+        each.
 
         Args:
-            ahead: given the means over one axis that the layer after takes, as the kernels emit them.
+            ahead: given the means over one axis that the layer after takes, as the kernels emit
+                them.
         """
         covered = {
             number: self._products(plan, block, gathered, matrices)
             for number, block in enumerate(blocks)
-            if block.direct and len(block.sizes) <= MOST_AXES and not any(slot.diagonals for slot in block.small)
+            if block.direct
+            and len(block.sizes) <= MOST_AXES
+            and not any(slot.diagonals for slot in block.small)
         }
         results: dict[int, Tensor] = {}
         for turn in range(max(map(len, covered.values()), default=0)):
             now = {number: own[turn] for number, own in covered.items() if turn < len(own)}
             steps = {
-                number: KernelBlock(own.rows, own.matrix, tuple(values[number]) if turn == 0 else (results[number],))
+                number: KernelBlock(
+                    own.rows, own.matrix, tuple(values[number]) if turn == 0 else (results[number],)
+                )
                 for number, own in now.items()
             }
             both = [n for n, own in now.items() if own.inputs is not None and is_narrow(steps[n])]
@@ -81,17 +91,27 @@ class Kernels:
             results.update(_write({n: steps[n] for n in last if n not in emitted}, activation))
             results.update(_write({n: steps[n] for n in rest}, "none"))
             if ahead and emitted:
-                results.update(_write_and_emit({n: steps[n] for n in emitted}, activation, emitted, ahead))
+                results.update(
+                    _write_and_emit({n: steps[n] for n in emitted}, activation, emitted, ahead)
+                )
             inputs = [own.inputs for n in both if (own := now[n]).inputs is not None]
-            for n, gradient in zip(both, fused_backward([steps[n] for n in both], inputs), strict=True):
+            for n, gradient in zip(
+                both, fused_backward([steps[n] for n in both], inputs), strict=True
+            ):
                 results[n] = gradient.rows
                 self.by_matrix[now[n].table] = gradient.matrix.to(steps[n].matrix.dtype)
         return results
 
     def _products(
-        self, plan: CompiledPlan, block: CompiledBlock, gathered: Gathered, matrices: Sequence[Tensor]
+        self,
+        plan: CompiledPlan,
+        block: CompiledBlock,
+        gathered: Gathered,
+        matrices: Sequence[Tensor],
     ) -> list[RowProduct]:
-        """A block's products. A table that is one product in both directions has its matrix' derivative taken with it."""
+        """A block's products. A table that is one product in both directions has
+        its matrix' derivative taken with it.
+        """
         terms = []
         for slot in block.direct:
             forward = self.rows[slot.table] if self.rows is not None else []
@@ -107,8 +127,12 @@ def _write(blocks: Mapping[int, KernelBlock], activation: Activation) -> dict[in
     return {number: result.output for number, result in zip(blocks, results, strict=True)}
 
 
-def _emitted(plan: CompiledPlan, blocks: Sequence[int], after: CompiledPlan) -> dict[int, list[int]]:
-    """Of blocks that are whole tensors, the means over one of the two last axes that the plan after takes."""
+def _emitted(
+    plan: CompiledPlan, blocks: Sequence[int], after: CompiledPlan
+) -> dict[int, list[int]]:
+    """Of blocks that are whole tensors, the means over one of the two
+    last axes that the plan after takes.
+    """
     tensors, number = {}, 0
     for tensor, output in enumerate(plan.outputs):
         if len(output.blocks) == 1:
@@ -137,10 +161,18 @@ def _write_and_emit(
     ahead: StatisticsAhead,
 ) -> dict[int, Tensor]:
     """Finished values, the means for the layer after kept."""
-    results = dict(zip(blocks, fused_blocks(list(blocks.values()), activation=activation, sums=True), strict=True))
+    results = dict(
+        zip(
+            blocks,
+            fused_blocks(list(blocks.values()), activation=activation, sums=True),
+            strict=True,
+        )
+    )
     for block, means in emitted.items():
         for number in means:
-            ahead.taken[number] = _mean_of(results[block], ahead.plan.statistics[number].averaged[0])
+            ahead.taken[number] = _mean_of(
+                results[block], ahead.plan.statistics[number].averaged[0]
+            )
     return {number: result.output for number, result in results.items()}
 
 
@@ -151,7 +183,9 @@ def _mean_of(result: Fused, axis: int) -> Tensor:
 
 
 def _on_axes(plan: CompiledPlan, slot: CompiledSlot, rows: Tensor) -> Tensor:
-    """A view of a table's rows ``(batch * positions, channels)`` as ``(batch, *the block's axes, channels)``."""
+    """A view of a table's rows ``(batch * positions, channels)`` as
+    ``(batch, *the block's axes, channels)``.
+    """
     table = plan.tables[slot.table]
     array = rows.view(rows.shape[0] // table.positions, *table.sizes, rows.shape[1])
     return array if slot.permutation is None else array.permute(slot.permutation)
