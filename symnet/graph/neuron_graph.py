@@ -13,17 +13,33 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from symnet.errors import FileError, GraphError, NotationError, ShapeError, TooLargeError
+from symnet.errors import FileError, GraphError, NotationError, TooLargeError
 from symnet.files import read_text, shown, write_file
 from symnet.graph.action import act_on_tensor
+from symnet.graph.arguments import (
+    check_action,
+    check_aliases,
+    check_declaration,
+    check_new_groups,
+    check_new_names,
+    check_same_neurons,
+    check_same_size,
+    check_set,
+    check_tensor_names,
+    chosen_sets,
+    fitting_tensor,
+    make_generator,
+    tensor_names,
+)
 from symnet.graph.elements import (
     GroupElement,
     generating_elements,
     identity_element,
     random_element,
 )
+from symnet.graph.networkx_form import networkx_form
 from symnet.graph.neuron_sets import NeuronSet, check_neurons
-from symnet.graph.notation import Axes, print_axes, rename_symbols, symbols_in
+from symnet.graph.notation import Axes, print_axes, rename_symbols
 from symnet.graph.space import Space
 from symnet.graph.text_form import UNMARKED, print_file, print_graph, read_graph, shows_its_end
 from symnet.groups import Group, lie_dimension
@@ -81,32 +97,13 @@ class NeuronGraph:
         aliases: Mapping[str, str] | None = None,
         notes: Iterable[str] = (),
     ) -> None:
-        for what, given in (("neurons", neurons), ("tensors", tensors), ("aliases", aliases or {})):
-            if not isinstance(given, Mapping):
-                raise GraphError(
-                    f"{what}={given!r:.60}: give a dict by name, for instance {_EXAMPLES[what]}."
-                )
-        if not isinstance(notes, Iterable) or isinstance(notes, str):
-            raise GraphError(f"notes={notes!r:.60}: give a list of texts.")
+        aliases = aliases or {}
+        check_declaration(neurons, tensors, aliases, notes)
         self.neurons: Mapping[str, NeuronSet] = MappingProxyType(check_neurons(neurons))
-        for name in (*tensors, *(aliases or {})):
-            if (
-                not isinstance(name, str)
-                or name.splitlines() != [name.strip()]
-                or set(name) & set("#:")
-            ):
-                raise GraphError(
-                    f"{name!r} cannot name a tensor: use a non-empty text without ':', '#' and "
-                    "line breaks."
-                )
+        check_tensor_names((*tensors, *aliases))
         self.weights = Space(self.neurons, tensors)
-        self.aliases: Mapping[str, str] = MappingProxyType(dict(aliases or {}))
-        for alias, kept in self.aliases.items():
-            if kept not in self.weights or alias in self.weights:
-                raise GraphError(
-                    f"Alias '{alias}' of '{kept}': the second must be a declared tensor, the "
-                    "first must not be one."
-                )
+        self.aliases: Mapping[str, str] = MappingProxyType(dict(aliases))
+        check_aliases(self.aliases, self.weights)
         self.notes: tuple[str, ...] = tuple(notes)
 
     # ---- what it holds ---------------------------------------------------------------------------
@@ -124,10 +121,7 @@ class NeuronGraph:
 
     def ancestors(self, name: str) -> tuple[str, ...]:
         """All sets over which this one has independent copies, parents before children."""
-        if name not in self.neurons:
-            raise GraphError(
-                f"There is no neuron set {name!r}; they are {', '.join(self.neurons)}."
-            )
+        check_set(name, self.neurons)
         return self.weights.ancestors[name]
 
     @cached_property
@@ -165,26 +159,11 @@ class NeuronGraph:
         if tensors is None:
             return self.weights
         if isinstance(tensors, Space):
-            if dict(tensors.neurons) != dict(self.neurons):
-                raise GraphError(
-                    "The space was made over other neuron sets than this graph's. Make it with "
-                    "graph.space(...)."
-                )
+            check_same_neurons(tensors, self.neurons)
             return tensors
         if isinstance(tensors, Mapping):
             return Space(self.neurons, cast(Mapping[str, str], tensors))
-        if not isinstance(tensors, Iterable):
-            raise GraphError(
-                f"{tensors!r:.60} is no space: give names of the graph's tensors, or a dict from "
-                "names to axis notation."
-            )
-        names = [tensors] if isinstance(tensors, str) else list(tensors)
-        if unknown := [name for name in names if name not in self.weights]:
-            raise GraphError(
-                f"The graph has no tensor {', '.join(map(repr, unknown))}; it has "
-                f"{', '.join(self.weights)}. For a space of your own pass a mapping from names "
-                "to axis notation."
-            )
+        names = tensor_names(tensors, self.weights)
         return Space(self.neurons, {name: self.weights[name].axes for name in names})
 
     # ---- the group -------------------------------------------------------------------------------
@@ -200,17 +179,7 @@ class NeuronGraph:
         Of groups that have no uniform elements well conditioned ones: scales between 1/e and e,
         invertible matrices with singular values between these.
         """
-        if isinstance(only, str):
-            only = (only,)
-        if only is not None and not isinstance(only, Collection):
-            raise GraphError(
-                f"only={only!r:.60}: give names of neuron sets; they are {', '.join(self.neurons)}."
-            )
-        if only is not None and (unknown := set(only) - set(self.neurons)):
-            raise GraphError(
-                f"only={sorted(unknown)} names no neuron set; they are {', '.join(self.neurons)}."
-            )
-        return random_element(self.neurons, _generator(seed), only)
+        return random_element(self.neurons, make_generator(seed), chosen_sets(only, self.neurons))
 
     def generators(self) -> Iterator[tuple[str, GroupElement]]:
         """Generators of the whole group with their names: every
@@ -239,68 +208,24 @@ class NeuronGraph:
         Raises:
             ShapeError: an unknown name, or a shape that does not fit.
         """
-        if not isinstance(element, GroupElement):
-            raise GraphError(
-                f"act got {element!r:.60}; draw an element of the group: graph.random_element()."
-            )
-        if not isinstance(tensors, Mapping):
-            raise ShapeError(
-                f"act got a {type(tensors).__name__}; expected a dict of arrays or tensors by name."
-            )
-        if isinstance(batch_dims, bool) or not isinstance(batch_dims, int) or batch_dims < 0:
-            raise ShapeError(
-                f"batch_dims={batch_dims!r}: give the number of dims before the axes, at least 0."
-            )
-        if element.neurons != dict(self.neurons):
-            raise GraphError(
-                "The element belongs to another graph's group. Draw it from this graph."
-            )
+        check_action(element, tensors, batch_dims, self.neurons)
         where = self.space(space)
-        result = {}
+        moved = {}
         for name, array in tensors.items():
             key = self.aliases.get(name, name)
-            if key not in where:
-                raise ShapeError(
-                    f"There is no tensor '{name}' to act on; the graph's are {', '.join(where)}."
-                )
-            if not hasattr(array, "shape"):
-                raise ShapeError(
-                    f"Tensor '{name}' is a {type(array).__name__}; expected a numpy array or a "
-                    "torch tensor."
-                )
-            tensor = where[key]
-            stop = batch_dims + len(tensor.shape)
-            if tuple(array.shape[batch_dims:stop]) != tensor.shape:
-                raise ShapeError(
-                    f"Tensor '{name}' has axes '{print_axes(tensor.axes)}' of sizes "
-                    f"{tensor.shape} after {batch_dims} batch dims, but the given array has "
-                    f"shape {tuple(array.shape)}."
-                )
-            result[name] = act_on_tensor(element, tensor, array, batch_dims)
-        return result
+            tensor = fitting_tensor(name, key, array, where, batch_dims)
+            moved[name] = act_on_tensor(element, tensor, array, batch_dims)
+        return moved
 
     # ---- new graphs, text, files -----------------------------------------------------------------
     def with_groups(self, groups: Mapping[str, Group | NeuronSet]) -> NeuronGraph:
         """The same network under other assumptions: a new graph with some sets' groups replaced."""
-        if not isinstance(groups, Mapping):
-            raise GraphError(
-                f"with_groups got {groups!r:.60}; give a dict, for instance {{'in': "
-                "sn.Symmetric(2)}."
-            )
+        check_new_groups(groups, self.neurons)
         changed: dict[str, Group | NeuronSet] = dict(self.neurons)
         for name, group in groups.items():
-            if name not in self.neurons:
-                raise GraphError(
-                    f"with_groups names '{name}'; the neuron sets are {', '.join(self.neurons)}."
-                )
-            new = (
-                group if isinstance(group, NeuronSet) else NeuronSet(group, self.neurons[name].over)
-            )
-            if new.size != self.neurons[name].size:
-                raise GraphError(
-                    f"Neuron set '{name}' has {self.neurons[name].size} neurons, but {new!r} has "
-                    f"{new.size}."
-                )
+            old = self.neurons[name]
+            new = group if isinstance(group, NeuronSet) else NeuronSet(group, old.over)
+            check_same_size(name, old, new)
             changed[name] = new
         axes = {name: tensor.axes for name, tensor in self.weights.items()}
         return NeuronGraph(changed, axes, aliases=self.aliases, notes=self.notes)
@@ -317,31 +242,15 @@ class NeuronGraph:
 
         Example:
             >>> from symnet.groups import Symmetric
-            >>> NeuronGraph({"h": Symmetric(3)}, {"bias": "h"}).rename({"h": "hidden"}).tensors[
-            ...     "bias"
-            ... ]
+            >>> graph = NeuronGraph({"h": Symmetric(3)}, {"bias": "h"})
+            >>> graph.rename({"h": "hidden"}).tensors["bias"]
             'hidden'
         """
-        if not isinstance(names, Mapping):
-            raise GraphError(
-                f"rename got {names!r:.60}; give a dict of new names by old ones, {{'h': "
-                "'hidden'}."
-            )
-        if unknown := [name for name in names if name not in self.neurons]:
-            raise GraphError(
-                f"rename names {', '.join(map(repr, unknown))}; the sets are "
-                f"{', '.join(self.neurons)}."
-            )
-        renamed: dict[str, NeuronSet] = {}
-        for name, neuron_set in self.neurons.items():
-            new = names.get(name, name)
-            if new in renamed:
-                raise GraphError(
-                    f"rename would give two neuron sets the name {new!r}; choose different ones."
-                )
-            renamed[new] = NeuronSet(
-                neuron_set.group, tuple(names.get(parent, parent) for parent in neuron_set.over)
-            )
+        check_new_names(names, self.neurons)
+        renamed: dict[str, Group | NeuronSet] = {
+            names.get(name, name): NeuronSet(old.group, tuple(names.get(p, p) for p in old.over))
+            for name, old in self.neurons.items()
+        }
         axes = {
             name: tuple(rename_symbols(axis, names) for axis in tensor.axes)
             for name, tensor in self.weights.items()
@@ -356,27 +265,7 @@ class NeuronGraph:
         """Neuron sets and tensors as nodes (attribute ``kind``); edges from tensor to set
         (attribute ``axis``) and from a child set to its parents (attribute ``over=True``).
         """
-        import networkx
-
-        result = networkx.MultiDiGraph()
-        for name, neuron_set in self.neurons.items():
-            result.add_node(
-                ("neurons", name),
-                kind="neurons",
-                group=repr(neuron_set.group),
-                size=neuron_set.size,
-            )
-        for name, neuron_set in self.neurons.items():
-            for parent in neuron_set.over:
-                result.add_edge(("neurons", name), ("neurons", parent), over=True)
-        for name, tensor in self.weights.items():
-            result.add_node(
-                ("tensor", name), kind="tensor", axes=print_axes(tensor.axes), shape=tensor.shape
-            )
-            for position, axis in enumerate(tensor.axes):
-                for symbol in dict.fromkeys(symbols_in(axis)):
-                    result.add_edge(("tensor", name), ("neurons", symbol), axis=position)
-        return result
+        return networkx_form(self.neurons, self.weights)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, NeuronGraph):
@@ -393,23 +282,6 @@ class NeuronGraph:
         return print_graph(
             self.neurons, {name: t.axes for name, t in self.weights.items()}, self.aliases
         )
-
-
-_EXAMPLES = {
-    "neurons": "{'h': sn.Symmetric(8)}",
-    "tensors": "{'0.bias': 'h'}",
-    "aliases": "{'tied.weight': '0.weight'}",
-}
-
-
-def _generator(seed: int | np.random.Generator | None) -> np.random.Generator:
-    try:
-        return np.random.default_rng(seed)
-    except (TypeError, ValueError):
-        raise GraphError(
-            f"seed={seed!r:.60}: give a whole number of at least 0, a numpy Generator, or None "
-            "for a new element each time."
-        ) from None
 
 
 def parse(text: str) -> NeuronGraph:
