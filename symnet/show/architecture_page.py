@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from jinja2 import Environment
 from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
 
 from symnet.errors import TooLargeError
 from symnet.files import write_file
@@ -28,10 +29,11 @@ from symnet.sharing import EquivariantMaps, derive
 from symnet.show.colours import distinct_colours
 from symnet.show.labels import SIZE_LIMIT, label_matrix, narrowed
 from symnet.show.networks import graph_picture
-from symnet.show.page import Section, encode
+from symnet.show.page import Section, encode, pictured
 from symnet.show.plans import plan_picture
 
 SCRIPTS = ("notation.js", "solver.js", "words.js", "matrix.js", "network.js", "explorer.js")
+LINES_SHOWN = 150  # of a summary
 _PALETTE = 240  # colours that orbits take in turn
 _PALE = 0.72  # share of white in the colours of a block's largest orbit
 
@@ -98,27 +100,55 @@ def write_architecture_page(path: str | Path, graph: NeuronGraph, *, title: str,
     """The path of a page that explores a graph, and shows the counts, the plan and the equations of its layer.
 
     Args:
-        most: draw neuron sets with at most this many neurons; the counts below the explorer stay those of the given graph.
-
-    Raises:
-        TooLargeError: the tying matrix cannot be seen at this size; says to pass ``most``.
+        most: draw neuron sets with at most this many neurons; default: as many as can be seen. The counts below the explorer stay
+            those of the given graph. What is too large to be drawn even so is told in a sentence.
     """
     maps = derive(graph)
-    shown = graph if most is None else narrowed(graph, most)
+    shown = _small_enough(graph, most)
     counts = (
         f"{maps.dimension:,} free parameters for each pair of channels, and {maps.bias_dimension:,} biases, where a dense layer "
         f"would have {graph.weights.size**2:,}. Burnside's lemma counts {maps.dimension_by_burnside:,}."
     )
-    if shown != graph:
-        counts += f" Above, each set is drawn with at most {most} neurons."
-    plan = make_plan(graph)
+    match shown:
+        case None:
+            counts += (
+                f" Its {graph.weights.size:,} weights are too many to explore one by one: above are smaller networks."
+            )
+        case NeuronGraph() if shown != graph:
+            widest = max((one.size for one in shown.neurons.values()), default=0)
+            counts += f" Above, each set is drawn with at most {most or widest} neurons."
+
+    def plan_and_text() -> tuple[Figure, str]:
+        plan = make_plan(graph)
+        return plan_picture(plan), str(plan)
+
     sections = [
-        Section("The neuron-permutation graph", "Signals run from left to right.", graph_picture(graph), str(graph)),
-        Section("The layer of this network, at its full size", counts, text=maps.summary()),
-        Section("The plan", "What the layer computes.", plan_picture(plan), str(plan)),
+        pictured(
+            "The neuron-permutation graph",
+            "Signals run from left to right.",
+            lambda: (graph_picture(graph), str(graph)),
+        ),
+        Section("The layer of this network, at its full size", counts, text=_shortened(maps.summary())),
+        pictured("The plan", "What the layer computes.", plan_and_text),
         Section("The equations in LaTeX", text=_latex(maps)),
     ]
     return write_file(path, explorer_page(title, shown, sections), folders=True)
+
+
+def _small_enough(graph: NeuronGraph, most: int | None) -> NeuronGraph | None:
+    """The graph to explore: narrowed as asked for, else as little as makes its matrix one that can be seen; None if nothing does."""
+    choices = [graph, *(narrowed(graph, width) for width in (4, 3, 2))] if most is None else [narrowed(graph, most)]
+    return next((one for one in choices if one.weights.size <= SIZE_LIMIT), None)
+
+
+def _shortened(text: str) -> str:
+    lines = text.splitlines()
+    left = len(lines) - LINES_SHOWN
+    return (
+        text
+        if left <= 0
+        else "\n".join([*lines[:LINES_SHOWN], f"... {left:,} more lines: print(sn.derive(graph).summary())"])
+    )
 
 
 def _describe(example: Example) -> dict[str, object]:

@@ -1,172 +1,199 @@
-"""The neuron-permutation graph as a picture: neuron sets as circles from left to right, tensors as boxes between them."""
+"""The neuron-permutation graph as a picture: sets from left to right, tensors between them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
 
-import networkx
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.patches import FancyBboxPatch, PathPatch
+from matplotlib.path import Path
+from matplotlib.textpath import text_to_path
 
-from symnet.errors import TooLargeError
 from symnet.graph.neuron_graph import NeuronGraph
-from symnet.graph.notation import symbols_in
-from symnet.graph.space import TensorSpace
-from symnet.groups import Fixed
+from symnet.show.cards import MIXED, TENSOR, UNMOVED, Card, Cards, cards_of, colour_of
 from symnet.show.figures import LARGE, NORMAL, SMALL, new_figure
+from symnet.show.layering import Box, Outline
+from symnet.show.placement import Layout, Rectangle, lay_out
 
-NODE_LIMIT = 80  # neuron sets and boxes; more make a picture that nobody can read
-_FULL, _VECTOR = 1.0, 0.8  # heights of a set or matrix, and of a vector below its set
-_MOVED, _FIXED, _BOX = "#9ecae1", "#e0e0e0", "#fff3d6"
-
-
-@dataclass(frozen=True, slots=True)
-class Placed:
-    """Where everything stands: positions in columns (to the right) and rows (downwards)."""
-
-    sets: dict[str, tuple[float, float]]
-    boxes: dict[str, tuple[float, float]]  # by axis notation; tensors with equal axes share a box
-    names: dict[str, list[str]]  # the tensors of each box
-
-
-def columns_of(graph: NeuronGraph) -> dict[str, int]:
-    """The column of every neuron set: signals run from left to right.
-
-    A tensor's last named axis feeds its first one, as in ``"out in"``. Tensors are read in their order; one that would
-    close a circle (a recurrent or residual connection) moves nothing. Children stand in their first parent's column.
-
-    Example:
-        >>> import symnet as sn
-        >>> columns_of(sn.NeuronGraph({"a": sn.Fixed(2), "b": sn.Symmetric(3)}, {"weight": "b a"}))
-        {'a': 0, 'b': 1}
-    """
-    flow = networkx.DiGraph()
-    flow.add_nodes_from(name for name in graph.neurons if not graph.neurons[name].over)
-    for tensor in graph.weights.values():
-        named = [list(dict.fromkeys(_root(graph, s) for s in symbols_in(axis))) for axis in tensor.axes]
-        named = [symbols for symbols in named if symbols]
-        for source in named[-1] if len(named) > 1 else []:
-            for target in named[0]:
-                if not networkx.has_path(flow, target, source):
-                    flow.add_edge(source, target)
-    column: dict[str, int] = {}
-    for name in networkx.topological_sort(flow):
-        column[name] = max((column[before] + 1 for before in flow.predecessors(name)), default=0)
-    return {name: column[_root(graph, name)] for name in graph.neurons}
-
-
-def _root(graph: NeuronGraph, name: str) -> str:
-    while graph.neurons[name].over:
-        name = graph.neurons[name].over[0]
-    return name
-
-
-def place(graph: NeuronGraph) -> Placed:
-    """Positions for the picture: sets in their columns, boxes of matrices between them, of vectors below.
-
-    Raises:
-        TooLargeError: too many sets and boxes for one picture.
-    """
-    names: dict[str, list[str]] = {}
-    for name, notation in graph.tensors.items():
-        names.setdefault(notation, []).append(name)
-    if len(graph.neurons) + len(names) > NODE_LIMIT:
-        raise TooLargeError(
-            f"The graph has {len(graph.neurons)} neuron sets and {len(names)} kinds of tensors; a picture shows up to "
-            f"{NODE_LIMIT} together. Show a network of the same kind with fewer layers."
-        )
-    columns = columns_of(graph)
-    rows: dict[float, list[tuple[str, str, float]]] = {}  # column -> what stands there, downwards, with its height
-    vectors: dict[str, list[str]] = {name: [] for name in graph.neurons}
-    for notation, members in names.items():
-        symbols = graph.weights[members[0]].symbols
-        if len(symbols) == 1 and graph.tensors[members[0]] == symbols[0]:
-            vectors[symbols[0]].append(notation)
-    for name in graph.neurons:
-        rows.setdefault(columns[name], []).append(("set", name, _FULL))
-        rows[columns[name]] += [("box", notation, _VECTOR) for notation in vectors[name]]
-    for notation, members in names.items():
-        if not any(notation in boxes for boxes in vectors.values()):
-            rows.setdefault(_column_of_box(graph.weights[members[0]], columns), []).append(("box", notation, _FULL))
-    tallest = max(map(_core_height, rows.values()), default=0.0)
-    found: dict[str, dict[str, tuple[float, float]]] = {"set": {}, "box": {}}
-    for column, items in rows.items():
-        y = (tallest - _core_height(items)) / 2
-        for kind, key, height in items:
-            found[kind][key] = (column, y + height / 2)
-            y += height
-    return Placed(found["set"], found["box"], names)
-
-
-def _core_height(items: list[tuple[str, str, float]]) -> float:
-    """Height of a column without the vectors that hang below its last set; columns are centred by it."""
-    last = max((k for k, (*_, height) in enumerate(items) if height == _FULL), default=0)
-    return sum(height for *_, height in items[: last + 1])
-
-
-def _column_of_box(tensor: TensorSpace, columns: dict[str, int]) -> float:
-    """Halfway between the first and last column that a tensor joins; a vector stands below its set."""
-    found = sorted({columns[symbol] for symbol in tensor.symbols})
-    if not found:
-        return float(max(columns.values(), default=0)) + 1.0
-    return float(found[0]) if len(found) == 1 else (found[0] + found[-1]) / 2
+_PAD = 0.07  # inches around a card's text
+_LEADING = 1.25  # a line's height in units of its letters' size
+_MARGIN, _TITLE = 0.15, 0.45  # inches around the picture, and above it
 
 
 def graph_picture(graph: NeuronGraph, *, title: str | None = None) -> Figure:
     """A picture of the neuron-permutation graph, read from left to right.
 
-    Blue circles are neuron sets that permutations move, grey ones are fixed; boxes are tensors, joined to the sets that
-    index their axes (tensors with the same axes share one). A dashed line leads from a set to the parent that it has copies over.
+    Blue cards are neuron sets that permutations move, green ones are scaled or mixed as well, grey
+    ones are fixed. Yellow cards are tensors, joined to the sets that index their axes (those with
+    the same axes share one); vectors stand below their set. A frame holds the sets that have a
+    copy for each neuron of a parent, or one block of a run of equal ones.
+
+    Args:
+        title: default: how many sets and tensors there are.
 
     Raises:
-        TooLargeError: too many sets and tensors for one picture.
+        TooLargeError: too many sets and tensors for one picture, though repeated blocks are drawn
+        once.
+
+    Example:
+        >>> import symnet as sn
+        >>> picture = graph_picture(sn.catalogue.mlp([2, 8, 8, 8, 8, 1]))
     """
-    placed = place(graph)
-    everything = [*placed.sets.values(), *placed.boxes.values()]
-    width = 1 + max((x for x, _ in everything), default=0)
-    height = 0.5 + max((y for _, y in everything), default=0)
-    figure = new_figure(max(2.9 * width + 0.6, 5.0), 1.15 * height + 0.9)
-    axes = figure.add_axes((0.02, 0.02, 0.96, 0.96 - 0.45 / figure.get_figheight()))
-    axes.set_xlim(-0.6, width - 0.4)
-    axes.set_ylim(height + 0.1, -0.1)
+    cards, layout = placed(graph)
+    rectangles = [*layout.boxes.values(), *layout.frames.values()]
+    points = [point for line in layout.lines.values() for point in line]
+    right = max([one.right for one in rectangles] + [x for x, _ in points], default=1.0)
+    bottom = max([one.bottom for one in rectangles] + [y for _, y in points], default=1.0)
+    words = title if title is not None else _title(graph)
+    width = max(right, text_width(words, LARGE), 2.5) + 2 * _MARGIN
+    figure = new_figure(width, bottom + 2 * _MARGIN + _TITLE)
+    height = figure.get_figheight()
+    axes = figure.add_axes((0, 0, 1, (height - _TITLE) / height))
+    spare = (width - 2 * _MARGIN - right) / 2
+    axes.set_xlim(-_MARGIN - spare, width - _MARGIN - spare)
+    axes.set_ylim(bottom + _MARGIN, -_MARGIN)
     axes.axis("off")
-    _draw_lines(axes, graph, placed)
-    for name, (x, y) in placed.sets.items():
-        group = graph.neurons[name].group
-        style = {
-            "boxstyle": "circle,pad=0.25",
-            "facecolor": _FIXED if isinstance(group, Fixed) else _MOVED,
-            "edgecolor": "0.3",
-        }
-        kind = repr(group).partition("(")[0]
-        axes.text(x, y, f"{name}\n{kind} {group.degree}", ha="center", va="center", fontsize=NORMAL, bbox=style)
-    for notation, (x, y) in placed.boxes.items():
-        style = {"boxstyle": "round,pad=0.3", "facecolor": _BOX, "edgecolor": "0.5"}
-        text = f"{_list_some(placed.names[notation])}\n[{notation}]"
-        axes.text(x, y, text, ha="center", va="center", fontsize=SMALL, bbox=style)
-    default = f"{len(graph.neurons)} neuron sets, {len(graph.tensors)} tensors: blue sets are permuted, grey ones fixed"
-    figure.suptitle(default if title is None else title, fontsize=LARGE, y=1 - 0.1 / figure.get_figheight(), va="top")
+    for key, frame in cards.frames.items():
+        if key in layout.frames:
+            _draw_frame(axes, layout.frames[key], frame.heading, frame.colour)
+    for line in layout.lines.values():
+        _draw_line(axes, line)
+    for card_key, card in cards.cards.items():
+        _draw_card(axes, layout.boxes[card_key], card)
+    figure.suptitle(words, fontsize=LARGE, y=1 - 0.12 / height, va="top")
     return figure
 
 
-def _draw_lines(axes: Axes, graph: NeuronGraph, placed: Placed) -> None:
-    for notation, (x, y) in placed.boxes.items():
-        for symbol in graph.weights[placed.names[notation][0]].symbols:
-            u, v = placed.sets[symbol]
-            axes.plot([u, x], [v, y], color="0.65", linewidth=1.2, zorder=0)
-    for name, neuron_set in graph.neurons.items():
-        for parent in neuron_set.over:
-            (x, y), (u, v) = placed.sets[name], placed.sets[parent]
-            bow = {
-                "arrowstyle": "-",
-                "color": "#c0392b",
-                "linewidth": 1.4,
-                "linestyle": "--",
-                "connectionstyle": "arc3,rad=0.5",
-            }
-            axes.annotate("", xy=(u, v), xytext=(x, y), arrowprops=bow, zorder=0)
+def _title(graph: NeuronGraph) -> str:
+    mixed = any(colour_of(one.group) == MIXED for one in graph.neurons.values())
+    colours = (
+        "blue sets are permuted, "
+        + ("green ones scaled or mixed, " if mixed else "")
+        + "grey ones fixed"
+    )
+    return f"{len(graph.neurons)} neuron sets, {len(graph.tensors)} tensors: {colours}"
 
 
-def _list_some(names: list[str], most: int = 3) -> str:
-    more = len(names) - most
-    return "\n".join(names[:most]) + (f"\nand {more} more" if more > 0 else "")
+def placed(graph: NeuronGraph) -> tuple[Cards, Layout]:
+    """The cards of a graph's picture, and where they stand, in inches.
+
+    Raises:
+        TooLargeError: too many cards for one picture.
+    """
+    cards = cards_of(graph)
+    boxes = {key: _box(card) for key, card in cards.cards.items()}
+    outlines = {
+        key: Outline(text_width(one.heading, NORMAL) + 0.3, one.frame)
+        for key, one in cards.frames.items()
+    }
+    return cards, lay_out(boxes, cards.edges, outlines)
+
+
+def text_width(text: str, size: float) -> float:
+    """Inches that a line of text takes."""
+    width, _, _ = text_to_path.get_text_width_height_descent(text, FontProperties(size=size), False)
+    return float(width) / 72
+
+
+def _box(card: Card) -> Box:
+    upper = _text_height(card.lines, _size(card))
+    lower = _text_height(card.below, SMALL) if card.below else 0.0
+    width = max(_text_width(card.lines, _size(card)), _text_width(card.below, SMALL))
+    return Box(width, upper + lower, upper / 2, card.frame)
+
+
+def _size(card: Card) -> float:
+    return SMALL if card.colour in (TENSOR, UNMOVED) else NORMAL
+
+
+def _text_width(lines: Iterable[str], size: float) -> float:
+    return max((text_width(line, size) for line in lines), default=0.0) + 2 * _PAD + 0.04
+
+
+def _text_height(lines: tuple[str, ...], size: float) -> float:
+    return len(lines) * size * _LEADING / 72 + 2 * _PAD
+
+
+def _draw_card(axes: Axes, place: Rectangle, card: Card) -> None:
+    middle = (place.left + place.right) / 2
+    upper = _text_height(card.lines, _size(card))
+    if card.below:
+        lower = _text_width(card.below, SMALL)
+        _draw_patch(
+            axes,
+            Rectangle(middle - lower / 2, place.top + upper, middle + lower / 2, place.bottom),
+            TENSOR,
+            0.04,
+        )
+        _write(axes, card.below, middle, place.top + upper + _PAD, SMALL)
+    rounding = 0.04 if card.colour in (TENSOR, UNMOVED) else upper / 2.2
+    width = place.right - place.left  # lines end at the rectangle's sides
+    _draw_patch(
+        axes,
+        Rectangle(middle - width / 2, place.top, middle + width / 2, place.top + upper),
+        card.colour,
+        rounding,
+    )
+    _write(axes, card.lines, middle, place.top + _PAD, _size(card))
+
+
+def _draw_patch(axes: Axes, place: Rectangle, colour: str, rounding: float) -> None:
+    style = f"round,pad=0,rounding_size={rounding:g}"
+    size = (place.right - place.left, place.bottom - place.top)
+    axes.add_patch(
+        FancyBboxPatch(
+            (place.left, place.top),
+            *size,
+            boxstyle=style,
+            facecolor=colour,
+            edgecolor="0.4",
+            linewidth=0.9,
+        )
+    )
+
+
+def _write(axes: Axes, lines: tuple[str, ...], x: float, top: float, size: float) -> None:
+    step = size * _LEADING / 72
+    for k, line in enumerate(lines):
+        axes.text(x, top + (k + 0.5) * step, line, ha="center", va="center_baseline", fontsize=size)
+
+
+def _draw_frame(axes: Axes, place: Rectangle, heading: str, colour: str) -> None:
+    size = (place.right - place.left, place.bottom - place.top)
+    style = "round,pad=0,rounding_size=0.08"
+    border = FancyBboxPatch(
+        (place.left, place.top), *size, boxstyle=style, facecolor="none", edgecolor=colour
+    )
+    border.set(linewidth=1.2, linestyle="--", zorder=0.4)
+    axes.add_patch(border)
+    paper = {"boxstyle": "square,pad=0.15", "facecolor": "white", "edgecolor": "none"}
+    axes.text(
+        place.left + 0.1,
+        place.top + 0.13,
+        heading,
+        va="center",
+        fontsize=NORMAL,
+        color=colour,
+        zorder=0.9,
+        bbox=paper,
+    )
+
+
+def _draw_line(axes: Axes, points: tuple[tuple[float, float], ...]) -> None:
+    """Flat over a column, bent between two."""
+    vertices, codes = [points[0]], [Path.MOVETO]
+    for (x, y), (u, v) in zip(points, points[1:], strict=False):
+        if y == v:
+            vertices.append((u, v))
+            codes.append(Path.LINETO)
+        else:
+            middle = (x + u) / 2
+            vertices += [(middle, y), (middle, v), (u, v)]
+            codes += [Path.CURVE4] * 3
+    axes.add_patch(
+        PathPatch(
+            Path(vertices, codes), facecolor="none", edgecolor="0.6", linewidth=1.1, zorder=0.6
+        )
+    )

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import networkx
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Circle, FancyArrowPatch
@@ -18,9 +19,9 @@ from symnet.graph import GroupElement
 from symnet.graph.action import apply_views
 from symnet.graph.blocks import Block
 from symnet.graph.neuron_graph import NeuronGraph
+from symnet.graph.notation import symbols_in
 from symnet.groups import Fixed
 from symnet.show.figures import NORMAL
-from symnet.show.networks import columns_of
 
 WEIGHT_LIMIT = 600  # lines and dots; more cannot be told apart
 RADIUS = 0.24
@@ -28,6 +29,38 @@ _WIDE, _GAP = 2.6, 0.45  # between columns at least, and between sets or copies 
 
 Neuron = tuple[str | int, ...]  # its set, its ancestors' values, its value
 Place = tuple[float, float]
+
+
+def columns_of(graph: NeuronGraph) -> dict[str, int]:
+    """The column of every neuron set: signals run from left to right.
+
+    A tensor's last named axis feeds its first one, as in ``"out in"``. Tensors are read in their order; one that would
+    close a circle (a recurrent or residual connection) moves nothing. Children stand in their first parent's column.
+
+    Example:
+        >>> import symnet as sn
+        >>> columns_of(sn.NeuronGraph({"a": sn.Fixed(2), "b": sn.Symmetric(3)}, {"weight": "b a"}))
+        {'a': 0, 'b': 1}
+    """
+    flow = networkx.DiGraph()
+    flow.add_nodes_from(name for name in graph.neurons if not graph.neurons[name].over)
+    for tensor in graph.weights.values():
+        named = [list(dict.fromkeys(_root(graph, s) for s in symbols_in(axis))) for axis in tensor.axes]
+        named = [symbols for symbols in named if symbols]
+        for source in named[-1] if len(named) > 1 else []:
+            for target in named[0]:
+                if not networkx.has_path(flow, target, source):
+                    flow.add_edge(source, target)
+    column: dict[str, int] = {}
+    for name in networkx.topological_sort(flow):
+        column[name] = max((column[before] + 1 for before in flow.predecessors(name)), default=0)
+    return {name: column[_root(graph, name)] for name in graph.neurons}
+
+
+def _root(graph: NeuronGraph, name: str) -> str:
+    while graph.neurons[name].over:
+        name = graph.neurons[name].over[0]
+    return name
 
 
 @dataclass(frozen=True)

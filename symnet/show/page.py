@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from jinja2 import Environment
 from matplotlib.figure import Figure
 
+from symnet.errors import TooLargeError
 from symnet.show.figures import draw
 
 
@@ -19,6 +21,22 @@ class Section:
     words: str = ""
     picture: Figure | None = None
     text: str = ""
+
+
+def pictured(heading: str, words: str, make: Callable[[], tuple[Figure | None, str]]) -> Section:
+    """A section with the picture and text that ``make`` returns; where they would be too large, a sentence that says what to do.
+
+    Example:
+        >>> def too_many():
+        ...     raise TooLargeError("9,999 boxes; show fewer.")
+        >>> pictured("The plan", "What runs.", too_many).words
+        'What runs. It is too large to be shown: 9,999 boxes; show fewer.'
+    """
+    try:
+        picture, text = make()
+    except TooLargeError as error:
+        return Section(heading, f"{words} It is too large to be shown: {error}")
+    return Section(heading, words, picture, text)
 
 
 _TEMPLATE = """<!doctype html>

@@ -6,7 +6,10 @@ import pytest
 
 import symnet as sn
 from symnet.show import draw, graph_picture, save_picture
-from symnet.show.networks import columns_of, place
+from symnet.show.cards import cards_of
+from symnet.show.folding import fold
+from symnet.show.networks import placed
+from symnet.show.neurons import columns_of
 
 MLP = sn.NeuronGraph(
     neurons={"in": sn.Fixed(2), "h1": sn.Symmetric(32), "h2": sn.Symmetric(32), "out": sn.Fixed(1)},
@@ -48,31 +51,119 @@ def test_feedback_and_children_have_their_columns() -> None:
 
 
 @pytest.mark.parametrize("graph", [MLP, ATTENTION], ids=["MLP", "attention"])
-def test_nothing_stands_on_anything_else(graph: sn.NeuronGraph) -> None:
-    placed = place(graph)
-    places = sorted([*placed.sets.values(), *placed.boxes.values()])
-    assert len(set(places)) == len(graph.neurons) + len(set(graph.tensors.values()))
-    assert all(a[0] != b[0] or b[1] - a[1] >= 0.8 - 1e-9 for a, b in zip(places, places[1:], strict=False))
-
-
-@pytest.mark.parametrize("graph", [MLP, ATTENTION], ids=["MLP", "attention"])
 def test_every_name_can_be_read(graph: sn.NeuronGraph) -> None:
-    words = {word for text in graph_picture(graph).axes[0].texts for word in text.get_text().split("\n")}
+    words = {word for text in graph_picture(graph).axes[0].texts for word in text.get_text().split()}
     assert {*graph.neurons, *graph.tensors} <= words
 
 
+def texts_of(graph: sn.NeuronGraph) -> list[str]:
+    return [text.get_text() for text in graph_picture(graph).axes[0].texts]
+
+
 def test_many_tensors_of_one_kind_share_a_box() -> None:
-    """Hundreds of tensors over a few sets make one readable picture."""
+    """Hundreds of tensors over a few sets make one readable picture, numbered or not."""
+    letters = [chr(97 + k) + chr(97 + j) for k in range(20) for j in range(15)]
+    graph = sn.NeuronGraph({"model": sn.Symmetric(8)}, {f"{one}.weight": "model" for one in letters})
+    assert len(cards_of(graph).cards) == 1
+    assert "and 295 more" in texts_of(graph)
     graph = sn.NeuronGraph({"model": sn.Symmetric(8)}, {f"norms.{k}.weight": "model" for k in range(300)})
-    assert place(graph).boxes.keys() == {"model"}
-    assert any("and 297 more" in text.get_text() for text in graph_picture(graph).axes[0].texts)
+    assert "norms.0 … 299   × 300" in texts_of(graph)
 
 
-def test_moved_and_fixed_sets_have_different_colours() -> None:
-    colours = {}
-    for text in graph_picture(MLP).axes[0].texts:
-        colours[text.get_text().split("\n")[0]] = text.get_bbox_patch().get_facecolor()
-    assert colours["in"] == colours["out"] != colours["h1"] == colours["h2"]
+def transformer(layers: int, odd: int | None = None) -> sn.NeuronGraph:
+    """Blocks on one stream; the odd one is wider."""
+    neurons = {"stream": sn.Symmetric(8)}
+    tensors = {"embed.weight": "9 stream"}
+    for k in range(layers):
+        neurons[f"block.{k}.head"] = sn.Symmetric(2)
+        neurons[f"block.{k}.key"] = sn.NeuronSet(sn.Symmetric(4), over=f"block.{k}.head")
+        neurons[f"block.{k}.mlp"] = sn.Symmetric(32 if k == odd else 16)
+        tensors |= {
+            f"block.{k}.q.weight": f"(block.{k}.head block.{k}.key) stream",
+            f"block.{k}.up.weight": f"block.{k}.mlp stream",
+            f"block.{k}.up.bias": f"block.{k}.mlp",
+            f"block.{k}.down.weight": f"stream block.{k}.mlp",
+            f"block.{k}.norm": "stream",
+        }
+    return sn.NeuronGraph(neurons, tensors | {"norm": "stream"})
+
+
+@pytest.mark.parametrize("layers", [3, 12, 40])
+def test_equal_blocks_are_drawn_once_with_their_number(layers: int) -> None:
+    """The picture of any number of blocks is that of one, and every tensor and set is counted in just one card."""
+    graph = transformer(layers)
+    folded = fold(graph)
+    assert [repeat.title for repeat in folded.repeats] == [f"block.0 … {layers - 1}   × {layers}"]
+    assert sorted(name for names in folded.tensors.values() for name in names) == sorted(graph.tensors)
+    assert sorted(name for names in folded.sets.values() for name in names) == sorted(graph.neurons)
+    assert {len(names) for kept, names in folded.tensors.items() if kept.startswith("block")} == {layers}
+    assert len(cards_of(graph).cards) == len(cards_of(transformer(3)).cards)
+    texts = texts_of(graph)
+    assert f"block.0 … {layers - 1}   × {layers}" in texts and "each head (Symmetric 2)" in texts
+    assert {"mlp", "up.weight", "[mlp stream]", "q.weight"} <= set(texts)
+
+
+def test_a_block_that_differs_is_not_folded() -> None:
+    """A wider block stands between two runs."""
+    titles = [repeat.title for repeat in fold(transformer(9, odd=4)).repeats]
+    assert titles == ["block.0 … 3   × 4", "block.5 … 8   × 4"]
+    assert "Symmetric 32" in texts_of(transformer(9, odd=4))
+
+
+def test_a_chain_is_folded_only_where_nothing_leaves_it() -> None:
+    """A head on a hidden layer in the middle ends the run there: it may not seem to stand on another layer."""
+    graph = sn.catalogue.mlp([2, *[8] * 12, 1])
+    assert [repeat.title for repeat in fold(graph).repeats] == ["2 … 22   × 11"]
+    assert {"h2 … h12"} <= set(texts_of(graph))
+    tapped = sn.NeuronGraph(graph.neurons, {**graph.tensors, "tap.weight": "out h6"})
+    assert [repeat.title for repeat in fold(tapped).repeats] == ["2 … 10   × 5", "12 … 22   × 6"]
+    kept = fold(tapped).kept
+    assert kept["h6"] == "h2" and kept["h7"] == "h7"
+
+
+def test_runs_inside_runs_are_folded_too() -> None:
+    tensors = {f"layers.{k}.experts.{e}.{w}": "h" for k in range(4) for e in range(5) for w in "abc"}
+    folded = fold(sn.NeuronGraph({"h": sn.Symmetric(3)}, tensors))
+    assert [(r.prefix, len(r.numbers), r.inside) for r in folded.repeats] == [
+        ("layers.", 4, None),
+        ("layers.0.experts.", 5, 0),
+    ]
+    assert {len(names) for names in folded.tensors.values()} == {20}
+
+
+def test_a_module_that_stores_its_weight_the_other_way_round_is_read_by_its_bias() -> None:
+    """As GPT-2's: the weight is ``in out``, and the bias tells which is which."""
+    neurons = {"in": sn.Fixed(2), "h": sn.Symmetric(3)}
+    stored = {"weight": "in h", "bias": "h"}
+    assert cards_of(sn.NeuronGraph(neurons, stored)).edges[0][0] == ("set", "in")
+    assert cards_of(sn.NeuronGraph(neurons, {"weight": "in h"})).edges[0][0] == ("set", "h")
+
+
+@pytest.mark.parametrize("graph", [MLP, ATTENTION, transformer(4)], ids=["MLP", "attention", "transformer"])
+def test_no_text_is_wider_than_its_card(graph: sn.NeuronGraph) -> None:
+    """Measured in the drawn figure, in its own units: a second route beside the layout's sizes."""
+    figure = graph_picture(graph)
+    draw(figure)
+    axes = figure.axes[0]
+    cards, layout = placed(graph)
+    renderer = figure.canvas.get_renderer()
+    for text in axes.texts:
+        extent = text.get_window_extent(renderer).transformed(axes.transData.inverted())
+        x, y = text.get_position()
+        around = [one for one in layout.boxes.values() if one.left <= x <= one.right and one.top <= y <= one.bottom]
+        if text.get_text() not in {frame.heading for frame in cards.frames.values()}:
+            (card,) = around
+            assert card.left <= extent.x0 and extent.x1 <= card.right, text.get_text()
+        else:
+            assert around == []
+
+
+def test_what_moves_a_set_is_its_colour() -> None:
+    graph = MLP.with_groups({"h2": sn.Scaled(32)})
+    colours = {key[1]: card.colour for key, card in cards_of(graph).cards.items() if key[0] == "set"}
+    assert colours["in"] == colours["out"] != colours["h1"] != colours["h2"] != colours["in"]
+    assert "scaled or mixed" in graph_picture(graph).get_suptitle()
+    assert "scaled" not in graph_picture(MLP).get_suptitle()
 
 
 def test_the_same_picture_has_the_same_bytes() -> None:
@@ -85,6 +176,6 @@ def test_a_picture_is_written_in_the_format_of_its_name(tmp_path) -> None:
 
 
 def test_a_graph_too_large_to_see_is_refused() -> None:
-    sets = {f"h{k}": sn.Symmetric(2) for k in range(81)}
-    with pytest.raises(sn.TooLargeError, match="81 neuron sets and 1 kinds of tensors"):
-        graph_picture(sn.NeuronGraph(sets, {"bias": "h0"}))
+    sets = {f"{chr(97 + k % 26)}{k}": sn.Symmetric(k + 2) for k in range(151)}
+    with pytest.raises(sn.TooLargeError, match="151 neuron sets and kinds of tensors"):
+        graph_picture(sn.NeuronGraph(sets, {"bias": "a0"}))

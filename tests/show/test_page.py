@@ -51,3 +51,22 @@ def test_generated_groups_and_written_sizes_are_not_narrowed() -> None:
 def test_narrowing_to_nothing_is_refused() -> None:
     with pytest.raises(sn.GraphError, match="narrowed to 0 neurons"):
         narrowed(GRAPH, 0)
+
+
+def test_a_page_is_never_refused_because_a_picture_is_too_large(tmp_path) -> None:
+    """Of 200 different sets neither matrix, graph nor plan can be drawn: the page says so, each time with what to do."""
+    sets = {f"{chr(97 + k % 26)}{k}": sn.Symmetric(k + 2) for k in range(200)}
+    graph = sn.NeuronGraph(sets, {f"{name}.w": f"{name} 9" for name in sets})
+    text = write_architecture_page(tmp_path / "page.html", graph, title="large").read_text(encoding="utf-8")
+    assert text.count("It is too large to be shown: ") == 2
+    assert "too many to explore one by one" in text and "Show a network of the same kind" in text
+    assert "data:image/png" not in text
+
+
+def test_a_wide_network_is_explored_narrow(tmp_path) -> None:
+    """Without being told to: 64 hidden neurons are drawn as four, and the page says it."""
+    text = write_architecture_page(tmp_path / "page.html", GRAPH, title="mlp").read_text(encoding="utf-8")
+    assert "each set is drawn with at most 64 neurons" not in text
+    wide = sn.catalogue.mlp([2, 512, 2])
+    text = write_architecture_page(tmp_path / "page.html", wide, title="mlp").read_text(encoding="utf-8")
+    assert "each set is drawn with at most 4 neurons" in text and text.count("data:image/png") == 2

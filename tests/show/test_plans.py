@@ -40,7 +40,22 @@ def test_the_same_picture_has_the_same_bytes() -> None:
     assert draw(plan_picture(make_plan(GRAPH))) == draw(plan_picture(make_plan(GRAPH)))
 
 
+def test_a_long_plan_is_drawn_with_equal_blocks_once() -> None:
+    """Forty layers on one stream: every row says how many it stands for, and the counts are those of the whole plan."""
+    neurons = {"stream": sn.Symmetric(4), **{f"b.{k}.h": sn.Symmetric(3) for k in range(40)}}
+    tensors = {f"b.{k}.up": f"b.{k}.h stream" for k in range(40)} | {"norm": "stream"}
+    plan = make_plan(sn.NeuronGraph(neurons, tensors))
+    figure = plan_picture(plan)
+    texts = {text.get_text() for text in figure.axes[0].texts}
+    per_block = sum(statistic.tensor == "b.0.up" for statistic in plan.statistics)
+    assert len(plan.statistics) > ROW_LIMIT
+    assert {f"b.0.up: {per_block} statistics   × 40", "b.0.up   × 40", "norm", "[b.0.h]   × 40"} <= texts
+    assert figure.get_suptitle().startswith(f"The plan: {plan.dimension:,} maps")
+    assert f"in {len(plan.tables)} tables" in figure.get_suptitle()
+
+
 def test_a_plan_too_large_to_see_is_refused() -> None:
-    graph = sn.NeuronGraph({"h": sn.Symmetric(2)}, {f"{k}.bias": "h" for k in range(ROW_LIMIT)})
-    with pytest.raises(sn.TooLargeError, match="120 / 2 / 60 statistics / tables / outputs"):
+    names = [f"{chr(97 + k % 26)}{k}" for k in range(ROW_LIMIT + 1)]
+    graph = sn.NeuronGraph({"h": sn.Symmetric(2)}, dict.fromkeys(names, "h"))
+    with pytest.raises(sn.TooLargeError, match="61 / 2 / 61 tensors read / tables / outputs"):
         plan_picture(make_plan(graph))
