@@ -79,8 +79,7 @@ class ConfiguredGraphs:
             model, inputs = self.build(config)
         except (KeyError, TypeError, ValueError) as error:
             raise StateFileError(f"{shown(path)}: build= made no module of its {CONFIG} ({error!r:.200}).") from error
-        with torch.random.fork_rng(devices=[]):
-            return trace(model.to("meta"), *inputs)
+        return trace(model.to("meta"), *inputs)
 
 
 def _trace_transformers(config: Mapping[str, Any], path: Path) -> NeuronGraph:
@@ -111,7 +110,7 @@ def _trace_transformers(config: Mapping[str, Any], path: Path) -> NeuronGraph:
         raise StateFileError(f"{shown(path)}: no {name} can be made from its {CONFIG}: {reason(error)}.") from error
     name, example = _example(model, path)
     keywords: Any = {name: example}
-    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return trace(model, outputs=[_answer(model)], **keywords)
 

@@ -111,8 +111,7 @@ def _traced(build: Build, config: Mapping[str, Any], path: Path) -> NeuronGraph:
         raise StateFileError(
             f"{path}: no module could be built from its configuration {dict(config)!s:.200} ({error!r:.200})."
         ) from error
-    with torch.random.fork_rng(devices=[]):
-        return trace(model, *inputs)
+    return trace(model, *inputs)
 
 
 def _as_set(

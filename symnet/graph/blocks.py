@@ -314,6 +314,8 @@ def _instances(
         instances.append(Instance(axis.name, sizes[axis.name], tuple(parents), axis.degree))
     # An ancestor reached through two routes must be read from one place on both.
     for instance in instances:
+        if not instance.parents:
+            continue
         parent_places = dict(instance.parents)
         for ancestor, k in instance.parents:
             for further, place in instances[k].parents:

@@ -21,6 +21,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple, NoReturn
 
 from symnet.errors import GraphError, NotationError, SymnetError, TooLargeError, printable
@@ -170,6 +171,8 @@ def _check_names(
                 GraphError,
             )
         return
+    if value in neurons or (section == "neurons" and not neurons[name].over):  # nearly all
+        return
     used = set(neurons[name].over) if section == "neurons" else None
     for match in NAME.finditer(value):
         word = match.group() if used is not None else split_mark(match.group())[0]
@@ -201,31 +204,36 @@ def _read_value(section: str, value: str, line: int, column: int) -> NeuronSet |
 
 
 def _read_neuron_set(text: str, line: int, column: int) -> NeuronSet:
+    try:
+        return _neuron_set(text)
+    except TooLargeError as error:
+        _fail(line, column, str(error), TooLargeError)
+    except SymnetError as error:
+        _fail(line, column, str(error))
+
+
+@lru_cache(maxsize=4096)
+def _neuron_set(text: str) -> NeuronSet:
+    """The value of a neuron set's line.
+
+    Most lines of a large declaration say the same: it is read once and shared.
+    """
     match = _GROUP.fullmatch(text)
     if not match or match["kind"] not in _GROUPS:
-        _fail(
-            line,
-            column,
+        raise NotationError(
             f"{text!r:.80} is not a group; write {'(n), '.join(_GROUPS)}(n, [[...]]), and 'over "
-            "parent' after it",
+            "parent' after it"
         )
     try:
         arguments, options = _read_arguments(match["arguments"])
         group = _GROUPS[match["kind"]](*arguments, **options)
+    except SymnetError:
+        raise
     except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError) as error:
-        if isinstance(error, SymnetError):
-            _fail(
-                line,
-                column,
-                str(error),
-                type(error) if isinstance(error, TooLargeError) else NotationError,
-            )
-        _fail(
-            line,
-            column,
-            f"the arguments of {match['kind']} in {text!r:.80} cannot be read; expected whole "
-            "numbers",
-        )
+        raise NotationError(
+            f"the arguments of {match['kind']} in {text!r:.80} cannot be read; "
+            "expected whole numbers"
+        ) from error
     return NeuronSet(group, _parents(match["over"]))
 
 

@@ -17,6 +17,7 @@ from symnet.files import open_tensor_file, write_tensor_file
 from symnet.graph import NeuronGraph, parse
 from symnet.nn.baselines import FlatNetwork, PointwiseNetwork, StatisticsNetwork
 from symnet.nn.builders import EquivariantNetwork, InvariantNetwork
+from symnet.tracing.execution import random_numbers
 
 FORMAT = 2  # since 2 networks hold the scales of their inputs
 KINDS: dict[str, type[Any]] = {
@@ -71,7 +72,7 @@ def load(path: str | Path, *, module: nn.Module | None = None) -> Any:
     try:
         if "example" in config:
             config |= _with_module(path, config.pop("example"), module)
-        with torch.random.fork_rng(devices=[]):
+        with random_numbers():  # initial values, which the file's replace
             model = KINDS[kind](graph, **config)
     except (TypeError, ValueError, SymnetError) as error:
         raise SymnetError(f"{path}: no {kind} can be made from what the file describes: {error}") from error

@@ -21,6 +21,7 @@ from symnet.graph.neuron_graph import NeuronGraph
 from symnet.nn import Linear
 from symnet.show.figures import LARGE, NORMAL, new_figure, take_names_as_text
 from symnet.show.neurons import Drawing, Neuron, Place, Stroke, draw_neurons
+from symnet.tracing.execution import random_numbers
 
 Weights = Mapping[str, np.ndarray]
 STEPS = 24  # pictures of a motion, besides the first
@@ -44,8 +45,7 @@ class Square:
         self.element = _moving_element(graph, seed) if element is None else element
         rng = np.random.default_rng(seed)
         self.before = {name: rng.normal(size=shape) for name, shape in graph.shapes.items()}
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with random_numbers(seed):
             self._layer = Linear(graph, 1, 1, dtype=torch.float64)
         self.after = self._apply(self.before)
         self.moved = graph.act(self.element, self.before)

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from symnet.surgery.numbers import Changes, configs_of
+from symnet.tracing.execution import random_numbers
 
 Shapes = Mapping[str, tuple[int, ...]]
 # Fields that are None where the code computes them from others.
@@ -73,7 +74,7 @@ class Configured:
         its code refuses the numbers.
         """
         try:
-            with torch.random.fork_rng(devices=[]), torch.device("meta"):
+            with random_numbers(), torch.device("meta"):
                 return type(self.model)(config)
         except Exception:  # whatever a model's code raises on sizes that do not fit
             return None
@@ -159,7 +160,7 @@ def fitting_configuration(
     if kind is None:
         return None, f"transformers has no class {name!r}"
     config = transformers.AutoConfig.from_pretrained(folder)
-    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+    with random_numbers(), torch.device("meta"):
         model = kind(config)
     state = {n: tuple(t.shape) for n, t in model.state_dict().items()}
     fits = Configured(

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from symnet.graph import NeuronGraph, Space
 from symnet.nn import Linear
 from symnet.sharing import EquivariantMaps, SharingPattern
+from symnet.tracing.execution import random_numbers
 
 
 class WrongLayer(nn.Module):
@@ -73,8 +74,8 @@ def wrong_layers(draw: st.DrawFn, graph: NeuronGraph, channels: int = 1) -> Wron
     wrong = _wrong_entries(EquivariantMaps(inputs, space).between(output, source))
     assume(len(wrong))
     row, column = wrong[draw(st.integers(0, len(wrong) - 1))].tolist()
-    torch.manual_seed(0)
-    right = Linear(graph, channels, channels, dtype=torch.float64)
+    with random_numbers():
+        right = Linear(graph, channels, channels, dtype=torch.float64)
     return WrongLayer(right, output, row, None if bias else source, column)
 
 

@@ -1,4 +1,4 @@
-"""Recording a module: it is run once, eagerly, under a ``TorchDispatchMode``.
+"""Recording a module: it is run once, eagerly, under a dispatch mode.
 
 There are no graph breaks, constants keep their values, and writing in place makes a new value of
 every tensor that shares the memory. What the code reads out of computed tensors (truth values,
@@ -15,10 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
-from symnet.tracing.execution import REFERENCES, plain_kernels
+from symnet.tracing.execution import REFERENCES, ThreadMode, plain_kernels
 from symnet.tracing.progress import Progress
 from symnet.tracing.recording import (
     SCALAR_READS,
@@ -64,7 +63,7 @@ _WHOLE = (torch.int64, torch.int32, torch.int16)
 _LISTED, _LONGEST = 256, 200_000
 
 
-class _Recorder(TorchDispatchMode):
+class _Recorder(ThreadMode):
     def __init__(
         self,
         state: Mapping[str, Tensor],

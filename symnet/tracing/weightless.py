@@ -19,8 +19,9 @@ from torch._subclasses.fake_tensor import (
     FakeTensor,
     FakeTensorMode,
 )
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
+
+from symnet.tracing.execution import ThreadMode
 
 # Made from the shape of a tensor, not from its entries.
 FACTORIES = {
@@ -46,7 +47,7 @@ class NeedsEntriesError(RuntimeError):
     """The code asked for the value of something that depends on the weights."""
 
 
-class Weightless(TorchDispatchMode):
+class Weightless(ThreadMode):
     """While it is active, operations with a fake argument make fake results,
     also where they write into real tensors.
     """
