@@ -20,7 +20,7 @@ PACKAGE = Path(__file__).parents[1] / "symnet"
 
 # From low to high; names on one level are siblings that do not see each other.
 LEVELS = (
-    {"errors"},
+    {"errors", "display"},
     {"files"},
     {"groups"},
     {"graph"},
@@ -32,13 +32,14 @@ LEVELS = (
     {"matching", "testing"},
     {"show", "data"},
     {"tasks"},
+    {"notebooks"},
     {"cli"},
     {"__main__"},
 )
 LEVEL = {name: number for number, names in enumerate(LEVELS) for name in names}
 NO_TORCH = {"groups", "sharing", "plan"}
 LAZY_TORCH = {"files", "graph"}
-SEES_SHOW = {"show", "tasks", "cli"}
+SEES_SHOW = {"show", "tasks", "notebooks", "cli"}
 FRONT_DOOR = {"tasks", "cli"}  # these are written as a user would, with ``import symnet``
 HEAVY = {
     "torch",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from symnet.display import Displayed
 from symnet.errors import FileError, GraphError, NotationError, TooLargeError
 from symnet.files import read_text, shown, write_file
 from symnet.graph.action import act_on_tensor
@@ -66,7 +67,7 @@ def require_graph(value: object, who: str) -> NeuronGraph:
     return value
 
 
-class NeuronGraph:
+class NeuronGraph(Displayed):
     """The symmetry of an architecture (immutable).
 
     Args:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from symnet.display import Displayed
 from symnet.errors import GraphError, ShapeError
 from symnet.graph import GroupElement, NeuronGraph
 from symnet.groups import is_trivial
@@ -39,7 +40,7 @@ _EQUAL = 1 - 1e-9  # agreement at which no further start is needed
 
 
 @dataclass(frozen=True, eq=False)
-class Alignment:
+class Alignment(Displayed):
     """Two networks and the element that brings the second closest to the first.
 
     ``distance_before`` and ``distance_after`` are Euclidean distances over all tensors of the

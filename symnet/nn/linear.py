@@ -9,6 +9,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
+from symnet.display import Displayed
 from symnet.errors import TooLargeError
 from symnet.graph import NeuronGraph, Space, SpaceLike
 from symnet.nn.arguments import check_interactions, check_layer, check_spaces
@@ -36,7 +37,7 @@ def compile_plan(
     return CompiledPlan(lower(EquivariantMaps(inputs, outputs, interactions)))
 
 
-class Linear(nn.Module):
+class Linear(Displayed, nn.Module):
     """The equivariant linear maps from one space of weights to another, one
     coefficient an orbit and channel pair.
 

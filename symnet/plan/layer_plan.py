@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+from symnet.display import Displayed
 from symnet.graph.notation import print_axes
 from symnet.graph.space import Space
 from symnet.plan.steps import Slot, Statistic, Table
@@ -29,7 +30,7 @@ class Cost:
 
 
 @dataclass(frozen=True, eq=False)
-class LayerPlan:
+class LayerPlan(Displayed):
     """What a layer computes: statistics of the inputs, tables that mix
     them, slots that make up the outputs.
 

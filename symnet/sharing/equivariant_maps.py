@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
+from symnet.display import Displayed
 from symnet.errors import GraphError
 from symnet.graph.neuron_graph import NeuronGraph, SpaceLike, require_graph
 from symnet.graph.notation import Axes
@@ -20,7 +21,7 @@ Interactions = Literal["full", "adjacent"]
 
 
 @dataclass(frozen=True, eq=False)
-class EquivariantMaps:
+class EquivariantMaps(Displayed):
     """All equivariant linear maps from one space to another.
 
     With ``interactions="adjacent"`` only those between tensors that share a neuron set, or of which

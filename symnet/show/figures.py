@@ -18,9 +18,16 @@ FORMATS = ("png", "svg", "pdf")
 SMALL, NORMAL, LARGE = 7.0, 9.0, 12.0
 
 
+class Picture(Figure):
+    """A figure that notebooks show as the last value of a cell, without any magic."""
+
+    def _repr_png_(self) -> bytes:
+        return draw(self)
+
+
 def new_figure(width: float, height: float) -> Figure:
     """An empty white figure of this size in inches, bound to no window."""
-    figure = Figure(figsize=(width, height), facecolor="white")
+    figure = Picture(figsize=(width, height), facecolor="white")
     FigureCanvasAgg(figure)
     return figure
 

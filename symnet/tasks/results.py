@@ -11,6 +11,7 @@ from pathlib import Path
 from rich.box import SIMPLE_HEAVY
 from rich.table import Table
 
+from symnet.display import Displayed
 from symnet.tasks.training import Trained
 
 __all__ = ["FitQuality", "Layer", "Moved", "Results", "layers_table", "moved_table", "results_table"]
@@ -52,7 +53,7 @@ class Moved:
 
 
 @dataclass(frozen=True, slots=True)
-class Results:
+class Results(Displayed):
     """Everything that a run reports; `trained` has a row for every reader and seed."""
 
     folder: Path

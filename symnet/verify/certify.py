@@ -10,6 +10,7 @@ from typing import Any, overload
 
 import numpy as np
 
+from symnet.display import Displayed
 from symnet.errors import VerificationError
 from symnet.graph import NeuronGraph, Space, SpaceLike
 from symnet.graph.neuron_graph import require_graph
@@ -32,7 +33,7 @@ _TIED = 1e-9  # largest difference within an orbit, relative to the largest entr
 
 
 @dataclass(frozen=True)
-class Certificate:
+class Certificate(Displayed):
     """What a linear layer is, with the evidence; true if it is equivariant, complete and minimal.
 
     Numbers are per pair of channels where a layer has several. ``dimension`` counts the equivariant

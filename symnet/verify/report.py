@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from symnet.display import Displayed
 from symnet.errors import VerificationError
 
 _SHOWN = 8  # lines of one kind that a report prints
@@ -32,7 +33,7 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Report:
+class Report(Displayed):
     """The verdict of a check, with its evidence. True if it passed; ``print`` shows one screen.
 
     ``max_error`` is the largest relative error of any comparison, ``worst`` the comparison it
