@@ -57,13 +57,6 @@ _GROUP = re.compile(
 )
 
 
-class TextPosition(NamedTuple):
-    """Where a value begins in the text, counted from 1."""
-
-    line: int
-    column: int
-
-
 class Declaration(NamedTuple):
     """What the text of a graph says, before it is checked."""
 
@@ -114,10 +107,11 @@ def read_graph(text: str) -> Declaration:
     declaration = Declaration({}, {}, {})
     section: str | None = None
     seen: set[str] = set()
-    values: dict[tuple[str, str], tuple[TextPosition, str]] = {}
-    for number, raw in enumerate(text.splitlines(), start=1):
-        line = raw.split("#", 1)[0].rstrip()
-        if not line.strip():
+    lines = [raw.split("#", 1)[0].rstrip() for raw in text.splitlines()]
+    # Line numbers alone: tuples of them, of 100,000 lines, are visited by every garbage collection.
+    numbers: dict[str, dict[str, int]] = {section: {} for section in SECTIONS}
+    for number, line in enumerate(lines, start=1):
+        if not line:
             continue
         if not line[0].isspace():
             section = line.rstrip(":")
@@ -137,36 +131,43 @@ def read_graph(text: str) -> Declaration:
             )
         if ":" not in line:
             _fail(number, column, "expected 'name: ...'")
-        name, value = (part.strip() for part in line.rsplit(":", 1))
+        name, value, start = _entry(line)
         entries: dict = getattr(declaration, section)
         if name in entries:
             _fail(number, column, f"'{name}' is declared twice")
-        start = len(line) - len(value) + 1
         entries[name] = _read_value(section, value, number, start)
-        values[section, name] = TextPosition(number, start), value
+        numbers[section][name] = number
     if missing := [name for name in ("neurons", "tensors") if name not in seen]:
         _fail(
-            len(text.splitlines()) + 1,
+            len(lines) + 1,
             1,
             f"the text ends without a section '{missing[0]}' (an empty section will do): has it "
             "been cut off?",
         )
-    for (section, name), (place, value) in values.items():
-        _check_names(declaration, section, name, value, place)
+    for section in SECTIONS:
+        for number in numbers[section].values():
+            _check_names(declaration, section, number, lines[number - 1])
     return declaration
 
 
-def _check_names(
-    declaration: Declaration, section: str, name: str, value: str, place: TextPosition
-) -> None:
+def _entry(line: str) -> tuple[str, str, int]:
+    """Name and value of a line, and the column where the value begins, counted from 1."""
+    name, _, value = line.rpartition(":")
+    value = value.strip()
+    return name.strip(), value, len(line) - len(value) + 1
+
+
+def _check_names(declaration: Declaration, section: str, number: int, line: str) -> None:
     """Refuses a name that is used and not declared, where it stands
     (sections come in any order).
     """
     neurons = declaration.neurons
+    name, value, start = _entry(line)
     if section == "aliases":
         if value not in declaration.tensors:
             _fail(
-                *place,
+                number,
+                start,
                 f"'{name}' is an alias of '{value}', which is not declared as a tensor",
                 GraphError,
             )
@@ -177,10 +178,9 @@ def _check_names(
     for match in NAME.finditer(value):
         word = match.group() if used is not None else split_mark(match.group())[0]
         if word not in neurons and (word in used if used is not None else not is_number(word)):
-            column = place.column + match.start()
             _fail(
-                place.line,
-                column,
+                number,
+                start + match.start(),
                 f"no neuron set '{word}' is declared; the neuron sets are {', '.join(neurons)}. "
                 "Declare it"
                 + (
