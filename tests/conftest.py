@@ -9,10 +9,12 @@ from typing import Any
 import torch
 from hypothesis import HealthCheck, settings
 
+# `make test-all` asks for the thorough one with --hypothesis-profile.
 settings.register_profile(
-    "symnet", derandomize=True, deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow]
+    "thorough", derandomize=True, deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow]
 )
-settings.load_profile("symnet")
+settings.register_profile("quick", settings.get_profile("thorough"), max_examples=20)
+settings.load_profile("quick")
 torch.set_num_threads(1)
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")  # before Triton is imported: its kernels then run on the CPU

@@ -16,6 +16,7 @@ from symnet.matching.alignment_problem import AlignmentProblem
 from symnet.matching.balancing import balance
 from symnet.matching.problem_reading import read_problem
 from tests.cases import GRAPHS
+from tests.effort import examples
 from tests.graph.test_catalogue import CASES
 from tests.matching.group_elements import all_elements
 from tests.random_graphs import random_graph
@@ -77,7 +78,7 @@ def test_every_kind_of_graph_is_recovered(name: str) -> None:
         assert found.distance_after < 1e-9
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(st.integers(0, 10_000))
 def test_aligning_never_moves_networks_apart(seed: int) -> None:
     """Whatever the graph: the element is of its group, its action gives the aligned weights, and it does no harm."""

@@ -10,10 +10,11 @@ from torch import nn
 
 import symnet as sn
 from symnet.tracing import Check
-from symnet.tracing.checking import Checker, moving_element, relative_error
+from symnet.tracing.checking import Checker, moving_element
 from symnet.tracing.examples import Inputs, copy_model, detached, float_state, randomise
 from symnet.tracing.execution import double_precision
 from symnet.tracing.recording import tensors_in
+from symnet.verify.comparison import errors_between
 from tests.tracing.models import Case
 
 
@@ -67,7 +68,7 @@ def is_noticed(checker: Checker, broken: sn.NeuronGraph, inputs: Inputs, referen
         outputs = checker.evaluate(checker.doubled(inputs), element)
     except sn.TraceError:
         return True
-    return max(relative_error(reference[path], outputs[path]) for path in reference) > 1e-9
+    return max(errors_between(reference, outputs).values()) > 1e-9
 
 
 def broken_actions(model: nn.Module, graph: sn.NeuronGraph, case: Case) -> tuple[int, list[str]]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-import torch
 from torch import nn
 
 import symnet as sn
 from symnet.graph.notation import NAME
-from tests.tracing.hugging_face import HUGGING_FACE
-from tests.tracing.models import CASES, Case, GroupedQueries, rows
+from tests.effort import sweep
+from tests.tracing.models import Case, GroupedQueries, rows
+from tests.tracing.registry import ALL, traced
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 
@@ -31,19 +31,12 @@ EXPECTED = {
     "dense experts": {"expert", "mlp"},
     "grouped convolution with group norm": {"group", "0.unit", "3.unit"},
 }
-NAMED = [case for case in (*CASES, *HUGGING_FACE) if case.name in EXPECTED]
-
-
-def traced(case: Case) -> sn.NeuronGraph:
-    if case in HUGGING_FACE:
-        pytest.importorskip("transformers", reason="Hugging Face transformers is not installed")
-    torch.manual_seed(0)
-    return sn.trace(case.make(), *case.inputs(), **case.keywords())
+NAMED = sweep([case for case in ALL if case.name in EXPECTED], {"Swin"})
 
 
 @pytest.mark.parametrize("case", NAMED, ids=repr)
 def test_sets_are_named_after_what_they_do(case: Case) -> None:
-    names = set(traced(case).neurons)
+    names = set(traced(case)[1].neurons)
     assert names >= EXPECTED[case.name]
     assert all(NAME.fullmatch(name) for name in names)
 

@@ -13,23 +13,14 @@ from torch import nn
 
 import symnet as sn
 from symnet.tracing import Check, trace
-from symnet.tracing.checking import Checker, relative_error
+from symnet.tracing.checking import Checker
 from symnet.tracing.examples import copy_model, float_state, randomise, run
+from symnet.verify.comparison import errors_between
 from tests.tracing.broken import broken_actions
-from tests.tracing.hugging_face import HUGGING_FACE
 from tests.tracing.models import CASES, Case, Encoder, Recurrent, TiedAutoencoder, rows, seq
+from tests.tracing.registry import SWEEP, traced
 
-ALL = [*CASES, *HUGGING_FACE]
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
-
-
-def make(case: Case) -> tuple[nn.Module, sn.NeuronGraph]:
-    """A case's model and its traced graph."""
-    if case in HUGGING_FACE:
-        pytest.importorskip("transformers", reason="Hugging Face transformers is not installed")
-    torch.manual_seed(0)
-    model = case.make()
-    return model, trace(model, *case.inputs(), **case.keywords())
 
 
 def moving_sets(graph: sn.NeuronGraph) -> collections.Counter:
@@ -41,33 +32,33 @@ def moving_sets(graph: sn.NeuronGraph) -> collections.Counter:
     )
 
 
-@pytest.mark.parametrize("case", ALL, ids=repr)
+@pytest.mark.parametrize("case", SWEEP, ids=repr)
 def test_the_group_is_the_one_worked_out_by_hand(case: Case) -> None:
-    _, graph = make(case)
+    _, graph = traced(case)
     expected = collections.Counter({(size, tuple(sorted(over))): count for size, over, count in case.sets})
     assert moving_sets(graph) == expected
     assert graph.order == math.prod(math.factorial(n) ** (math.prod(over) * count) for n, over, count in case.sets)
 
 
-@pytest.mark.parametrize("case", ALL, ids=repr)
+@pytest.mark.parametrize("case", SWEEP, ids=repr)
 def test_every_float_entry_of_the_state_is_there(case: Case) -> None:
     """Keys are those of the state dict, with its shapes; tied tensors stand under aliases."""
-    model, graph = make(case)
+    model, graph = traced(case)
     floats = {name: tuple(t.shape) for name, t in model.state_dict().items() if t.is_floating_point()}
     assert set(graph.shapes) | set(graph.aliases) == set(floats)
     assert all(graph.shapes[graph.aliases.get(name, name)] == shape for name, shape in floats.items())
 
 
-@pytest.mark.parametrize("case", ALL, ids=repr)
+@pytest.mark.parametrize("case", SWEEP, ids=repr)
 def test_the_text_form_round_trips(case: Case) -> None:
-    _, graph = make(case)
+    _, graph = traced(case)
     assert sn.parse(str(graph)) == graph
 
 
-@pytest.mark.parametrize("case", ALL, ids=repr)
+@pytest.mark.parametrize("case", SWEEP, ids=repr)
 def test_random_elements_leave_the_function_unchanged(case: Case) -> None:
     """A route of its own: a float64 copy, the state randomised, one element acting, the outputs compared."""
-    model, graph = make(case)
+    model, graph = traced(case)
     private = copy_model(model).double()
     state, _ = float_state(private)
     randomise(state, seed=5)
@@ -82,13 +73,13 @@ def test_random_elements_leave_the_function_unchanged(case: Case) -> None:
             for name, tensor in state.items():
                 tensor.copy_(moved[name])
         after = run(private, inputs, chosen)
-        assert max(relative_error(before[p], after[p]) for p in before) < 1e-9
+        assert max(errors_between(before, after).values()) < 1e-9
 
 
-@pytest.mark.parametrize("case", ALL, ids=repr)
+@pytest.mark.parametrize("case", SWEEP, ids=repr)
 def test_the_check_notices_every_broken_action(case: Case, record_property: Callable[[str, object], None]) -> None:
     """Mutation: hold one axis of one tensor still; only tensors without any influence may go unnoticed."""
-    total, missed = broken_actions(*make(case), case)
+    total, missed = broken_actions(*traced(case), case)
     record_property("broken actions", total)
     record_property("broken actions noticed", total - len(missed))
     assert missed == [], f"{len(missed)} of {total} broken actions went unnoticed"

@@ -12,13 +12,13 @@ from torch import Tensor, nn
 import symnet as sn
 from symnet.tracing import tracer
 from symnet.tracing.subject import make_subject
-from tests.tracing.hugging_face import HUGGING_FACE
-from tests.tracing.models import CASES, Case
+from tests.tracing.models import Case
 from tests.tracing.odd_models import ODD, Net, Odd, rand
+from tests.tracing.registry import ALL, traced
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore:Lazy modules")
 NEED_VALUES = {"routed experts"}
-FEW = [c for c in (*CASES, *HUGGING_FACE) if c.name in ("lenet", "lstm, two layers", "transformer encoder", "Llama")]
+FEW = [c for c in ALL if c.name in ("lenet", "lstm, two layers", "transformer encoder", "Llama")]
 
 
 def without_weights(model: nn.Module, case: Case) -> str:
@@ -31,11 +31,7 @@ def without_weights(model: nn.Module, case: Case) -> str:
 
 
 def agree(case: Case) -> None:
-    if case in HUGGING_FACE:
-        pytest.importorskip("transformers", reason="Hugging Face transformers is not installed")
-    torch.manual_seed(0)
-    model = case.make()
-    graph = sn.trace(model, *case.inputs(), **case.keywords())
+    model, graph = traced(case)
     assert without_weights(model, case) == str(graph)
     with torch.device("meta"):
         empty = case.make()
@@ -49,7 +45,7 @@ def test_the_graph_is_the_same_without_weights(case: Case) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", [c for c in (*CASES, *HUGGING_FACE) if c.name not in NEED_VALUES], ids=repr)
+@pytest.mark.parametrize("case", [c for c in ALL if c.name not in NEED_VALUES], ids=repr)
 def test_every_graph_is_the_same_without_weights(case: Case) -> None:
     agree(case)
 

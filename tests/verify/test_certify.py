@@ -13,6 +13,7 @@ import symnet as sn
 from symnet.verify.map_words import describe_map
 from symnet.verify.ranks import complement, dependencies, rank_of
 from tests.cases import GRAPHS
+from tests.effort import examples
 from tests.random_graphs import random_graph
 from tests.verify.wrong_layers import HEADS, LAYERS, MLP, QUERY
 
@@ -32,7 +33,7 @@ def test_the_derived_layer_is_complete_and_minimal_on_every_case(name: str) -> N
     assert certificate.missing == certificate.redundant == certificate.untied == ()
 
 
-@settings(max_examples=20)
+@settings(max_examples=examples(20))
 @given(st.integers(0, 10_000))
 def test_the_dense_twin_is_complete_and_minimal_on_random_graphs(number: int) -> None:
     graph = random_graph(number, most=12, tensors=2)
@@ -107,7 +108,7 @@ def test_missing_and_repeated_maps_are_named() -> None:
     assert "NOT minimal" in str(caught.value) and "own[1] repeats own[0]" in str(caught.value)
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(st.integers(0, 10_000), st.data())
 def test_dropping_maps_of_the_complete_layer_is_noticed_map_by_map(number: int, data: st.DataObject) -> None:
     """A complete dense layer with some coefficients held at zero misses as many maps as were dropped, by these words."""

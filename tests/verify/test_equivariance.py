@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 import symnet as sn
 from tests.cases import GRAPHS
+from tests.effort import examples
 from tests.random_graphs import random_graph
 from tests.verify.wrong_layers import LAYERS, MLP
 
@@ -62,7 +63,7 @@ def test_the_derived_layer_is_accepted_on_every_case(name: str) -> None:
     assert report.max_error < 1e-11
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(st.integers(0, 10_000))
 def test_the_derived_layer_is_accepted_on_random_graphs(number: int) -> None:
     graph = random_graph(number)
@@ -70,7 +71,7 @@ def test_the_derived_layer_is_accepted_on_random_graphs(number: int) -> None:
     sn.verify.equivariance(dense, graph, seed=number, trials=2).raise_if_failed()
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(st.integers(0, 10_000))
 def test_a_dense_matrix_with_one_changed_entry_is_rejected(number: int) -> None:
     """Wherever an orbit has two or more entries, or an entry must vanish, changing one is noticed."""

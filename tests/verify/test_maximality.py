@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 import symnet as sn
-from tests.tracing.hugging_face import HUGGING_FACE
-from tests.tracing.models import CASES, Case, seq
+from tests.effort import sweep
+from tests.tracing.models import Case, seq
+from tests.tracing.registry import ALL, LARGE, traced
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 
@@ -22,14 +23,10 @@ OPEN = {
 }
 
 
-@pytest.mark.parametrize("case", [c for c in (*CASES, *HUGGING_FACE) if c.name not in OPEN], ids=repr)
+@pytest.mark.parametrize("case", sweep([c for c in ALL if c.name not in OPEN], {*LARGE, "Llama"}), ids=repr)
 def test_the_traced_group_is_all_there_is(case: Case) -> None:
     """The bound, which trusts gradients only, is the order of the traced group."""
-    if case in HUGGING_FACE:
-        pytest.importorskip("transformers", reason="Hugging Face transformers is not installed")
-    torch.manual_seed(0)
-    model = case.make()
-    graph = sn.trace(model, *case.inputs(), **case.keywords())
+    model, graph = traced(case)
     sn.verify.maximality(model, graph, *case.inputs(), **case.keywords()).raise_if_failed()
 
 
