@@ -109,7 +109,7 @@ def _assembled(text: str) -> tuple[int, int]:
     return int(registers[1]) if registers else -1, int(spilled[1]) if spilled else -1
 
 
-def every() -> Iterator[dict[str, Any]]:
+def every() -> Iterator[tuple[str, torch.dtype, int]]:
     """The workloads' channels in the dtypes that the bars name, and the widest of each dtype."""
     for dtype, channels in (
         (torch.bfloat16, (16, 32, 64, 128)),
@@ -118,11 +118,11 @@ def every() -> Iterator[dict[str, Any]]:
     ):
         for width in channels:
             for kind in KINDS:
-                yield compiled(kind, dtype, width)
+                yield kind, dtype, width
 
 
 def main() -> None:
-    print(json.dumps(list(every()), indent=1))
+    print(json.dumps([compiled(*launch) for launch in every()], indent=1))
 
 
 if __name__ == "__main__":

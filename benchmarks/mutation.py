@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import date
+from functools import cache
 from pathlib import Path
 from queue import Queue
 
@@ -62,11 +63,17 @@ def sample(folders: tuple[str, ...], count: int, seed: int) -> list[tuple[str, M
         every = [
             (str(path.relative_to(ROOT)), mutant)
             for path in sorted((ROOT / "symnet" / folder).glob("*.py"))
-            for mutant in mutants(path.read_text(encoding="utf-8"))
+            for mutant in _mutants(path.read_text(encoding="utf-8"))
         ]
         random.Random(f"{seed} {folder}").shuffle(every)
         drawn += every[:count]
     return drawn
+
+
+@cache
+def _mutants(source: str) -> tuple[Mutant, ...]:
+    """All of a file, which take seconds to make: samples of one process share them."""
+    return tuple(mutants(source))
 
 
 def run_one(copy: Path, file: str, mutant: Mutant) -> Outcome:

@@ -27,10 +27,12 @@ COUNTED = {
     "formulas read from texts": r"test_formulas\.py::test_the_formula",
     "doctests": r"^symnet/",
 }
+# What tests/hostile record with record_property: how often each was tried.
+TRIED = ("hostile files", "cut files", "names as data", "sizes from texts", "writers on full disks", "kills")
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """How much of the documentation was executed."""
+    """How much of the documentation was executed, and what was tried."""
     passed = [report.nodeid for report in terminalreporter.stats.get("passed", []) if report.when == "call"]
     counts = {title: sum(bool(re.search(pattern, name)) for name in passed) for title, pattern in COUNTED.items()}
     if any(counts.values()):
@@ -38,6 +40,11 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         for title, count in counts.items():
             terminalreporter.write_line(f"{count:5d}  {title}")
         terminalreporter.write_line(f"{_recorded(terminalreporter, 'blocks'):5d}  code blocks")
+    tried = {title: _recorded(terminalreporter, title) for title in TRIED}
+    if any(tried.values()):
+        terminalreporter.write_sep("-", "hostile input, kills and full disks")
+        for title, count in tried.items():
+            terminalreporter.write_line(f"{count:5d}  {title}")
     broken, noticed = (_recorded(terminalreporter, name) for name in ("broken actions", "broken actions noticed"))
     if broken:
         terminalreporter.write_sep("-", "mutated graphs of traced networks")

@@ -365,14 +365,26 @@ except sn.BackendError as error:
     assert "TRITON_INTERPRET=1" in seen
 
 
+WIDEST = """
+import json, torch
+from benchmarks.gpu_compile import compiled
+print(json.dumps([compiled("forward", torch.bfloat16, 128), compiled("backward", torch.float32, 128)]))
+"""
+
+
 @needs_triton
-def test_the_programs_compile_for_a_gpu_and_fit_it(tmp_path) -> None:
+@pytest.mark.parametrize(
+    ("code", "least"),
+    [
+        pytest.param(WIDEST, 2, id="widest"),
+        pytest.param("from benchmarks.gpu_compile import main; main()", 8, id="all", marks=pytest.mark.slow),
+    ],
+)
+def test_the_programs_compile_for_a_gpu_and_fit_it(tmp_path, code: str, least: int) -> None:
     """Compiled for compute capability 9.0 (no GPU is needed for that): shared memory within its 227 KiB."""
-    found = json.loads(
-        run_python("from benchmarks.gpu_compile import main; main()", TRITON_CACHE_DIR=str(tmp_path / "cache"))
-    )
-    assert len(found) >= 8
-    for entry in found:
+    programs = json.loads(run_python(code, TRITON_CACHE_DIR=str(tmp_path / "cache")))
+    assert len(programs) >= least
+    for entry in programs:
         assert 0 < entry["shared_bytes"] <= 227 * 1024, entry
         assert entry["atomics"] == 0, entry
 

@@ -130,8 +130,9 @@ def test_other_settings_do_not_take_over_old_trainings(finished: tuple[Path, Res
     assert other.fits.psnr_mean == found.fits.psnr_mean  # the fits are shared
 
 
-def test_killed_at_random_moments_the_result_is_the_same(tmp_path: Path) -> None:
-    """`kill -9`, three times; then the run that ends has the fits and the accuracy of one that was never killed."""
+@pytest.mark.parametrize("kills", [1, pytest.param(3, marks=pytest.mark.slow)])
+def test_killed_at_random_moments_the_result_is_the_same(tmp_path: Path, kills: int) -> None:
+    """`kill -9`; then the run that ends has the fits and the accuracy of one that was never killed."""
     code = (
         "import sys, torch; torch.set_num_threads(1)\n"
         "from symnet.data import FitRecipe; from symnet.tasks import digits_inr\n"
@@ -141,7 +142,7 @@ def test_killed_at_random_moments_the_result_is_the_same(tmp_path: Path) -> None
     )
     moments = random.Random(0)
     killed = 0
-    for _ in range(3):
+    for _ in range(kills):
         process = subprocess.Popen(
             [sys.executable, "-c", code, str(tmp_path / "killed")],
             cwd=Path(__file__).parents[2],
@@ -153,7 +154,7 @@ def test_killed_at_random_moments_the_result_is_the_same(tmp_path: Path) -> None
         os.kill(process.pid, signal.SIGKILL)
         process.stdout.close()
         killed += process.wait() == -signal.SIGKILL
-    assert killed == 3
+    assert killed == kills
     resumed, _ = run(tmp_path / "killed")
     whole, _ = run(tmp_path / "whole")
     assert resumed.fits.psnr_mean == whole.fits.psnr_mean

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import errno
 import json
+import multiprocessing
 import os
 import random
 import signal
+import socket
 import stat
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,7 +23,7 @@ from torch import nn
 from symnet.tasks.engine import Engine, make_fabric
 from symnet.tasks.problem import Parts, TrainingError
 from symnet.tasks.sampling import Sampler
-from tests.tasks.small_problem import RECIPE, make_engine, make_problem
+from tests.tasks.small_problem import RECIPE, make_engine, make_problem, write_outcome
 
 SCRIPT = Path(__file__).parent / "small_problem.py"
 ROOT = Path(__file__).parents[2]
@@ -45,12 +48,21 @@ def run_to_the_end(folder: Path, **options) -> dict[str, object]:
     return outcome(folder)
 
 
-def test_a_killed_training_ends_as_an_undisturbed_one(tmp_path: Path) -> None:
-    """Killed three times at random points (SIGKILL) and started again, it gives the same metrics and parameters, bit for bit."""
-    undisturbed, folder = run_to_the_end(tmp_path / "whole"), tmp_path / "killed"
+def run_here(folder: Path, dropout: float = 0.2) -> dict[str, object]:
+    """The same run in this process, whose imports are done."""
+    folder.mkdir(exist_ok=True)
+    with torch.random.fork_rng(devices=[]):
+        write_outcome(folder, 0.0, dropout)
+    return outcome(folder)
+
+
+@pytest.mark.parametrize("kills", [1, pytest.param(3, marks=pytest.mark.slow)])
+def test_a_killed_training_ends_as_an_undisturbed_one(tmp_path: Path, kills: int) -> None:
+    """Killed at random points (SIGKILL) and started again, it gives the same metrics and parameters, bit for bit."""
+    undisturbed, folder = run_here(tmp_path / "whole"), tmp_path / "killed"
     folder.mkdir()
-    rng, reached = random.Random(5), []
-    for _ in range(3):
+    rng, reached = random.Random(5), [0]
+    for _ in range(kills):
         process = subprocess.Popen(command(folder, pause=0.02), env=environment())
         written = (folder / "checkpoint.pt").stat().st_mtime_ns if (folder / "checkpoint.pt").exists() else 0
         deadline = time.monotonic() + 100
@@ -62,15 +74,41 @@ def test_a_killed_training_ends_as_an_undisturbed_one(tmp_path: Path) -> None:
         process.send_signal(signal.SIGKILL)
         process.wait()
         reached.append(torch.load(folder / "checkpoint.pt", weights_only=True)["progress"]["step"])
-    assert 0 < reached[0] < reached[1] < reached[2] < RECIPE.steps
-    assert run_to_the_end(folder) == undisturbed
+    assert sorted({*reached}) == reached and reached[-1] < RECIPE.steps
+    assert run_here(folder) == undisturbed
 
 
-def test_two_processes_train_as_one(tmp_path: Path) -> None:
-    """With `torchrun` and two processes (gloo), the parameters after 12 steps are those of one process: same gradients."""
-    one = run_to_the_end(tmp_path / "one", dropout=0.0)
+def forked(folder: Path) -> dict[str, object]:
+    """What two processes find that know of each other by the variables that `torchrun` sets."""
+    folder.mkdir()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+
+    def train(rank: str) -> None:
+        os.environ |= shared | {"RANK": rank, "LOCAL_RANK": rank, "TORCHELASTIC_RUN_ID": "none"}
+        write_outcome(folder, 0.0, 0.0)
+
+    processes = [multiprocessing.get_context("fork").Process(target=train, args=(rank,)) for rank in "01"]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(200)
+    assert [process.exitcode for process in processes] == [0, 0]
+    return outcome(folder)
+
+
+def launched(folder: Path) -> dict[str, object]:
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
-    two = run_to_the_end(tmp_path / "two", dropout=0.0, launcher=launcher)
+    return run_to_the_end(folder, dropout=0.0, launcher=launcher)
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+@pytest.mark.parametrize("start", [forked, pytest.param(launched, marks=pytest.mark.slow)])
+def test_two_processes_train_as_one(tmp_path: Path, start: Callable[[Path], dict[str, object]]) -> None:
+    """With two processes (gloo), the parameters after 12 steps are those of one process: same gradients."""
+    one, two = run_here(tmp_path / "one", dropout=0.0), start(tmp_path / "two")
     assert torch.load(tmp_path / "two" / "checkpoint.pt", weights_only=True)["world"] == 2
     for name, values in one["parameters"].items():
         assert torch.allclose(torch.tensor(values), torch.tensor(two["parameters"][name]), rtol=1e-9, atol=1e-12), name
