@@ -80,7 +80,7 @@ class Alignment(Displayed):
         """A state dict on the line from the first network (0) to the aligned second one (1).
 
         Entries that are no floating-point numbers are the first network's. After mixing networks
-        with batch norms, collect their running statistics anew (Jordan et al. 2023, REPAIR): means
+        with batch norms, collect their running statistics again (Jordan et al. 2023, REPAIR): means
         and variances of a mixture are not the mixture's.
         """
         mixed = {}

@@ -127,8 +127,8 @@ def _height(places: Sequence[float], losses: Sequence[float]) -> float:
 
 @dataclass(frozen=True)
 class Repair:
-    """Collects the running statistics of norms anew, from batches that the caller gives: those of a
-    mixture are not the mixture's.
+    """Collects the running statistics of norms again, from batches that the caller gives: those of
+    a mixture are not the mixture's.
 
     Args:
         model: a module of the architecture; it is not touched.
@@ -209,7 +209,7 @@ def merge(
         graphs: of every network, where some are narrower: they are padded with zeros, matched, and
             averaged neuron by neuron over the networks that have it.
         model, batches: a module of the architecture and inputs for it: the running statistics of
-            norms are then collected anew.
+            norms are then collected again.
         measure, starts, seed: as in ``align``.
 
     Raises:

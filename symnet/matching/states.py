@@ -17,7 +17,7 @@ class StateView(Mapping[str, Tensor]):
     """A network's entries, each read when it is asked for; nothing is copied.
 
     Entries of memory are refused once they were changed, so that what was said of a network stays
-    true of what it shows. Entries of files are read anew each time.
+    true of what it shows. Entries of files are read again each time.
     """
 
     def __init__(self, source: Source) -> None:

@@ -5,7 +5,7 @@
 
 Which neurons may be told apart decides between the paper's architectures (Zhou et al. 2023, section
 3): the graph's Fixed sets have parameters of their own (HNP), or are permuted as well and their
-neurons told apart by encodings (NP), or some one, some the other.
+neurons told apart by encodings (NP), or one choice for some of them and the other for the rest.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ def compile_plan(
 
 class Linear(Displayed, nn.Module):
     """The equivariant linear maps from one space of weights to another, one
-    coefficient an orbit and channel pair.
+    coefficient per orbit and pair of channels.
 
     Args:
         graph: the architecture whose weights are read.
@@ -274,7 +274,7 @@ class Linear(Displayed, nn.Module):
             f"This layer would have {count:,} parameters ({self.plan.dimension:,} maps with "
             f"{self.in_channels} to {self.out_channels} channels); the limit is "
             f"{PARAMETER_LIMIT:,}. Most belong to the table [{table.name}], from input "
-            f"'{source.tensor}' ({source.folded_size} fixed positions a neuron) to output "
+            f"'{source.tensor}' ({source.folded_size} fixed positions per neuron) to output "
             f"'{target.tensor}' ({target.dims.folded_size}). Permute that set (with_groups), use "
             "fewer channels, or leave the tensor out of inputs= or outputs=."
         )

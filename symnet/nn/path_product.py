@@ -17,7 +17,8 @@ from symnet.graph.notation import print_axes, symbols_in
 from symnet.groups import Group, is_trivial
 from symnet.nn.arguments import check_count
 from symnet.nn.features import Features, check_features
-from symnet.nn.linearization import LinearProgram, linearize
+from symnet.nn.linearization import linearize
+from symnet.nn.linearization_rules import LinearProgram
 from symnet.plan.path_plan import MOST, Link, PathPlan, plan_path
 
 ENTRY_LIMIT = 2**22  # entries of a network's product of one channel
@@ -159,7 +160,7 @@ class PathProduct(nn.Module):
         if self._plan is not None:
             how = (
                 f"{len(self._plan.steps)} contractions, {self._plan.cost().multiplies:,} "
-                "multiplies a channel"
+                "multiplies per channel"
             )
         else:
             how = "by the module's program"

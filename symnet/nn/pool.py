@@ -164,7 +164,7 @@ class Pool(nn.Module):
 
     def extra_repr(self) -> str:
         to = (
-            f"{self.dimension} invariants a channel"
+            f"{self.dimension} invariants per channel"
             if self.outputs is None
             else ", ".join(self.outputs)
         )

@@ -120,7 +120,7 @@ class Network(nn.Module):
 
     @property
     def plan(self) -> NetworkPlan:
-        """What the linear layers will run, with their cost: one line a layer."""
+        """What the linear layers will run, with their cost: one line per layer."""
         names = {id(module): name for name, module in self._modules.items()}
         return NetworkPlan(
             tuple(

@@ -250,6 +250,6 @@ def _too_large(
     return (
         f"The table on axes [{axes}] would have {height} by {width} parameters for each pair of "
         f"channels. Most of them come from input '{source[0]}' ({source[2].folded_size} fixed "
-        f"positions a neuron) and output '{target[0]}' ({target[2].folded_size}). Make a set of "
+        f"positions per neuron) and output '{target[0]}' ({target[2].folded_size}). Make a set of "
         "these permuted (with_groups), or leave the tensor out of inputs= or outputs=."
     )

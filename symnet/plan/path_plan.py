@@ -134,7 +134,7 @@ class PathPlan:
         cost = self.cost()
         lines = [
             f"PathPlan: {len(self.steps)} contractions, {cost.multiplies:,} multiplies, "
-            f"{cost.bytes():,} bytes a channel (float32)"
+            f"{cost.bytes():,} bytes per channel (float32)"
         ]
         for step in self.steps:
             value = self.values[step.target]

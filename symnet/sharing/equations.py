@@ -54,7 +54,7 @@ def summarize(maps: EquivariantMaps) -> str:
 
 
 def write_latex(maps: EquivariantMaps) -> str:
-    r"""An ``align*`` environment with one equation an output block, and
+    r"""An ``align*`` environment with one equation per output block, and
     another that defines the means.
 
     Coefficients are ``a_{1}, a_{2}, ...``, those of biases ``b_{1}, ...``. Means are written

@@ -38,7 +38,7 @@ class Copies(StrEnum):
     divided, and the function stays.
     """
 
-    # each as often as one likes: with zeros where it is read, a neuron has no influence
+    # each any number of times: with zeros where it is read, a neuron has no influence
     any = "any"
     alike = "alike"  # each as often as the others: a norm or softmax over the set hears of them
     none = "none"

@@ -176,7 +176,7 @@ def make_selection(graph: NeuronGraph, choices: Mapping[str, np.ndarray]) -> Sel
 
 
 def take_positions(array: Array, dims: list[int], positions: np.ndarray, shape: list[int]) -> Array:
-    """The array with the flattened positions of ``dims`` taken anew, in the order ``positions``.
+    """The array with the flattened positions of ``dims`` chosen in the order ``positions``.
 
     Args:
         shape: new sizes of the dims; their product is ``len(positions)``.

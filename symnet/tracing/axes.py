@@ -22,6 +22,7 @@ from symnet.tracing.axis_labels import (
     root,
     size_of,
 )
+from symnet.tracing.row_bounds import leading_factors, misaligned, row_bounds
 
 # More cells than this pin the axes instead.
 _CELLS = 64
@@ -80,14 +81,14 @@ def merge(
             result += merge_nodes(a.pop(0), b.pop(0))
             continue
         large, small = (a, b) if a[0].size > b[0].size else (b, a)
-        prefix = _prefix(small, large[0].size)
+        prefix = leading_factors(small, large[0].size)
         if large[0].parts is not None and prefix:
             result += _merge_concatenation(large.pop(0), tuple(small[:prefix]))
             del small[:prefix]
         elif large[0].size % small[0].size == 0 and (factors := refine(large[0], small[0].size)):
             large[:1] = factors
         else:
-            taken_a, taken_b = _misaligned(a, b)
+            taken_a, taken_b = misaligned(a, b)
             result += merge_cells(taken_a, taken_b, reason)
     return tuple(result)
 
@@ -99,7 +100,7 @@ def merge_cells(a: Label, b: Label, reason: str) -> Label:
     The outer factors tell their positions apart from then on; what lies within a row of both can
     still move.
     """
-    cuts = sorted({*_row_bounds(a), *_row_bounds(b)})
+    cuts = sorted({*row_bounds(a), *row_bounds(b)})
     if any(n.wildcard for n in leaves((*a, *b))) or len(cuts) > _CELLS:
         pin((*a, *b), reason)
         return tuple(_unwild(a, reason))
@@ -108,32 +109,6 @@ def merge_cells(a: Label, b: Label, reason: str) -> Label:
     for start, stop in itertools.pairwise(cuts):
         merge(take(a, start, stop), take(b, start, stop), reason)
     return flat(a)
-
-
-def _row_bounds(label: Label) -> range:
-    """Where the rows of the last factor start."""
-    return range(0, size_of(label) + 1, root(label[-1]).size)
-
-
-def _prefix(nodes: list[Node], size: int) -> int:
-    """How many leading factors multiply to ``size``; 0 if none do."""
-    for count, total in enumerate(
-        itertools.accumulate((n.size for n in nodes), lambda x, y: x * y), start=1
-    ):
-        if total >= size:
-            return count if total == size else 0
-    return 0
-
-
-def _misaligned(a: list[Node], b: list[Node]) -> tuple[Label, Label]:
-    """The shortest prefixes of both lists that have one size, removed from the lists."""
-    taken: tuple[list[Node], list[Node]] = ([a.pop(0)], [b.pop(0)])
-    while (left := size_of(taken[0])) != (right := size_of(taken[1])):
-        if left < right:
-            taken[0].append(a.pop(0))
-        else:
-            taken[1].append(b.pop(0))
-    return tuple(taken[0]), tuple(taken[1])
 
 
 def _unwild(label: Iterable[Node], reason: str) -> list[Node]:

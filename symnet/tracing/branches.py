@@ -16,8 +16,8 @@ from symnet.tracing.examples import randomise
 from symnet.tracing.fallback import read_unknown
 from symnet.tracing.fresh_inputs import FreshInputs, Inputs
 from symnet.tracing.reading_state import Reading
-from symnet.tracing.recorder import record
 from symnet.tracing.recording import Recording
+from symnet.tracing.recording_runs import record
 from symnet.tracing.subject import Subject
 from symnet.tracing.weightless import NeedsEntriesError
 

@@ -60,7 +60,7 @@ def singular_vectors(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 class Differential:
-    """A private copy of a network in float64, whose state can be drawn anew and whose outputs can
+    """A private copy of a network in float64, whose state can be drawn again and whose outputs can
     be differentiated.
 
     Args:

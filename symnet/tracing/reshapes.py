@@ -1,4 +1,4 @@
-"""Axes cut anew by a view: the factors of the old ones regrouped, and
+"""Axes cut again by a view: the factors of the old ones regrouped, and
 refined where they are too coarse.
 """
 

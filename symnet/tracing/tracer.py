@@ -9,9 +9,11 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 # The rules register themselves when they are loaded.
+import symnet.tracing.rules_along
 import symnet.tracing.rules_compute
 import symnet.tracing.rules_index
 import symnet.tracing.rules_shape
+import symnet.tracing.rules_values
 import symnet.tracing.rules_windows  # noqa: F401
 from symnet.errors import TraceError
 from symnet.graph import NeuronGraph
@@ -19,7 +21,8 @@ from symnet.graph.notation import Axes
 from symnet.groups import Fixed
 from symnet.tracing.branches import record_after, record_every_way
 from symnet.tracing.certificate import Certifier, Evidence
-from symnet.tracing.checking import Check, Checker, Mismatch
+from symnet.tracing.check_options import Check, Mismatch
+from symnet.tracing.checking import Checker
 from symnet.tracing.continuous import with_larger_groups
 from symnet.tracing.examples import (
     all_larger,

@@ -18,13 +18,9 @@ from symnet.nn.product import Product
 from symnet.verify.bilinear import BilinearCertificate, certify_bilinear
 from symnet.verify.comparison import check_tolerance, check_whole, make_seed
 from symnet.verify.equivariance import Features, copy_function, equivariance, name_of
-from symnet.verify.linear_family import (
-    Coordinates,
-    LinearLayer,
-    MapFamily,
-    express,
-    without_parameters,
-)
+from symnet.verify.linear_family import MapFamily, express, without_parameters
+from symnet.verify.linear_layer import LinearLayer
+from symnet.verify.map_coordinates import Coordinates
 from symnet.verify.map_words import describe_map
 from symnet.verify.ranks import complement, dependencies, rank_of
 from symnet.verify.report import Report, entry

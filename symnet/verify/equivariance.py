@@ -30,7 +30,7 @@ from symnet.verify.comparison import (
 from symnet.verify.report import Difference, Report
 
 Features = dict[str, Tensor]
-KINDS = ("normal", "half of them zero", "large")  # of random features, one kind a trial
+KINDS = ("normal", "half of them zero", "large")  # of random features, one kind per trial
 _PROBED = 64  # inputs up to which every one is tested for having an effect
 
 
@@ -343,7 +343,7 @@ def _copied(module: nn.Module) -> nn.Module:
     without what they were computed from.
     """
     try:
-        # what is cached in eval mode is made anew, in float64
+        # what is cached in eval mode is made again, in float64
         return copy_model(module).double().train().eval()
     except TraceError as error:
         raise VerificationError(str(error).replace("trace works", "it is checked")) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -10,10 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from symnet.errors import ShapeError, TraceError, VerificationError
+from symnet.errors import VerificationError
 from symnet.graph import GroupElement, NeuronGraph
 from symnet.graph.neuron_graph import require_graph
-from symnet.tracing.examples import copy_model, run, run_plainly
 from symnet.tracing.fresh_inputs import FreshInputs, Inputs, fresh_inputs_that_run
 from symnet.tracing.movement import Movement, movements
 from symnet.tracing.recording import tensors_in
@@ -28,10 +26,9 @@ from symnet.verify.comparison import (
 )
 from symnet.verify.effects import Effects
 from symnet.verify.io_axes import AxesLike, act_on, read_axes, sets_in
+from symnet.verify.network_copies import made_ready
 from symnet.verify.random_networks import (
-    RandomState,
     change_tensors,
-    check_state,
     tensors_left_out,
     to_double,
 )
@@ -44,8 +41,6 @@ from symnet.verify.streamed import StreamedNetwork
 _GENERATORS, _GENERATOR_RUNS = 4, 24
 # Entries of the state times neuron sets above which sets are moved alone only if all together fail.
 _EACH_ALONE = 100_000_000
-# Entries of the state above which the weights are made while the network runs.
-_STREAMED = 30_000_000
 # Neuron sets up to which each is moved alone in every trial.
 _FEW_SETS = 8
 # Entries of the state above which effects are looked at in the first trial alone.
@@ -73,11 +68,12 @@ def network(
     Works on a copy in eval mode; yours is not touched. All is computed in float64, casts inside
     included; random numbers that the network draws are the same in every run, and what it keeps
     between calls is put back. In every trial all floating-point entries of the state (running
-    statistics too) are drawn anew, with the scale and the signs of your own, and so are the inputs,
-    of the same domains and also of another batch size where the model takes it. Neuron sets are
-    permuted all together and, unless the network is large, each alone. A tensor that the outputs do
-    not depend on is reported as not felt; the check fails where it could not have noticed anything:
-    tensors that the group moves and the model never reads, outputs that hardly move.
+    statistics too) are drawn again, with the scale and the signs of your own, and so are the
+    inputs, of the same domains and also of another batch size where the model takes it. Neuron sets
+    are permuted all together and, unless the network is large, each alone. A tensor that the
+    outputs do not depend on is reported as not felt; the check fails where it could not have
+    noticed anything: tensors that the group moves and the model never reads, outputs that hardly
+    move.
 
     Args:
         model: the network; its state dict is what the graph describes.
@@ -113,7 +109,7 @@ def network(
     check_tolerance(tolerance)
     require_graph(graph, "network")
     seed = make_seed(seed)
-    network = _made_ready(
+    network = made_ready(
         model, graph, (inputs, dict(kwargs or {})), seed, positive, outputs, streamed
     )
     check = _NetworkCheck(
@@ -126,73 +122,6 @@ def network(
     for number in range(trials):
         check.run(number)
     return check.report(type(model).__name__, allow_unread)
-
-
-def _made_ready(
-    model: nn.Module,
-    graph: NeuronGraph,
-    inputs: Inputs,
-    seed: int,
-    positive: Collection[str],
-    outputs: Sequence[str] | None,
-    streamed: bool | None,
-) -> LoadedNetwork | StreamedNetwork:
-    """The network on random states: loaded into a copy, or on weights made while it runs."""
-    if not isinstance(model, nn.Module):
-        raise ShapeError(
-            f"verify.network got a {type(model).__name__}; pass a torch.nn.Module. For a "
-            "function of weights there is verify.equivariance."
-        )
-    on_meta = any(tensor.is_meta for tensor in model.parameters())
-    if streamed is None:
-        streamed = on_meta or graph.weights.size > _STREAMED
-    if streamed:
-        check_state(model, graph)
-        return StreamedNetwork(
-            model, graph, RandomState(model.state_dict(), graph, seed, positive), outputs
-        )
-    if on_meta:
-        raise VerificationError(
-            f"{type(model).__name__} has parameters on the device 'meta', which hold no values. "
-            "Leave out streamed=False."
-        )
-    private = _private_copy(model, inputs)
-    check_state(private, graph)
-    state: Mapping[str, Tensor] = model.state_dict()
-    # the copy has run and made them; it is overwritten soon
-    if any(map(nn.parameter.is_lazy, state.values())):
-        state = copy.deepcopy(private.state_dict())
-    return LoadedNetwork(private, graph, RandomState(state, graph, seed, positive), outputs)
-
-
-def _private_copy(model: nn.Module, inputs: Inputs) -> nn.Module:
-    """A copy that has run once, as it was.
-
-    Raises:
-        VerificationError: it does not run.
-    """
-    try:
-        private = copy_model(model)
-        run_plainly(private, inputs)
-    except TraceError as error:
-        # inputs and weights may be of different precisions
-        if not _runs_in_double(copy_model(model), inputs):
-            raise VerificationError(str(error)) from error
-    with torch.no_grad():  # scripted modules make new parameters
-        private = private.double()
-    for parameter in private.parameters():
-        if parameter.is_leaf:  # those of scripted modules are not, once they are converted
-            parameter.requires_grad_(False)
-    return private
-
-
-def _runs_in_double(private: nn.Module, inputs: Inputs) -> bool:
-    try:
-        with torch.no_grad():
-            run(private.double(), to_double(inputs))
-    except Exception:  # of any class: it is the model's own
-        return False
-    return True
 
 
 def _outside(model: nn.Module, graph: NeuronGraph) -> list[str]:

@@ -1,7 +1,7 @@
 """A network with a random state: what a symmetry must be checked on to be noticed.
 
 At their usual initialisation (zero biases, unit norms, equal variances) networks hide up to two
-thirds of wrong symmetries, so every floating-point entry of the state is drawn anew.
+thirds of wrong symmetries, so every floating-point entry of the state is drawn again.
 """
 
 from __future__ import annotations

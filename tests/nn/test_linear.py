@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import symnet as sn
 from symnet.nn.coefficients import coefficients
-from symnet.nn.executor import run
+from symnet.nn.scattering import run
 from tests.cases import GRAPHS, mlp
 from tests.random_graphs import random_graph
 from tests.tolerances import assert_close

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import symnet as sn
 from symnet.nn.coefficients import product_coefficients
 from symnet.sharing import derive_bilinear
-from symnet.verify.bilinear import count_orbits_of_triples
+from symnet.verify.triple_orbits import count_orbits_of_triples
 from tests.cases import GRAPHS, mlp
 from tests.random_graphs import random_graph
 from tests.tolerances import assert_close

@@ -10,7 +10,8 @@ from torch import nn
 
 import symnet as sn
 from symnet.tracing import Check
-from symnet.tracing.checking import Checker, moving_element
+from symnet.tracing.check_options import moving_element
+from symnet.tracing.checking import Checker
 from symnet.tracing.examples import Inputs, copy_model, detached, float_state, randomise
 from symnet.tracing.execution import double_precision
 from symnet.tracing.recording import tensors_in
