@@ -18,7 +18,7 @@ from symnet.graph.space import Space
 from symnet.plan.layer_plan import Cost, LayerPlan, describe
 from symnet.plan.lowering import BlockPlace, add_statistics, irregular_blocks, make_table, places_of
 from symnet.plan.steps import Statistic, Table
-from symnet.sharing.bilinear_maps import BilinearMaps, hangs_together
+from symnet.sharing.bilinear_maps import BilinearMaps, term_is_connected
 from symnet.sharing.patterns import Pattern, Signature, Term, all_orderings, terms
 
 # of positions in an equation; capitals are batch, folded positions and channels
@@ -193,7 +193,7 @@ def lower_products(maps: BilinearMaps) -> ProductPlan:
             term
             for term in all_orderings(place[2])
             if term.signature in reachable
-            and (not connected or hangs_together(term, split, bool(term.signature)))
+            and (not connected or term_is_connected(term, split, bool(term.signature)))
         ]
         number = add_statistics(place, chosen, statistics)
         for term in chosen:

@@ -3,7 +3,7 @@
 A bilinear map ``B(x, y)`` from tensors a and b to a tensor s is a linear map from the product
 ``a (x) b``, whose axes are those of a and those of b. So its diagrams are those of the linear maps
 from this product, whatever the group is. A diagram is *connected* if its three tensors, those that
-have permuted axes, hang together by the neurons that they are demanded to share. The others are
+have permuted axes, are joined by the neurons that they are demanded to share. The others are
 products of an invariant with a linear map, or constants times an invariant.
 """
 
@@ -27,7 +27,7 @@ Connection = Literal["connected", "all"]
 Pairs = Iterable[tuple[str, str]]
 
 
-def hangs_together(product: Term, split: int, output_is_permuted: bool) -> bool:
+def term_is_connected(product: Term, split: int, output_is_permuted: bool) -> bool:
     """Whether a diagram is connected, seen from its input side, a term of a product block.
 
     Args:
@@ -133,10 +133,10 @@ class BilinearMaps:
 
 
 def is_connected(diagram: Diagram, split: int) -> bool:
-    """Whether the tensors with permuted axes hang together; ``split`` is
+    """Whether the tensors with permuted axes are joined; ``split`` is
     the number of dims of the left factor.
     """
-    return hangs_together(diagram.input, split, bool(diagram.output.pattern.parts))
+    return term_is_connected(diagram.input, split, bool(diagram.output.pattern.parts))
 
 
 def derive_bilinear(

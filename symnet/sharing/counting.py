@@ -49,8 +49,8 @@ class _Symbol(NamedTuple):
 
     group: Group
     places: tuple[int, ...]
-    hangs: tuple[tuple[int, ...], ...]  # for every dim the dims it hangs on
-    inner: bool  # whether some other symbol hangs on it
+    parents: tuple[tuple[int, ...], ...]  # for every dim the dims of its parents
+    inner: bool  # whether some other symbol is over it
     degrees: tuple[int, ...]
 
 
@@ -73,7 +73,7 @@ def count_burnside(dims: BlockDims) -> int:
 
 
 def _lone_fixed(dims: BlockDims) -> list[int]:
-    """Fixed dims on which no other dim hangs: each of their positions stands for itself."""
+    """Fixed dims that are no parents of other dims: each of their positions stands for itself."""
     parents = {place for dim in dims.dims for _, place in dim.parents}
     return [k for k, dim in enumerate(dims.dims) if dim.group is None and k not in parents]
 
@@ -103,11 +103,11 @@ def _describe(dims: BlockDims) -> tuple[_Symbol, ...]:
     for _, places in order:
         first = dims.dims[places[0]]
         assert first.group is not None
-        hangs = tuple(tuple(renamed[p] for _, p in dims.dims[place].parents) for place in places)
+        parents = tuple(tuple(renamed[p] for _, p in dims.dims[place].parents) for place in places)
         degrees = tuple([dims.dims[place].degree for place in places])
         inner = bool(needed & set(places))
         described.append(
-            _Symbol(first.group, tuple(renamed[p] for p in places), hangs, inner, degrees)
+            _Symbol(first.group, tuple(renamed[p] for p in places), parents, inner, degrees)
         )
     return tuple(described)
 
@@ -128,11 +128,14 @@ def _count(described: tuple[_Symbol, ...], route: Route) -> int | Fraction:
     def walk(position: int, block_of: dict[int, tuple[int, int]]) -> int | Fraction:
         if position == len(described):
             return 1
-        group, places, hangs, inner, degrees = described[position]
+        group, places, parents, inner, degrees = described[position]
         copies = classes(
-            places, [tuple(block_of[place] for place in parent_places) for parent_places in hangs]
+            places, [tuple(block_of[place] for place in parent_places) for parent_places in parents]
         )
         degree = dict(zip(places, degrees, strict=True))
+        # A set that no other is over: which of its neurons are equal matters to nobody after it, so
+        # that the sum over its patterns is one number. Walking through them instead makes the count
+        # grow with the Bell numbers of all sets, not only of those that others are over.
         if not inner:
             weight = math.prod(
                 _moment(group, tuple(sorted(degree[k] for k in copy)), route) for copy in copies

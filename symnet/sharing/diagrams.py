@@ -58,18 +58,18 @@ class Diagram:
             if self.joint.dims[places[0]].kind == "sym"
         ]
 
-    def _copies(self, places: tuple[int, ...]) -> Partition:
+    def _by_copy(self, places: tuple[int, ...]) -> Partition:
         """Dims of one symbol grouped by their sym parents' parts: equal groups lie
         in one copy, folded parents permitting.
         """
-        return classes(places, [self._sym_hang(place) for place in places])
+        return classes(places, [self._parts_of_parents(place) for place in places])
 
-    def _sym_hang(self, place: int) -> tuple[tuple[str, int], ...]:
+    def _parts_of_parents(self, place: int) -> tuple[tuple[str, int], ...]:
         return tuple(
             self.part_of[p] for _, p in self.joint.dims[place].parents if p in self.part_of
         )
 
-    def _folded_hang(self, place: int) -> list[int]:
+    def _folded_parents(self, place: int) -> list[int]:
         return [p for _, p in self.joint.dims[place].parents if p not in self.part_of]
 
     # ---- where the diagram is one ----------------------------------------------------------------
@@ -83,10 +83,14 @@ class Diagram:
         return holds
 
     def is_exact(self, values: Values) -> np.ndarray | bool:
-        """Where the demanded equalities hold and no others: the pattern of the orbit."""
+        """Where the demanded equalities hold and no others: the pattern of the orbit.
+
+        Neurons of different copies are different whatever their numbers are, so only dims that may
+        lie in one copy are held against each other.
+        """
         holds = self.equalities_hold(values)
         for _, places in self._sym_symbols():
-            for copy in self._copies(places):
+            for copy in self._by_copy(places):
                 representatives = [
                     part[0] for part in classes(copy, [self.part_of[place] for place in copy])
                 ]
@@ -94,7 +98,7 @@ class Diagram:
                     for second in representatives[:number]:
                         apart = values[first] != values[second]
                         for p, q in zip(
-                            self._folded_hang(first), self._folded_hang(second), strict=True
+                            self._folded_parents(first), self._folded_parents(second), strict=True
                         ):
                             apart = apart | (values[p] != values[q])
                         holds = holds & apart
@@ -103,7 +107,7 @@ class Diagram:
     # ---- the folded dims -------------------------------------------------------------------------
     @cached_property
     def is_free(self) -> bool:
-        """Whether every folded pair has a parameter of its own (no tie, no gap)."""
+        """Whether every folded pair has a parameter of its codes (no tie, no gap)."""
         return self.joint.is_plain and self._fits()
 
     def _fits(self) -> bool:
@@ -113,8 +117,8 @@ class Diagram:
         return all(
             self._is_kept(copy)
             for _, places in self._sym_symbols()
-            if not self._folded_hang(places[0])
-            for copy in self._copies(places)
+            if not self._folded_parents(places[0])
+            for copy in self._by_copy(places)
         )
 
     def _is_kept(self, copy: tuple[int, ...]) -> bool:
@@ -125,7 +129,7 @@ class Diagram:
         assert first.group is not None and first.group.rule is not None
         rule = first.group.rule
         if len(copy) <= first.size and rule.most is None:
-            return True  # the usual case: every dim may hold a neuron of its own
+            return True  # the usual case: every dim may hold a neuron of its codes
         blocks = classes(copy, [self.part_of[place] for place in copy])
         return rule.keeps(blocks, {k: self.joint.dims[k].degree for k in copy}, first.size)
 
@@ -134,13 +138,15 @@ class Diagram:
         """Parameter of every folded pair: int64 ``(F_out, F_in)``, numbered
         from 0, -1 where there is none.
         """
+        # Only the folded dims need a table: on the sym dims the equalities say everything, however
+        # many neurons there are. A table over those too would be as large as the layer's matrix.
         outputs = [k for k in self.joint.folded if k < self.split]
         sizes = [self.joint.dims[k].size for k in self.joint.folded]
         rows = int(np.prod([self.joint.dims[k].size for k in outputs], dtype=np.int64))
         shape = (rows, int(np.prod(sizes, dtype=np.int64)) // rows)
         if self.is_free:
             return np.arange(shape[0] * shape[1]).reshape(shape)
-        if not self._fits():
+        if not self._fits():  # this diagram is a sum of others
             return np.full(shape, -1)
         grid = dict(zip(self.joint.folded, np.indices(sizes, sparse=True), strict=True))
         codes = np.where(self._allowed(grid), self._folded_codes(grid), -1)
@@ -157,19 +163,19 @@ class Diagram:
         """
         allowed: np.ndarray = np.ones((1,) * len(grid), dtype=bool)
         for _, places in self._sym_symbols():
-            if not self._folded_hang(places[0]):
+            if not self._folded_parents(places[0]):
                 continue
             for part in classes(places, [self.part_of[place] for place in places]):
                 for first, second in zip(part, part[1:], strict=False):
                     for p, q in zip(
-                        self._folded_hang(first), self._folded_hang(second), strict=True
+                        self._folded_parents(first), self._folded_parents(second), strict=True
                     ):
                         allowed = allowed & (grid[p] == grid[q])
             # The dims fall into copies by their parents' neurons, which differs from one folded
             # index to the next.
             for copies in set_partitions(places):
                 if not all(self._is_kept(copy) for copy in copies):
-                    allowed = allowed & np.logical_not(self._copies_are(copies, grid))
+                    allowed = allowed & np.logical_not(self._fall_into(copies, grid))
         return allowed
 
     def _folded_codes(self, grid: Mapping[int, np.ndarray]) -> np.ndarray:
@@ -182,12 +188,12 @@ class Diagram:
             group = self.joint.dims[places[0]].group
             if group is None or self.joint.dims[places[0]].kind == "sym":
                 continue
-            own, total = np.zeros((1,) * len(grid), dtype=np.int64), 0
+            codes, total = np.zeros((1,) * len(grid), dtype=np.int64), 0
             # The dims fall into copies by their parents' neurons, which differs from one folded
             # index to the next.
             for copies in set_partitions(places):
-                here = self._copies_are(copies, grid)
-                if not np.any(here):
+                holds = self._fall_into(copies, grid)
+                if not np.any(holds):
                     continue
                 inner: np.ndarray = np.zeros((1,) * len(grid), dtype=np.int64)
                 size = 1
@@ -197,20 +203,24 @@ class Diagram:
                         inner * orbits.count + orbits.labels[tuple(grid[place] for place in copy)]
                     )
                     size *= orbits.count
-                own = np.where(here, inner + total, own)
+                codes = np.where(holds, inner + total, codes)
                 total += size
-            code = code * total + own
+            code = code * total + codes
         return code
 
-    def _copies_are(self, copies: Partition, grid: Mapping[int, np.ndarray]) -> np.ndarray | bool:
+    def _fall_into(self, copies: Partition, grid: Mapping[int, np.ndarray]) -> np.ndarray | bool:
         """Where exactly these dims of a generic symbol lie in one copy."""
         copy_of = {place: number for number, copy in enumerate(copies) for place in copy}
         holds: np.ndarray | bool = True
         places = sorted(copy_of)
         for number, first in enumerate(places):
             for second in places[:number]:
-                same: np.ndarray | bool = self._sym_hang(first) == self._sym_hang(second)
-                for p, q in zip(self._folded_hang(first), self._folded_hang(second), strict=True):
+                same: np.ndarray | bool = self._parts_of_parents(first) == self._parts_of_parents(
+                    second
+                )
+                for p, q in zip(
+                    self._folded_parents(first), self._folded_parents(second), strict=True
+                ):
                     same = same & (grid[p] == grid[q])
                 holds = holds & (
                     same if copy_of[first] == copy_of[second] else np.logical_not(same)
@@ -220,6 +230,8 @@ class Diagram:
 
 def _numbered_densely(codes: np.ndarray) -> np.ndarray:
     """The same partition of entries numbered 0, 1, ... in the order of the codes; -1 stays."""
+    # A table of marks where the codes are not much larger than their number: np.unique sorts,
+    # which takes two to four times as long on a million entries.
     highest = int(codes.max(initial=-1))
     if highest < 4 * codes.size + 1024:
         present = np.zeros(highest + 2, dtype=bool)
@@ -235,6 +247,8 @@ def _numbered_densely(codes: np.ndarray) -> np.ndarray:
 def diagrams_between(output: BlockDims, input: BlockDims) -> list[Diagram]:
     """All diagrams of a pair of blocks that have a parameter."""
     joint = output + input
+    # All orders on one side, one on the other: every match of the kept parts once. All on both
+    # sides would give each diagram as often as its kept parts have symmetries.
     by_signature: dict[object, list[Term]] = {}
     for term in all_orderings(input):
         by_signature.setdefault(term.signature, []).append(term)

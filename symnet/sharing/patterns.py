@@ -21,7 +21,7 @@ from symnet.sharing.set_partitions import bell, classes, refinements
 DIAGRAM_LIMIT = 100_000  # diagrams listed for one pair of blocks
 
 # Of every kept part its symbol (marked with its charge, if it has one), and for every sym ancestor
-# the position of the part that it hangs on.
+# the position of the part of its parent.
 Signature = tuple[tuple[str, tuple[tuple[str, int], ...]], ...]
 
 
@@ -120,17 +120,17 @@ def _patterns(dims: BlockDims) -> tuple[Pattern, ...]:
         longer = []
         for parts in partitions:
             part_of = {dim: number for number, part in enumerate(parts) for dim in part.dims}
-            hangs = [_sym_parents(dims, place, part_of) for place in places]
+            parents = [_sym_parents(dims, place, part_of) for place in places]
             # With copies over a folded parent the neurons may lie in different copies: any number
             # of parts can occur.
-            folded_parent = len(hangs[0]) < len(dims.dims[places[0]].parents)
+            folded_parent = len(parents[0]) < len(dims.dims[places[0]].parents)
             group = dims.dims[places[0]].group
             assert group is not None and group.rule is not None
             rule = group.rule
             linear = rule.most is not None
             most = None if folded_parent or linear else group.degree
-            by_dim = dict(zip(places, hangs, strict=True))
-            for chosen in refinements(classes(places, hangs), most, rule.most):
+            by_dim = dict(zip(places, parents, strict=True))
+            for chosen in refinements(classes(places, parents), most, rule.most):
                 new = [part for copy in chosen for part in copy]
                 charges = [rule.charge([dims.dims[k].degree for k in part]) for part in new]
                 if linear and any(c and len(p) > 1 for c, p in zip(charges, new, strict=True)):

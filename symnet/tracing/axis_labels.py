@@ -14,19 +14,15 @@ from collections.abc import Iterable, Sequence
 
 
 class Node:
-    """A symbol of known size; ``wildcard`` marks an axis along which its tensor is uniform."""
+    """A symbol of known size: an entry of a union-find forest, read through ``root``.
+
+    At most one of ``factors``, ``parts`` and ``family`` is set: a root with none of them is a plain
+    leaf. Constraints are only ever added, so what tells two positions apart keeps doing so.
+    """
 
     __slots__ = (
-        "factors",
-        "family",
-        "merged_into",
-        "number",
-        "origins",
-        "parts",
-        "pin",
-        "size",
-        "wildcard",
-    )
+        "factors", "family", "merged_into", "number", "origins", "parts", "pin", "size", "wildcard",
+    )  # fmt: skip
     numbers = itertools.count()
 
     def __init__(
@@ -36,14 +32,25 @@ class Node:
         wildcard: bool = False,
         origins: frozenset[int] = frozenset(),
     ) -> None:
+        # The number of positions: fixed, since an axis never changes its size.
         self.size = size
+        # Why its positions may be told apart: shown in the graph's notes. None: they may move.
         self.pin = pin
+        # The tensor is uniform along the axis (expanded, or a constant of equal entries): it fits
+        # every symbol, and asks nothing of it.
         self.wildcard = wildcard
+        # Numbers of the nodes that this one was cut out of. Slicing an axis picks members only of
+        # nodes that were once one with it: others are the same at all its positions.
         self.origins = origins
+        # The node that this one was made equal to; of this one nothing else is read then.
         self.merged_into: Node | None = None
+        # The product that a view split it into, outermost first.
         self.factors: Label | None = None
+        # What was laid one after another along it, or what slices cut it into.
         self.parts: list[Label] | None = None
+        # What it stands for at each interval of another axis.
         self.family: MemberFamily | None = None
+        # Age: where one of several has to be chosen, the oldest, whatever the hashes are.
         self.number = next(Node.numbers)
 
 
@@ -59,7 +66,9 @@ class MemberFamily:
         self.axis = axis
         self.bounds = bounds  # 0 = b0 < b1 < ... < bk = the axis's size
         self.members = members  # k nodes
-        self.seen = [False] * len(members)  # whether anyone has seen the member yet
+        # Whether a slice has already handed the member out. If so, both halves of a later cut are
+        # that member: whoever holds it cannot be told that it was split.
+        self.seen = [False] * len(members)
 
 
 def root(node: Node) -> Node:

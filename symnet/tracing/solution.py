@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -37,55 +36,76 @@ class Solution:
 
 
 def solve(reading: Reading, fixed: bool) -> Solution:
-    """The symbols of a network that has been read; pins what no operation uses."""
-    recording = reading.recording
-    if fixed:
-        for path, value in recording.outputs:
-            for axis, label in enumerate(reading.label(value)):
-                pin(
-                    label, f"axis {axis} of the output {path or ''} (io='fixed')".replace("  ", " ")
-                )
-    for path, value in recording.outputs:
-        if value.number in reading.positions.of:
-            pin(
-                reading.positions.of[value.number].along,
-                f"positions along it are numbers in the output {path}",
-            )
-    outputs: dict[str, Labels] = {}
-    for path, value in recording.outputs:
-        labels_before = outputs.setdefault(path, reading.label(value))
-        if not fixed and len(labels_before) == len(
-            value.shape
-        ):  # another recording of the same output, perhaps of another size
-            pairs = zip(labels_before, reading.label(value), strict=True)
-            outputs[path] = tuple(
-                reading.merge(a, b) if size_of(a) == size_of(b) else a for a, b in pairs
-            )
-    state = {name: reading.labels[value.number] for name, value in recording.state.items()}
+    """The symbols of a network that has been read; pins what no operation uses.
+
+    Passes only ever make the group smaller, and each looks at what those before it have left. So
+    what pins whole axes comes first, then families, which collapse where notation cannot write
+    them, and last what only needs to be read off.
+
+    Args:
+        reading: the recording with a label for every axis of every value.
+        fixed: whether the outputs' axes stay as they are (``io="fixed"``).
+    """
+    _pin_outputs(reading, fixed)
+    outputs = _labels_of_outputs(reading, fixed)
+    state = {name: reading.labels[value.number] for name, value in reading.recording.state.items()}
     _pin_used_orders(reading)
-    for name, value in recording.state.items():
-        if value.number not in reading.used:
-            for label in state[name]:
-                pin(label, "no live use: the example's forward pass does not depend on it")
+    _pin_unused(reading, state)
     _pin_hidden(reading)
     all_blocks = _all_blocks(reading)
     _copies_over_single_positions(all_blocks)
-    settle(all_blocks)
     copies = _settle_families(state, all_blocks)
     _pin_dead_slices(reading)
     blocks = settle(all_blocks)
     copies = {leaf: members for leaf, members in copies.items() if leaf.family is not None}
-    held = settle(state.values())
-    joined = join_mutual(blocks, held)
-    replaced = [_replace(dims, joined) for dims in blocks]
+    joined = join_mutual(blocks, settle(state.values()))
     return Solution(
         state,
-        [(path, reading.labels[value.number]) for path, value in recording.inputs],
+        [(path, reading.labels[value.number]) for path, value in reading.recording.inputs],
         list(outputs.items()),
-        dependences([*replaced]),
+        dependences([_replace(dims, joined) for dims in blocks]),
         joined,
         copies,
     )
+
+
+def _pin_outputs(reading: Reading, fixed: bool) -> None:
+    """Pins the outputs' axes where they stay as they are, and positions that are output."""
+    for path, value in reading.recording.outputs:
+        for axis, label in enumerate(reading.label(value)) if fixed else ():
+            place = " ".join(filter(None, (f"axis {axis} of the output", path)))
+            pin(label, f"{place} (io='fixed')")
+    for path, value in reading.recording.outputs:
+        if value.number in reading.positions.of:
+            along = reading.positions.of[value.number].along
+            pin(along, f"positions along it are numbers in the output {path}")
+
+
+def _labels_of_outputs(reading: Reading, fixed: bool) -> dict[str, Labels]:
+    """Labels by path; where several recordings have the output, theirs merged.
+
+    Another recording may have other sizes: such axes are not the same neurons, and stay apart.
+    """
+    outputs: dict[str, Labels] = {}
+    for path, value in reading.recording.outputs:
+        labels = reading.label(value)
+        before = outputs.setdefault(path, labels)
+        if not fixed and len(before) == len(labels):
+            outputs[path] = tuple(
+                reading.merge(a, b) if size_of(a) == size_of(b) else a
+                for a, b in zip(before, labels, strict=True)
+            )
+    return outputs
+
+
+def _pin_unused(reading: Reading, state: Mapping[str, Labels]) -> None:
+    """Pins tensors that no operation with an effect on the outputs reads: they could be permuted in
+    any way, which is true of this forward pass and not of the network.
+    """
+    for name, value in reading.recording.state.items():
+        if value.number not in reading.used:
+            for label in state[name]:
+                pin(label, "no live use: the example's forward pass does not depend on it")
 
 
 def _all_blocks(reading: Reading) -> list[Labels]:
@@ -143,50 +163,60 @@ def _copies_over_single_positions(blocks: list[Labels]) -> None:
 
 
 # ---- families ------------------------------------------------------------------------------------
-def _settle_families(
-    state: Mapping[str, Labels], blocks: list[Labels]
-) -> dict[Node, tuple[Node, ...]]:
+Copies = dict[Node, tuple[Node, ...]]
+
+
+def _settle_families(state: Mapping[str, Labels], blocks: list[Labels]) -> Copies:
     """Families that the notation can write: beside their axis as a join, as copies over a fixed
     axis, or part by part of a join.
 
     All others become ordinary symbols. Returns those kept as copies, with their members.
     """
     while True:
+        # A family that has collapsed may stand in blocks where another one's axis stood.
         settle(blocks)
-        copies: dict[Node, tuple[Node, ...]] = {}
-        for labels in state.values():
-            families = _families_of(labels)
-            written_out = {
-                root(leaf.family.axis)
-                for leaf, beside in families
-                if beside and leaf.family is not None
-            }
-            alone = [leaf for leaf, beside in families if not beside]
-            for leaf in alone:
-                members = _private_members(leaf, state)
-                # An axis is written as a join or as the parent of copies, not as both.
-                if (
-                    members is not None
-                    and leaf.family is not None
-                    and root(leaf.family.axis) not in written_out
-                ):
-                    copies[leaf] = members
-            parents = {root(leaf.family.axis) for leaf in copies if leaf.family is not None}
-            for leaf, beside in families:
-                parent = leaf.family is not None and root(leaf.family.axis) in parents
-                left = (
-                    not beside
-                    and leaf not in copies
-                    and (parent or not stands_across(leaf, labels))
-                )
-                if left or _is_one(leaf):
-                    collapse(leaf)
-                    break
-            else:
-                continue
-            break
-        else:
+        leaf, copies = first_family_to_collapse(state)
+        if leaf is None:
             return copies
+        collapse(leaf)
+
+
+def first_family_to_collapse(state: Mapping[str, Labels]) -> tuple[Node | None, Copies]:
+    """The first family, tensor by tensor, that notation cannot write where it stands, or that has
+    one member everywhere; with it the families before it that are kept as copies.
+
+    One at a time: collapsing merges members, and what is left of the others may fit then.
+    """
+    copies: Copies = {}
+    for labels in state.values():
+        families = _families_of(labels)
+        copies |= _families_as_copies(families, state)
+        parents = {_axis_of(leaf) for leaf in copies}
+        for leaf, beside in families:
+            across = _axis_of(leaf) not in parents and stands_across(leaf, labels)
+            if _is_one(leaf) or not (beside or leaf in copies or across):
+                return leaf, copies
+    return None, copies
+
+
+def _families_as_copies(
+    families: Iterable[tuple[Node, bool]], state: Mapping[str, Labels]
+) -> Copies:
+    """Of a tensor's families those that may be copies over their axis, with their members.
+
+    An axis is written as a join or as the parent of copies, not as both.
+    """
+    families = list(families)
+    written_out = {_axis_of(leaf) for leaf, beside in families if beside}
+    alone = [leaf for leaf, beside in families if not beside and _axis_of(leaf) not in written_out]
+    members = {leaf: _private_members(leaf, state) for leaf in alone}
+    return {leaf: nodes for leaf, nodes in members.items() if nodes is not None}
+
+
+def _axis_of(leaf: Node) -> Node:
+    """The axis at whose positions a family's members stand."""
+    assert leaf.family is not None
+    return root(leaf.family.axis)
 
 
 def _families_of(labels: Labels) -> list[tuple[Node, bool]]:
@@ -217,7 +247,7 @@ def is_interleaved(leaf: Node, nodes: Label) -> bool:
     the members are shuffled into one axis.
     """
     assert leaf.family is not None
-    axis = root(leaf.family.axis)
+    axis = _axis_of(leaf)
     single = axis.parts is not None and not any(axis.parts)
     return single and nodes.count(axis) == 1 and nodes.index(leaf) < nodes.index(axis)
 
@@ -339,15 +369,3 @@ def _live_symbols(reading: Reading) -> dict[int, set[Node]]:
 
 def _symbols(blocks: Iterable[Labels]) -> list[Node]:
     return [leaf for dims in settle(blocks) for dim in dims for leaf in dim]
-
-
-def order_of(solution: Solution) -> int:
-    """Order of the group, for messages."""
-    free = {
-        n
-        for labels in solution.state.values()
-        for label in labels
-        for n in leaves(label)
-        if n.pin is None
-    }
-    return math.prod(math.factorial(n.size) for n in free)
