@@ -26,7 +26,7 @@ Signature = tuple[tuple[str, tuple[tuple[str, int], ...]], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class PatternPart:
     """Sym dims of a block that hold one neuron: one axis once their diagonal is taken.
 
     ``charge`` is the sum of their degrees as the group sees it; ``linear`` says whether the group
@@ -62,7 +62,7 @@ class Part:
 class Pattern:
     """A partition of a block's sym dims into parts, parents before children."""
 
-    parts: tuple[Part, ...]
+    parts: tuple[PatternPart, ...]
 
     @property
     def is_finest(self) -> bool:
@@ -115,7 +115,7 @@ def _patterns(dims: BlockDims) -> tuple[Pattern, ...]:
             f"{DIAGRAM_LIMIT} that can be listed. Its dimension can still be counted; no layer "
             "can be made for it."
         )
-    partitions: list[tuple[Part, ...]] = [()]
+    partitions: list[tuple[PatternPart, ...]] = [()]
     for name, places in order:
         longer = []
         for parts in partitions:
@@ -138,7 +138,7 @@ def _patterns(dims: BlockDims) -> tuple[Pattern, ...]:
                 longer.append(
                     parts
                     + tuple(
-                        Part(name, group.degree, part, by_dim[part[0]], charge, linear)
+                        PatternPart(name, group.degree, part, by_dim[part[0]], charge, linear)
                         for part, charge in zip(new, charges, strict=True)
                     )
                 )
@@ -213,7 +213,7 @@ def orderings(pattern: Pattern, kept: tuple[int, ...]) -> Iterator[Term]:
         yield Term(pattern, order, best)
 
 
-def _kind(part: Part) -> str:
+def _kind(part: PatternPart) -> str:
     """The symbol and the charge: a part can only be joined with one of the same charge."""
     return f"{part.symbol} (degree {part.charge})" if part.charge else part.symbol
 
