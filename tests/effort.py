@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from itertools import product
 from typing import Any
 
 import pytest
@@ -19,3 +20,11 @@ def examples(thorough: int) -> int:
 def sweep(cases: Iterable[Any], large: Collection[str]) -> list[Any]:
     """Parameters, of which those that take seconds (by ``repr``) are left to ``make test-all``."""
     return [pytest.param(case, marks=[pytest.mark.slow] * (repr(case) in large)) for case in cases]
+
+
+def pairs(first: Iterable[Any], second: Iterable[Any]) -> list[Any]:
+    """All pairs, for two arguments; those are not slow that show every value of each once."""
+    rows, columns = list(first), list(second)
+    most = max(len(rows), len(columns))
+    quick = {(rows[k % len(rows)], columns[k % len(columns)]) for k in range(most)}
+    return [pytest.param(*pair, marks=[pytest.mark.slow] * (pair not in quick)) for pair in product(rows, columns)]

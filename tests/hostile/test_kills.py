@@ -76,7 +76,7 @@ def check(what: str, tmp_path: Path, deaths: list[str]) -> None:
 
 
 def test_a_task_killed_while_it_writes_ends_as_if_it_had_not_been(tmp_path: Path, record_property) -> None:
-    check("accuracy", tmp_path, ["write:2"])
+    check("tickets", tmp_path, ["write:2"])
     record_property("kills", 1)
 
 

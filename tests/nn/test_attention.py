@@ -11,6 +11,7 @@ import symnet as sn
 from symnet.groups import is_signed
 from symnet.nn.attention import attend
 from tests.cases import GRAPHS, mlp
+from tests.effort import pairs
 from tests.random_graphs import random_graph
 from tests.tolerances import assert_close
 
@@ -22,8 +23,7 @@ def random_features(graph: sn.NeuronGraph, channels: int = 4, batch: int = 2) ->
     return {n: torch.randn(batch, *s, channels, dtype=torch.float64) for n, s in graph.shapes.items()}
 
 
-@pytest.mark.parametrize("share", [False, True])
-@pytest.mark.parametrize("name", UNSIGNED)
+@pytest.mark.parametrize(("name", "share"), pairs(UNSIGNED, [False, True]))
 def test_attention_is_equivariant(name, share) -> None:
     """Products, concatenations, copies over parents, repeated axes, subgroups; in float64."""
     layer = sn.nn.Attention(UNSIGNED[name], 4, heads=2, share_projections=share)

@@ -10,6 +10,7 @@ from torch import nn
 
 import symnet as sn
 from tests.cases import GRAPHS, mlp
+from tests.effort import pairs
 from tests.tolerances import assert_close
 
 
@@ -47,8 +48,7 @@ def random_features(graph: sn.NeuronGraph, batch: int = 3) -> dict[str, torch.Te
     return {n: torch.randn(batch, *s, 1, dtype=torch.float64) for n, s in graph.shapes.items()}
 
 
-@pytest.mark.parametrize("options", OPTIONS)
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize(("name", "options"), pairs(ARCHITECTURES, OPTIONS))
 def test_networks_in_one_call_are_invariant_or_equivariant(name, options) -> None:
     """In float64, of every architecture and kind."""
     graph, chosen = ARCHITECTURES[name], OPTIONS[options]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 
 import symnet as sn
+from tests.effort import sweep
 from tests.tracing.models import Case
-from tests.tracing.registry import SWEEP, traced
+from tests.tracing.registry import ALL, DEAR, traced
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 
 
-@pytest.mark.parametrize("case", SWEEP, ids=repr)
+@pytest.mark.parametrize("case", sweep(ALL, DEAR), ids=repr)
 def test_a_layer_made_from_a_traced_graph_is_equivariant(case: Case) -> None:
     """Convolutions, composite and joined axes included."""
     model, graph = traced(case)

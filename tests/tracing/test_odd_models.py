@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import pytest
 import torch
@@ -20,24 +21,27 @@ def build(case: Odd) -> nn.Module:
     return case.make()
 
 
+@cache
+def traced(case: Odd) -> sn.NeuronGraph:
+    return sn.trace(build(case), *case.inputs)
+
+
 @pytest.mark.parametrize("case", ODD, ids=repr)
 def test_the_order_is_the_one_worked_out_by_hand(case: Odd) -> None:
-    assert sn.trace(build(case), *case.inputs).order == case.order
+    assert traced(case).order == case.order
 
 
 @pytest.mark.parametrize("case", [c for c in ODD if not c.open_because], ids=repr)
 def test_no_larger_group_exists(case: Odd) -> None:
     """The bound by orbit-stabiliser, which does not trust the tracer, is the order."""
-    model = build(case)
-    graph = sn.trace(model, *case.inputs)
+    model, graph = build(case), traced(case)
     if graph.order > 1:
         sn.verify.maximality(model, graph, *case.inputs).raise_if_failed()
 
 
 @pytest.mark.parametrize("case", [c for c in ODD if c.order > 1], ids=repr)
 def test_the_group_passes_the_check_that_knows_nothing_of_tracing(case: Odd) -> None:
-    model = build(case)
-    graph = sn.trace(model, *case.inputs)
+    model, graph = build(case), traced(case)
     if any(nn.parameter.is_lazy(p) for p in model.parameters()):
         model(*case.inputs)
     positive = ("s",) if "root" in case.name else ()
@@ -46,7 +50,7 @@ def test_the_group_passes_the_check_that_knows_nothing_of_tracing(case: Odd) -> 
 
 @pytest.mark.parametrize("case", [c for c in ODD if c.order == 1], ids=repr)
 def test_what_is_pinned_is_explained(case: Odd) -> None:
-    graph = sn.trace(build(case), *case.inputs)
+    graph = traced(case)
     explained = {note.split(", axis")[0] for note in graph.notes}
     assert explained >= {name for name, shape in graph.shapes.items() if max(shape, default=1) > 1}
 

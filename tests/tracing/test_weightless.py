@@ -18,7 +18,7 @@ from tests.tracing.registry import ALL, traced
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore:Lazy modules")
 NEED_VALUES = {"routed experts"}
-FEW = [c for c in ALL if c.name in ("lenet", "lstm, two layers", "transformer encoder", "Llama")]
+FEW = [c for c in ALL if c.name in ("lenet", "lstm, two layers", "fused attention, chunk")]
 
 
 def without_weights(model: nn.Module, case: Case) -> str:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import symnet as sn
 from tests.effort import sweep
 from tests.tracing.models import Case, seq
-from tests.tracing.registry import ALL, LARGE, traced
+from tests.tracing.registry import ALL, DEAR, traced
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 
@@ -23,7 +23,7 @@ OPEN = {
 }
 
 
-@pytest.mark.parametrize("case", sweep([c for c in ALL if c.name not in OPEN], {*LARGE, "Llama"}), ids=repr)
+@pytest.mark.parametrize("case", sweep([c for c in ALL if c.name not in OPEN], DEAR), ids=repr)
 def test_the_traced_group_is_all_there_is(case: Case) -> None:
     """The bound, which trusts gradients only, is the order of the traced group."""
     model, graph = traced(case)
