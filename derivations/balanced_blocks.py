@@ -70,7 +70,7 @@ def _dimension(n: int, source: str, target: str) -> int:
 
 def _network(p: int, q: int, layers: int) -> sn.NeuronGraph:
     """A ReLU network: incoming weights have degree 1, outgoing ones -1."""
-    neurons: dict = {"h0": sn.Fixed(p), f"h{layers}": sn.Fixed(q)}
+    neurons: dict[str, sn.Fixed | sn.Scaled] = {"h0": sn.Fixed(p), f"h{layers}": sn.Fixed(q)}
     neurons |= {f"h{k}": sn.Scaled(k + 1) for k in range(1, layers)}
     tensors: dict[str, str] = {}
     for k in range(layers):

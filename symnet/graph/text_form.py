@@ -132,7 +132,7 @@ def read_graph(text: str) -> Declaration:
         if ":" not in line:
             _fail(number, column, "expected 'name: ...'")
         name, value, start = _entry(line)
-        entries: dict = getattr(declaration, section)
+        entries: dict[str, Any] = getattr(declaration, section)
         if name in entries:
             _fail(number, column, f"'{name}' is declared twice")
         entries[name] = _read_value(section, value, number, start)

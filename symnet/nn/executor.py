@@ -57,7 +57,7 @@ def is_recorded(device: torch.device) -> bool:
     if (
         torch.compiler.is_compiling()
         or torch._C._are_functorch_transforms_active()
-        or torch.jit.is_tracing()
+        or torch._C._get_tracing_state() is not None
     ):
         return True
     dual = torch.autograd.forward_ad._current_level >= 0  # forward derivatives are torch's own

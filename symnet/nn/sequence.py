@@ -145,7 +145,8 @@ class Network(nn.Module):
 
 def _is_relu(module: nn.Module | None) -> bool:
     """Whether this is a ReLU of every entry that nobody listens to."""
-    return type(module) is Pointwise and type(module.module) is nn.ReLU and _unheard(module)
+    inner: object = module.module if isinstance(module, Pointwise) else None
+    return module is not None and type(inner) is nn.ReLU and _unheard(module)
 
 
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")

@@ -22,7 +22,7 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.loggers import TensorBoardLogger
+from lightning_fabric.loggers.tensorboard import TensorBoardLogger
 from torch import Tensor, distributed, nn
 
 from symnet.tasks.checkpoints import load_checkpoint, save_checkpoint

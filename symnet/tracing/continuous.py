@@ -36,7 +36,7 @@ from symnet.graph.notation import (
 from symnet.graph.strand_arrays import Strand
 from symnet.groups import GeneralLinear, Group, Orthogonal, Scaled, SignedSymmetric, Symmetric
 from symnet.tracing.differentials import Differential, has_settled, of_unit_length, singular_vectors
-from symnet.tracing.examples import Inputs
+from symnet.tracing.fresh_inputs import Inputs
 
 _ROWS = 8  # combinations of outputs that are differentiated at each state
 _STATES = 60
