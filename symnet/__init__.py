@@ -94,7 +94,7 @@ def _import(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY, *_MODULES})
+    return sorted({*__all__, *_MODULES, "__version__"})
 
 
 __all__ = [

@@ -25,7 +25,10 @@ from xml.etree import ElementTree
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
 # At least so many blocks in each language, all pages together: none may be lost without anyone noticing.
 LEAST = {"python": 12, "pycon": 100, "console": 13}
 SHOWN_ONLY = {"text", "latex"}
@@ -153,14 +156,25 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert made or path.exists(), f"{page.relative_to(ROOT)} links to {target}, which is not there"
 
 
-def test_the_table_of_files_is_true() -> None:
-    """Every file or folder that the README's table names exists."""
-    rows = re.findall(r"^\| .*\|$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
-    named = [
-        name for row in rows for name in re.findall(r"`((?:symnet|tests|docs|benchmarks|derivations)/[^`]*)`", row)
-    ]
+@pytest.mark.parametrize("page", ["ARCHITECTURE.md", "CONTRIBUTING.md", "docs/contributing.md"])
+def test_files_that_are_named_exist(page: str) -> None:
+    """Every file or folder that a page for contributors names; ``NAME`` stands for any."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    named = re.findall(r"`((?:symnet|tests|docs|benchmarks|derivations)/[^`\s]*)`", text)
     assert len(named) >= 8
-    assert [name for name in named if not (ROOT / name).exists()] == []
+    patterns = [name.replace("NAME", "") if "NAME*" in name else name.replace("NAME", "*") for name in named]
+    assert [name for name in patterns if not any(ROOT.glob(name.rstrip("/")))] == []
+
+
+def test_the_targets_that_are_named_are_those_of_the_makefile() -> None:
+    """Every ``make TARGET`` of README.md and CONTRIBUTING.md is a target."""
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    named = {
+        target
+        for page in ("README.md", "CONTRIBUTING.md")
+        for target in re.findall(r"make ([a-z-]+)", (ROOT / page).read_text(encoding="utf-8"))
+    }
+    assert {"demo", "test", "test-all"} <= named - {"an"} <= targets
 
 
 def test_every_figure_has_one_command() -> None:

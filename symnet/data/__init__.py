@@ -59,3 +59,7 @@ __all__ = [
     "write_state_file",
     "zoo_parts",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

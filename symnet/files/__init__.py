@@ -43,3 +43,7 @@ __all__ = [
     "write_state_file",
     "write_tensor_file",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -45,3 +45,7 @@ __all__ = [
     "is_trivial",
     "lie_dimension",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -39,3 +39,7 @@ __all__ = [
     "read_scaling",
     "same_function",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

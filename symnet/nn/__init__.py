@@ -55,3 +55,7 @@ __all__ = [
     "save",
     "state_dicts",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -20,3 +20,7 @@ __all__ = [
     "make_plan",
     "run_plan",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

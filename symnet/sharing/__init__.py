@@ -13,3 +13,7 @@ __all__ = [
     "derive",
     "derive_bilinear",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -33,3 +33,7 @@ __all__ = [
     "tying_matrix",
     "write_architecture_page",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

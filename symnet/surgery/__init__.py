@@ -31,3 +31,7 @@ __all__ = [
     "split",
     "widen",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

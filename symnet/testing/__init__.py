@@ -17,3 +17,7 @@ __all__ = [
     "spaces",
     "wrong_layers",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -6,3 +6,7 @@ from symnet.tracing.recording import Operation
 from symnet.tracing.tracer import trace
 
 __all__ = ["Check", "Operation", "Reading", "rule", "trace"]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -39,3 +39,7 @@ __all__ = [
     "operations",
     "pieces_of",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__
