@@ -32,7 +32,10 @@ from symnet.show.networks import graph_picture
 from symnet.show.page import Section, encode, pictured
 from symnet.show.plans import plan_picture
 
-SCRIPTS = ("notation.js", "solver.js", "words.js", "matrix.js", "network.js", "explorer.js")
+SCRIPTS = (
+    *("notation.js", "solver.js", "words.js", "matrix.js", "network.js"),
+    *("readers.js", "start.js", "address.js", "explorer.js"),
+)
 LINES_SHOWN = 150  # of a summary
 _PALETTE = 240  # colours that orbits take in turn
 _PALE = 0.72  # share of white in the colours of a block's largest orbit

@@ -76,6 +76,7 @@ function choose(row, column) {
   here.at = drawMatrix(part("matrix"), solution, colours, chosen);
   markNetwork(drawn, solution, chosen);
   part("words").replaceChildren(...tell(solution, chosen));
+  keepAddress();
 }
 
 function tell(solution, chosen) {
@@ -209,6 +210,14 @@ function start() {
   window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
   text.value = known.architectures[0].text;
   read(text.value);
+  for (const link of document.querySelectorAll("nav a")) {
+    link.addEventListener("click", (event) => {
+      event.preventDefault(); // the address keeps what is seen, not the chapter
+      part(link.dataset.to).scrollIntoView();
+    });
+  }
+  startChapter();
+  readAddress();
 }
 
 start();
