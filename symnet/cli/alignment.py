@@ -27,7 +27,7 @@ _SHOWN = 12  # tensors that the table lists
 
 def register(app: typer.Typer) -> None:
     """Adds the command to the command line."""
-    app.command()(align)
+    app.command(epilog="Example: symnet align a.pt b.pt --arch mlp:784-512-10 -o moved.pt")(align)
 
 
 def align(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -15,9 +16,15 @@ from symnet.groups import Fixed, Symmetric
 
 
 def catalogue_functions() -> dict[str, Callable[..., NeuronGraph]]:
-    """The catalogue's functions by name."""
-    found = {name: getattr(catalogue, name) for name in catalogue.__all__}
-    return {name: value for name, value in found.items() if inspect.isfunction(value)}
+    """The catalogue's functions that make a graph from sizes, by name."""
+    functions = {name: getattr(catalogue, name) for name in catalogue.__all__}
+    return {name: value for name, value in functions.items() if inspect.isfunction(value) and _takes_sizes(value)}
+
+
+def _takes_sizes(function: Callable[..., object]) -> bool:
+    signature = inspect.signature(function)
+    first = next(iter(signature.parameters.values()))
+    return signature.return_annotation == "NeuronGraph" and "Mapping" not in str(first.annotation)
 
 
 def read_architecture(text: str) -> NeuronGraph:
@@ -39,9 +46,11 @@ def read_architecture(text: str) -> NeuronGraph:
             return load(text)
         if Path(text).is_dir():
             raise NotationError(f"{text} is a folder. Name a file in it that holds a graph's text form.")
+        near = difflib.get_close_matches(name, functions, n=1)
         raise NotationError(
-            f"{text!r} is neither a file nor a call of the catalogue. Give the path of a graph's text form, or one of "
-            f"{', '.join(functions)} with its sizes, such as mlp:2-32-32-1."
+            f"{text!r:.200} is neither a file nor a call of the catalogue.{f' Did you mean {near[0]!r}?' if near else ''} "
+            f"Give the path of a graph's text form, or one of {', '.join(functions)} with its sizes, such as "
+            "mlp:2-32-32-1."
         )
     widths, options = _read_arguments(text, rest)
     function = functions[name]
@@ -57,6 +66,9 @@ def read_architecture(text: str) -> NeuronGraph:
             f"{text!r} does not fit the catalogue's {name}{inspect.signature(function)}: {error}. "
             f"Write widths as {name}:2-32-1 and options as {name}:2-32-1:option=value."
         ) from None
+    for option, value in options.items():
+        if inspect.signature(function).parameters[option].annotation == "bool" and not isinstance(value, bool):
+            raise NotationError(f"{text!r:.200}: {option}={value!s:.40} is neither true nor false; write {option}=false.")
     try:
         return function(*arguments, **options)
     except (TypeError, AttributeError) as error:  # a text or a number where the function counts on something else

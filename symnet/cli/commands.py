@@ -96,7 +96,7 @@ def options(
     """Permutation-equivariant layers for the weights of neural networks: derived, verified, shown."""
 
 
-@app.command()
+@app.command(epilog="Example: symnet derive mlp:2-32-32-1 --plan")
 def derive(
     arch: Architecture,
     fixed: FixedSets = None,
@@ -135,7 +135,7 @@ def derive(
     raise typer.Exit(0 if agree else 1)
 
 
-@app.command()
+@app.command(epilog="Example: symnet verify mlp:2-3-1 --certify")
 def verify(
     arch: Architecture,
     module: Annotated[
@@ -236,7 +236,7 @@ def _print_report(report: Any, as_json: bool) -> None:
         say(report)
 
 
-@app.command()
+@app.command(epilog="Example: symnet trace mine:factory --input 8,2 -o graph.symnet")
 def trace(
     module: Annotated[
         str, typer.Argument(metavar="MODULE:FACTORY", help="A module, or a function that returns one (and its inputs).")
@@ -275,7 +275,7 @@ def trace(
     raise typer.Exit(0 if report.passed else 1)
 
 
-@app.command()
+@app.command(epilog="Example: symnet show mlp:2-3-1 -o page.html")
 def show(
     arch: Architecture,
     out: Annotated[
@@ -338,7 +338,7 @@ def _draw(graph: NeuronGraph, what: Picture, entry: str | None, seed: int) -> An
             return plan_picture(make_plan(graph))
 
 
-@app.command()
+@app.command(epilog="Example: symnet demo --quick -o demo")
 def demo(
     out: Annotated[
         Path, typer.Option("-o", "--out", help="Folder for fits, tables and the page; a killed run goes on there.")

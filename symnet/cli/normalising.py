@@ -22,7 +22,7 @@ __all__ = ["register"]
 
 def register(app: typer.Typer) -> None:
     """Adds the command to the command line."""
-    app.command()(normalise)
+    app.command(epilog="Example: symnet normalise net.pt --module mine:factory -o normal.pt")(normalise)
 
 
 def normalise(
@@ -57,8 +57,6 @@ def normalise(
 ) -> None:
     """Take scales, signs, rotations and invertible maps out of weights; 0 if the function is the
     same.
-
-    Example: symnet normalise net.pt --module mine:factory -o normal.pt
     """
     if arch is None and module is None:
         raise SymnetError("Say what the weights belong to: --module module:factory, or --arch with a file of a graph.")

@@ -18,8 +18,8 @@ __all__ = ["register"]
 
 def register(app: typer.Typer) -> None:
     """Adds the two commands to the command line."""
-    app.command()(bench)
-    app.command()(derivations)
+    app.command(epilog="Example: symnet bench --quick")(bench)
+    app.command(epilog="Example: symnet derivations burnside_counts")(derivations)
 
 
 def bench(

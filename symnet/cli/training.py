@@ -24,8 +24,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instea
 
 def register(app: typer.Typer) -> None:
     """Adds the two commands to the command line."""
-    app.command()(train)
-    app.command()(evaluate)
+    app.command(epilog="Example: symnet train tickets --quick -o tickets")(train)
+    app.command(epilog="Example: symnet evaluate tickets")(evaluate)
 
 
 def train(

@@ -135,7 +135,7 @@ def write_architecture_page(path: str | Path, graph: NeuronGraph, *, title: str,
         pictured("The plan", "What the layer computes.", plan_and_text),
         Section("The equations in LaTeX", text=_latex(maps)),
     ]
-    return write_file(path, explorer_page(title, shown, sections), folders=True)
+    return write_file(path, explorer_page(title, shown, sections))
 
 
 def _small_enough(graph: NeuronGraph, most: int | None) -> NeuronGraph | None:

@@ -57,4 +57,4 @@ def draw(figure: Figure, format: str = "png", dpi: int = 150) -> bytes:
 
 def save_picture(figure: Figure, path: str | Path, dpi: int = 150) -> Path:
     """The path, written; the format follows its ending (``.png``, ``.svg``, ``.pdf``)."""
-    return write_file(path, draw(figure, Path(path).suffix.lstrip(".").lower(), dpi), folders=True)
+    return write_file(path, draw(figure, Path(path).suffix.lstrip(".").lower(), dpi))

@@ -178,4 +178,4 @@ def save_animation(frames: Iterable[Figure], path: str | Path, *, dpi: int = 80,
     film = io.BytesIO()
     options = {"append_images": quantized[1:], "duration": durations, "loop": 0, "optimize": True}
     quantized[0].save(film, "GIF", save_all=True, **options)
-    return write_file(target, film.getvalue(), folders=True)
+    return write_file(target, film.getvalue())

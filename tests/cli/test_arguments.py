@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from pathlib import Path
 
 import pytest
 
 import symnet as sn
-from symnet.cli.architectures import change_groups, read_architecture, read_spaces
+from symnet.cli.architectures import catalogue_functions, change_groups, read_architecture, read_spaces
 from symnet.cli.modules import import_object, make_module, read_input
 from tests.cli.running import TEXT
 
@@ -50,3 +52,29 @@ def test_a_module_that_lacks_a_module_of_its_own_says_so(folder: Path) -> None:
     Path("cli_example_broken.py").write_text("import surely_not_installed")
     with pytest.raises(ModuleNotFoundError, match="surely_not_installed"):
         import_object("cli_example_broken:f")
+
+
+def test_the_catalogue_on_the_command_line_makes_graphs_from_sizes() -> None:
+    """Nothing is offered that cannot be called by text; near misses are told, and a truth value is one."""
+    assert "pad_rank" not in catalogue_functions() and "lora" not in catalogue_functions()
+    for text, words in {
+        "mpl:2-3-1": "Did you mean 'mlp'?",
+        "mlp:2-3-1:bias=foo": "bias=foo is neither true nor false",
+    }.items():
+        with pytest.raises(sn.NotationError, match=re.escape(words)):
+            read_architecture(text)
+
+
+def test_every_command_has_an_example_whose_options_it_takes() -> None:
+    import typer.main
+
+    from symnet.cli.commands import app
+
+    commands = typer.main.get_command(app).commands
+    assert len(commands) > 12
+    for name, command in commands.items():
+        program, called, *arguments = shlex.split((command.epilog or "").removeprefix("Example: "))
+        assert (program, called) == ("symnet", name)
+        options = {option for parameter in command.params for option in parameter.opts}
+        assert {word for word in arguments if word.startswith("-")} <= options
+        command.make_context(name, arguments)

@@ -105,7 +105,7 @@ def test_places_that_cannot_be_written_are_named(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to("loop")
     write_file(tmp_path / "file", "x")
     places = {
-        "missing/a": "there is no such file",
+        "missing/a": "there is no folder",
         ".": "it is a folder",
         "x" * 300: "its name is too long",
         "nul\0": "null",
