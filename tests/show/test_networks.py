@@ -173,7 +173,7 @@ def test_the_same_picture_has_the_same_bytes() -> None:
 def test_a_picture_is_written_in_the_format_of_its_name(tmp_path) -> None:
     assert save_picture(graph_picture(MLP), tmp_path / "mlp.png").read_bytes().startswith(b"\x89PNG")
     assert b"<svg" in save_picture(graph_picture(MLP), tmp_path / "mlp.svg").read_bytes()
-    with pytest.raises(sn.FileError, match="there is no folder .*new. Make it first"):
+    with pytest.raises(sn.FileError, match=r"there is no folder .*new. Make it first"):
         save_picture(graph_picture(MLP), tmp_path / "new" / "mlp.png")
     assert not (tmp_path / "new").exists()
 
