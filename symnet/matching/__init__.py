@@ -12,6 +12,8 @@ from symnet.matching.normal_forms import normal_form
 from symnet.matching.same_function import same_function
 from symnet.matching.scaling import Scaling, read_scaling
 
+Evidence = LineageEvidence  # its name before; tracing has a class of this one
+
 __all__ = [
     "Alignment",
     "Audit",

@@ -27,7 +27,7 @@ from symnet.matching.alignment_problem import (
 )
 from symnet.matching.assignment import Placement, best_element
 from symnet.matching.exchanges import best_exchange
-from symnet.matching.insides import Layout, inner_worths
+from symnet.matching.insides import InsideAction, inner_worths
 
 # A gain below this share of |a||b| is no gain, but rounding.
 ROUNDING = {np.dtype(np.float64): 1e-12, np.dtype(np.float32): 1e-6}
@@ -80,7 +80,7 @@ class Tables:
     plus: np.ndarray  # (n, n)
     minus: np.ndarray  # the same with neuron j's sign turned
     # by i, j and sign, where what is over the neurons goes
-    layouts: Mapping[tuple[int, int, int], Layout]
+    layouts: Mapping[tuple[int, int, int], InsideAction]
     held: float  # the worth of moving nothing
 
 
@@ -94,7 +94,7 @@ def worths_of(problem: AlignmentProblem, name: str) -> Tables:
         plus += table
         minus += (-1) ** (term.instances[k].degree % 2) * table
     held = float(plus.trace()) + sum(r.weight * inner_product(r.a, r.b) for r in inside.remainders)
-    layouts: Mapping[tuple[int, int, int], Layout] = {}
+    layouts: Mapping[tuple[int, int, int], InsideAction] = {}
     if inside.remainders:
         worths = inner_worths(inside, neuron_set.group, solve)
         layouts, plus = worths.layouts, plus + worths.by_sign[1]
@@ -119,7 +119,7 @@ def _compose(
     problem: AlignmentProblem,
     name: str,
     placement: Placement,
-    layouts: Mapping[tuple[int, int, int], Layout],
+    layouts: Mapping[tuple[int, int, int], InsideAction],
 ) -> GroupElement:
     """The unit's element from that of its set and the layouts inside its neurons."""
     above = problem.ancestors

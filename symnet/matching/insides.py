@@ -19,7 +19,7 @@ from symnet.matching.assignment import Placement, best_element
 _AT_ONCE = 2**23  # inner products of neurons over other neurons that are held at once
 
 
-class Layout(Protocol):
+class InsideAction(Protocol):
     """Where the neurons inside another one go, as a group element says it."""
 
     def __getitem__(self, name: str) -> np.ndarray: ...
@@ -49,7 +49,7 @@ class Worths:
 
     # (n, n): neuron j of ``b`` (column) laid on neuron i of ``a`` (row)
     by_sign: Mapping[int, np.ndarray]
-    layouts: Mapping[tuple[int, int, int], Layout]  # by (i, j, sign)
+    layouts: Mapping[tuple[int, int, int], InsideAction]  # by (i, j, sign)
 
 
 def inner_worths(
@@ -63,7 +63,7 @@ def inner_worths(
     """
     n = group.degree
     by_sign = {sign: np.zeros((n, n)) for sign in ((1, -1) if is_signed(group) else (1,))}
-    layouts: dict[tuple[int, int, int], Layout] = {}
+    layouts: dict[tuple[int, int, int], InsideAction] = {}
     one_by_one = isinstance(group, Fixed)
     if _is_simple(inside):
         solved = _Sides.of(inside).solve(n, one_by_one, by_sign)
@@ -144,7 +144,7 @@ class _Sides:
 
     def solve(
         self, n: int, one_by_one: bool, signs: Collection[int]
-    ) -> Iterator[tuple[int, int, int, float, Layout]]:
+    ) -> Iterator[tuple[int, int, int, float, InsideAction]]:
         """Every neuron of ``a`` against every one of ``b``, or the same
         one alone; as many at once as fit.
 
@@ -181,7 +181,7 @@ class _Sides:
             )
         return products
 
-    def _assign(self, sign: int, tables: Tables) -> tuple[float, Layout]:
+    def _assign(self, sign: int, tables: Tables) -> tuple[float, InsideAction]:
         worth = sum(
             sign**outer * float(table.sum()) for (outer, _), table in tables.get("", {}).items()
         )

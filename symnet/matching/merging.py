@@ -110,10 +110,10 @@ class Barrier:
             f"barrier {self.before:.4g} -> {self.after:.4g}",
             "share   as given            matched",
         ]
-        for place, given, matched in zip(self.places, self.given, self.matched, strict=True):
+        for place, before, after in zip(self.places, self.given, self.matched, strict=True):
             bars = [
                 f"{value:9.4g} {'#' * round(9 * max(value, 0) / top):<9}"
-                for value in (given, matched)
+                for value in (before, after)
             ]
             lines.append(f"{place:5.2f} {bars[0]} {bars[1]}".rstrip())
         return "\n".join(lines)

@@ -6,6 +6,8 @@ from symnet.plan.lowering import lower, make_plan
 from symnet.plan.network_plan import NetworkPlan, Stage
 from symnet.plan.steps import Slot, Statistic, Table, TableRow
 
+Row = TableRow  # its name before
+
 __all__ = [
     "Cost",
     "LayerPlan",

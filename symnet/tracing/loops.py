@@ -110,7 +110,7 @@ def rows_are_treated_alike(
         return False
     rows = dict(members)
     return all(
-        Comparison(recording, rounds, rows[0], rows[at]).bodies_are_alike(0, at) for at in rows
+        TurnComparison(recording, rounds, rows[0], rows[at]).bodies_are_alike(0, at) for at in rows
     )
 
 
@@ -127,7 +127,7 @@ def _members(operation: Operation, source: Value, axis: int) -> Iterator[tuple[i
         yield operation.arguments[2] % source.shape[axis], operation.outputs[0]
 
 
-class Comparison:
+class TurnComparison:
     """Whether two rounds are the same operations on the same tensors,
     one's own for the other's own.
     """

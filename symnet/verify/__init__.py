@@ -15,6 +15,8 @@ from symnet.verify.network import network
 from symnet.verify.operations import operations
 from symnet.verify.report import Difference, Report
 
+Check = Difference  # its name before; tracing has a class of this one
+
 __all__ = [
     "BilinearCertificate",
     "Certificate",
