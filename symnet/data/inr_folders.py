@@ -21,7 +21,6 @@ from symnet.graph import NeuronGraph, catalogue
 
 __all__ = ["read_dws_folders", "read_siren_folders"]
 
-OMEGA = 30.0
 _LAYER = re.compile(r"(?:net|seq)\.([0-9]{1,6})\.(?:linear\.)?(weight|bias)")
 _SIREN_FOLDER = re.compile(r"randinit_smaller_(?:(aug\d+)_)?([0-9]{1,9})s")
 _SIREN_PARTS = (45_000, 50_000)  # images from which validation and test networks are

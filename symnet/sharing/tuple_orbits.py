@@ -26,7 +26,6 @@ from symnet.groups import (
     Symmetric,
     elements,
 )
-from symnet.sharing.set_partitions import Partition, classes
 
 TUPLE_LIMIT = 2**28  # tuples labelled at once (8 bytes each)
 
@@ -45,11 +44,6 @@ class TupleOrbits:
     @property
     def count(self) -> int:
         return len(self.representatives)
-
-    def equality(self, orbit: int) -> Partition:
-        """Which entries of this orbit's tuples are equal."""
-        representative = self.representatives[orbit]
-        return classes(range(len(representative)), [int(value) for value in representative])
 
 
 @lru_cache(maxsize=64)

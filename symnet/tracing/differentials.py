@@ -4,8 +4,7 @@ symmetry leaves at zero.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import scipy.linalg
@@ -17,6 +16,7 @@ from symnet.tracing.batch_norms import StatisticsWithGradients
 from symnet.tracing.examples import (
     copy_model,
     detached,
+    differentiable,
     float_state,
     initialise,
     is_chosen,
@@ -120,7 +120,7 @@ class Differential:
         Raises:
             VerificationError: no output has a gradient, or one is not finite.
         """
-        with self._differentiable() as leaves, torch.enable_grad():
+        with differentiable(self.state) as leaves, torch.enable_grad():
             vector = self._run()
             if not vector.requires_grad:
                 raise VerificationError(
@@ -192,14 +192,3 @@ class Differential:
                 "function to keep unchanged."
             )
         return torch.cat(parts)
-
-    @contextmanager
-    def _differentiable(self) -> Iterator[list[Tensor]]:
-        leaves = list(self.state.values())
-        for tensor in leaves:
-            tensor.requires_grad_(True)
-        try:
-            yield leaves
-        finally:
-            for tensor in leaves:
-                tensor.requires_grad_(False)

@@ -143,6 +143,19 @@ def float_state(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, str]]:
     return kept, aliases
 
 
+@contextlib.contextmanager
+def differentiable(state: Mapping[str, Tensor]) -> Iterator[list[Tensor]]:
+    """All entries of a state with gradients on, buffers too."""
+    leaves = list(state.values())
+    for tensor in leaves:
+        tensor.requires_grad_(True)
+    try:
+        yield leaves
+    finally:
+        for tensor in leaves:
+            tensor.requires_grad_(False)
+
+
 def detached(inputs: Inputs) -> Inputs:
     """The inputs with every tensor copied."""
     return map_tensors(lambda x: x.detach().clone(), inputs)

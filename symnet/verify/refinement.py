@@ -9,7 +9,6 @@ operator.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +21,7 @@ from torch.overrides import TorchFunctionMode
 from symnet.graph import GroupElement, NeuronGraph
 from symnet.groups import is_trivial
 from symnet.tracing.batch_norms import StatisticsWithGradients
-from symnet.tracing.examples import float_state, is_chosen
+from symnet.tracing.examples import differentiable, float_state, is_chosen
 from symnet.tracing.execution import double_precision
 from symnet.tracing.fresh_inputs import FreshInputs, Inputs
 from symnet.tracing.recording import tensors_in
@@ -147,7 +146,7 @@ class Refiner:
         # Before maxima are made smooth: the largest word of a vocabulary must stay what it is.
         args, keywords = FreshInputs(self.inputs).draw(self.generator)
         with (
-            self.differentiable() as leaves,
+            differentiable(self.state) as leaves,
             torch.enable_grad(),
             double_precision(),
             StatisticsWithGradients(),
@@ -171,18 +170,6 @@ class Refiner:
                 for g, n in zip(gradients, self.sizes, strict=True)
             ]
         )
-
-    @contextmanager
-    def differentiable(self) -> Iterator[list[Tensor]]:
-        """All state entries with gradients on, buffers too."""
-        leaves = list(self.state.values())
-        for tensor in leaves:
-            tensor.requires_grad_(True)
-        try:
-            yield leaves
-        finally:
-            for tensor in leaves:
-                tensor.requires_grad_(False)
 
     def random_values(self, colours: np.ndarray) -> Iterator[np.ndarray]:
         """Moderate random entries by tensor, equal where the colours are."""
