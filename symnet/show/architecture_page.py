@@ -34,7 +34,7 @@ from symnet.show.plans import plan_picture
 
 SCRIPTS = (
     *("notation.js", "solver.js", "words.js", "matrix.js", "network.js"),
-    *("readers.js", "start.js", "address.js", "explorer.js"),
+    *("readers.js", "start.js", "grid.js", "square.js", "sweep.js", "address.js", "explorer.js"),
 )
 LINES_SHOWN = 150  # of a summary
 _PALETTE = 240  # colours that orbits take in turn

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+import symnet as sn
 from tests.show.test_explorer import browse, needs_browser
 
 pytestmark = needs_browser
@@ -78,24 +80,72 @@ def test_swap_reorders_and_back_undoes(tmp_path: Path) -> None:
     assert found == [2] * 8 and "The curve is the same" in told and "0 of 15" in back
 
 
-ADDRESSES = {
-    "order=BADCE&out=ABCDE&entry=3,2": ([1, 0, 3, 2, 4], {"row": 3, "column": 2}),
-    "order=BADCX&entry=3,999": ([0, 1, 2, 3, 4], None),
-    "order=AABCD&entry=%3Cb%3E": ([0, 1, 2, 3, 4], None),
-}
+def test_the_two_ways_part_when_an_entry_is_recoloured(tmp_path: Path) -> None:
+    """By keyboard and by tap: the error is that of numpy's permutation matrix, and nought again after the repair."""
+    script = f"""{TOLD}{KEY}
+    const found = [told("square-told")];
+    document.querySelector("#square-matrix svg").focus();
+    key("ArrowDown"); key("ArrowRight"); key("ArrowRight"); key("Enter");
+    const at = squareHere.painted.findIndex((label, k) => label !== squareHere.solution.labels[k]);
+    const matrix = matrixOf(), apart = bothWays(matrix, SQUARE.values, imagesOf(ORDERS.turn)).apart;
+    found.push(told("square-told"));
+    squareHere.grid.cells[35].cell.dispatchEvent(new MouseEvent("click", {{bubbles: true}}));
+    found.push(told("square-told"));
+    press("repair");
+    return {{told: [...found, told("square-told")], at, matrix, apart, values: SQUARE.values}};
+    """
+    found = browse(tmp_path, script)
+    matrix, values = np.array(found["matrix"]).reshape(6, 6), np.array(found["values"])
+    turn = np.kron(np.eye(2), np.roll(np.eye(3), 1, axis=0))
+    error = np.abs(turn @ matrix @ values - matrix @ turn @ values).max()
+    assert found["at"] == 8 and error > 0.01 and abs(found["apart"] - error) < 1e-12
+    whole, broken, twice, repaired = found["told"]
+    assert f"by {error:.3f}" in broken and "One entry" in broken and "2 entries" in twice
+    assert whole == repaired and "error 0.000" in whole and "the largest error is 0.000" in whole
+
+
+def test_generators_sweep_an_orbit_whose_number_does_not_grow_with_the_width(tmp_path: Path) -> None:
+    """Reached are the images of the entry under all 24 orders; the counts are those of symnet."""
+    script = f"""{TOLD}{KEY}
+    const started = told("sweep-told"), sizes = [];
+    for (let k = 0; k < 64; k++) sizes.push(stepsFrom(sweepHere.solution, k).map(({{to}}) => to).concat(k).sort((a, b) => a - b));
+    for (let k = 0; k < 11; k++) press("step");
+    const ended = told("sweep-told"), marked = document.querySelectorAll("#sweep-matrix .faint").length;
+    press("sweep");
+    const going = sweepHere.timer > 0 && sweepHere.done === 0;
+    const width = document.getElementById("width");
+    width.value = 7;
+    width.dispatchEvent(new Event("input"));
+    return {{started, ended, marked, going, sizes, wide: told("width-told"), counts: sweepHere.counts.map(({{free}}) => free)}};
+    """
+    found = browse(tmp_path, script)
+    orders = [np.array([*order, *(4 + one for one in order)]) for order in itertools.permutations(range(4))]
+    for entry, reached in enumerate(found["sizes"]):
+        assert reached == sorted({int(8 * order[entry // 8] + order[entry % 8]) for order in orders})
+    assert "press Sweep" in found["started"] and found["ended"].startswith("12 entries are reached")
+    assert found["marked"] == 64 - 12 and found["going"]
+    graphs = [sn.NeuronGraph({"h": sn.Symmetric(n)}, {"in": "h", "out": "h"}) for n in range(1, 9)]
+    assert found["counts"] == [sn.derive(graph).dimension for graph in graphs]
+    assert found["wide"] == "7 neurons: 196 entries, 8 free parameters."
+
+
+FIRST = [0, 1, 2, 3, 4]
+ADDRESSES = [  # an address, the order and the entry that it opens, and how it is written again
+    ("order=BADCE&out=ABCDE&entry=3,2", [1, 0, 3, 2, 4], {"row": 3, "column": 2}, "order=BADCE&out=ABCDE&entry=3,2"),
+    ("painted=7.3,8.0&square=swap&width=2&sweep=9", FIRST, None, "painted=7.3,8.0&square=swap&width=2&sweep=9"),
+    ("painted=99.1,8.9&square=__proto__&width=99&sweep=999&order=BADCX&entry=3,999", FIRST, None, ""),
+    ("order=AABCD&entry=%3Cb%3E&width=0", FIRST, None, ""),
+]
 
 
 def test_the_address_keeps_what_is_seen(tmp_path: Path) -> None:
-    """An address opens its view, and is written again as it was; a wrong one changes nothing."""
+    """An address opens its view, and is written again as it was; a wrong one shows what stands there at first."""
     script = f"""
-    return {list(ADDRESSES)}.map((kept) => {{
-      press("back");
+    return {[kept for kept, *_ in ADDRESSES]}.map((kept) => {{
       choose(null);
       location.hash = kept;
       readAddress();
-      return [[...startHere.order], here.chosen, decodeURIComponent(addressOf()), told("problem")];
+      return [kept, [...startHere.order], here.chosen, decodeURIComponent(addressOf()), told("problem")];
     }});
     """
-    opened = browse(tmp_path, TOLD + script)
-    for (kept, (order, chosen)), view in zip(ADDRESSES.items(), opened, strict=True):
-        assert view == [order, chosen, kept if chosen else "", ""]
+    assert browse(tmp_path, TOLD + script) == [[*view, ""] for view in ADDRESSES]

@@ -217,7 +217,10 @@ function start() {
     });
   }
   startChapter();
+  squareChapter();
+  sweepChapter();
   readAddress();
+  window.addEventListener("hashchange", readAddress);
 }
 
 start();
