@@ -44,6 +44,15 @@ class BlockRule:
     modulus: int
     most: int | None = None
 
+    @property
+    def action(self) -> str:
+        """What the group does to neurons, for texts."""
+        if self.most is not None:
+            return "mixing" if self.modulus == 0 else "rotating"
+        return {1: "permuting", 2: "permuting and flipping"}.get(
+            self.modulus, "permuting and scaling"
+        )
+
     def charge(self, degrees: Iterable[int]) -> int:
         """The sum of degrees as the group sees it."""
         total = sum(degrees)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from symnet.errors import VerificationError
 from symnet.graph import GroupElement, NeuronGraph
-from symnet.groups import LinearGroup, is_trivial
+from symnet.groups import Group, LinearGroup, is_trivial
 
 # elements that generate one set's group, tried besides random ones; of more, some are drawn
 GENERATORS = 16
@@ -137,6 +137,18 @@ def errors_between(left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> d
 def moving_sets(graph: NeuronGraph) -> list[str]:
     """Neuron sets that can move at all."""
     return [name for name, neuron_set in graph.neurons.items() if not is_trivial(neuron_set.group)]
+
+
+def said_of(graph: NeuronGraph, name: str | None = None) -> str:
+    """What is done to a neuron set, or to all of them: "rotating 's'", "permuting all sets"."""
+    if name is None:
+        actions = {_action(graph.neurons[name].group) for name in moving_sets(graph)}
+        return f"{actions.pop() if len(actions) == 1 else 'moving'} all sets"
+    return f"{_action(graph.neurons[name].group)} '{name}'"
+
+
+def _action(group: Group) -> str:
+    return group.rule.action if group.rule is not None else "permuting"
 
 
 def elements_of_set(

@@ -26,6 +26,7 @@ from symnet.verify.comparison import (
     errors_between,
     make_seed,
     moving_sets,
+    said_of,
 )
 from symnet.verify.report import Difference, Report
 
@@ -140,10 +141,10 @@ class _Trials:
         self.check_samples(number, x, y)
         for name in moving_sets(self.graph):
             elements = elements_of_set(self.graph, name, self.rng, batch)
-            self.check_elements(number, name, f"permuting '{name}'", elements, kind)
+            self.check_elements(number, name, said_of(self.graph, name), elements, kind)
         if moving_sets(self.graph):
             every = [self.graph.random_element(self.rng) for _ in range(batch)]
-            self.check_elements(number, None, "permuting all sets", every, kind)
+            self.check_elements(number, None, said_of(self.graph), every, kind)
         if number == 0 and self.perturb and self.module is not None:
             self.fn, self.module = self.fn_next
 

@@ -23,6 +23,7 @@ from symnet.verify.comparison import (
     flatten,
     make_seed,
     moving_sets,
+    said_of,
 )
 from symnet.verify.effects import Effects
 from symnet.verify.io_axes import AxesLike, act_on, read_axes, sets_in
@@ -271,10 +272,10 @@ class _NetworkCheck:
             most = min(_GENERATORS, _GENERATOR_RUNS // len(names)) if number == 0 and names else 0
             for name in names:
                 for element in elements_of_set(self.graph, name, self.rng, 1, most):
-                    yield name, f"permuting '{name}'", element
+                    yield name, said_of(self.graph, name), element
         if names:
             before = len(self.checks)
-            yield None, "permuting all sets", element_that_moves_all(self.graph, self.rng)
+            yield None, said_of(self.graph), element_that_moves_all(self.graph, self.rng)
             tried = {check.neurons for check in self.checks}
             if any(
                 check.error > self.tolerance for check in self.checks[before:]
@@ -282,7 +283,7 @@ class _NetworkCheck:
                 for name in names:  # which of them is it?
                     yield (
                         name,
-                        f"permuting '{name}'",
+                        said_of(self.graph, name),
                         elements_of_set(self.graph, name, self.rng, 1, 0)[0],
                     )
 

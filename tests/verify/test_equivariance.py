@@ -204,3 +204,20 @@ def test_a_function_in_single_precision_is_computed_in_double() -> None:
     sn.verify.equivariance(
         lambda x: {name: nn.functional.linear(t.float(), weight) for name, t in x.items()}, MLP, seed=0
     ).raise_if_failed()
+
+
+@pytest.mark.parametrize(
+    ("group", "action"),
+    [
+        (sn.Cyclic(3), "permuting"),
+        (sn.SignedSymmetric(3), "permuting and flipping"),
+        (sn.Scaled(3), "permuting and scaling"),
+        (sn.Orthogonal(3), "rotating"),
+        (sn.GeneralLinear(3), "mixing"),
+    ],
+)
+def test_a_report_says_what_was_done_to_the_neurons(group, action) -> None:
+    graph = sn.NeuronGraph({"h": group, "f": sn.Symmetric(2)}, {"w": "h", "v": "f"})
+    report = sn.verify.equivariance(lambda x: x, graph, trials=1)
+    assert f"{action} 'h'" in str(report)
+    assert ("permuting all sets" if action == "permuting" else "moving all sets") in str(report)
