@@ -81,9 +81,11 @@ def double_precision(seed: int = 0, execution: Execution | None = None) -> Itera
 
 @contextlib.contextmanager
 def random_numbers(seed: int = 0) -> Iterator[None]:
-    """Inside, this thread draws from a generator of its own; torch's random state is neither read nor changed.
+    """Inside, this thread draws from a generator of its own; torch's
+    random state is neither read nor changed.
 
-    ``torch.random.fork_rng`` puts the process's state back, and with it what other threads drew meanwhile.
+    ``torch.random.fork_rng`` puts the process's state back, and with it what other threads drew
+    meanwhile.
     """
     with _Operations(Execution(seed), double=False):
         yield

@@ -18,7 +18,8 @@ def _pooled(size: int, kernel: int, stride: int, padding: int, dilation: int, ou
 
 
 @rule("max_pool2d_with_indices", "max_pool3d_with_indices", "avg_pool1d", "avg_pool2d",
-      "avg_pool3d", "max_pool1d", "max_pool2d", "max_pool3d", "max_pool1d_with_indices")  # fmt: skip
+      "avg_pool3d", "max_pool1d", "max_pool2d", "max_pool3d",
+      "max_pool1d_with_indices")  # fmt: skip
 def pool(reading: Reading, operation: Operation) -> None:
     """Windows that tile an axis are one factor of it; others pin the axis."""
     source, output = operation.inputs()[0], operation.outputs[0]

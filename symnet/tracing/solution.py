@@ -61,8 +61,9 @@ def solve(reading: Reading, fixed: bool) -> Solution:
     # Without it families stay that no notation says: "fused attention, h 3 d" has no graph.
     copies = _settle_families(state, all_blocks)
     # After families, since what is dead is a slice, and slices are told apart by members: before
-    # them "stacked, one norm for both" loses all its symmetry (1 in place of 24). Left out, the rows of "every second" that nothing reads can be
-    # permuted: true of this forward pass, not of the network.
+    # them "stacked, one norm for both" loses all its symmetry (1 in place of 24). Left out, the
+    # rows of "every second" that nothing reads can be permuted: true of this forward pass, not of
+    # the network.
     _pin_dead_slices(reading)
     # Pinning a member collapses its family: so blocks are written out once more, and families that
     # have collapsed since are no copies. No model of the tests shows a difference; a stale block

@@ -76,7 +76,9 @@ class LinearLayer:
         return {name: tensor.detach() for name, tensor in result.items()}
 
     def write(self, values: Mapping[str, Tensor]) -> None:
-        """Sets the parameters, and lets a module that caches what it makes of them make it again."""
+        """Sets the parameters, and lets a module that caches what it
+        makes of them make it again.
+        """
         with torch.no_grad():
             for name, parameter in self.parameters.items():
                 parameter.copy_(values[name])
