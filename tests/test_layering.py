@@ -31,6 +31,7 @@ LEVELS = (
     {"surgery"},
     {"matching", "testing"},
     {"show", "data"},
+    {"learn"},
     {"tasks"},
     {"notebooks"},
     {"cli"},

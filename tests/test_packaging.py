@@ -104,7 +104,7 @@ def test_make_has_its_targets(target: str) -> None:
 
 
 # The folders that may import more than the core does, and the extra that says what.
-EXTRA_OF = {"cli": "cli", "show": "show", "data": "data", "tasks": "train", "testing": "test"}
+EXTRA_OF = {"cli": "cli", "show": "show", "data": "data", "learn": "train", "tasks": "train", "testing": "test"}
 
 
 def imported_at_once(path: Path) -> set[str]:

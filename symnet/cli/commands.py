@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, NoReturn
 import typer
 
 import symnet
-from symnet.cli import alignment, families, normalising, repository, surgery, training
+from symnet.cli import alignment, families, learning, normalising, repository, surgery, training
 from symnet.cli.architectures import (
     change_groups,
     complete_architecture,
@@ -361,5 +361,5 @@ def demo(
     raise typer.Exit(0 if held else 1)
 
 
-for commands in (alignment, families, normalising, repository, surgery, training):
+for commands in (alignment, families, learning, normalising, repository, surgery, training):
     commands.register(app)

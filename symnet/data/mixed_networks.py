@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from symnet.data.network_set import NetworkSet
-from symnet.data.splits import split_rows
+from symnet.data.splits import known_rows, split_rows
 from symnet.errors import SymnetError
 from symnet.graph import NeuronGraph
 
@@ -96,6 +96,17 @@ class MixedNetworks:
         """The same networks in parts; see :meth:`NetworkSet.split`."""
         parts = split_rows(len(self), shares, self.columns, by, seed)
         return MixedNetworks(self.sets, parts, self.skipped, self.notes)
+
+    def known(self, column: str) -> MixedNetworks:
+        """The networks whose value in a column is known; the others are named in `skipped`.
+
+        Raises:
+            SymnetError: there is no such column, or no value in it.
+        """
+        kept, without = known_rows(self.columns, column)
+        if not len(without):
+            return self
+        return replace(self.select(kept), skipped=(*self.skipped, *without))
 
     def part(self, name: str) -> MixedNetworks:
         """One of the splits."""

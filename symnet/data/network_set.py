@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler, SequentialSampler
 
-from symnet.data.splits import split_rows
+from symnet.data.splits import known_rows, split_rows
 from symnet.errors import StateFileError, SymnetError
 from symnet.graph import NeuronGraph
 
@@ -100,6 +100,17 @@ class NetworkSet:
             RandomSampler(self, generator=generator) if shuffle else SequentialSampler(self), batch, drop_last=False
         )
         return DataLoader(_Rows(self), sampler=sampler, batch_size=None)
+
+    def known(self, column: str) -> NetworkSet:
+        """The networks whose value in a column is known; the others are named in `skipped`.
+
+        Raises:
+            SymnetError: there is no such column, or no value in it.
+        """
+        kept, without = known_rows(self.columns, column)
+        if not len(without):
+            return self
+        return replace(self.select(kept), skipped=(*self.skipped, *without))
 
     def part(self, name: str) -> NetworkSet:
         """One of the source's splits."""

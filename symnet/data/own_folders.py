@@ -36,6 +36,7 @@ def read_folder(
     pattern: str = "**/*",
     rename: Rename | None = None,
     build: Build | None = None,
+    shapes_only: bool = False,
     on_error: OnError = "raise",
     most_memory: int = MOST_MEMORY,
     on_progress: Callable[[int, int], None] | None = None,
@@ -54,6 +55,7 @@ def read_folder(
         pattern: which paths, as for `Path.glob`.
         rename: names of the network by names in the files; a function may return None for a tensor to leave out.
         build: with `config.json` files that are not of transformers: from a configuration the module and example inputs.
+        shapes_only: do not look for configurations, and keep networks of all shapes.
         on_error: "raise", or "skip" what cannot be used: it is named in `skipped`.
         most_memory: bytes above which weights are kept in a temporary file and mapped into memory.
         on_progress: called with the files that are done and all.
@@ -81,7 +83,16 @@ def read_folder(
         )
     if graph is not None:
         require_graph(graph, "read_folder")
-    reading = _Reading(root, graph, ConfiguredGraphs(root, build), rename, most_memory, len(paths), aside=list(aside))
+    reading = _Reading(
+        root,
+        graph,
+        ConfiguredGraphs(root, build),
+        rename,
+        most_memory,
+        len(paths),
+        aside=list(aside),
+        shapes_only=shapes_only,
+    )
     table = None if labels is None else read_labels(_placed(labels, root))
     for done, path in enumerate(paths):
         reading.take(path, path.name if root.is_file() else path.relative_to(root).as_posix())
@@ -123,6 +134,7 @@ class _Reading:
     most_memory: int
     left: int
     aside: list[Path]
+    shapes_only: bool
     members: dict[Any, _Members] = field(default_factory=dict)
     problems: dict[str, str] = field(default_factory=dict)
     prefixes: Counter[str] = field(default_factory=Counter)
@@ -132,7 +144,9 @@ class _Reading:
         """Read one file into the networks of its graph, or note why not."""
         self.left -= 1
         try:
-            graph = self.configured.of(path) if self.graph is None else self.graph
+            graph = self.graph
+            if graph is None and not self.shapes_only:
+                graph = self.configured.of(path)
             state = renamed(read_checkpoint(path), self.rename, shown(path))
             state, prefix = without_prefix(state, () if graph is None else graph.shapes, shown(path))
             graph = unknown_architecture(state) if graph is None else graph
@@ -175,7 +189,7 @@ class _Reading:
     def _without_strangers(self, members: list[_Members]) -> list[_Members]:
         """Of networks of which only shapes are known, those that most files have; the others are named."""
         unknown = [some for some in members if UNKNOWN in some.graph.notes]
-        if len(unknown) < 2:
+        if len(unknown) < 2 or self.shapes_only:
             return members
         usual = max(unknown, key=lambda some: len(some.names))
         for some in unknown:

@@ -8,7 +8,23 @@ import numpy as np
 
 from symnet.errors import SymnetError
 
-__all__ = ["fold_numbers", "group_numbers", "split_rows"]
+__all__ = ["fold_numbers", "group_numbers", "known_rows", "split_rows"]
+
+
+def known_rows(columns: Mapping[str, np.ndarray], column: str) -> tuple[np.ndarray, list[str]]:
+    """Numbers of the networks whose value in a column is known, and what to say of the others.
+
+    Raises:
+        SymnetError: there is no such column, or no value in it.
+    """
+    if column not in columns:
+        raise SymnetError(f"There is no column '{column}'; there are {', '.join(columns) or 'none'}.")
+    values = columns[column]
+    missing = values == "" if values.dtype.kind in "OSU" else ~np.isfinite(values.astype(np.float64))
+    if missing.all():
+        raise SymnetError(f"The column '{column}' has no values for these {len(values)} networks.")
+    names = columns.get("path", np.arange(len(values)))
+    return np.flatnonzero(~missing), [f"{name}: '{column}' is not known" for name in names[missing]]
 
 
 def group_numbers(count: int, columns: Mapping[str, np.ndarray], by: str | None) -> np.ndarray:

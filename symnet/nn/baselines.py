@@ -51,9 +51,14 @@ class Statistics(nn.Module):
         statistics = []
         for name in self.inputs:
             entries = x[name].flatten(1, -2) if x[name].dim() > 2 else x[name].unsqueeze(1)
-            variance, mean = torch.var_mean(entries, dim=1, correction=0)
-            statistics.append(torch.stack([mean, variance, *_quantiles(entries)], dim=1).flatten(1))
+            statistics.append(entry_statistics(entries))
         return torch.cat(statistics, dim=1)
+
+
+def entry_statistics(entries: Tensor) -> Tensor:
+    """Mean, variance and quantiles of ``(batch, entries, channels)``: ``(batch, 7 * channels)``."""
+    variance, mean = torch.var_mean(entries, dim=1, correction=0)
+    return torch.stack([mean, variance, *_quantiles(entries)], dim=1).flatten(1)
 
 
 def _quantiles(entries: Tensor) -> list[Tensor]:

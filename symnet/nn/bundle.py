@@ -45,6 +45,16 @@ def save(model: nn.Module, path: str | Path) -> None:
         >>> again.graph == net.graph, again.config == net.config
         (True, True)
     """
+    described, state = describe(model)
+    write_tensor_file(path, state, {"symnet": json.dumps(described)})
+
+
+def describe(model: nn.Module) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """A network as plain values and tensors, from which :func:`rebuild` makes it anew.
+
+    Raises:
+        SymnetError: the model is of another class.
+    """
     if type(model) not in KINDS.values():
         raise SymnetError(
             f"sn.nn.save writes {', '.join(KINDS)}, which it can build anew; this is a {type(model).__name__}. "
@@ -52,7 +62,7 @@ def save(model: nn.Module, path: str | Path) -> None:
         )
     described = {"format": FORMAT, "kind": type(model).__name__, "graph": str(model.graph), "config": model.config}
     state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()}
-    write_tensor_file(path, state, {"symnet": json.dumps(described)})
+    return described, state
 
 
 def load(path: str | Path, *, module: nn.Module | None = None) -> Any:
@@ -66,7 +76,11 @@ def load(path: str | Path, *, module: nn.Module | None = None) -> Any:
         SymnetError: the file is missing, damaged, of a later version, or not such a file; says what is wrong.
     """
     path = Path(path)
-    described, state = _open(path)
+    return rebuild(path, *_open(path), module)
+
+
+def rebuild(path: Path, described: Any, state: dict[str, Tensor], module: nn.Module | None = None) -> Any:
+    """The network of a description and its tensors; `path` is for messages, errors are those of :func:`load`."""
     kind, graph = _check_header(path, described)
     config: dict[str, Any] = dict(described["config"])
     try:

@@ -181,21 +181,32 @@ class Readings(nn.Module):
     @torch.no_grad()
     def calibrate(self, x: Mapping[str, Tensor]) -> None:
         """Take means and spreads from networks."""
-        for name, source in self.sources.items():
-            values = source(x).nan_to_num(0.0, 0.0, 0.0)
+        self.calibrate_to(self.take(x))
+
+    @torch.no_grad()
+    def calibrate_to(self, taken: Mapping[str, Tensor]) -> None:
+        """The same from readings that ``take`` gave."""
+        for name, values in taken.items():
             getattr(self, f"{name}_mean").copy_(values.mean(0))
             spread = values.std(0, correction=0)
             getattr(self, f"{name}_spread").copy_(torch.where(spread > 1e-6 * (1 + values.mean(0).abs()), spread, 1.0))
 
-    def read(self, x: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Every kind of reading, standardised, ``(batch, numbers)``: the same in every step of training unless probes are learned."""
+    def take(self, x: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Every kind of reading as it is, ``(batch, numbers)``: the same in every step of training unless probes are learned."""
+        return {name: source(x).nan_to_num(0.0, 0.0, 0.0) for name, source in self.sources.items()}
+
+    def standardised(self, taken: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Readings by the means and spreads of the networks to learn from."""
         readings = {}
-        for name, source in self.sources.items():
-            values = source(x).nan_to_num(0.0, 0.0, 0.0)
+        for name, values in taken.items():
             values = (values - getattr(self, f"{name}_mean")) / getattr(self, f"{name}_spread")
             # an outlier among a thousand networks is no thousand times as interesting
             readings[name] = values.clamp(-8, 8)
         return readings
+
+    def read(self, x: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Every kind of reading, standardised."""
+        return self.standardised(self.take(x))
 
     def mix(self, readings: Mapping[str, Tensor]) -> Tensor:
         """What layers make of readings, ``(batch, out_features)``."""

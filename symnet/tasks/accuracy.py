@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import cast
 
 from rich.console import Console
-from scipy.stats import kendalltau
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from symnet.learn.metrics import regression_measures
+from symnet.learn.problem import Batch, Problem
 from symnet.tasks.configuration import AccuracyConfiguration, Configuration
-from symnet.tasks.problem import Batch, Problem
 from symnet.tasks.zoo import load_zoo
 
 __all__ = ["Accuracy", "load_accuracy"]
@@ -45,16 +45,8 @@ class Accuracy(Problem):
         return cast(Tensor, model(batch.features)).float().squeeze(-1).sigmoid()
 
     def measure(self, predictions: Tensor, targets: dict[str, Tensor]) -> dict[str, float]:
-        """`tau`: Kendall's tau-b; `r2`: share of the variance that is explained; `error`: mean absolute difference."""
-        truth = targets["accuracy"].to(predictions)
-        # tau is undefined for equal predictions: they order nothing.
-        tau = float(kendalltau(predictions.numpy(), truth.numpy()).statistic) if len(predictions.unique()) > 1 else 0.0
-        variance = (truth - truth.mean()).square().mean()
-        return {
-            "tau": tau,
-            "r2": float(1 - (predictions - truth).square().mean() / variance),
-            "error": float((predictions - truth).abs().mean()),
-        }
+        """`tau`, `r2`, `error`: see `symnet.learn.metrics.regression_measures`."""
+        return regression_measures(predictions, targets["accuracy"])
 
 
 def load_accuracy(

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 import symnet as sn
 from symnet.errors import SymnetError
 from symnet.files import parse_json, read_archive, reason, shown, write_file
+from symnet.learn.permuting import order_neurons
+from symnet.learn.problem import Problem
 from symnet.tasks.configuration import Configuration, Sizes
 from symnet.tasks.models import MODELS, build_model
-from symnet.tasks.permuting import order_neurons
-from symnet.tasks.problem import Problem
 
 __all__ = ["Bundle", "load_model", "save_model"]
 

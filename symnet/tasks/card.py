@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from symnet.files import write_file
+from symnet.learn.problem import Problem
 from symnet.tasks.configuration import Configuration
 from symnet.tasks.outcome import Found, heading
-from symnet.tasks.problem import Problem
 
 __all__ = ["write_card"]
 

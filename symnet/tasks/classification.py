@@ -15,10 +15,10 @@ from rich.console import Console
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from symnet.learn.problem import Augment, Batch, Problem, Weights
 from symnet.tasks.augmentation import move_images
 from symnet.tasks.configuration import ClassificationConfiguration, Configuration
 from symnet.tasks.fitted import fitted_images
-from symnet.tasks.problem import Augment, Batch, Problem, Weights
 
 __all__ = ["Classification", "load_classification"]
 

@@ -13,11 +13,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from symnet.errors import FileError, SymnetError
 from symnet.files import read_text, reason
 from symnet.files.paths import shown
+from symnet.learn.settings import Count, Section, Share, TrainingConfiguration
 
 __all__ = [
     "SIZES",
@@ -33,35 +34,13 @@ __all__ = [
 TASKS = ("accuracy", "classification", "editing", "tickets")
 SIZES = ("default", "quick", "full")
 _FOLDER = Path(__file__).parent / "configurations"
-Count = Annotated[int, Field(ge=1)]
-Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 
 
 class ConfigurationError(SymnetError):
     """A configuration that cannot be used: names the file, the line and the key."""
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
-
-
-class TrainingConfiguration(_Section):
-    """How every model of the run is trained: the same number of steps on batches of the same size."""
-
-    steps: Count
-    batch: Count = 64  # networks of all processes together
-    learning_rate: Annotated[float, Field(gt=0)] = 0.003
-    learning_rates: dict[str, Annotated[float, Field(gt=0)]] = {}  # of single models, where it is another one
-    steps_of: dict[str, Count] = {}  # of single models: those with quicker steps may make more of them
-    weight_decay: Annotated[float, Field(ge=0)] = 0.01
-    warm_up: Share = 0.08  # share of the steps in which the learning rate rises; then half a cosine down to zero
-    clip: Annotated[float, Field(gt=0)] = 1.0  # largest norm of the gradient
-    evaluate_every: Count = 200  # steps between looks at the validation networks; the best look is kept
-    checkpoint_every: Count = 200  # steps between checkpoints
-    precision: Literal["32-true", "64-true", "bf16-mixed", "bf16-true"] = "32-true"
-
-
-class ZooCorpus(_Section):
+class ZooCorpus(Section):
     """Classifiers whose test accuracy is known."""
 
     source: Literal["digits", "small-cnn-zoo"] = "digits"
@@ -72,7 +51,7 @@ class ZooCorpus(_Section):
     path: str = ""  # folder of the published files, for source "small-cnn-zoo"
 
 
-class FitCorpus(_Section):
+class FitCorpus(Section):
     """Networks fitted to images."""
 
     source: Literal["digits", "siren-folders", "dws-folders"] = "digits"
@@ -92,7 +71,7 @@ class EditCorpus(FitCorpus):
     edit: Literal["dilate", "contrast"] = "dilate"
 
 
-class TicketCorpus(_Section):
+class TicketCorpus(Section):
     """Networks at their random start, and the masks that iterative pruning finds for them."""
 
     networks: Count = 300
@@ -103,7 +82,7 @@ class TicketCorpus(_Section):
     seed: int = 0
 
 
-class Sizes(_Section):
+class Sizes(Section):
     """Sizes of the models that have them."""
 
     channels: Count = 16
@@ -116,7 +95,7 @@ class Sizes(_Section):
     ] = ()  # neuron sets that stand still, told apart by encodings and not by weights of their own
 
 
-class Configuration(_Section):
+class Configuration(Section):
     """A run: every model of `models` is trained with every seed of `seeds`, on the same corpus."""
 
     task: str

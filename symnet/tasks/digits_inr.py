@@ -29,11 +29,11 @@ import symnet as sn
 from symnet.data import Corpus, Digits, digits, fit_corpus, siren
 from symnet.errors import SymnetError
 from symnet.files import write_file
+from symnet.learn.threads import one_thread
 from symnet.tasks.page import write_page
 from symnet.tasks.readers import NeuronReader
 from symnet.tasks.results import FitQuality, Layer, Moved, Results, layers_table, moved_table, results_table
 from symnet.tasks.study import FLAT, FLAT_PERMUTED, NEURONS, Settings, Study
-from symnet.tasks.training import one_thread
 
 __all__ = ["FLAT", "FLAT_PERMUTED", "NEURONS", "QUICK", "Settings", "run"]
 

@@ -16,9 +16,9 @@ from scipy.ndimage import grey_dilation
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
+from symnet.learn.problem import Batch, Problem, Weights
 from symnet.tasks.configuration import Configuration, EditingConfiguration
 from symnet.tasks.fitted import fitted_images
-from symnet.tasks.problem import Batch, Problem, Weights
 
 __all__ = ["Editing", "contrasted", "dilated", "load_editing", "shown_by"]
 

@@ -15,13 +15,13 @@ from torch import Tensor
 from symnet.data import NetworkSet, read_folder
 from symnet.errors import SymnetError
 from symnet.files import check_outputs, place_outputs, write_file, write_state_file
+from symnet.learn.problem import Problem
+from symnet.learn.threads import one_thread
 from symnet.tasks.bundle import Bundle, load_model
 from symnet.tasks.configuration import read
 from symnet.tasks.models import MODELS
 from symnet.tasks.outcome import read_found
-from symnet.tasks.problem import Problem
 from symnet.tasks.recipe import LOADERS
-from symnet.tasks.training import one_thread
 
 __all__ = ["Checked", "measure_again", "predict_folder"]
 

@@ -26,8 +26,8 @@ from symnet.data import (
     split_images,
 )
 from symnet.errors import SymnetError
+from symnet.learn.problem import Parts, Weights
 from symnet.tasks.configuration import FitCorpus
-from symnet.tasks.problem import Parts, Weights
 
 __all__ = ["FittedImages", "corpus_folder", "fitted_images"]
 

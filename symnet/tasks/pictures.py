@@ -11,12 +11,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from symnet.learn.problem import Problem
 from symnet.show.figures import SMALL, new_figure, save_picture
 from symnet.tasks.accuracy import Accuracy
 from symnet.tasks.classification import CLASSES, Classification
 from symnet.tasks.editing import Editing
 from symnet.tasks.outcome import Found, heading
-from symnet.tasks.problem import Problem
 from symnet.tasks.tickets import Tickets
 
 __all__ = ["write_pictures"]

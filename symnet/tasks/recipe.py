@@ -23,20 +23,20 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from torch import Tensor
 
 from symnet.files import write_arrays, write_file
+from symnet.learn.engine import Engine, Outcome, make_fabric
+from symnet.learn.permuting import permuter
+from symnet.learn.problem import Problem, both
+from symnet.learn.threads import one_thread
 from symnet.tasks.accuracy import load_accuracy
 from symnet.tasks.bundle import save_model
 from symnet.tasks.card import write_card
 from symnet.tasks.classification import load_classification
 from symnet.tasks.configuration import Configuration
 from symnet.tasks.editing import load_editing
-from symnet.tasks.engine import Engine, Outcome, make_fabric
 from symnet.tasks.models import MODELS, build_model, find_model
 from symnet.tasks.outcome import Found, Row, table, write_found
-from symnet.tasks.permuting import permuter
 from symnet.tasks.pictures import write_pictures
-from symnet.tasks.problem import Problem, both
 from symnet.tasks.tickets import load_tickets
-from symnet.tasks.training import one_thread
 
 __all__ = ["LOADERS", "Run"]
 

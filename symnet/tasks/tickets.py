@@ -20,9 +20,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 import symnet as sn
 from symnet.data import digits
 from symnet.files import read_arrays, write_arrays
+from symnet.learn.problem import Batch, Parts, Problem, Weights
 from symnet.tasks.configuration import Configuration, TicketCorpus, TicketsConfiguration
 from symnet.tasks.fitted import corpus_folder
-from symnet.tasks.problem import Batch, Parts, Problem, Weights
 from symnet.tasks.tickets_training import accuracies, kept_largest, prune_iteratively, start_weights, train_masked
 
 __all__ = ["Images", "Tickets", "load_tickets"]

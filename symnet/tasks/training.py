@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -21,7 +20,6 @@ __all__ = [
     "Trained",
     "TrainingRecipe",
     "load_trained",
-    "one_thread",
     "save_trained",
     "train",
 ]
@@ -56,21 +54,6 @@ class Trained:
     seconds: float
     steps: int
     curve: tuple[tuple[float, float, float], ...]  # (seconds, mean training loss, test accuracy); chooses nothing
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Inside, torch computes with one thread.
-
-    These tensors are small: a second thread gains a quarter at best, and costs a factor of ten when another program
-    runs, since the two then wait for each other at every operation.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def train(

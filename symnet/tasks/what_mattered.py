@@ -18,9 +18,9 @@ from torch import nn
 
 import symnet as sn
 from symnet.data import digits, fit_corpus
+from symnet.learn.threads import one_thread
 from symnet.tasks.readers import NeuronReader, Standardize
 from symnet.tasks.study import NEURONS, Part, Settings, Study
-from symnet.tasks.training import one_thread
 
 __all__ = ["MEASURED", "Variant", "measure", "plain_reader", "variants"]
 

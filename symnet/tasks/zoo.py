@@ -22,9 +22,9 @@ from symnet.data import digits, read_small_cnn_zoo
 from symnet.data.parallel import in_parallel
 from symnet.errors import SymnetError
 from symnet.files import read_arrays, write_arrays
+from symnet.learn.problem import Parts, Weights
 from symnet.tasks.configuration import ZooCorpus
 from symnet.tasks.fitted import corpus_folder
-from symnet.tasks.problem import Parts, Weights
 from symnet.tasks.ways import Ways, draw_ways, train_in_ways
 from symnet.tasks.zoo_modules import ManyModules, traced_graph
 

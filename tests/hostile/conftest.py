@@ -8,10 +8,10 @@ import pytest
 import torch
 
 import symnet as sn
+from symnet.learn.problem import Problem
 from symnet.tasks.bundle import save_model
 from symnet.tasks.configuration import built_in, read
 from symnet.tasks.models import build_model
-from symnet.tasks.problem import Problem
 
 
 @pytest.fixture(scope="session")

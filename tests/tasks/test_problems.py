@@ -11,13 +11,13 @@ from torch.nn.functional import max_pool2d
 
 import symnet as sn
 from symnet.data import evaluate, initial_weights, pixel_grid, siren
+from symnet.learn.permuting import order_neurons, permuter
+from symnet.learn.problem import Parts
 from symnet.tasks.accuracy import Accuracy
 from symnet.tasks.classification import Classification
 from symnet.tasks.configuration import Sizes, ZooCorpus
 from symnet.tasks.editing import Editing, contrasted, dilated, shown_by
 from symnet.tasks.models import build_model
-from symnet.tasks.permuting import order_neurons, permuter
-from symnet.tasks.problem import Parts
 from symnet.tasks.tickets import Images, Tickets
 from symnet.tasks.tickets_training import kept_largest, predict_classes, prune_iteratively, start_weights, train_masked
 from symnet.tasks.zoo import classify, load_zoo

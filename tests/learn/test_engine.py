@@ -20,10 +20,10 @@ import pytest
 import torch
 from torch import nn
 
-from symnet.tasks.engine import Engine, make_fabric
-from symnet.tasks.problem import Parts, TrainingError
-from symnet.tasks.sampling import Sampler
-from tests.tasks.small_problem import RECIPE, make_engine, make_problem, write_outcome
+from symnet.learn.engine import Engine, make_fabric
+from symnet.learn.problem import Parts, TrainingError
+from symnet.learn.sampling import Sampler
+from tests.learn.small_problem import RECIPE, make_engine, make_problem, write_outcome
 
 SCRIPT = Path(__file__).parent / "small_problem.py"
 ROOT = Path(__file__).parents[2]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from symnet.errors import ShapeError, SymnetError
 from symnet.graph import NeuronGraph
-from symnet.tasks.permuting import order_neurons
+from symnet.learn.permuting import order_neurons
 
 __all__ = ["Augment", "Batch", "Parts", "Problem", "TrainingError", "Weights", "both"]
 

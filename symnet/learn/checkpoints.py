@@ -11,7 +11,7 @@ from lightning_fabric import Fabric
 
 from symnet.errors import FileError
 from symnet.files import read_content, reason, replacing
-from symnet.tasks.problem import TrainingError
+from symnet.learn.problem import TrainingError
 
 __all__ = ["load_checkpoint", "save_checkpoint"]
 

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 import symnet as sn
-from symnet.tasks.configuration import TrainingConfiguration
-from symnet.tasks.engine import Engine, make_fabric
-from symnet.tasks.problem import Batch, Parts, Problem
+from symnet.learn.engine import Engine, make_fabric
+from symnet.learn.problem import Batch, Parts, Problem
+from symnet.learn.settings import TrainingConfiguration
 
 RECIPE = TrainingConfiguration(
     steps=60, batch=8, evaluate_every=10, checkpoint_every=5, learning_rate=0.01, precision="64-true"

@@ -25,10 +25,10 @@ from lightning_fabric import Fabric
 from lightning_fabric.loggers.tensorboard import TensorBoardLogger
 from torch import Tensor, distributed, nn
 
-from symnet.tasks.checkpoints import load_checkpoint, save_checkpoint
-from symnet.tasks.configuration import TrainingConfiguration
-from symnet.tasks.problem import Augment, Batch, Problem, TrainingError
-from symnet.tasks.sampling import Sampler, draws
+from symnet.learn.checkpoints import load_checkpoint, save_checkpoint
+from symnet.learn.problem import Augment, Batch, Problem, TrainingError
+from symnet.learn.sampling import Sampler, draws
+from symnet.learn.settings import TrainingConfiguration
 
 __all__ = ["Engine", "Outcome", "make_fabric"]
 
