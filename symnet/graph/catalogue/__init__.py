@@ -12,7 +12,7 @@ from symnet.graph.catalogue.convolutions import cnn
 from symnet.graph.catalogue.expert_mixtures import experts
 from symnet.graph.catalogue.perceptrons import mlp
 from symnet.graph.catalogue.recurrent import gru, lstm, rnn
-from symnet.graph.catalogue.residual import resnet
+from symnet.graph.catalogue.resnets import resnet
 
 __all__ = [
     "attention",
