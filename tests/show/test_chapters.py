@@ -132,9 +132,14 @@ def test_generators_sweep_an_orbit_whose_number_does_not_grow_with_the_width(tmp
 FIRST = [0, 1, 2, 3, 4]
 ADDRESSES = [  # an address, the order and the entry that it opens, and how it is written again
     ("order=BADCE&out=ABCDE&entry=3,2", [1, 0, 3, 2, 4], {"row": 3, "column": 2}, "order=BADCE&out=ABCDE&entry=3,2"),
-    ("painted=7.3,8.0&square=swap&width=2&sweep=9", FIRST, None, "painted=7.3,8.0&square=swap&width=2&sweep=9"),
+    (
+        "at=square&painted=7.3,8.0&square=swap&width=2&sweep=9",
+        FIRST,
+        None,
+        "at=square&painted=7.3,8.0&square=swap&width=2&sweep=9",
+    ),
     ("painted=99.1,8.9&square=__proto__&width=99&sweep=999&order=BADCX&entry=3,999", FIRST, None, ""),
-    ("order=AABCD&entry=%3Cb%3E&width=0", FIRST, None, ""),
+    ("at=text&order=AABCD&entry=%3Cb%3E&width=0", FIRST, None, ""),
 ]
 
 

@@ -1,11 +1,12 @@
 "use strict";
 // What is seen, kept in the page's address: a link opens the same view. What an address says wrongly is left at its default.
 
-let addressWaiting = 0;
+const addressHere = { waiting: 0, chapter: "" };
 
 function addressOf() {
   const kept = new URLSearchParams();
   const { order, out } = startHere;
+  if (addressHere.chapter) kept.set("at", addressHere.chapter);
   if (order.join() !== "0,1,2,3,4" || out.join() !== order.join()) kept.set("order", order.map((k) => LETTERS[k]).join(""));
   if (out.join() !== order.join()) kept.set("out", out.map((k) => LETTERS[k]).join(""));
   const changed = squareHere.painted.flatMap((label, k) => (label === squareHere.solution.labels[k] ? [] : [`${k}.${label}`]));
@@ -21,8 +22,14 @@ function addressOf() {
 // Inside a notebook the page has no address of its own; browsers also limit how often it may change.
 function keepAddress() {
   if (location.protocol === "about:") return;
-  clearTimeout(addressWaiting);
-  addressWaiting = setTimeout(() => history.replaceState(null, "", `#${addressOf()}`), 300);
+  clearTimeout(addressHere.waiting);
+  addressHere.waiting = setTimeout(() => history.replaceState(null, "", `#${addressOf()}`), 300);
+}
+
+function goTo(chapter) {
+  addressHere.chapter = chapter;
+  part(chapter).scrollIntoView();
+  keepAddress();
 }
 
 function readAddress() {
@@ -43,6 +50,8 @@ function readAddress() {
   }
   const entry = numbersIn(kept.get("entry"), 2);
   if (here.solution) choose(...(entry && entry.every((k) => k < here.solution.weights.length) ? entry : [null]));
+  addressHere.chapter = "";
+  if (["start", "square", "orbits", "widths", "own"].includes(kept.get("at"))) goTo(kept.get("at"));
 }
 
 // "7.3,8.0": entry 7 has the colour of orbit 3, entry 8 that of orbit 0.

@@ -210,12 +210,7 @@ function start() {
   window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
   text.value = known.architectures[0].text;
   read(text.value);
-  for (const link of document.querySelectorAll("nav a")) {
-    link.addEventListener("click", (event) => {
-      event.preventDefault(); // the address keeps what is seen, not the chapter
-      part(link.dataset.to).scrollIntoView();
-    });
-  }
+  for (const link of document.querySelectorAll("nav button")) link.addEventListener("click", () => goTo(link.dataset.to));
   startChapter();
   squareChapter();
   sweepChapter();

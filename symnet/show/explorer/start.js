@@ -135,14 +135,14 @@ function drawList(before, after) {
   const svg = element("svg", { viewBox: "0 0 300 170", role: "img", "aria-label": "the weights in one list: before, outlined; now, filled" });
   const { order, out } = startHere;
   const owner = [...order, ...order, ...out];
-  const bar = (value, k) => ({ x: 8 + 19 * k + 5 * Math.floor(k / 5), width: 15, y: value < 0 ? 72 : 72 - 20 * value, height: Math.abs(20 * value) });
+  const bar = (value, k) => ({ x: 4 + 19 * k + 5 * Math.floor(k / 5), width: 15, y: value < 0 ? 72 : 72 - 20 * value, height: Math.abs(20 * value) });
   after.forEach((value, k) => {
     const { x } = bar(value, k);
     element("rect", { ...bar(value, k), fill: HUES[owner[k]] }, svg);
     element("rect", { ...bar(before[k], k), class: "was" }, svg);
     element("text", { x: x + 7.5, y: 134 }, svg).textContent = LETTERS[owner[k]];
   });
-  ["in", "bias", "out"].forEach((name, k) => (element("text", { x: 54 + 100 * k, y: 158, class: "quiet" }, svg).textContent = name));
+  ["in", "bias", "out"].forEach((name, k) => (element("text", { x: 50 + 100 * k, y: 158, class: "quiet" }, svg).textContent = name));
   part("start-list").replaceChildren(svg);
 }
 
