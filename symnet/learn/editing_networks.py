@@ -45,7 +45,7 @@ class Changed(nn.Module):
         return {name: tensor + change[name].squeeze(-1) * spread[name] for name, tensor in weights.items()}
 
 
-class Editor(BaseEstimator):
+class Editor(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
     """Changes networks: learns from pairs what to do to weights, equivariantly, so that neurons may be numbered in any order.
 
     Args:

@@ -33,7 +33,7 @@ LEAST = 10  # networks to learn from
 LAYER_BATCH = 32  # layers take half the steps, on fewer networks: a step takes 30 times as long as one on readings
 
 
-class _Estimator(BaseEstimator):
+class _Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
     """What both kinds share; their subclasses say what a target is, and what an answer."""
 
     metric: ClassVar[str]
