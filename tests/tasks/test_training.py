@@ -8,12 +8,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from symnet.learn.threads import one_thread
 from symnet.tasks.training import (
     Batch,
     Trained,
     TrainingRecipe,
     load_trained,
-    one_thread,
     save_trained,
     train,
 )
