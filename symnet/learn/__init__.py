@@ -6,3 +6,7 @@ from symnet.learn.estimators import Classifier, Regressor
 from symnet.learn.saved_readers import load
 
 __all__ = ["Classifier", "Comparison", "Editor", "Regressor", "Tried", "load"]
+
+
+def __dir__() -> list[str]:
+    return __all__
