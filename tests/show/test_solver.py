@@ -42,8 +42,11 @@ const answers = cases.map(({ text, entries }) => {
     return {
       text: printGraph(graph), labels: [...found.labels], signs: [...found.signs], dimension: found.dimension,
       sizes: found.orbits.map((orbit) => orbit.size), order: order === null ? null : String(order),
-      burnside: countByBurnside(found.actions, found.weights.length),
+      burnside: countByBurnside(found),
       words: entries.map(([row, column]) => describeEntry(found, row, column)),
+      lie: [...graph.neurons.keys()].reduce((sum, name) => sum + copiesOf(graph, name) * lieDimension(graph.neurons.get(name)), 0),
+      diagrams: found.mixed ? found.orbits.map((orbit) => orbit.entries) : null,
+      between: found.tensors.map((ours) => found.tensors.map((theirs) => countBetween(found, ours, theirs))),
     };
   } catch (error) {
     if (!(error instanceof NotationError || error instanceof TooLarge)) throw error;
@@ -57,7 +60,7 @@ process.stdout.write(JSON.stringify(answers));
 def run_solver(cases: list[dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
     """What the page's own files answer, run outside a browser."""
     program = folder / "solver.cjs"
-    program.write_text("\n".join([*map(read_asset, ("notation.js", "solver.js", "words.js")), RUN]), encoding="utf-8")
+    program.write_text("\n".join([*map(read_asset, ("notation.js", "solver.js", "diagrams.js", "words.js")), RUN]), encoding="utf-8")
     result = subprocess.run([str(NODE), str(program)], input=json.dumps(cases), capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     return json.loads(result.stdout)

@@ -138,7 +138,7 @@ function showCounts(solution) {
   const { graph, tensors, weights, dimension } = solution;
   const told = known.architectures.find(({ text }) => text === printGraph(graph));
   const order = orderOf(graph);
-  const burnside = countByBurnside(solution.actions, weights.length);
+  const burnside = countByBurnside(solution);
   const lines = [
     `${dimension} free parameters for each pair of channels, where a dense layer has ${weights.length ** 2}.`,
     order === null ? "The group is too large to be listed here." : `The group has ${order.toLocaleString("en")} elements.`,
@@ -162,15 +162,6 @@ function showCounts(solution) {
   const frame = Object.assign(document.createElement("div"), { className: "scroll", tabIndex: 0 });
   frame.append(table);
   part("counts").append(frame);
-}
-
-function countBetween({ labels, weights }, ours, theirs) {
-  const found = new Set();
-  for (let i = ours.start; i < ours.start + ours.size; i++) {
-    for (let j = theirs.start; j < theirs.start + theirs.size; j++) found.add(labels[i * weights.length + j]);
-  }
-  found.delete(-1);
-  return found.size;
 }
 
 function showEquations({ graph }) {

@@ -2,7 +2,8 @@
 // The text form of a graph, read into plain values and printed back: the same grammar as symnet/graph/text_form.py and
 // symnet/graph/notation.py. What this page does not take is refused with its line and column, never guessed.
 
-const KINDS = ["Symmetric", "SignedSymmetric", "Fixed", "Cyclic", "Dihedral", "Generated"];
+const KINDS = ["Symmetric", "SignedSymmetric", "Scaled", "Orthogonal", "GeneralLinear", "Fixed", "Cyclic", "Dihedral", "Generated"];
+const MARKS = { 1: "", "-1": "*", 0: "." }; // of strands: h, its dual h*, and h. of degree 0
 const SECTIONS = ["neurons", "tensors", "aliases"];
 const NAME = /^[^\s()+&|:#,"']+$/;
 
@@ -14,7 +15,7 @@ class NotationError extends Error {
   }
 }
 
-// ---- axes: name | integer | "(" join ")", a join by one of + & | ----------------------------------------------------------------------------
+// ---- axes: name | name* | name. | integer | "(" join ")", a join by one of + & | ----------------------------------------------------------------------------
 function parseAxes(text, fail) {
   const tokens = [...text.matchAll(/[()+&|]|[^\s()+&|:#,"']+|[:#,"']/g)].map((m) => ({ text: m[0], at: m.index }));
   let next = 0;
@@ -27,11 +28,16 @@ function parseAxes(text, fail) {
     if (!"(".includes(token) && !NAME.test(token)) problem(`'${token}' may not stand in axis notation`, where);
     next += 1;
     if (token === "(") return join(where);
-    if (/^-*\d+$/.test(token)) {
+    if (/^-?\d+$/.test(token)) {
       if (!(Number(token) >= 1)) problem(`an axis of size ${token}`, where);
       return { type: "number", size: Number(token) };
     }
-    return { type: "symbol", name: token };
+    const [name, degree] = splitMark(token);
+    if (!name || /[*.]$/.test(name)) {
+      problem(`'${token}' must be a name and one mark at most: 'h', its dual 'h*', or 'h.' of degree 0`, where);
+    }
+    if (/^-?\d+$/.test(name)) problem(`'${token}' marks a whole number, whose positions nothing moves`, where);
+    return { type: "symbol", name, degree };
   }
 
   function join(opened) {
@@ -63,6 +69,11 @@ function parseAxes(text, fail) {
   return found;
 }
 
+function splitMark(word) {
+  if (word.endsWith("*")) return [word.slice(0, -1), -1];
+  return word.endsWith(".") ? [word.slice(0, -1), 0] : [word, 1];
+}
+
 function product(given) {
   const factors = given.flatMap((axis) => (axis.type === "product" ? axis.factors : [axis]));
   if (!factors.length) return { type: "number", size: 1 };
@@ -77,7 +88,7 @@ function joined(kind, given) {
 }
 
 function printAxis(axis) {
-  if (axis.type === "symbol") return axis.name;
+  if (axis.type === "symbol") return axis.name + MARKS[axis.degree];
   if (axis.type === "number") return String(axis.size);
   if (axis.type === "product") return `(${axis.factors.map(printAxis).join(" ")})`;
   const sign = Object.keys(JOINS).find((one) => JOINS[one] === axis.type);
@@ -98,7 +109,9 @@ function parseNeuronSet(text, fail) {
     fail(0, `'${text}' is not a group; write ${KINDS.join("(n), ")}(n, [[...]]), and 'over parent' after it`);
   }
   const [, kind, inside, over] = match;
-  const numbers = inside.replace(/\(/g, "[").replace(/\)/g, "]").replace(/,\s*(?=\]|$)/g, "");
+  const option = kind === "Orthogonal" ? /,\s*(?:fixes_mean\s*=\s*)?(True|False)\s*,?\s*$/.exec(inside) : null;
+  const fixesMean = option !== null && option[1] === "True";
+  const numbers = (option ? inside.slice(0, option.index) : inside).replace(/\(/g, "[").replace(/\)/g, "]").replace(/,\s*(?=\]|$)/g, "");
   let given = null;
   try {
     given = /^[\d\s,[\]]*$/.test(numbers) ? JSON.parse(`[${numbers}]`) : null;
@@ -111,7 +124,7 @@ function parseNeuronSet(text, fail) {
   }
   const [size, generators = []] = given;
   const parents = (over || "").split(",").map((name) => name.trim()).filter(Boolean);
-  return { kind, size, generators: checkGenerators(size, generators, fail), over: parents };
+  return { kind, size, fixesMean, generators: checkGenerators(size, generators, fail), over: parents };
 }
 
 function checkGenerators(size, generators, fail) {
@@ -126,7 +139,8 @@ function checkGenerators(size, generators, fail) {
   return [...kept.values()];
 }
 
-function printGroup({ kind, size, generators }) {
+function printGroup({ kind, size, fixesMean, generators }) {
+  if (fixesMean) return `${kind}(${size}, fixes_mean=True)`;
   if (kind !== "Generated") return `${kind}(${size})`;
   return `Generated(${size}, [${generators.map((one) => `[${one.join(", ")}]`).join(", ")}])`;
 }
@@ -169,7 +183,7 @@ function readLine(graph, section, line, number) {
   const name = line.slice(0, cut).trim();
   const value = line.slice(cut + 1).trim();
   if (graph[section].has(name)) throw new NotationError(number, column, `'${name}' is declared twice`);
-  const wrong = section === "neurons" ? !NAME.test(name) || /^-*\d+$/.test(name) : !name || name.includes(":");
+  const wrong = section === "neurons" ? !NAME.test(name) || /^-?\d+$|[*.]$/.test(name) : !name || name.includes(":");
   if (wrong) throw new NotationError(number, column, `'${name}' cannot be a name here`);
   const start = line.length - value.length + 1;
   const fail = (at, problem) => {
@@ -187,11 +201,21 @@ function checkNames(graph, { section, name, value, fail }) {
     return;
   }
   const used = section === "neurons" ? graph.neurons.get(name).over : graph.tensors.get(name).flatMap(symbolsIn);
-  for (const { 0: word, index } of value.matchAll(/[^\s()+&|:#,"']+/g)) {
-    if (used.includes(word) && !graph.neurons.has(word)) {
+  for (const { 0: written, index } of value.matchAll(/[^\s()+&|:#,"']+/g)) {
+    const [word, degree] = section === "tensors" ? splitMark(written) : [written, 1];
+    if (!used.includes(word)) continue;
+    if (graph.neurons.has(word)) checkMixed(graph.neurons.get(word), word, degree, section, (problem) => fail(index, problem));
+    else {
       fail(index, `no neuron set '${word}' is declared; the neuron sets are ${[...graph.neurons.keys()].join(", ") || "none"}`);
     }
   }
+}
+
+// Where neurons are mixed, none has a place in an order or a copy of its own.
+function checkMixed(set, name, degree, section, fail) {
+  if (!mixes(set)) return;
+  if (section === "neurons") fail(`${printGroup(set)} mixes the neurons of '${name}', so that none keeps a copy of its own; leave out 'over ${name}'`);
+  if (degree === 0) fail(`${printGroup(set)} leaves no order of the neurons of '${name}' that a strand '${name}.' could show; write '${name}' or '${name}*'`);
 }
 
 function checkGraph(graph) {

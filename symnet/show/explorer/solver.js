@@ -1,6 +1,7 @@
 "use strict";
 // Orbits of index pairs under a graph's group, from its generators alone: every generator is a permutation (with signs) of the
 // weights, and union-find joins each pair of weights with its images (Ravanbakhsh et al. 2017; with parity for signs).
+// Scales make every orbit vanish that they would multiply. Groups that mix neurons: diagrams.js.
 // This is slow and plain on purpose: it shares no idea with symnet's closed form, against which the tests hold it.
 
 const MOST_WEIGHTS = 400; // rows and columns of a matrix that can be seen, and solved while one types
@@ -11,14 +12,22 @@ class TooLarge extends Error {}
 
 // ---- groups --------------------------------------------------------------------------------------------------------
 const isSigned = (set) => set.kind === "SignedSymmetric";
-const isTrivial = (set) => !generatorsOf(set).length && !isSigned(set);
+const isTrivial = (set) => !generatorsOf(set).length && !isSigned(set) && set.kind !== "Scaled" && !(mixes(set) && rotated(set));
+const rotated = ({ size, fixesMean }) => size - Number(fixesMean); // directions that are mixed: not the mean, if that is fixed
+const isContinuous = (set) => lieDimension(set) > 0;
+
+function lieDimension(set) {
+  if (set.kind === "Scaled") return set.size;
+  if (set.kind === "GeneralLinear") return set.size ** 2;
+  return set.kind === "Orthogonal" ? (rotated(set) * (rotated(set) - 1)) / 2 : 0;
+}
 
 function generatorsOf({ kind, size, generators }) {
   const points = [...Array(size).keys()];
   const rotation = points.map((i) => (i + 1) % size);
   const swap = points.map((i) => (i < 2 ? 1 - i : i));
   if (kind === "Generated") return generators;
-  if (kind === "Fixed" || size === 1) return [];
+  if (kind === "Fixed" || mixes({ kind }) || size === 1) return [];
   if (size === 2) return [swap];
   if (kind === "Cyclic") return [rotation];
   return [kind === "Dihedral" ? [...points].reverse() : swap, rotation];
@@ -40,6 +49,7 @@ function closeGroup(generators, degree, multiply, most) {
 }
 
 function groupOrder(set) {
+  if (set.kind === "Orthogonal") return 2n ** BigInt(rotated(set));
   const factorial = (n) => (n < 2 ? 1n : BigInt(n) * factorial(n - 1));
   if (set.kind === "Symmetric") return factorial(set.size);
   if (isSigned(set)) return factorial(set.size) << BigInt(set.size);
@@ -56,7 +66,9 @@ function ancestorsOf(graph, name, path = []) {
 
 const copiesOf = (graph, name) => ancestorsOf(graph, name).reduce((count, one) => count * graph.neurons.get(one).size, 1);
 
+// Exact; Infinity for continuous groups, null for those that are too large to be listed.
 function orderOf(graph) {
+  if ([...graph.neurons.values()].some(isContinuous)) return Infinity;
   let order = 1n;
   for (const [name, set] of graph.neurons) {
     const own = groupOrder(set);
@@ -68,10 +80,10 @@ function orderOf(graph) {
 
 // ---- blocks: a tensor as a sum of plain products, position = offset + sum of stride * value -------------------------
 function termsOf(axis, graph) {
-  if (axis.type === "number") return { size: axis.size, terms: [{ offset: 0, dims: [{ symbol: null, size: axis.size, stride: 1 }] }] };
+  if (axis.type === "number") return { size: axis.size, terms: [{ offset: 0, dims: [{ symbol: null, size: axis.size, stride: 1, degree: 0 }] }] };
   if (axis.type === "symbol") {
     const { size } = graph.neurons.get(axis.name);
-    return { size, terms: [{ offset: 0, dims: [{ symbol: axis.name, size, stride: 1 }] }] };
+    return { size, terms: [{ offset: 0, dims: [{ symbol: axis.name, size, stride: 1, degree: axis.degree }] }] };
   }
   if (axis.type === "product") return multiplyTerms(axis.factors.map((factor) => termsOf(factor, graph)));
   const parts = axis.parts.map((one) => termsOf(one, graph));
@@ -211,8 +223,8 @@ function actionsOf(graph, { tensors, weights }) {
   for (const [name, set] of graph.neurons) {
     const ancestors = ancestorsOf(graph, name);
     const sizes = ancestors.map((one) => graph.neurons.get(one).size);
-    const moves = generatorsOf(set).map((generator) => ({ generator, flips: false }));
-    if (isSigned(set)) moves.push({ generator: [...Array(set.size).keys()], flips: true });
+    const moves = generatorsOf(set).map((generator) => ({ generator }));
+    if (isSigned(set) || set.kind === "Scaled") moves.push({ generator: [...Array(set.size).keys()], multiplies: set.kind });
     const copies = copiesOf(graph, name);
     if (found.length + copies * moves.length > MOST_COPIES) throw new TooLarge(`'${name}' has ${copies} copies; use smaller sets.`);
     for (const move of moves) {
@@ -222,22 +234,26 @@ function actionsOf(graph, { tensors, weights }) {
   return found;
 }
 
-function moveWeights(tensors, weights, name, ancestors, copy, { generator, flips }) {
+// Images of the weights, their signs, and the powers of a scale by which they are multiplied.
+function moveWeights(tensors, weights, name, ancestors, copy, { generator, multiplies }) {
   const images = new Int32Array(weights.length);
   const signs = new Int8Array(weights.length).fill(1);
+  const powers = new Int8Array(weights.length);
   weights.forEach(({ tensor, block, values }, position) => {
     images[position] = position;
     tensors[tensor].blocks[block].dims.forEach((dim, k) => {
       if (dim.symbol !== name || ancestors.some((one, a) => values[dim.parents.get(one)] !== copy[a])) return;
       images[position] += dim.stride * (generator[values[k]] - values[k]);
-      if (flips && values[k] === 0) signs[position] *= -1;
+      if (values[k] !== 0) return; // the first neuron is multiplied, the others are its images
+      if (multiplies === "Scaled") powers[position] += dim.degree;
+      if (multiplies === "SignedSymmetric" && dim.degree !== 0) signs[position] *= -1;
     });
   });
-  return { images, signs };
+  return { images, signs, powers };
 }
 
 // ---- orbits --------------------------------------------------------------------------------------------------------
-// Union-find in which every node knows its sign against its root; a node that meets its own negative makes its orbit vanish.
+// Union-find in which every node knows its sign against its root; a node that meets its own negative, or a multiple, makes its orbit vanish.
 function joinPairs(count, actions) {
   const parent = Int32Array.from({ length: count * count }, (_, k) => k);
   const sign = new Int8Array(count * count).fill(1);
@@ -258,12 +274,13 @@ function joinPairs(count, actions) {
     }
     return root;
   }
-  for (const { images, signs } of actions) {
+  for (const { images, signs, powers } of actions) {
     for (let i = 0; i < count; i++) {
       for (let j = 0; j < count; j++) {
         const [here, there] = [i * count + j, images[i] * count + images[j]];
         const [a, b] = [find(here), find(there)];
         const relative = (here === a ? 1 : sign[here]) * (there === b ? 1 : sign[there]) * signs[i] * signs[j];
+        if (powers[i] !== powers[j]) zero[a] = 1; // the entry times s ** (difference) is itself for all scales s
         if (a === b) zero[a] |= relative < 0;
         else {
           parent[b] = a;
@@ -301,11 +318,12 @@ function labelPairs(tensors, count, { find, sign, zero }) {
       }
     }
   }
-  return { labels, signs, orbits };
+  return { labels, signs, orbits, shades: orbits };
 }
 
-// Burnside's lemma, element by element: the mean of (trace on outputs) * (trace on inputs); null for large groups.
-function countByBurnside(actions, count) {
+// Burnside's lemma, element by element: the mean of (trace on outputs) * (trace on inputs); null for large and for infinite groups.
+function countByBurnside({ graph, actions, weights: { length: count } }) {
+  if ([...graph.neurons.values()].some((set) => isContinuous(set) || mixes(set))) return null;
   const codes = actions.map(({ images, signs }) => Array.from(images, (image, k) => image + (signs[k] < 0 ? count : 0)));
   const multiply = (g, h) => h.map((i) => (i < count ? g[i] : (g[i - count] + count) % (2 * count)));
   const all = closeGroup(codes, count, multiply, MOST_ELEMENTS);
@@ -323,6 +341,23 @@ function solve(graph) {
   for (const name of graph.neurons.keys()) ancestorsOf(graph, name);
   const { tensors, weights } = listWeights(graph);
   const actions = actionsOf(graph, { tensors, weights });
-  const pairs = labelPairs(tensors, weights.length, joinPairs(weights.length, actions));
-  return { graph, tensors, weights, actions, ...pairs, dimension: pairs.orbits.length };
+  const joins = joinPairs(weights.length, actions);
+  const mixed = [...graph.neurons.values()].some(mixes);
+  const maps = mixed ? diagramsOfLayer({ graph, tensors, weights }, joins) : labelPairs(tensors, weights.length, joins);
+  return { graph, tensors, weights, actions, mixed, ...maps, dimension: maps.orbits.length };
+}
+
+// Which entries share the coefficient of a chosen one: its orbit, or the chosen diagram that fills it.
+function tiedEntries({ labels, orbits, weights }, { row, column, diagram }) {
+  const label = labels[row * weights.length + column];
+  if (diagram === undefined) return Uint8Array.from(labels, (other) => other === label);
+  const tied = new Uint8Array(labels.length);
+  for (const entry of orbits[diagram].entries) tied[entry] = 1;
+  return tied;
+}
+
+// Free parameters from one tensor to another.
+function countBetween({ orbits }, ours, theirs) {
+  const inside = (k, { start, size }) => start <= k && k < start + size;
+  return orbits.filter(({ row, column }) => inside(row, ours) && inside(column, theirs)).length;
 }

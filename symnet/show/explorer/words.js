@@ -1,7 +1,8 @@
 "use strict";
 // The orbit of one matrix entry in words: the same sentences as symnet/sharing/orbit_words.py.
 
-function describeEntry(solution, row, column) {
+// Of an entry that diagrams fill, one of them is told as well.
+function describeEntry(solution, row, column, diagram) {
   const { graph, tensors, weights } = solution;
   const [ours, theirs] = [weights[row], weights[column]];
   const [output, input] = [tensors[ours.tensor], tensors[theirs.tensor]];
@@ -16,6 +17,7 @@ function describeEntry(solution, row, column) {
     const copies = classes(places, (k) => [...dims[k].parents.values()].map((p) => values[p]).join());
     for (const copy of copies) words.push(...compare(graph, symbol, dims, copy, split, values, names, copy.length === places.length));
   }
+  if (diagram !== undefined) words.push(...describeDiagram(solution, solution.orbits[diagram]));
   const parts = [];
   if (input.blocks.length > 1) parts.push(`input part ${theirs.block + 1}`);
   if (output.blocks.length > 1) parts.push(`output part ${ours.block + 1}`);
@@ -29,7 +31,8 @@ function solverDims(graph, dims, shift) {
     const set = symbol === null ? null : graph.neurons.get(symbol);
     if (set === null || isTrivial(set)) return { symbol, size, kind: "fixed", parents: new Map() };
     const kept = [...parents].filter(([name]) => graph.neurons.get(name).size > 1).map(([name, k]) => [name, k + shift]);
-    const kind = set.kind === "Symmetric" || isSigned(set) ? "sym" : "generic";
+    if (mixes(set)) return { symbol, size, kind: "mixed", parents: new Map() };
+    const kind = ["Symmetric", "SignedSymmetric", "Scaled"].includes(set.kind) ? "sym" : "generic";
     return { symbol, size, kind, parents: new Map(kept) };
   });
 }
@@ -40,11 +43,11 @@ function dimNames({ blocks, shape }, block) {
   return Array.from({ length: count }, (_, k) => `dim ${k + 1}`);
 }
 
-// Symbols that are not fixed with their dims: fewer ancestors first, then by place.
+// Symbols whose neurons are moved with their dims: fewer ancestors first, then by place.
 function inOrder(dims) {
   const places = new Map();
   dims.forEach(({ symbol, kind }, k) => {
-    if (kind !== "fixed") places.set(symbol, [...(places.get(symbol) || []), k]);
+    if (kind !== "fixed" && kind !== "mixed") places.set(symbol, [...(places.get(symbol) || []), k]);
   });
   const depth = (entry) => dims[entry[1][0]].parents.size;
   return [...places].sort((a, b) => depth(a) - depth(b) || a[1][0] - b[1][0]);
