@@ -23,7 +23,7 @@ from symnet.errors import TooLargeError
 from symnet.files import write_file
 from symnet.graph import catalogue
 from symnet.graph.neuron_graph import NeuronGraph
-from symnet.groups import Cyclic, Symmetric
+from symnet.groups import Cyclic, Fixed, GeneralLinear, Orthogonal, Scaled, Symmetric
 from symnet.plan import make_plan
 from symnet.sharing import EquivariantMaps, derive
 from symnet.show.colours import distinct_colours
@@ -33,7 +33,7 @@ from symnet.show.page import Section, encode, pictured
 from symnet.show.plans import plan_picture
 
 SCRIPTS = (
-    *("notation.js", "solver.js", "words.js", "matrix.js", "network.js"),
+    *("notation.js", "solver.js", "diagrams.js", "words.js", "matrix.js", "network.js"),
     *("readers.js", "start.js", "grid.js", "square.js", "sweep.js", "address.js", "explorer.js"),
 )
 LINES_SHOWN = 150  # of a summary
@@ -67,6 +67,20 @@ def examples() -> list[Example]:
         Example("attention, two heads", catalogue.attention(2, 2, head_size=2)),
         Example("stacked experts", catalogue.experts(2, 3, 2)),
         Example("rotations: circulant matrices", NeuronGraph({"x": Cyclic(6)}, {"signal": "x"})),
+        Example(
+            "ReLU neurons with their scales",
+            NeuronGraph(
+                {"in": Fixed(2), "h": Scaled(3), "out": Fixed(1)},
+                {"0.weight": "h in", "0.bias": "h", "2.weight": "out h*", "norms": "h."},
+            ),
+        ),
+        Example(
+            "LoRA: invertible maps between A and B",
+            NeuronGraph({"in": Fixed(2), "r": GeneralLinear(2), "out": Fixed(2)}, {"A": "r in", "B": "out r*"}),
+        ),
+        Example(
+            "a rotated stream: matchings", NeuronGraph({"m": Orthogonal(3)}, {"weight": "m m", "gain": "m"})
+        ),
     ]
 
 

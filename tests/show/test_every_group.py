@@ -109,7 +109,7 @@ def random_graphs(count: int) -> list[sn.NeuronGraph]:
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[sn.NeuronGraph, dict[str, Any]]]:
-    collection = random_graphs(250)
+    collection = random_graphs(130)
     texts = "\n".join(map(str, collection))
     assert all(f"{kind}(" in texts for kind in EVERY_GROUP)
     marks = ("*", ".", " & ", " | ", " + ", "fixes_mean=True", " over ")
@@ -141,7 +141,7 @@ def test_the_drawn_entries_are_equivariant_maps(drawn: list[tuple[sn.NeuronGraph
         before, after = (act_flat(graph, element, value) for value in (x, matrix @ x))
         np.testing.assert_allclose(matrix @ before, after, atol=1e-9, rtol=1e-9, err_msg=str(graph))
         mixed += answer["diagrams"] is not None
-    assert mixed >= 50
+    assert mixed >= 40
 
 
 def filled(answer: dict[str, Any], size: int) -> list[np.ndarray]:

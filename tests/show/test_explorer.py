@@ -166,3 +166,25 @@ def test_a_tap_on_a_weight_chooses_it(tmp_path: Path) -> None:
     """
     words, marked = browse(tmp_path, script)
     assert "From 0.weight[1, 1] to 0.weight[1, 1]: same row (h1)" in words and marked == 1
+
+
+@needs_browser
+def test_diagrams_of_an_entry_take_turns(tmp_path: Path) -> None:
+    """A corner is filled by all three matchings of a rotated matrix; Python's diagrams fill as many entries."""
+    graph = sn.NeuronGraph({"m": sn.Orthogonal(3)}, {"w": "m m"})
+    script = """
+    const words = () => document.getElementById("words").textContent;
+    const key = (key) => document.getElementById("matrix").dispatchEvent(new KeyboardEvent("keydown", {key, bubbles: true, cancelable: true}));
+    const heard = [];
+    for (const one of ["Home", "d", "d", "d", "ArrowRight", "n"]) { key(one); heard.push(words()); }
+    return {heard, told: !document.getElementById("mixed").hidden, counts: document.getElementById("counts").textContent};
+    """
+    found = browse(tmp_path, script, graph=graph)
+    heard = found["heard"]
+    assert found["told"] and heard[0] == heard[3] and len(set(heard[:3])) == 3
+    pattern = sn.derive(graph).between("w", "w")
+    sizes = sorted(int((pattern.entries(diagram) >= 0).sum()) for diagram in pattern.diagrams)
+    assert sorted(int(re.search(r"(\d+) entries share", text)[1]) for text in heard[:3]) == sizes == [9, 9, 9]  # type: ignore[index]
+    assert "output row = output column (m), input row = input column (m)" in "".join(heard[:3])
+    assert "must be zero, because no diagram fills it" in heard[4]
+    assert found["counts"].startswith("3 free parameters") and "its Lie dimension is 3" in found["counts"]

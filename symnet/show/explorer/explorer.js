@@ -3,6 +3,7 @@
 
 const known = JSON.parse(document.getElementById("data").textContent);
 const part = (id) => document.getElementById(id);
+const FIXES_MEAN = "Orthogonal, fixes mean"; // a choice of its own among the groups
 const here = { solution: null, colours: [], chosen: null, at: null, drawn: [] };
 
 // ---- the architecture ----------------------------------------------------------------------------------------------
@@ -24,6 +25,7 @@ function showAll() {
   const { solution } = here;
   for (const id of ["sets", "counts", "equations", "network", "words"]) part(id).replaceChildren();
   part("matrix").hidden = !solution;
+  part("mixed").hidden = !solution || !solution.mixed;
   if (!solution) return;
   showSets(solution.graph);
   showCounts(solution);
@@ -39,7 +41,9 @@ function showSets(graph) {
     const title = document.createElement("b");
     title.textContent = name;
     const kinds = KINDS.filter((kind) => kind !== "Generated" || set.kind === "Generated");
-    const kind = chooser(`group of ${name}`, kinds, set.kind, (value) => rewrite(graph, name, { kind: value }));
+    kinds.splice(kinds.indexOf("Orthogonal") + 1, 0, FIXES_MEAN);
+    const change = (value) => rewrite(graph, name, { kind: value === FIXES_MEAN ? "Orthogonal" : value, fixesMean: value === FIXES_MEAN });
+    const kind = chooser(`group of ${name}`, kinds, set.fixesMean ? FIXES_MEAN : set.kind, change);
     const size = document.createElement("input");
     Object.assign(size, { type: "number", min: 1, max: 40, value: set.size, disabled: set.kind === "Generated" });
     size.setAttribute("aria-label", `neurons of ${name}`);
@@ -70,9 +74,11 @@ function rewrite(graph, name, changes) {
 }
 
 // ---- the chosen entry ----------------------------------------------------------------------------------------------
-function choose(row, column) {
+function choose(row, column, diagram) {
+  const { solution, colours, drawn } = here;
   here.chosen = row === null ? null : { row, column };
-  const { solution, colours, chosen, drawn } = here;
+  if (here.chosen && solution.mixed) here.chosen.diagram = diagramAt(solution, row, column, diagram);
+  const { chosen } = here;
   here.at = drawMatrix(part("matrix"), solution, colours, chosen);
   markNetwork(drawn, solution, chosen);
   part("words").replaceChildren(...tell(solution, chosen));
@@ -86,18 +92,37 @@ function tell(solution, chosen) {
   const label = solution.labels[row * count + column];
   const line = (text) => Object.assign(document.createElement("span"), { textContent: text });
   const names = `From ${entryName(solution, column)} to ${entryName(solution, row)}`;
-  if (label < 0) return [line(`${names}: must be zero, because a sign flip turns it into its own negative.`)];
+  if (label < 0) return [line(`${names}: must be zero, because ${solution.mixed ? "no diagram fills it" : "the group multiplies it"}.`)];
   const swatch = Object.assign(document.createElement("span"), { className: "swatch" });
   swatch.style.background = CHOSEN;
-  const { size } = solution.orbits[label];
-  const entering = Array.from({ length: count }, (_, k) => solution.labels[row * count + k]).filter((one) => one === label).length;
+  const tied = tiedEntries(solution, chosen);
+  const { size } = solution.orbits[solution.mixed ? chosen.diagram : label];
+  const entering = tied.subarray(row * count, (row + 1) * count).reduce((sum, one) => sum + one, 0);
   const minus = solution.signs[row * count + column] < 0 ? " Here it enters with a minus." : "";
-  const words = describeEntry(solution, row, column);
+  const words = describeEntry(solution, row, column, chosen.diagram);
+  const number = solution.mixed ? `Diagram ${chosen.diagram + 1}` : `Orbit ${label + 1}`;
   return [
     swatch,
-    line(`${names}: ${words}. Orbit ${label + 1} of ${solution.dimension}: ${size === 1 ? "this entry alone" : `${size} entries share one coefficient`}; `),
-    line(`${entering} of them ${entering === 1 ? "is" : "are"} in this row.${minus}`),
+    line(`${names}: ${words}. ${number} of ${solution.dimension}: ${size === 1 ? "this entry alone" : `${size} entries share one coefficient`}; `),
+    line(`${entering} of them ${entering === 1 ? "is" : "are"} in this row.${minus}${otherDiagrams(solution, chosen)}`),
   ];
+}
+
+// The diagram that is shown at an entry: the one that was asked for if it fills the entry, else the first that does.
+function diagramAt({ labels, fills, weights }, row, column, diagram) {
+  const filling = fills[labels[row * weights.length + column]] || [];
+  return filling.includes(diagram) ? diagram : filling[0];
+}
+
+function otherDiagrams({ mixed, labels, fills, weights }, { row, column, diagram }) {
+  if (!mixed) return "";
+  const others = fills[labels[row * weights.length + column]].filter((one) => one !== diagram).map((one) => one + 1);
+  return others.length ? ` The entry is filled by diagram${others.length > 1 ? "s" : ""} ${others.join(", ")} as well.` : "";
+}
+
+function nextDiagram({ labels, fills, weights }, { row, column, diagram }) {
+  const filling = fills[labels[row * weights.length + column]] || [];
+  choose(row, column, filling[(filling.indexOf(diagram) + 1) % filling.length]);
 }
 
 function entryAt(event) {
@@ -115,38 +140,38 @@ function move(event) {
   const count = solution ? solution.weights.length : 0;
   if (!count || event.ctrlKey || event.metaKey || event.altKey) return;
   const steps = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
-  const { row, column } = chosen || { row: 0, column: 0 };
+  const { row, column, diagram } = chosen || { row: 0, column: 0 };
   if (event.key in steps) {
     const [down, right] = chosen ? steps[event.key] : [0, 0];
-    choose((row + down + count) % count, (column + right + count) % count);
-  } else if (event.key === "Home") choose(row, 0);
-  else if (event.key === "End") choose(row, count - 1);
+    choose((row + down + count) % count, (column + right + count) % count, diagram);
+  } else if (event.key === "Home") choose(row, 0, diagram);
+  else if (event.key === "End") choose(row, count - 1, diagram);
   else if (event.key === "Escape") choose(null);
-  else if (event.key === "n") choose(...nextOfOrbit(solution, row * count + column, count));
+  else if (event.key === "n") choose(...nextOfOrbit(tiedEntries(solution, { row, column, diagram }), row * count + column, count), diagram);
+  else if (event.key === "d" && chosen && solution.mixed) nextDiagram(solution, chosen);
   else return;
   event.preventDefault();
 }
 
-function nextOfOrbit({ labels }, place, count) {
-  const next = labels.indexOf(labels[place], place + 1);
-  const found = next < 0 ? labels.indexOf(labels[place]) : next;
-  return [Math.floor(found / count), found % count];
+function nextOfOrbit(tied, place, count) {
+  const next = tied.indexOf(1, place + 1);
+  const entry = next < 0 ? tied.indexOf(1) : next;
+  return [Math.floor(entry / count), entry % count];
 }
 
 // ---- counts and equations ------------------------------------------------------------------------------------------
 function showCounts(solution) {
   const { graph, tensors, weights, dimension } = solution;
   const told = known.architectures.find(({ text }) => text === printGraph(graph));
-  const order = orderOf(graph);
   const burnside = countByBurnside(solution);
   const lines = [
     `${dimension} free parameters for each pair of channels, where a dense layer has ${weights.length ** 2}.`,
-    order === null ? "The group is too large to be listed here." : `The group has ${order.toLocaleString("en")} elements.`,
+    tellOrder(graph),
     burnside !== null
       ? `Burnside's lemma, element by element: ${burnside}${burnside === dimension ? ", the same." : ", which does not agree!"}`
       : told
         ? `Burnside's lemma, as symnet counted it: ${told.burnside}${told.burnside === dimension ? ", the same." : ", which does not agree!"}`
-        : "Too many elements to count by Burnside's lemma here; symnet derive does it.",
+        : `The elements cannot be listed for Burnside's lemma here; symnet derive counts without.`,
   ];
   for (const text of lines) part("counts").append(Object.assign(document.createElement("p"), { textContent: text }));
   const table = document.createElement("table");
@@ -162,6 +187,14 @@ function showCounts(solution) {
   const frame = Object.assign(document.createElement("div"), { className: "scroll", tabIndex: 0 });
   frame.append(table);
   part("counts").append(frame);
+}
+
+function tellOrder(graph) {
+  const order = orderOf(graph);
+  if (order === null) return "The group is too large to be listed here.";
+  if (order !== Infinity) return `The group has ${order.toLocaleString("en")} elements.`;
+  const dimensions = [...graph.neurons].map(([name, set]) => copiesOf(graph, name) * lieDimension(set));
+  return `The group has infinitely many elements: its Lie dimension is ${dimensions.reduce((sum, one) => sum + one, 0)}.`;
 }
 
 function showEquations({ graph }) {
@@ -193,10 +226,17 @@ function start() {
   });
   matrix.addEventListener("click", (event) => {
     const found = entryAt(event);
-    if (found) choose(found.row, found.column);
+    if (!found) return;
+    const { solution, chosen } = here;
+    const again = chosen && chosen.row === found.row && chosen.column === found.column;
+    if (again && solution.mixed) nextDiagram(solution, chosen);
+    else choose(found.row, found.column);
   });
   matrix.addEventListener("keydown", move);
-  const redraw = () => here.solution && choose(here.chosen ? here.chosen.row : null, here.chosen ? here.chosen.column : null);
+  const redraw = () => {
+    const { row, column, diagram } = here.chosen || { row: null, column: null };
+    if (here.solution) choose(row, column, diagram);
+  };
   window.addEventListener("resize", redraw);
   window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
   text.value = known.architectures[0].text;

@@ -1,5 +1,6 @@
 "use strict";
-// The tying matrix on a canvas: one colour an orbit, blocks labelled by tensor; while an orbit is chosen, the others fade.
+// The tying matrix on a canvas: one colour an orbit (or for all entries that the same diagrams fill), blocks labelled by tensor; while an
+// orbit or a diagram is chosen, the others fade.
 
 const LABEL_SIZE = 12; // pixels of the tensors' names
 const SMALLEST = 3; // pixels of an entry: below, the frame scrolls
@@ -8,8 +9,8 @@ const CHOSEN = "#d55e00"; // the chosen orbit, in the matrix and in the network:
 const NUMBERED = 17; // pixels of an entry from which the orbit's number fits
 
 // A colour for every orbit: within a block of tensors the largest orbit is its pale background, the others take the palette in turn.
-function colourOrbits({ orbits, labels, tensors, weights }, palette, pale) {
-  const colours = Array(orbits.length).fill(null);
+function colourOrbits({ shades, labels, tensors, weights }, palette, pale) {
+  const colours = Array(shades.length).fill(null);
   let [strong, light] = [0, 0];
   for (const ours of tensors) {
     for (const theirs of tensors) {
@@ -18,7 +19,7 @@ function colourOrbits({ orbits, labels, tensors, weights }, palette, pale) {
         for (let j = theirs.start; j < theirs.start + theirs.size; j++) found.add(labels[i * weights.length + j]);
       }
       found.delete(-1);
-      const bySize = [...found].sort((a, b) => orbits[b].size - orbits[a].size || a - b);
+      const bySize = [...found].sort((a, b) => shades[b].size - shades[a].size || a - b);
       bySize.forEach((label, k) => {
         colours[label] = k === 0 && bySize.length > 1 ? pale[light++ % pale.length] : palette[strong++ % palette.length];
       });
@@ -57,14 +58,15 @@ function drawMatrix(canvas, solution, colours, chosen) {
   pen.scale(ratio, ratio);
   pen.imageSmoothingEnabled = false;
   pen.drawImage(paintEntries(solution, colours, chosen, paper), at.left, at.top, at.count * at.entry, at.count * at.entry);
-  if (at.entry >= NUMBERED) writeNumbers(pen, solution, colours, at);
+  if (at.entry >= NUMBERED && !solution.mixed) writeNumbers(pen, solution, colours, at);
   drawBands(pen, solution, at, ink, paper);
   if (chosen) frameEntry(pen, at, chosen, ink, paper);
   return at;
 }
 
 // One pixel an entry, enlarged without smoothing: quick for any number of entries.
-function paintEntries({ weights, labels }, colours, chosen, paper) {
+function paintEntries(solution, colours, chosen, paper) {
+  const { weights, labels } = solution;
   const count = Math.max(weights.length, 1);
   const small = document.createElement("canvas");
   small.width = small.height = count;
@@ -72,10 +74,10 @@ function paintEntries({ weights, labels }, colours, chosen, paper) {
   const image = pen.createImageData(count, count);
   const background = (paper.match(/[\d.]+/g) || [255, 255, 255]).slice(0, 3).map(Number);
   const parsed = colours.map(parseColour);
-  const orbit = chosen ? labels[chosen.row * weights.length + chosen.column] : null;
+  const tied = chosen && tiedEntries(solution, chosen);
   labels.forEach((label, k) => {
-    const strength = label < 0 ? 0 : orbit === null || label === orbit ? 1 : 0.2;
-    const own = label < 0 ? background : label === orbit ? parseColour(CHOSEN) : parsed[label];
+    const strength = label < 0 ? 0 : !tied || tied[k] ? 1 : 0.2;
+    const own = label < 0 ? background : tied && tied[k] ? parseColour(CHOSEN) : parsed[label];
     for (let c = 0; c < 3; c++) image.data[4 * k + c] = background[c] + strength * (own[c] - background[c]);
     image.data[4 * k + 3] = 255;
   });

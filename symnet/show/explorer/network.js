@@ -128,9 +128,10 @@ function looseDot(svg, loose, height) {
 // Marks the output weight of the chosen entry, and the input weights that enter it with the same coefficient.
 function markNetwork(drawn, solution, chosen) {
   const count = solution.weights.length;
-  const label = chosen ? solution.labels[chosen.row * count + chosen.column] : -1;
+  const free = chosen && solution.labels[chosen.row * count + chosen.column] >= 0;
+  const tiedTo = free ? tiedEntries(solution, chosen) : [];
   drawn.forEach((shape, k) => {
-    const tied = label >= 0 && solution.labels[chosen.row * count + k] === label;
+    const tied = Boolean(free && tiedTo[chosen.row * count + k]);
     shape.classList.toggle("input", tied);
     shape.classList.toggle("output", Boolean(chosen) && k === chosen.row && !tied);
     shape.style.stroke = tied ? CHOSEN : "";
