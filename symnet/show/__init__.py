@@ -1,6 +1,6 @@
 """Pictures of derived layers (matplotlib, no screen needed). Nothing imports this but the command line and the tasks."""
 
-from symnet.show.architecture_page import explorer_page, write_architecture_page
+from symnet.show.architecture_page import InlinePage, explore, explorer_page, write_architecture_page
 from symnet.show.colours import distinct_colours
 from symnet.show.figures import draw, save_picture
 from symnet.show.labels import TyingPattern, label_matrix, narrowed
@@ -14,6 +14,7 @@ from symnet.show.tying import tying_matrix
 
 __all__ = [
     "STEPS",
+    "InlinePage",
     "Section",
     "TyingPattern",
     "commuting_frames",
@@ -21,6 +22,7 @@ __all__ = [
     "distinct_colours",
     "draw",
     "draw_strands",
+    "explore",
     "explorer_page",
     "graph_picture",
     "label_matrix",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import html
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 
@@ -111,6 +111,50 @@ def explorer_page(title: str, given: NeuronGraph | None = None, sections: list[S
         script="\n".join(map(read_asset, SCRIPTS)),
         data=json.dumps(data).replace("<", "\\u003c"),  # so that no text in it can end the script
     )
+
+
+@dataclass(frozen=True, slots=True)
+class InlinePage:
+    """A page that notebooks show in the cell that ends with it.
+
+    Args:
+        html: the text of a whole page.
+        height: in pixels, of the frame that it is shown in.
+    """
+
+    html: str = field(repr=False)
+    height: int = 720
+
+    def _repr_html_(self) -> str:
+        """A frame of the cell's width, the page inside it as text."""
+        style = f"width:100%;height:{self.height}px;border:1px solid #8888"
+        return f'<iframe title="symnet" style="{style}" srcdoc="{html.escape(self.html)}"></iframe>'
+
+
+def explore(graph: NeuronGraph, *, title: str = "symnet", most: int | None = None) -> InlinePage:
+    """The explorable page of a graph, shown inline where a notebook's cell ends with it.
+
+    Args:
+        graph: stands first in the page's list of architectures.
+        title: the page's heading.
+        most: draw neuron sets with at most this many neurons; default: as many as can be seen.
+
+    Returns:
+        The page; its text is ``.html``, and ``write_architecture_page`` writes a file.
+
+    Raises:
+        TooLargeError: no narrower graph of its kind can be seen either; says what to do.
+
+    Example:
+        >>> import symnet as sn
+        >>> from symnet.show import explore
+        >>> explore(sn.catalogue.mlp([2, 3, 2]))
+        InlinePage(height=720)
+    """
+    shown = _small_enough(graph, most) or graph
+    narrowed_to = max((one.size for one in shown.neurons.values()), default=0)
+    heading = title if shown == graph else f"{title} (sets of at most {most or narrowed_to} neurons)"
+    return InlinePage(explorer_page(heading, shown))
 
 
 def write_architecture_page(path: str | Path, graph: NeuronGraph, *, title: str, most: int | None = None) -> Path:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import symnet as sn
-from tests.show.test_explorer import browse, needs_browser
+from symnet.show import explore
+from tests.show.test_explorer import GRAPH, browse, needs_browser
 
 pytestmark = needs_browser
 TOLD = (
@@ -154,3 +156,24 @@ def test_the_address_keeps_what_is_seen(tmp_path: Path) -> None:
     }});
     """
     assert browse(tmp_path, TOLD + script) == [[*view, ""] for view in ADDRESSES]
+
+
+def test_the_page_runs_inside_a_notebook(tmp_path: Path) -> None:
+    """In a frame without an address of its own, by its buttons: nothing fails, and the surrounding page stays."""
+    inline = json.dumps(explore(GRAPH)._repr_html_()).replace("<", "\\u003c")
+    script = f"""
+    const cell = document.createElement("div");
+    document.body.append(cell);
+    cell.innerHTML = {inline};
+    const frame = cell.firstChild, before = location.href;
+    frame.addEventListener("load", () => {{
+      const inside = (id) => frame.contentDocument.getElementById(id);
+      frame.contentWindow.onerror = (text) => errors.push(text);
+      frame.contentDocument.querySelector("nav button").click();
+      inside("swap").click();
+      document.title = inside("start-told").textContent;
+    }});
+    return new Promise((done) => setTimeout(() => done([document.title, location.href === before]), 1500));
+    """
+    told, stays = browse(tmp_path, script)
+    assert "The curve is the same" in told and " 0 of 15" not in told and stays

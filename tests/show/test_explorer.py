@@ -66,8 +66,8 @@ def test_an_architecture_that_is_too_wide_is_refused() -> None:
 def browse(folder: Path, script: str, *, width: int = 1200, graph: sn.NeuronGraph = GRAPH) -> Any:
     """What a script in the page returns, the page standing in a frame of that width."""
     report = "parent.postMessage(JSON.stringify({found, errors}), '*')"
-    listen = "<script>const errors = []; window.onerror = (text) => errors.push(text);</script>"
-    act = f"<script>setTimeout(() => {{ let found; try {{ found = (() => {{ {script} }})(); }} catch (e) {{ errors.push(String(e)); }} {report}; }}, 200);</script>"
+    listen = "<script>const errors = []; window.onerror = (text) => errors.push(text); console.error = window.onerror;</script>"
+    act = f"<script>setTimeout(async () => {{ let found; try {{ found = await (() => {{ {script} }})(); }} catch (e) {{ errors.push(String(e)); }} {report}; }}, 200);</script>"
     page = explorer_page("mlp", graph).replace("<head>", f"<head>{listen}", 1).replace("</body>", f"{act}</body>", 1)
     (folder / "page.html").write_text(page, encoding="utf-8")
     frame = f'<iframe src="page.html" width="{width}" height="800" style="border:0"></iframe>'

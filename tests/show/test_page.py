@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import html
 import re
 
 import pytest
 
 import symnet as sn
-from symnet.show import Section, make_page, narrowed, write_architecture_page
+from symnet.show import Section, explore, explorer_page, make_page, narrowed, write_architecture_page
 
 GRAPH = sn.NeuronGraph(
     neurons={"in": sn.Fixed(2), "h": sn.Symmetric(64), "out": sn.Fixed(2)},
@@ -70,3 +71,14 @@ def test_a_wide_network_is_explored_narrow(tmp_path) -> None:
     wide = sn.catalogue.mlp([2, 512, 2])
     text = write_architecture_page(tmp_path / "page.html", wide, title="mlp").read_text(encoding="utf-8")
     assert "each set is drawn with at most 4 neurons" in text and text.count("data:image/png") == 2
+
+
+def test_a_notebook_shows_the_explorable_page_inline() -> None:
+    """The frame holds the whole page as text; what is too wide is narrowed, and the heading says so."""
+    cell = explore(sn.catalogue.mlp([2, 3, 2]), title='"><script>')._repr_html_()
+    frame = re.fullmatch(r'<iframe title="symnet" style="[^"<>]*" srcdoc="([^"<>]*)"></iframe>', cell)
+    assert frame and html.unescape(frame[1]) == explorer_page('"><script>', sn.catalogue.mlp([2, 3, 2]))
+    wide = explore(sn.catalogue.mlp([2, 512, 2]))
+    assert "<h1>symnet (sets of at most 4 neurons)</h1>" in wide.html and repr(wide) == "InlinePage(height=720)"
+    with pytest.raises(sn.TooLargeError):
+        explore(sn.NeuronGraph({"h": sn.Symmetric(2)}, {f"w{k}": "h h" for k in range(400)}))

@@ -23,7 +23,10 @@ function addressOf() {
 function keepAddress() {
   if (location.protocol === "about:") return;
   clearTimeout(addressHere.waiting);
-  addressHere.waiting = setTimeout(() => history.replaceState(null, "", `#${addressOf()}`), 300);
+  addressHere.waiting = setTimeout(() => {
+    const address = `#${addressOf()}`;
+    if (address !== (location.hash || "#")) history.replaceState(null, "", address);
+  }, 300);
 }
 
 function goTo(chapter) {
