@@ -111,6 +111,7 @@ def test_every_block_runs(
 ) -> None:
     """Code in the documentation does what it says."""
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "docs" / "images").mkdir(parents=True)  # every checkout has it, and pictures make no folder
     monkeypatch.setattr(sys, "path", [*sys.path])  # commands look for modules in the current folder
     record_property("blocks", sum(block.language not in SHOWN_ONLY for block in blocks_of(page)))
     variables: dict[str, Any] = {"__name__": "__main__"}
