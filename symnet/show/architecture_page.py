@@ -78,9 +78,7 @@ def examples() -> list[Example]:
             "LoRA: invertible maps between A and B",
             NeuronGraph({"in": Fixed(2), "r": GeneralLinear(2), "out": Fixed(2)}, {"A": "r in", "B": "out r*"}),
         ),
-        Example(
-            "a rotated stream: matchings", NeuronGraph({"m": Orthogonal(3)}, {"weight": "m m", "gain": "m"})
-        ),
+        Example("a rotated stream: matchings", NeuronGraph({"m": Orthogonal(3)}, {"weight": "m m", "gain": "m"})),
     ]
 
 
