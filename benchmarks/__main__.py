@@ -31,7 +31,8 @@ def run(rounds: int, *, quick: bool, cpu_time: bool) -> Results:
         "orbits": solver.orbits(100 if quick else 3025),
         "import": solver.importing(),
         "memory": {
-            name: {who: memory.measure(name, who) for who in ("F1", "symnet", "nfn")} for name in ("b", "e", "c32", "d")
+            name: {who: memory.measure(name, who) for who in ("F1", "symnet", "nfn")}
+            for name in ("b", "e", "c32", "d")
         },
     }
     if not quick:
@@ -41,7 +42,12 @@ def run(rounds: int, *, quick: bool, cpu_time: bool) -> Results:
 
 def markdown(results: Results, facts: dict[str, object]) -> str:
     """The run as a page: circumstances, bars, layers, traced networks, memory."""
-    lines = ["# One run of `python -m benchmarks`", "", *(f"- {key}: {value}" for key, value in facts.items()), ""]
+    lines = [
+        "# One run of `python -m benchmarks`",
+        "",
+        *(f"- {key}: {value}" for key, value in facts.items()),
+        "",
+    ]
     lines += [
         "## Bars",
         "",
@@ -59,11 +65,14 @@ def markdown(results: Results, facts: dict[str, object]) -> str:
     for (workload, io, kind), rounds in results["layers"].items():
         for name in rounds.seconds:
             ratios = [
-                str(rounds.ratio(name, o)) if o in rounds.seconds and o != name else "-" for o in ("F1", "F2", "nfn")
+                str(rounds.ratio(name, o)) if o in rounds.seconds and o != name else "-"
+                for o in ("F1", "F2", "nfn")
             ]
             cells = [workload, io, kind, name, f"{1000 * rounds.median(name):.2f}", *ratios]
             lines.append("| " + " | ".join(cells) + f" | {rounds.kept}/{rounds.run} |")
-    own, plain = (1000 * results["reader"].median(name) for name in ("executor", "torch's backward"))
+    own, plain = (
+        1000 * results["reader"].median(name) for name in ("executor", "torch's backward")
+    )
     ratio = results["reader"].ratio("executor", "torch's backward")
     lines += ["", "## The demo's reader, forward and backward of a batch of 128", ""]
     lines.append(
@@ -73,7 +82,9 @@ def markdown(results: Results, facts: dict[str, object]) -> str:
     columns = list(results["traced"][0])
     lines += ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
     lines += [
-        "| " + " | ".join(f"{row[c]:,}" if isinstance(row[c], int) else str(row[c]) for c in columns) + " |"
+        "| "
+        + " | ".join(f"{row[c]:,}" if isinstance(row[c], int) else str(row[c]) for c in columns)
+        + " |"
         for row in results["traced"]
     ]
     lines += [
@@ -84,12 +95,18 @@ def markdown(results: Results, facts: dict[str, object]) -> str:
         "|---|---|---|---|",
     ]
     for name, found in results["memory"].items():
-        lines.append(f"| {name} | " + " | ".join("-" if v is None else f"{v:.2f}" for v in found.values()) + " |")
+        lines.append(
+            f"| {name} | "
+            + " | ".join("-" if v is None else f"{v:.2f}" for v in found.values())
+            + " |"
+        )
     return "\n".join(lines) + "\n"
 
 
 def _cells(bar: Bar) -> list[str]:
-    numbers = ["-" if value is None else f"{value:.3g}" for value in (bar.must, bar.aim, bar.measured)]
+    numbers = [
+        "-" if value is None else f"{value:.3g}" for value in (bar.must, bar.aim, bar.measured)
+    ]
     return [bar.what, *numbers, bar.spread or "-", bar.verdict]
 
 
@@ -97,7 +114,9 @@ def table_of(results: Results) -> Table:
     """The bars for the terminal."""
     table = Table(title="bars: what must hold, what is aimed for, what was measured")
     for column in ("what", "must", "aim", "measured", "median (quartiles)", "verdict"):
-        table.add_column(column, justify="right" if column in ("must", "aim", "measured") else "left")
+        table.add_column(
+            column, justify="right" if column in ("must", "aim", "measured") else "left"
+        )
     for bar in bars(results):
         style = {"MISSED": "red", "aim met": "green"}.get(bar.verdict)
         table.add_row(*_cells(bar), style=style)
@@ -111,21 +130,36 @@ def as_json(results: Results, facts: dict[str, object]) -> str:
         if isinstance(value, Rounds):
             return {"seconds": dict(value.seconds), "kept": value.kept, "run": value.run}
         if isinstance(value, dict):
-            return {" | ".join(map(str, k)) if isinstance(k, tuple) else str(k): plain(v) for k, v in value.items()}
+            return {
+                " | ".join(map(str, k)) if isinstance(k, tuple) else str(k): plain(v)
+                for k, v in value.items()
+            }
         if isinstance(value, list | tuple):
             return [plain(item) for item in value]
         return value
 
-    return json.dumps({"circumstances": facts, **{key: plain(value) for key, value in results.items()}})
+    return json.dumps(
+        {"circumstances": facts, **{key: plain(value) for key, value in results.items()}}
+    )
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--rounds", type=int, default=21)
-    parser.add_argument("--quick", action="store_true", help="two workloads, few rounds: does everything run?")
-    parser.add_argument("--cpu-time", action="store_true", help="processor seconds, for a machine that does other work")
     parser.add_argument(
-        "-o", "--out", type=Path, default=RESULTS, help="folder for results.md, results.json, sweeps.png"
+        "--quick", action="store_true", help="two workloads, few rounds: does everything run?"
+    )
+    parser.add_argument(
+        "--cpu-time",
+        action="store_true",
+        help="processor seconds, for a machine that does other work",
+    )
+    parser.add_argument(
+        "-o",
+        "--out",
+        type=Path,
+        default=RESULTS,
+        help="folder for results.md, results.json, sweeps.png",
     )
     given = parser.parse_args(arguments)
     console = Console()

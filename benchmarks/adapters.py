@@ -25,12 +25,17 @@ def measure(rounds: int = ROUNDS, width: int = WIDTH, rank: int = RANK) -> float
     neurons = {"in": sn.Symmetric(width), "r": sn.GeneralLinear(rank), "out": sn.Symmetric(width)}
     graph = sn.NeuronGraph(neurons, {"A": "r in", "B": "out r*"})
     layer = sn.nn.Linear(graph, CHANNELS, CHANNELS)
-    x = {name: torch.randn(BATCH, *shape, CHANNELS, requires_grad=True) for name, shape in graph.shapes.items()}
+    x = {
+        name: torch.randn(BATCH, *shape, CHANNELS, requires_grad=True)
+        for name, shape in graph.shapes.items()
+    }
     mixing = {name: torch.randn(CHANNELS, CHANNELS, requires_grad=True) for name in x}
     ones = [torch.ones_like(tensor) for tensor in x.values()]
 
     def floor() -> dict[str, Tensor]:
-        return {name: (x[name].reshape(-1, CHANNELS) @ mixing[name]).view(x[name].shape) for name in x}
+        return {
+            name: (x[name].reshape(-1, CHANNELS) @ mixing[name]).view(x[name].shape) for name in x
+        }
 
     def seconds(run: Callable[[], dict[str, Tensor]], parameters: list[Tensor]) -> float:
         start = time.perf_counter()
@@ -49,5 +54,7 @@ def measure(rounds: int = ROUNDS, width: int = WIDTH, rank: int = RANK) -> float
 
 if __name__ == "__main__":
     found = measure()
-    print(f"GL layer on LoRA rank {RANK}, {WIDTH} x {WIDTH}: {found:.2f} times the floor (at most {BAR})")
+    print(
+        f"GL layer on LoRA rank {RANK}, {WIDTH} x {WIDTH}: {found:.2f} times the floor (at most {BAR})"
+    )
     raise SystemExit(found > BAR)

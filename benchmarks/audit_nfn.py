@@ -25,7 +25,9 @@ def architectures() -> dict[str, Callable[[str], sn.NeuronGraph]]:
     """Small instances; nfn knows MLPs and two-dimensional CNNs with a global pool before the last layer."""
     found: dict[str, Callable[[str], sn.NeuronGraph]] = {}
     for sizes in ([2, 3, 2], [3, 2, 3, 2], [2, 3, 2, 3, 2], [2, 3, 2, 1], [2, 1, 2]):
-        found["MLP " + "-".join(map(str, sizes))] = lambda io, sizes=sizes: sn.catalogue.mlp(sizes, io=io)
+        found["MLP " + "-".join(map(str, sizes))] = lambda io, sizes=sizes: sn.catalogue.mlp(
+            sizes, io=io
+        )
     found["CNN 1-2-2 (2x2)"] = lambda io: sn.catalogue.cnn([1, 2], 2, 2, io=io)
     found["CNN 2-2-3-2 (2x1)"] = lambda io: sn.catalogue.cnn([2, 2, 3], (2, 1), 2, io=io)
     return found
@@ -37,7 +39,10 @@ def specification(graph: sn.NeuronGraph) -> Any:
 
     features = {name: torch.zeros(1, 1, *shape) for name, shape in graph.shapes.items()}
     return network_spec_from_wsfeat(
-        container([t for t in features.values() if t.ndim > 3], [t for t in features.values() if t.ndim == 3])
+        container(
+            [t for t in features.values() if t.ndim > 3],
+            [t for t in features.values() if t.ndim == 3],
+        )
     )
 
 
@@ -69,17 +74,30 @@ def other_layers() -> dict[str, tuple[str, int, Callable[[Any], nn.Module]]]:
     from nfn import layers
 
     def residual(spec: Any) -> nn.Module:
-        parts = layers.HNPLinear(spec, 4, 4), layers.TupleOp(nn.ReLU()), 0.5, layers.SimpleLayerNorm(spec, 4)
+        parts = (
+            layers.HNPLinear(spec, 4, 4),
+            layers.TupleOp(nn.ReLU()),
+            0.5,
+            layers.SimpleLayerNorm(spec, 4),
+        )
         return layers.ResBlock(*parts)
 
     return {
-        "NPAttention": ("permuted", 4, lambda spec: layers.NPAttention(spec, 4, num_heads=2, dropout=0.5)),
+        "NPAttention": (
+            "permuted",
+            4,
+            lambda spec: layers.NPAttention(spec, 4, num_heads=2, dropout=0.5),
+        ),
         "NPAttention, own projections": (
             "permuted",
             4,
             lambda spec: layers.NPAttention(spec, 4, num_heads=2, share_projections=False),
         ),
-        "NPLinear with io_embed": ("fixed", 1, lambda spec: layers.NPLinear(spec, 1, 2, io_embed=True)),
+        "NPLinear with io_embed": (
+            "fixed",
+            1,
+            lambda spec: layers.NPLinear(spec, 1, 2, io_embed=True),
+        ),
         "SimpleLayerNorm": ("permuted", 4, lambda spec: layers.SimpleLayerNorm(spec, 4)),
         "ParamLayerNorm": ("fixed", 4, lambda spec: layers.ParamLayerNorm(spec, 4)),
         "ChannelDropout": ("permuted", 4, lambda spec: layers.ChannelDropout(0.5)),
@@ -106,7 +124,9 @@ def audit_linear(full: bool) -> None:
         for title, declare in architectures().items():
             graph = declare(io)
             try:
-                found = sn.verify.certify(adapted(make(specification(graph)), graph), graph, seed=SEED)
+                found = sn.verify.certify(
+                    adapted(make(specification(graph)), graph), graph, seed=SEED
+                )
             except (RuntimeError, IndexError) as error:
                 print(f"{name:<11}{title:<19}  does not run: {str(error).splitlines()[0][:70]}")
                 continue
@@ -122,7 +142,11 @@ def audit_linear(full: bool) -> None:
 
 
 def verdicts(found: sn.verify.Certificate) -> list[tuple[bool, str]]:
-    return [(found.equivariant, "equivariant"), (found.complete, "complete"), (found.minimal, "minimal")]
+    return [
+        (found.equivariant, "equivariant"),
+        (found.complete, "complete"),
+        (found.minimal, "minimal"),
+    ]
 
 
 def audit_others() -> None:
@@ -137,7 +161,11 @@ def audit_others() -> None:
             except (RuntimeError, IndexError, ValueError) as error:
                 print(f"{name:<32}{title:<17} does not run: {str(error).splitlines()[0][:90]}")
                 continue
-            why = "" if report.passed else f": {report.failures[0] if report.failures else report.problems[0]}"
+            why = (
+                ""
+                if report.passed
+                else f": {report.failures[0] if report.failures else report.problems[0]}"
+            )
             print(
                 f"{name:<32}{title:<17} {'equivariant' if report.passed else 'NOT equivariant'} ({report.max_error:.1e}){why}"
             )

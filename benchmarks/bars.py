@@ -42,8 +42,16 @@ class Bar:
 _LAYER_BARS = {
     "b": {"F1": ((1.45, 1.0), (1.40, 1.0)), "nfn": ((0.28, 0.18), (0.25, 0.14))},
     "a": {"F2": ((2.0, 1.15), (1.55, 1.25)), "nfn": ((0.5, 0.25), (0.67, 0.5))},
-    "c8": {"F1": ((1.9, None), (1.85, None)), "F2": ((None, 1.1), (None, 1.1)), "nfn": ((0.59, 0.3), (0.59, 0.3))},
-    "c32": {"F1": ((1.9, None), (1.85, None)), "F2": ((None, 1.1), (None, 1.1)), "nfn": ((0.59, 0.3), (0.59, 0.3))},
+    "c8": {
+        "F1": ((1.9, None), (1.85, None)),
+        "F2": ((None, 1.1), (None, 1.1)),
+        "nfn": ((0.59, 0.3), (0.59, 0.3)),
+    },
+    "c32": {
+        "F1": ((1.9, None), (1.85, None)),
+        "F2": ((None, 1.1), (None, 1.1)),
+        "nfn": ((0.59, 0.3), (0.59, 0.3)),
+    },
     "d": {"F2": ((1.25, 1.1), (1.15, 1.1))},
     "e": {"F2": ((1.45, 1.1), (1.3, 1.1))},
 }
@@ -57,7 +65,9 @@ def bars(results: Results) -> Iterator[Bar]:
             for kind, (must, aim) in zip(KINDS, limits, strict=True):
                 if must is not None:
                     yield _ratio(layers, workload, "permuted", kind, other, must, aim)
-    for workload in [name for name in _LAYER_BARS if name != "b"]:  # 784 fixed inputs: too large for either
+    for workload in [
+        name for name in _LAYER_BARS if name != "b"
+    ]:  # 784 fixed inputs: too large for either
         for kind in KINDS:
             yield _ratio(layers, workload, "fixed", kind, "nfn", 0.65, 0.4)
     yield from _depth(layers)
@@ -65,10 +75,14 @@ def bars(results: Results) -> Iterator[Bar]:
     yield from _memory(results["memory"])
     for kind, rounds in results["networks"].items():
         ratio = rounds.ratio("Network", "F1 + ReLU")
-        yield Bar(f"4 layers with ReLU on b, {kind}, over F1 + ReLU", 1.5, 0.9, ratio.middle, str(ratio))
+        yield Bar(
+            f"4 layers with ReLU on b, {kind}, over F1 + ReLU", 1.5, 0.9, ratio.middle, str(ratio)
+        )
 
 
-def _ratio(layers: Measured, workload: str, io: str, kind: str, other: str, must: float, aim: float | None) -> Bar:
+def _ratio(
+    layers: Measured, workload: str, io: str, kind: str, other: str, must: float, aim: float | None
+) -> Bar:
     what = f"{workload}, I/O {io}, {kind}, over {other}"
     rounds = layers.get((workload, io, kind))
     if rounds is None or other not in rounds.seconds:
@@ -88,12 +102,19 @@ def _depth(layers: Measured) -> Iterator[Bar]:
 
 def _solver(results: Results) -> Iterator[Bar]:
     making = results["making"]
-    yield Bar("c32, derive + plan + first call, s", 2.0, 0.3, making["c32, derive + plan + first call"])
+    yield Bar(
+        "c32, derive + plan + first call, s", 2.0, 0.3, making["c32, derive + plan + first call"]
+    )
     wide = making["derive + plan, b at full width"] / making["derive + plan, b at width 8"]
     yield Bar("derive + plan, b at full width over width 8", 1.5, 1.1, wide)
     yield Bar("derive, 400 tensors, s", 2.0, None, making["derive, 400 tensors"])
     yield Bar("derive + plan, 400 tensors, s", 5.0, None, making["derive + plan, 400 tensors"])
-    yield Bar("derive + plan, 400 tensors, adjacent, s", 1.0, None, making["derive + plan, 400 tensors, adjacent"])
+    yield Bar(
+        "derive + plan, 400 tensors, adjacent, s",
+        1.0,
+        None,
+        making["derive + plan, 400 tensors, adjacent"],
+    )
     for name, (count, taken) in results["orbits"].items():
         yield Bar(f"orbits of pairs, {name} ({count:,} orbits), s", 2.0, 0.1, taken)
     yield Bar("import symnet beyond torch, s", 1.5, None, results["import"])

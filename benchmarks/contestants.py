@@ -35,8 +35,12 @@ def floor_products(workload: Workload, io: str) -> Contestant:
     channels = workload.channels
     operands = []
     for table in plan.tables:
-        rows = torch.randn(workload.batch * table.positions, table.height * channels, requires_grad=True)
-        operands.append((rows, torch.randn(table.height * channels, table.width * channels, requires_grad=True)))
+        rows = torch.randn(
+            workload.batch * table.positions, table.height * channels, requires_grad=True
+        )
+        operands.append(
+            (rows, torch.randn(table.height * channels, table.width * channels, requires_grad=True))
+        )
 
     def forward() -> list[Tensor]:
         return [rows @ matrix for rows, matrix in operands]
@@ -60,9 +64,13 @@ def nfn_linear(workload: Workload, io: str) -> Contestant | None:
     from nfn.layers import HNPLinear, NPLinear
 
     x = workload.features(workload.graph(io))
-    first = {name: tensor.detach().movedim(-1, 1).contiguous().requires_grad_() for name, tensor in x.items()}
+    first = {
+        name: tensor.detach().movedim(-1, 1).contiguous().requires_grad_()
+        for name, tensor in x.items()
+    }
     features = WeightSpaceFeatures(
-        [t for n, t in first.items() if n.endswith("weight")], [t for n, t in first.items() if n.endswith("bias")]
+        [t for n, t in first.items() if n.endswith("weight")],
+        [t for n, t in first.items() if n.endswith("bias")],
     )
     spec = network_spec_from_wsfeat(features)
     layer = (HNPLinear if io == "fixed" else NPLinear)(spec, workload.channels, workload.channels)

@@ -125,7 +125,11 @@ def copy_bandwidth() -> float:
     source = torch.empty(2**28)
     target = torch.empty_like(source)
     target.copy_(source)
-    return 2 * source.nbytes / statistics.median(seconds(lambda: target.copy_(source), 10) for _ in range(7))
+    return (
+        2
+        * source.nbytes
+        / statistics.median(seconds(lambda: target.copy_(source), 10) for _ in range(7))
+    )
 
 
 def measure(workload: Workload, rounds: int) -> dict[str, Any]:
@@ -143,12 +147,16 @@ def measure(workload: Workload, rounds: int) -> dict[str, Any]:
         for _ in range(rounds):
             for name, own in graphs.items():
                 times[name].append(seconds(own[kind].replay, 5))
-        ratios = {name: [a / b for a, b in zip(own, times["torch.mm"], strict=True)] for name, own in times.items()}
+        ratios = {
+            name: [a / b for a, b in zip(own, times["torch.mm"], strict=True)]
+            for name, own in times.items()
+        }
         result[kind] = {
             name: {
                 "ms": 1000 * statistics.median(own),
                 "over torch.mm": statistics.median(ratios[name]),
-                "spread (interquartile)": statistics.quantiles(ratios[name])[2] - statistics.quantiles(ratios[name])[0],
+                "spread (interquartile)": statistics.quantiles(ratios[name])[2]
+                - statistics.quantiles(ratios[name])[0],
                 "least bytes / time": units * features / statistics.median(own),
             }
             for name, own in times.items()
@@ -172,7 +180,9 @@ def main() -> None:
     parser.add_argument("workloads", nargs="*", default=list(BATCHES), help=", ".join(BATCHES))
     parser.add_argument("--dtypes", nargs="*", choices=DTYPES, default=list(DTYPES))
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--json", type=Path, help="write date, device, command and every figure here")
+    parser.add_argument(
+        "--json", type=Path, help="write date, device, command and every figure here"
+    )
     arguments = parser.parse_args()
     if (reason := without_device()) is not None:
         print(reason, file=sys.stderr)

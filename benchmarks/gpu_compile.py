@@ -25,7 +25,9 @@ CAPABILITY = 90
 KINDS = ("forward", "backward")
 
 
-def signature(kind: str, dtype: torch.dtype, channels: int) -> tuple[Any, dict[str, Any], dict[str, Any]]:
+def signature(
+    kind: str, dtype: torch.dtype, channels: int
+) -> tuple[Any, dict[str, Any], dict[str, Any]]:
     """Of a launch of eight tensors of 64 x 64 neurons: the program, its arguments' types, and its constants."""
     import triton.language as tl
 
@@ -38,7 +40,12 @@ def signature(kind: str, dtype: torch.dtype, channels: int) -> tuple[Any, dict[s
     )
     exact = dtype == torch.float64
     constants: dict[str, Any] = tiles("forward" if kind == "forward" else "backward", block)
-    constants |= {"GROUPS": GROUPS, "VARIES": VARIES, "INTERPRETED": False, "PRECISION": "ieee" if exact else "tf32"}
+    constants |= {
+        "GROUPS": GROUPS,
+        "VARIES": VARIES,
+        "INTERPRETED": False,
+        "PRECISION": "ieee" if exact else "tf32",
+    }
     constants |= {"ACC": tl.float64 if exact else tl.float32}
     constants |= {"RELU": True, "SUMS": True} if kind == "forward" else {"MASKED": True, "SUMS": 1}
     types: dict[str, Any] = {}
@@ -89,7 +96,10 @@ def compiled(kind: str, dtype: torch.dtype, channels: int) -> dict[str, Any]:
     report = _assembled(text)
     return {
         **{"kind": kind, "dtype": str(dtype), "channels": channels, **options},
-        **{"tile": [constants[name] for name in ("BI", "BJ", "BK", "BN")], "shared_bytes": kernel.metadata.shared},
+        **{
+            "tile": [constants[name] for name in ("BI", "BJ", "BK", "BN")],
+            "shared_bytes": kernel.metadata.shared,
+        },
         **{"registers": report[0], "spilled_bytes": report[1]},
         "atomics": len(re.findall(r"\b(?:atom|red)\.", text)),
     }
@@ -103,9 +113,19 @@ def _assembled(text: str) -> tuple[int, int]:
         path = Path(folder) / "kernel.ptx"
         path.write_text(text)
         assembler = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "ptxas"
-        command = [str(assembler), "-v", f"-arch=sm_{CAPABILITY}a", str(path), "-o", str(path.with_suffix(".cubin"))]
+        command = [
+            str(assembler),
+            "-v",
+            f"-arch=sm_{CAPABILITY}a",
+            str(path),
+            "-o",
+            str(path.with_suffix(".cubin")),
+        ]
         report = subprocess.run(command, capture_output=True, text=True, check=True).stderr
-    registers, spilled = re.search(r"Used (\d+) registers", report), re.search(r"(\d+) bytes spill stores", report)
+    registers, spilled = (
+        re.search(r"Used (\d+) registers", report),
+        re.search(r"(\d+) bytes spill stores", report),
+    )
     return int(registers[1]) if registers else -1, int(spilled[1]) if spilled else -1
 
 

@@ -43,13 +43,19 @@ def wide_graph(layers: int) -> sn.NeuronGraph:
 
     torch.manual_seed(0)
     model = LlamaForCausalLM(
-        LlamaConfig(**NARROW, num_hidden_layers=layers, pad_token_id=None, bos_token_id=1, eos_token_id=2)
+        LlamaConfig(
+            **NARROW, num_hidden_layers=layers, pad_token_id=None, bos_token_id=1, eos_token_id=2
+        )
     )
     graph = sn.trace(model, torch.randint(11, (2, 5)), outputs=["logits"], use_cache=False)
-    neurons = {n: sn.NeuronSet(sn.Symmetric(SIZES[kind_of(n)]), s.over) for n, s in graph.neurons.items()}
+    neurons = {
+        n: sn.NeuronSet(sn.Symmetric(SIZES[kind_of(n)]), s.over) for n, s in graph.neurons.items()
+    }
     # Anonymous axes: the vocabulary, and the keys' dims that the rotary embedding pins.
     tensors = {
-        n: axes.replace("11 ", "32000 ", 1) if axes.startswith("11 ") else axes.replace(" 4)", " 128)")
+        n: axes.replace("11 ", "32000 ", 1)
+        if axes.startswith("11 ")
+        else axes.replace(" 4)", " 128)")
         for n, axes in graph.tensors.items()
     }
     return sn.NeuronGraph(neurons, tensors, aliases=graph.aliases)
@@ -74,12 +80,18 @@ def cut(folder: Path, layers: int) -> dict[str, float]:
     graph = sn.load(folder / "graph.symnet")
     before = peak_memory()
     start = time.perf_counter()
-    budget = {kind: 0.75 for kind in ("kv", "head", "mlp") if any(kind_of(n) == kind for n in graph.neurons)}
+    budget = {
+        kind: 0.75
+        for kind in ("kv", "head", "mlp")
+        if any(kind_of(n) == kind for n in graph.neurons)
+    }
     choices = sn.surgery.choose(sn.surgery.importance(folder / "wide", graph, "l2"), graph, budget)
     done = sn.surgery.keep(folder / "wide", graph, choices, out=folder / "narrow", overwrite=True)
     seconds = time.perf_counter() - start
     peak = peak_memory()
-    read, written = (sum(p.stat().st_size for p in (folder / n).iterdir()) / 1e9 for n in ("wide", "narrow"))
+    read, written = (
+        sum(p.stat().st_size for p in (folder / n).iterdir()) / 1e9 for n in ("wide", "narrow")
+    )
     return {
         "parameters": graph.weights.size, "left": done.graph.weights.size, "seconds": round(seconds, 1), "peak_gib": round(peak, 2),
         "imports_gib": round(before, 2), "read_gb": round(read, 2), "written_gb": round(written, 2),
@@ -103,7 +115,9 @@ def main() -> None:
     graph = wide_graph(arguments.layers)
     graph.save(folder / "graph.symnet")
     sn.files.write_state_file(folder / "wide" / "model.safetensors.index.json", tensors(graph))
-    config = LlamaConfig(**WIDE, num_hidden_layers=arguments.layers, architectures=["LlamaForCausalLM"])
+    config = LlamaConfig(
+        **WIDE, num_hidden_layers=arguments.layers, architectures=["LlamaForCausalLM"]
+    )
     config.save_pretrained(folder / "wide")
     command = [
         sys.executable,

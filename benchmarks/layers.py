@@ -32,7 +32,9 @@ def timed_calls(contestant: Contestant) -> dict[str, Callable[[], object]]:
     return dict(zip(KINDS, (only_forward, both), strict=True))
 
 
-def measure(workload: Workload, io: str, rounds: int, *, cpu_time: bool = False) -> dict[str, Rounds]:
+def measure(
+    workload: Workload, io: str, rounds: int, *, cpu_time: bool = False
+) -> dict[str, Rounds]:
     """Seconds of every installed contestant, forward, and forward and backward."""
     calls = {}
     for name, make in CONTESTANTS.items():
@@ -40,13 +42,18 @@ def measure(workload: Workload, io: str, rounds: int, *, cpu_time: bool = False)
             calls[name] = timed_calls(contestant)
     return {
         kind: alternate(
-            {name: kinds[kind] for name, kinds in calls.items()}, rounds, f"{workload.name} {io} {kind}", cpu_time
+            {name: kinds[kind] for name, kinds in calls.items()},
+            rounds,
+            f"{workload.name} {io} {kind}",
+            cpu_time,
         )
         for kind in KINDS
     }
 
 
-def measure_all(names: Iterable[str], ios: Iterable[str], rounds: int, *, cpu_time: bool = False) -> Measured:
+def measure_all(
+    names: Iterable[str], ios: Iterable[str], rounds: int, *, cpu_time: bool = False
+) -> Measured:
     """Every workload with permuted and with fixed I/O, but those whose complete layer does not fit."""
     found: Measured = {}
     for name in names:
@@ -60,7 +67,17 @@ def measure_all(names: Iterable[str], ios: Iterable[str], rounds: int, *, cpu_ti
 def table_of(measured: Measured) -> Table:
     """Milliseconds, and ratios to the floors and to nfn."""
     table = Table(title="one layer; ratios are medians over rounds (and quartiles)")
-    for column in ("workload", "I/O", "pass", "contestant", "ms", "over F1", "over F2", "over nfn", "rounds"):
+    for column in (
+        "workload",
+        "I/O",
+        "pass",
+        "contestant",
+        "ms",
+        "over F1",
+        "over F2",
+        "over nfn",
+        "rounds",
+    ):
         table.add_column(column, justify="right" if column in ("ms", "rounds") else "left")
     for (workload, io, kind), rounds in measured.items():
         for name in rounds.seconds:
@@ -69,7 +86,9 @@ def table_of(measured: Measured) -> Table:
                 for other in ("F1", "F2", "nfn")
             ]
             milliseconds = f"{1000 * rounds.median(name):.2f}"
-            table.add_row(workload, io, kind, name, milliseconds, *ratios, f"{rounds.kept}/{rounds.run}")
+            table.add_row(
+                workload, io, kind, name, milliseconds, *ratios, f"{rounds.kept}/{rounds.run}"
+            )
         table.add_section()
     return table
 
@@ -79,7 +98,11 @@ def main() -> None:
     parser.add_argument("workloads", nargs="*", default=list(WORKLOADS), help=", ".join(WORKLOADS))
     parser.add_argument("--io", choices=["permuted", "fixed", "both"], default="both")
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--cpu-time", action="store_true", help="processor seconds, for a machine that does other work")
+    parser.add_argument(
+        "--cpu-time",
+        action="store_true",
+        help="processor seconds, for a machine that does other work",
+    )
     arguments = parser.parse_args()
     ios = ("permuted", "fixed") if arguments.io == "both" else (arguments.io,)
     measured = measure_all(arguments.workloads, ios, arguments.rounds, cpu_time=arguments.cpu_time)

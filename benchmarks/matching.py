@@ -47,16 +47,22 @@ class Outcome:
 
 
 def make_mlp() -> nn.Sequential:
-    return nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 10))
+    return nn.Sequential(
+        nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 10)
+    )
 
 
-def networks(large: bool) -> dict[str, tuple[sn.NeuronGraph, Callable[[], nn.Module], tuple[int, ...]]]:
+def networks(
+    large: bool,
+) -> dict[str, tuple[sn.NeuronGraph, Callable[[], nn.Module], tuple[int, ...]]]:
     """By name: graph, how the network is made, shape of an input."""
     found: dict[str, tuple[sn.NeuronGraph, Callable[[], nn.Module], tuple[int, ...]]] = {
         "MLP 64-128-128-10": (C.mlp([64, 128, 128, 10]), make_mlp, (4, 64)),
         "CNN, global pool": (
             C.cnn([3, 32, 64], classes=10),
-            lambda: conv_stack(2, (3, 32, 64), False, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10)),
+            lambda: conv_stack(
+                2, (3, 32, 64), False, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10)
+            ),
             (4, 3, 8, 8),
         ),
         "CNN, flattened": (
@@ -70,12 +76,21 @@ def networks(large: bool) -> dict[str, tuple[sn.NeuronGraph, Callable[[], nn.Mod
             (2, 3, 8, 8),
         ),
     }
-    for name in ("rnn, two layers, both directions", "attention", "grouped-query attention", "experts"):
+    for name in (
+        "rnn, two layers, both directions",
+        "attention",
+        "grouped-query attention",
+        "experts",
+    ):
         case = CASES[name]
         found[name] = (case.graph("fixed"), case.model, case.shape)
     if large:
         widths = (3, 64, 128, 256, 512)
-        found["ResNet-18"] = (C.resnet(), lambda: ResNet(widths, (2, 2, 2, 2), 1000, 7), (1, 3, 32, 32))
+        found["ResNet-18"] = (
+            C.resnet(),
+            lambda: ResNet(widths, (2, 2, 2, 2), 1000, 7),
+            (1, 3, 32, 32),
+        )
     return found
 
 
@@ -85,7 +100,10 @@ def make_pair(name: str, planted: bool, large: bool) -> Pair:
     a, b = make().eval(), make().eval()
     if planted:
         state = a.state_dict()
-        moved = {key: state[key] + 0.3 * state[key].std() * torch.randn(shape) for key, shape in graph.shapes.items()}
+        moved = {
+            key: state[key] + 0.3 * state[key].std() * torch.randn(shape)
+            for key, shape in graph.shapes.items()
+        }
         positive = {key: moved[key].abs() for key in moved if key.endswith("running_var")}
         b.load_state_dict({**state, **graph.act(graph.random_element(seed=1), moved | positive)})
     return Pair(graph, a, b, torch.randn(shape))
@@ -98,12 +116,20 @@ def judge(pair: Pair, state: dict[str, Tensor], seconds: float) -> Outcome:
         before = twin(pair.x.double())
         twin.load_state_dict(state)
         after = twin(pair.x.double())
-    first, second = (tensor if isinstance(tensor, Tensor) else tensor[0] for tensor in (before, after))
+    first, second = (
+        tensor if isinstance(tensor, Tensor) else tensor[0] for tensor in (before, after)
+    )
     error = float((first - second).abs().max() / first.abs().max())
     own, old = pair.a.state_dict(), pair.b.state_dict()
 
     def distance(other: dict[str, Tensor]) -> float:
-        return sum(float((own[n].double() - other[n].double()).square().sum()) for n in pair.graph.shapes) ** 0.5
+        return (
+            sum(
+                float((own[n].double() - other[n].double()).square().sum())
+                for n in pair.graph.shapes
+            )
+            ** 0.5
+        )
 
     return Outcome(distance(state) / distance(old), error, seconds)
 
@@ -130,16 +156,22 @@ def with_rebasin(pair: Pair) -> Outcome | str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--large", action="store_true", help="also two networks of ResNet-18's size")
+    parser.add_argument(
+        "--large", action="store_true", help="also two networks of ResNet-18's size"
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     columns = f"{'distance':>9} {'error':>9} {'seconds':>8}"
-    print(f"{'':34} {'second':8} | {'symnet':>28} | {'rebasin':>28}\n{'':43} | {columns} | {columns}")
+    print(
+        f"{'':34} {'second':8} | {'symnet':>28} | {'rebasin':>28}\n{'':43} | {columns} | {columns}"
+    )
     for name in networks(arguments.large):
         for planted in (True, False):
             pair = make_pair(name, planted, arguments.large)
             kind = "planted" if planted else "other"
-            print(f"{name:34} {kind:8} | {with_symnet(pair)} | {with_rebasin(pair)!s:>28}", flush=True)
+            print(
+                f"{name:34} {kind:8} | {with_symnet(pair)} | {with_rebasin(pair)!s:>28}", flush=True
+            )
 
 
 if __name__ == "__main__":

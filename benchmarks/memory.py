@@ -26,7 +26,9 @@ def peak_bytes(workload: str, contestant: str, io: str) -> float:
     before = _status("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # the peak is now what is resident
     outputs = forward()
-    torch.autograd.grad(outputs, wanted, [torch.ones(()).expand_as(y) for y in outputs], allow_unused=True)
+    torch.autograd.grad(
+        outputs, wanted, [torch.ones(()).expand_as(y) for y in outputs], allow_unused=True
+    )
     return float(_status("VmHWM") - before)
 
 

@@ -160,9 +160,16 @@ def make(kind: str) -> nn.Module:
     import transformers
 
     known = transformers.AutoConfig.for_model(kind).to_dict()
-    config = transformers.AutoConfig.for_model(kind, **{k: v for k, v in SMALL.items() if k in known})
+    config = transformers.AutoConfig.for_model(
+        kind, **{k: v for k, v in SMALL.items() if k in known}
+    )
     errors = []
-    for auto in ("AutoModelForCausalLM", "AutoModelForSeq2SeqLM", "AutoModelForMaskedLM", "AutoModel"):
+    for auto in (
+        "AutoModelForCausalLM",
+        "AutoModelForSeq2SeqLM",
+        "AutoModelForMaskedLM",
+        "AutoModel",
+    ):
         try:
             return getattr(transformers, auto).from_config(config)
         except Exception as error:  # the type has no such head, or no such small configuration
@@ -187,7 +194,9 @@ def one(kind: str) -> list[str]:
         model = make(kind).eval()
         keywords = inputs_of(model)
         with torch.no_grad():
-            names = [name for name in ("logits", "last_hidden_state") if name in model(**keywords)][:1]
+            names = [name for name in ("logits", "last_hidden_state") if name in model(**keywords)][
+                :1
+            ]
     except Exception as error:
         return [kind, "", "", "", "", "", f"no small configuration: {_short(error)}"]
     started = time.perf_counter()
@@ -204,10 +213,16 @@ def one(kind: str) -> list[str]:
     except Exception as error:
         alike = _short(error)
     report = sn.verify.operations(model, graph, kwargs=keywords, outputs=names)
-    certificate = "all commute" if report.passed else f"{len(report.failures)} fail, {len(report.problems)} not checked"
+    certificate = (
+        "all commute"
+        if report.passed
+        else f"{len(report.failures)} fail, {len(report.problems)} not checked"
+    )
     ended = "agree" if "passes agree" in graph.notes[-1] else "not compared"
     pins = collections.Counter(
-        re.sub(r".*pinned \([^)]*\): (.*?)( \(.*)?$", r"\1", n) for n in graph.notes if "pinned" in n
+        re.sub(r".*pinned \([^)]*\): (.*?)( \(.*)?$", r"\1", n)
+        for n in graph.notes
+        if "pinned" in n
     )
     why = "; ".join(f"{reason} ({count})" for reason, count in pins.most_common(2))
     return [kind, f"{seconds:.1f}", f"{_log_order(graph):.0f}", alike, certificate, ended, why]
@@ -227,8 +242,21 @@ def _short(error: Exception) -> str:
 
 def main() -> None:
     warnings.filterwarnings("ignore")
-    head = ["type", "seconds", "ln order", "without weights", "operations", "end to end", "pinned, or why not"]
-    lines = ["# Model types of transformers", "", f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+    head = [
+        "type",
+        "seconds",
+        "ln order",
+        "without weights",
+        "operations",
+        "end to end",
+        "pinned, or why not",
+    ]
+    lines = [
+        "# Model types of transformers",
+        "",
+        f"| {' | '.join(head)} |",
+        "|" + "---|" * len(head),
+    ]
     for kind in sys.argv[1:] or TYPES:
         lines.append(f"| {' | '.join(one(kind))} |")
         print(lines[-1], flush=True)

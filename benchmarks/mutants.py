@@ -82,7 +82,9 @@ def _is_left_alone(node: ast.AST) -> bool:
                 or "too_large" in name
             )
         case ast.Assign(targets=[ast.Name(id=name)]):
-            return name.isupper() or (name.startswith("_") and name[1:].isupper()) or name == "__all__"
+            return (
+                name.isupper() or (name.startswith("_") and name[1:].isupper()) or name == "__all__"
+            )
         case ast.If(test=ast.Name(id="TYPE_CHECKING")):
             return True
     return False
@@ -122,7 +124,8 @@ def _swap_comparison(node: ast.Compare) -> str | None:
 
 def _swap_operator(node: ast.BinOp) -> str | None:
     if type(node.op) not in _OPERATORS or any(
-        isinstance(part, ast.Constant | ast.JoinedStr) and not isinstance(getattr(part, "value", ""), int | float)
+        isinstance(part, ast.Constant | ast.JoinedStr)
+        and not isinstance(getattr(part, "value", ""), int | float)
         for part in (node.left, node.right)
     ):
         return None

@@ -81,7 +81,17 @@ def run_one(copy: Path, file: str, mutant: Mutant) -> Outcome:
     before = (copy / file).read_text(encoding="utf-8")
     (copy / file).write_text(mutant.source, encoding="utf-8")
     folder = file.split("/")[1]
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-x",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:xdist",
+    ]
     try:
         ended = subprocess.run(
             [*command, *(f"tests/{name}" for name in TESTS[folder]), f"symnet/{folder}"],
@@ -89,7 +99,12 @@ def run_one(copy: Path, file: str, mutant: Mutant) -> Outcome:
             capture_output=True,
             text=True,
             preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CPU, (PATIENCE, PATIENCE + 5)),
-            env={"PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1", "HOME": str(copy)},
+            env={
+                "PATH": "/usr/bin:/bin",
+                "OMP_NUM_THREADS": "1",
+                "PYTHONDONTWRITEBYTECODE": "1",
+                "HOME": str(copy),
+            },
             check=False,
         )
     finally:
@@ -99,7 +114,11 @@ def run_one(copy: Path, file: str, mutant: Mutant) -> Outcome:
     if ended.returncode in (-signal.SIGXCPU, -signal.SIGKILL):
         return Outcome(f"{file}:{mutant.place}", mutant.change, "time")
     failed = [line for line in ended.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
-    return Outcome(f"{file}:{mutant.place}", mutant.change, failed[0].split(" - ")[0] if failed else "collection")
+    return Outcome(
+        f"{file}:{mutant.place}",
+        mutant.change,
+        failed[0].split(" - ")[0] if failed else "collection",
+    )
 
 
 def run_all(chosen: list[tuple[str, Mutant]], workers: int) -> Iterator[Outcome]:
@@ -146,7 +165,9 @@ def report(outcomes: list[Outcome], command: str) -> tuple[Table, str]:
             table.add_row(*cells)
             lines.append(f"| {' | '.join(cells)} |")
     lines += ["", "Not noticed:", ""]
-    lines += [f"- {one.place}: {one.change}" for one in outcomes if not one.noticed_by] or ["- none"]
+    lines += [f"- {one.place}: {one.change}" for one in outcomes if not one.noticed_by] or [
+        "- none"
+    ]
     return table, "\n".join(lines) + "\n"
 
 
@@ -163,7 +184,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--folders", nargs="*", default=list(FOLDERS), choices=FOLDERS)
-    parser.add_argument("--again", action="store_true", help="run the survivors of the run before once more")
+    parser.add_argument(
+        "--again", action="store_true", help="run the survivors of the run before once more"
+    )
     parser.add_argument("-o", "--out", type=Path, default=ROOT / "benchmarks/results/mutation.md")
     given = parser.parse_args(arguments)
     chosen = sample(tuple(given.folders), given.count, given.seed)
@@ -182,7 +205,9 @@ def main(arguments: list[str] | None = None) -> int:
             progress.advance(task)
             if not outcome.noticed_by:
                 console.print(f"not noticed: {outcome.place}: {outcome.change}")
-    table, page = report(outcomes, f"python -m benchmarks.mutation --count {given.count} --seed {given.seed}")
+    table, page = report(
+        outcomes, f"python -m benchmarks.mutation --count {given.count} --seed {given.seed}"
+    )
     console.print(table)
     given.out.write_text(page, encoding="utf-8")
     return 0

@@ -16,7 +16,9 @@ from benchmarks.workloads import WORKLOADS
 from symnet.tasks.readers import NeuronReader
 
 
-def stacks(workload: str, rounds: int, *, layers: int = 4, cpu_time: bool = False) -> dict[str, Rounds]:
+def stacks(
+    workload: str, rounds: int, *, layers: int = 4, cpu_time: bool = False
+) -> dict[str, Rounds]:
     """``layers`` layers with ReLUs between: symnet's Network, torch's Sequential of the same, and F1 + ReLU as often."""
     chosen = WORKLOADS[workload]
     graph, c = chosen.graph("permuted"), chosen.channels
@@ -29,17 +31,27 @@ def stacks(workload: str, rounds: int, *, layers: int = 4, cpu_time: bool = Fals
     def floor() -> list[Tensor]:
         tensors = list(x.values())
         for own in matrices:
-            tensors = [(tensor @ matrix).relu() for tensor, matrix in zip(tensors, own, strict=True)]
+            tensors = [
+                (tensor @ matrix).relu() for tensor, matrix in zip(tensors, own, strict=True)
+            ]
         return tensors
 
     contestants: dict[str, tuple[Callable[[], list[Tensor]], list[Tensor]]] = {
         "F1 + ReLU": (floor, [*x.values(), *(matrix for own in matrices for matrix in own)])
     }
-    for name, net in (("Network", sn.nn.Network(*modules)), ("Sequential", nn.Sequential(*modules))):
-        contestants[name] = (lambda net=net: list(net(x).values())), [*x.values(), *net.parameters()]
+    for name, net in (
+        ("Network", sn.nn.Network(*modules)),
+        ("Sequential", nn.Sequential(*modules)),
+    ):
+        contestants[name] = (
+            (lambda net=net: list(net(x).values())),
+            [*x.values(), *net.parameters()],
+        )
     calls = {name: timed_calls(contestant) for name, contestant in contestants.items()}
     return {
-        kind: alternate({n: k[kind] for n, k in calls.items()}, rounds, f"{layers} layers, {kind}", cpu_time)
+        kind: alternate(
+            {n: k[kind] for n, k in calls.items()}, rounds, f"{layers} layers, {kind}", cpu_time
+        )
         for kind in KINDS
     }
 
@@ -55,10 +67,14 @@ def reader(rounds: int, *, batch: int = 128, cpu_time: bool = False) -> Rounds:
         return torch.autograd.grad(model(x).square().sum(), parameters)
 
     def plain() -> object:
-        with patch("symnet.nn.executor.is_recorded", return_value=True):  # as under a torch transform
+        with patch(
+            "symnet.nn.executor.is_recorded", return_value=True
+        ):  # as under a torch transform
             return step()
 
-    return alternate({"executor": step, "torch's backward": plain}, rounds, "the demo's reader", cpu_time)
+    return alternate(
+        {"executor": step, "torch's backward": plain}, rounds, "the demo's reader", cpu_time
+    )
 
 
 class _Block(nn.Module):
@@ -70,7 +86,9 @@ class _Block(nn.Module):
         self.bn2 = nn.BatchNorm2d(outputs)
         self.down: nn.Module = nn.Identity()
         if inputs != outputs or stride > 1:
-            self.down = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+            self.down = nn.Sequential(
+                nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs)
+            )
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.relu(self.down(x) + self.bn2(self.conv2(torch.relu(self.bn1(self.conv1(x))))))
@@ -78,7 +96,11 @@ class _Block(nn.Module):
 
 def resnet18(width: int, classes: int = 10) -> nn.Sequential:
     """The residual network of He et al. (2016) with 18 layers; ``width`` is 64 there."""
-    layers: list[nn.Module] = [nn.Conv2d(3, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
+    layers: list[nn.Module] = [
+        nn.Conv2d(3, width, 3, 1, 1, bias=False),
+        nn.BatchNorm2d(width),
+        nn.ReLU(),
+    ]
     before = width
     for stage in range(4):
         for block in range(2):
@@ -96,14 +118,18 @@ def traced_models() -> dict[str, tuple[nn.Module, Tensor]]:
     }
 
 
-def traced(rounds: int, *, channels: int = 8, batch: int = 4, cpu_time: bool = False) -> list[dict[str, object]]:
+def traced(
+    rounds: int, *, channels: int = 8, batch: int = 4, cpu_time: bool = False
+) -> list[dict[str, object]]:
     """For every traced network and choice of interactions: seconds to trace and to make the layer, cost, time over F1."""
     found: list[dict[str, object]] = []
     for name, (model, example) in traced_models().items():
         start = time.perf_counter()
         graph = sn.trace(model, example)
         tracing = time.perf_counter() - start
-        x = {n: torch.randn(batch, *s, channels, requires_grad=True) for n, s in graph.shapes.items()}
+        x = {
+            n: torch.randn(batch, *s, channels, requires_grad=True) for n, s in graph.shapes.items()
+        }
         matrices = [torch.randn(channels, channels, requires_grad=True) for _ in x]
 
         def floor(x: dict[str, Tensor] = x, matrices: list[Tensor] = matrices) -> list[Tensor]:
@@ -113,8 +139,14 @@ def traced(rounds: int, *, channels: int = 8, batch: int = 4, cpu_time: bool = F
             start = time.perf_counter()
             layer = sn.nn.Linear(graph, channels, channels, interactions=interactions)
             making = time.perf_counter() - start
-            ours = (lambda layer=layer, x=x: list(layer(x).values())), [*x.values(), *layer.parameters()]
-            calls = {"F1": timed_calls((floor, [*x.values(), *matrices])), "symnet": timed_calls(ours)}
+            ours = (
+                (lambda layer=layer, x=x: list(layer(x).values())),
+                [*x.values(), *layer.parameters()],
+            )
+            calls = {
+                "F1": timed_calls((floor, [*x.values(), *matrices])),
+                "symnet": timed_calls(ours),
+            }
             row: dict[str, object] = {
                 "network": name,
                 "tensors": len(graph.shapes),
@@ -125,7 +157,9 @@ def traced(rounds: int, *, channels: int = 8, batch: int = 4, cpu_time: bool = F
                 "derive + plan + draw, s": round(making, 2),
             }
             for kind in KINDS:
-                rounds_of = alternate({n: k[kind] for n, k in calls.items()}, rounds, f"{name} {kind}", cpu_time)
+                rounds_of = alternate(
+                    {n: k[kind] for n, k in calls.items()}, rounds, f"{name} {kind}", cpu_time
+                )
                 row[f"{kind} over F1"] = str(rounds_of.ratio("symnet", "F1"))
             found.append(row)
     return found

@@ -30,14 +30,20 @@ def cpu_seconds(work: Callable[[], object]) -> float:
     return min(times)
 
 
-def peer_cut(model: nn.Module, x: torch.Tensor, layer: str, gone: list[int]) -> dict[str, torch.Tensor]:
+def peer_cut(
+    model: nn.Module, x: torch.Tensor, layer: str, gone: list[int]
+) -> dict[str, torch.Tensor]:
     """The weights that Torch-Pruning leaves when it prunes output channels of one layer."""
     import torch_pruning as tp
 
     graph = tp.DependencyGraph().build_dependency(model, example_inputs=x)
     module = model.get_submodule(layer)
     transposed = isinstance(module, nn.ConvTranspose2d)
-    prune = tp.prune_conv_out_channels if isinstance(module, nn.Conv2d) or transposed else tp.prune_linear_out_channels
+    prune = (
+        tp.prune_conv_out_channels
+        if isinstance(module, nn.Conv2d) or transposed
+        else tp.prune_linear_out_channels
+    )
     graph.get_pruning_group(module, prune, idxs=gone).prune()
     return dict(model.state_dict())
 
@@ -63,7 +69,9 @@ def compare(name: str) -> list[str]:
         except Exception as error:
             rows.append(f"{neurons}: Torch-Pruning raised {type(error).__name__}")
             continue
-        same = all(theirs[n].shape == t.shape and torch.equal(theirs[n], t) for n, t in ours.items())
+        same = all(
+            theirs[n].shape == t.shape and torch.equal(theirs[n], t) for n, t in ours.items()
+        )
         rows.append(f"{neurons}: {'the same' if same else 'other weights'}")
     return rows
 
@@ -81,7 +89,9 @@ def times(name: str) -> dict[str, float]:
         "drop": cpu_seconds(lambda: sn.surgery.drop(model.state_dict(), graph, {neurons: [0]})),
         "resize": cpu_seconds(lambda: sn.surgery.resize(model, cut)),
         "resize, checked": cpu_seconds(lambda: sn.surgery.resize(model, cut, x)),
-        "Torch-Pruning": cpu_seconds(lambda: peer_cut(case.make().eval(), x, layer.rpartition(".")[0], [0])),
+        "Torch-Pruning": cpu_seconds(
+            lambda: peer_cut(case.make().eval(), x, layer.rpartition(".")[0], [0])
+        ),
     }
 
 
@@ -90,7 +100,10 @@ def main() -> None:
         print(name)
         for row in compare(name):
             print(f"  {row}")
-        print("  CPU seconds: " + ", ".join(f"{what} {seconds:.3f}" for what, seconds in times(name).items()))
+        print(
+            "  CPU seconds: "
+            + ", ".join(f"{what} {seconds:.3f}" for what, seconds in times(name).items())
+        )
 
 
 if __name__ == "__main__":

@@ -65,7 +65,12 @@ ROWS: dict[str, dict[str, Any]] = {
     "statistics + path product, module": {"statistics": True, "path": True, "module": True},
     "probes": {"probes": 64, "module": True},
     "probes + statistics": {"probes": 64, "statistics": True, "module": True},
-    "probes + statistics + path product": {"probes": 64, "statistics": True, "path": True, "module": True},
+    "probes + statistics + path product": {
+        "probes": 64,
+        "statistics": True,
+        "path": True,
+        "module": True,
+    },
 }
 
 
@@ -75,11 +80,16 @@ def reader(
     """The network of a row."""
     options = {name: value for name, value in row.items() if name != "module"}
     if row.get("module"):
-        options |= {"module": module_of(architecture, "probes" in row), "example": torch.zeros(2, 1, 8, 8)}
+        options |= {
+            "module": module_of(architecture, "probes" in row),
+            "example": torch.zeros(2, 1, 8, 8),
+        }
     return sn.nn.InvariantNetwork(graph, channels, 1, **options)
 
 
-def train(network: sn.nn.InvariantNetwork, x: dict[str, Tensor], accuracy: Tensor, seed: int) -> None:
+def train(
+    network: sn.nn.InvariantNetwork, x: dict[str, Tensor], accuracy: Tensor, seed: int
+) -> None:
     """Binary cross-entropy with the accuracy, and half of it of which of two networks is better."""
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3, weight_decay=0.1)
@@ -122,19 +132,31 @@ def measure(zoo: Zoo, architecture: str, layers: bool) -> list[dict[str, Any]]:
     """A row for every reader: tau on each split, parameters, seconds."""
     graph = zoo.graph
     x = {name: tensor.float().unsqueeze(-1) for name, tensor in zoo.weights.items()}
-    rows: list[dict[str, Any]] = [{"model": "statistics, trees", "tau": [], "parameters": 0, "seconds": 0.0}]
+    rows: list[dict[str, Any]] = [
+        {"model": "statistics, trees", "tau": [], "parameters": 0, "seconds": 0.0}
+    ]
     statistics = sn.nn.Statistics(graph)(x).numpy()
     for seed in SEEDS:
         parts = zoo.parts(seed)
         learn = torch.cat([parts.train, parts.validation])
-        trees = HistGradientBoostingRegressor(random_state=seed).fit(statistics[learn], zoo.accuracy[learn].numpy())
+        trees = HistGradientBoostingRegressor(random_state=seed).fit(
+            statistics[learn], zoo.accuracy[learn].numpy()
+        )
         predicted = trees.predict(statistics[parts.test])
-        rows[0]["tau"].append(float(kendalltau(predicted, zoo.accuracy[parts.test].numpy()).statistic))
+        rows[0]["tau"].append(
+            float(kendalltau(predicted, zoo.accuracy[parts.test].numpy()).statistic)
+        )
     show(rows[0])
     chosen = {
         **ROWS,
         **(
-            {"layers, statistics and path product, module": ROWS["statistics + path product, module"]} if layers else {}
+            {
+                "layers, statistics and path product, module": ROWS[
+                    "statistics + path product, module"
+                ]
+            }
+            if layers
+            else {}
         ),
     }
     for name, row in chosen.items():
@@ -147,7 +169,9 @@ def measure(zoo: Zoo, architecture: str, layers: bool) -> list[dict[str, Any]]:
             network = reader(row, graph, architecture, None if name.startswith("layers") else 0)
             network.calibrate({n: t[learn] for n, t in x.items()})
             train(network, {n: t[learn] for n, t in x.items()}, zoo.accuracy[learn], seed)
-            result["tau"].append(tau_of(network, {n: t[parts.test] for n, t in x.items()}, zoo.accuracy[parts.test]))
+            result["tau"].append(
+                tau_of(network, {n: t[parts.test] for n, t in x.items()}, zoo.accuracy[parts.test])
+            )
         result |= {
             "parameters": sum(p.numel() for p in network.parameters()),
             "seconds": (time.perf_counter() - start) / len(SEEDS),
@@ -166,15 +190,23 @@ def show(row: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--architecture", choices=("cnn", "residual", "transformer"), default="cnn")
     parser.add_argument("--networks", type=int, default=600)
     parser.add_argument("--seed", type=int, default=1719, help="of the zoo")
     parser.add_argument("--folder", type=Path, default=Path(".symnet"), help="where zoos are kept")
-    parser.add_argument("--layers", action="store_true", help="also NF-Layers of the default size, which take minutes")
+    parser.add_argument(
+        "--layers",
+        action="store_true",
+        help="also NF-Layers of the default size, which take minutes",
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    corpus = ZooCorpus(architecture=arguments.architecture, networks=arguments.networks, seed=arguments.seed)
+    corpus = ZooCorpus(
+        architecture=arguments.architecture, networks=arguments.networks, seed=arguments.seed
+    )
     zoo = load_zoo(corpus, arguments.folder)
     print(
         f"{len(zoo.accuracy)} networks, {arguments.architecture}, zoo of seed {arguments.seed}; tau, parameters, seconds a split"
@@ -187,7 +219,12 @@ def write(rows: list[dict[str, Any]], arguments: argparse.Namespace, count: int)
     """The table, as text and as numbers."""
     name = f"readers-{arguments.architecture}"
     head = f"{arguments.architecture}, {count} networks (three fifths and one fifth to learn from, one to report), zoo of seed {arguments.seed}"
-    lines = [f"# Readers: {head}", "", "| model | tau | parameters | seconds a split |", "|---|---|---|---|"]
+    lines = [
+        f"# Readers: {head}",
+        "",
+        "| model | tau | parameters | seconds a split |",
+        "|---|---|---|---|",
+    ]
     for row in rows:
         tau = torch.tensor(row["tau"])
         lines.append(
@@ -195,7 +232,12 @@ def write(rows: list[dict[str, Any]], arguments: argparse.Namespace, count: int)
         )
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    described = {"architecture": arguments.architecture, "networks": count, "seed": arguments.seed, "rows": rows}
+    described = {
+        "architecture": arguments.architecture,
+        "networks": count,
+        "seed": arguments.seed,
+        "rows": rows,
+    }
     (RESULTS / f"{name}.json").write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
 
 

@@ -61,7 +61,11 @@ def making() -> dict[str, float]:
 def _fresh(code: str, times: int = 3) -> float:
     """Median of what fresh processes print."""
     runs = [
-        float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+        float(
+            subprocess.run(
+                [sys.executable, "-c", code], capture_output=True, text=True, check=True
+            ).stdout
+        )
         for _ in range(times)
     ]
     return statistics.median(runs)
@@ -72,7 +76,9 @@ def orbits(n: int = 3025) -> dict[str, tuple[int, float]]:
     side = round(n**0.5)
     groups = {
         f"S{side} x S{side} on a {side} x {side} grid": _rows_and_columns(side),
-        f"rotations and reflections of a {side} x {side} grid": _grid_symmetries(side, shifts=False),
+        f"rotations and reflections of a {side} x {side} grid": _grid_symmetries(
+            side, shifts=False
+        ),
         f"the same with shifts (a torus of {side} x {side})": _grid_symmetries(side, shifts=True),
         f"cyclic shifts of {n} points": sn.Cyclic(n),
     }
@@ -110,4 +116,6 @@ def _grid_symmetries(side: int, *, shifts: bool) -> sn.Generated:
 
 def importing() -> float:
     """Seconds that ``import symnet`` takes beyond torch's own, each in fresh processes."""
-    return _fresh("import torch, time; s = time.perf_counter(); import symnet; print(time.perf_counter() - s)")
+    return _fresh(
+        "import torch, time; s = time.perf_counter(); import symnet; print(time.perf_counter() - s)"
+    )

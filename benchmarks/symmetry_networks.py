@@ -38,16 +38,22 @@ class Networks:
         return len(self.targets)
 
     def at(self, index: Tensor) -> Networks:
-        return Networks({n: w[index] for n, w in self.weights.items()}, self.graph, self.targets[index])
+        return Networks(
+            {n: w[index] for n, w in self.weights.items()}, self.graph, self.targets[index]
+        )
 
     def moved(self, seed: int) -> Networks:
         """Every network moved by an element of its own."""
         rng = np.random.default_rng(seed)
         parts = [
-            self.graph.act(self.graph.random_element(rng), {n: w[k] for n, w in self.weights.items()})
+            self.graph.act(
+                self.graph.random_element(rng), {n: w[k] for n, w in self.weights.items()}
+            )
             for k in range(len(self))
         ]
-        return Networks({n: torch.stack([p[n] for p in parts]) for n in self.weights}, self.graph, self.targets)
+        return Networks(
+            {n: torch.stack([p[n] for p in parts]) for n in self.weights}, self.graph, self.targets
+        )
 
 
 def own_graph(activation: str) -> sn.NeuronGraph:
@@ -99,7 +105,10 @@ def classifiers(activation: str, count: int, seed: int) -> Networks:
         for tensor in weights.values():
             tensor.requires_grad_(True)
         loss = (
-            F.cross_entropy(outputs(x).flatten(0, 1), labels.flatten(), reduction="none").view(count, 64).mean(1).sum()
+            F.cross_entropy(outputs(x).flatten(0, 1), labels.flatten(), reduction="none")
+            .view(count, 64)
+            .mean(1)
+            .sum()
         )
         gradients = torch.autograd.grad(loss, list(weights.values()))
         rate = torch.where(step < lengths, rates, 0.0)
@@ -109,7 +118,9 @@ def classifiers(activation: str, count: int, seed: int) -> Networks:
         }
     x, y = draw(4000)
     accuracy = (outputs(x).argmax(-1) == y).float().mean(1)
-    return Networks({n: w.unsqueeze(-1) for n, w in weights.items()}, own_graph(activation), accuracy[:, None])
+    return Networks(
+        {n: w.unsqueeze(-1) for n, w in weights.items()}, own_graph(activation), accuracy[:, None]
+    )
 
 
 def adapters(count: int, seed: int, rank: int = 4) -> Networks:
@@ -128,7 +139,8 @@ def adapters(count: int, seed: int, rank: int = 4) -> Networks:
     turned = torch.stack([torch.rot90(images, k, (1, 2)).flatten(1) for k in range(4)])
     sizes = {"0": (32, rank, 64), "2": (10, rank, 32)}
     factors = {
-        f"{n}.lora_A": torch.randn(count, rank, i, generator=generator) / i**0.5 for n, (_, _, i) in sizes.items()
+        f"{n}.lora_A": torch.randn(count, rank, i, generator=generator) / i**0.5
+        for n, (_, _, i) in sizes.items()
     }
     factors |= {f"{n}.lora_B": torch.zeros(count, o, rank) for n, (o, _, _) in sizes.items()}
 
@@ -158,14 +170,23 @@ def adapters(count: int, seed: int, rank: int = 4) -> Networks:
         y = torch.where(wrong, torch.randint(10, (count, 32), generator=generator), y)
         for tensor in factors.values():
             tensor.requires_grad_(True)
-        loss = F.cross_entropy(outputs(x).flatten(0, 1), y.flatten(), reduction="none").view(count, 32).mean(1).sum()
+        loss = (
+            F.cross_entropy(outputs(x).flatten(0, 1), y.flatten(), reduction="none")
+            .view(count, 32)
+            .mean(1)
+            .sum()
+        )
         gradients = torch.autograd.grad(loss, list(factors.values()))
         rate = torch.where(step < lengths, rates, 0.0).view(-1, 1, 1)
-        factors = {n: (w - rate * g).detach() for (n, w), g in zip(factors.items(), gradients, strict=True)}
+        factors = {
+            n: (w - rate * g).detach() for (n, w), g in zip(factors.items(), gradients, strict=True)
+        }
     held = test[:300]
     accuracy = (outputs(turned[turns][:, held]).argmax(-1) == labels[held]).float().mean(1)
     graph = sn.catalogue.lora(sizes)
-    finite = torch.stack([f.isfinite().flatten(1).all(1) for f in factors.values()]).all(0)  # a few diverge
+    finite = torch.stack([f.isfinite().flatten(1).all(1) for f in factors.values()]).all(
+        0
+    )  # a few diverge
     found = Networks(
         {n: factors[n].unsqueeze(-1) for n in graph.tensors},
         graph,

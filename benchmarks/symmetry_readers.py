@@ -84,7 +84,11 @@ class Flat(nn.Module):
 
 def permuted(graph: sn.NeuronGraph) -> sn.NeuronGraph:
     """The graph with nothing but permutations."""
-    moving = {n: sn.Symmetric(one.size) for n, one in graph.neurons.items() if not isinstance(one.group, sn.Fixed)}
+    moving = {
+        n: sn.Symmetric(one.size)
+        for n, one in graph.neurons.items()
+        if not isinstance(one.group, sn.Fixed)
+    }
     return graph.with_groups(moving)
 
 
@@ -111,7 +115,11 @@ def of_products(graph: sn.NeuronGraph, strand: str, channels: int = 32) -> nn.Mo
 
 
 def to_scalars(graph: sn.NeuronGraph, channels: int) -> nn.Module:
-    pairs = [(name, name.replace("lora_A", "lora_B")) for name in graph.tensors if name.endswith("lora_A")]
+    pairs = [
+        (name, name.replace("lora_A", "lora_B"))
+        for name in graph.tensors
+        if name.endswith("lora_A")
+    ]
     space = {"scalar": ""}
     return nn.Sequential(
         sn.nn.Product(graph, channels, 32, outputs=space, pairs=pairs),
@@ -143,7 +151,9 @@ def zoo_readers(graph: sn.NeuronGraph) -> Iterator[tuple[str, nn.Module, str]]:
 
 def adapter_readers(graph: sn.NeuronGraph) -> Iterator[tuple[str, nn.Module, str]]:
     simple = permuted(graph)
-    signed = graph.with_groups({n: sn.SignedSymmetric(s.size) for n, s in graph.neurons.items() if n.endswith(".r")})
+    signed = graph.with_groups(
+        {n: sn.SignedSymmetric(s.size) for n, s in graph.neurons.items() if n.endswith(".r")}
+    )
     yield (
         "GL layers and product",
         Reader(nn.Sequential(sn.nn.Linear(graph, 1, 4), to_scalars(graph, 4)), 5),
@@ -168,13 +178,19 @@ def prepared(networks: Networks, how: str) -> Features:
     return normal
 
 
-def train(reader: nn.Module, data: Networks, how: str, steps: int, seed: int) -> Callable[[Networks], Tensor]:
+def train(
+    reader: nn.Module, data: Networks, how: str, steps: int, seed: int
+) -> Callable[[Networks], Tensor]:
     """A function from networks to predictions; tensors are divided by their spread over the
     training set.
     """
     generator = torch.Generator().manual_seed(seed)
     weights = prepared(data, how)
-    copies = [data.moved(COPIES * seed + k).weights for k in range(COPIES)] if how == "augmentation" else []
+    copies = (
+        [data.moved(COPIES * seed + k).weights for k in range(COPIES)]
+        if how == "augmentation"
+        else []
+    )
     spread = {name: w.std().clamp_min(1e-6) for name, w in weights.items()}
     centre, width = data.targets[:, 0].mean(), data.targets[:, 0].std()
 
@@ -217,7 +233,9 @@ def scores(predictions: Tensor, targets: Tensor) -> dict[str, float]:
     return found
 
 
-def study(data: Networks, readers: Callable[[sn.NeuronGraph], Iterator], seeds: int, steps: int) -> list[dict]:
+def study(
+    data: Networks, readers: Callable[[sn.NeuronGraph], Iterator], seeds: int, steps: int
+) -> list[dict]:
     rows = []
     for seed in range(seeds):
         order = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))
@@ -235,7 +253,10 @@ def study(data: Networks, readers: Callable[[sn.NeuronGraph], Iterator], seeds: 
                 "parameters": size,
                 "seconds": round(time.perf_counter() - start, 1),
             }
-            row |= {kind: scores(predict(some), some.targets) for kind, some in (("natural", test), ("moved", moved))}
+            row |= {
+                kind: scores(predict(some), some.targets)
+                for kind, some in (("natural", test), ("moved", moved))
+            }
             print(json.dumps(row), flush=True)
             rows.append(row)
     return rows
@@ -260,7 +281,9 @@ def _table(name: str, rows: list[dict]) -> str:
     columns = [(kind, measure) for measure in measures for kind in ("natural", "moved")]
     seeds = len({row["seed"] for row in rows})
     head = (
-        f"| {name}, {seeds} seeds | parameters | " + " | ".join(f"{measures[m]}, {kind}" for kind, m in columns) + " |"
+        f"| {name}, {seeds} seeds | parameters | "
+        + " | ".join(f"{measures[m]}, {kind}" for kind, m in columns)
+        + " |"
     )
     lines = [head, "|---|---" + "|---" * len(columns) + "|"]
     for reader in dict.fromkeys(row["reader"] for row in rows):
@@ -274,16 +297,24 @@ def _table(name: str, rows: list[dict]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("what", choices=["zoo", "adapters", "tables"])
     parser.add_argument("--only", choices=list(ACTIVATIONS), help="one activation of the zoo")
-    parser.add_argument("--quick", action="store_true", help="one seed, few networks and steps: does it run?")
+    parser.add_argument(
+        "--quick", action="store_true", help="one seed, few networks and steps: does it run?"
+    )
     options = parser.parse_args()
     if options.what == "tables":
         print(tables(json.loads(RESULTS.read_text())))
         return
     count, seeds, steps = (80, 1, 20) if options.quick else (600, 3, 250)
-    names = ([options.only] if options.only else list(ACTIVATIONS)) if options.what == "zoo" else ["adapters"]
+    names = (
+        ([options.only] if options.only else list(ACTIVATIONS))
+        if options.what == "zoo"
+        else ["adapters"]
+    )
     for name in names:
         zoo = options.what == "zoo"
         data = classifiers(name, count, 0) if zoo else adapters(count, 0)

@@ -54,7 +54,9 @@ class Rounds:
         return Spread(middle, low, high)
 
 
-def alternate(calls: Mapping[str, Callable[[], object]], rounds: int, title: str, cpu_time: bool = False) -> Rounds:
+def alternate(
+    calls: Mapping[str, Callable[[], object]], rounds: int, title: str, cpu_time: bool = False
+) -> Rounds:
     """Time calls in turn, after two calls of each that do not count.
 
     Args:
@@ -72,18 +74,30 @@ def alternate(calls: Mapping[str, Callable[[], object]], rounds: int, title: str
             call()
             seconds[name].append(clock() - start)
     middles = {name: statistics.median(values) for name, values in seconds.items()}
-    quiet = [k for k in range(rounds) if all(seconds[name][k] <= DISTURBED * middles[name] for name in calls)]
+    quiet = [
+        k
+        for k in range(rounds)
+        if all(seconds[name][k] <= DISTURBED * middles[name] for name in calls)
+    ]
     kept = quiet if len(quiet) >= min(7, rounds) else list(range(rounds))
-    return Rounds({name: [values[k] for k in kept] for name, values in seconds.items()}, len(kept), rounds)
+    return Rounds(
+        {name: [values[k] for k in kept] for name, values in seconds.items()}, len(kept), rounds
+    )
 
 
 def circumstances(command: str, cpu_time: bool) -> dict[str, object]:
     """What a figure has to be read with: date, command, versions, threads, allocator, processor, load before the run."""
     processor = platform.processor() or platform.machine()
     if (info := Path("/proc/cpuinfo")).exists():
-        names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if "model name" in line]
+        names = [
+            line.partition(":")[2].strip()
+            for line in info.read_text().splitlines()
+            if "model name" in line
+        ]
         processor = names[0] if names else processor
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+    )
     return {
         "date": date.today().isoformat(),
         "command": command,
@@ -92,7 +106,9 @@ def circumstances(command: str, cpu_time: bool) -> dict[str, object]:
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
         "allocator": os.environ.get("GLIBC_TUNABLES")
-        or ("THP_MEM_ALLOC_ENABLE=1" if os.environ.get("THP_MEM_ALLOC_ENABLE") == "1" else "default"),
+        or (
+            "THP_MEM_ALLOC_ENABLE=1" if os.environ.get("THP_MEM_ALLOC_ENABLE") == "1" else "default"
+        ),
         "processor": processor,
         "load before": round(os.getloadavg()[0], 2),
     }

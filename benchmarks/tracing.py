@@ -52,7 +52,11 @@ class Finding:
         elif self.order == truth:
             verdict = "exact"
         else:
-            verdict = f"{100 * math.log(self.order) / math.log(truth):.0f} %" if truth and truth > 1 else "sound"
+            verdict = (
+                f"{100 * math.log(self.order) / math.log(truth):.0f} %"
+                if truth and truth > 1
+                else "sound"
+            )
         return f"{verdict}, {self.seconds:.2f} s"
 
 
@@ -64,7 +68,9 @@ def example(case: Case) -> tuple[nn.Module, tuple[Any, ...], dict[str, Any], Any
     return case.make().eval(), case.inputs(), keywords, outputs
 
 
-def error_of(case: Case, move: Callable[[nn.Module, dict[str, Tensor]], dict[str, Tensor]]) -> float:
+def error_of(
+    case: Case, move: Callable[[nn.Module, dict[str, Tensor]], dict[str, Tensor]]
+) -> float:
     """How much the function of the network with random entries changes when they are moved."""
     model, inputs, keywords, outputs = example(case)
     private = copy_model(model).double()
@@ -86,7 +92,9 @@ def with_symnet(case: Case) -> Finding:
     start = time.perf_counter()
     graph = sn.trace(model, *inputs, outputs=outputs, **keywords)
     seconds = time.perf_counter() - start
-    error = error_of(case, lambda _, entries: dict(graph.act(graph.random_element(seed=0), entries)))
+    error = error_of(
+        case, lambda _, entries: dict(graph.act(graph.random_element(seed=0), entries))
+    )
     report = sn.verify.maximality(model, graph, *inputs, outputs=outputs, **keywords)
     return Finding(graph.order, error, seconds, report.bound)
 
@@ -170,7 +178,9 @@ def line(case: Case) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", help="networks, by the names of the tests; all of them unless given")
+    parser.add_argument(
+        "names", nargs="*", help="networks, by the names of the tests; all of them unless given"
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     with_symnet(CASES[0])  # what is loaded once is nobody's time
@@ -182,7 +192,9 @@ def main() -> None:
         f"`python -m benchmarks.tracing {' '.join(sys.argv[1:])}`".replace(" `", "`")
         + f", {datetime.now(UTC):%Y-%m-%d}, one thread, torch {torch.__version__}.\n"
     )
-    print(f"| network | order | certified maximal | {' | '.join(CONTESTANTS)} |\n|{'---|' * (3 + len(CONTESTANTS))}")
+    print(
+        f"| network | order | certified maximal | {' | '.join(CONTESTANTS)} |\n|{'---|' * (3 + len(CONTESTANTS))}"
+    )
     for case in cases:
         if not arguments.names or case.name in arguments.names:
             print(line(case), flush=True)

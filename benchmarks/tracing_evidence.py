@@ -45,9 +45,16 @@ def line(case: Case) -> str:
     """One row of the table."""
     model, inputs, keywords, outputs = example(case)
     graph, wall, processor = timed(lambda: sn.trace(model, *inputs, outputs=outputs, **keywords))
-    by_hand = math.prod(math.factorial(n) ** (math.prod(over) * count) for n, over, count in case.sets)
-    report, _, certifying = timed(lambda: sn.verify.maximality(model, graph, *inputs, outputs=outputs, **keywords))
-    worst = max(error_of(case, lambda _, x, k=k: dict(graph.act(graph.random_element(k), x))) for k in range(3))
+    by_hand = math.prod(
+        math.factorial(n) ** (math.prod(over) * count) for n, over, count in case.sets
+    )
+    report, _, certifying = timed(
+        lambda: sn.verify.maximality(model, graph, *inputs, outputs=outputs, **keywords)
+    )
+    worst = max(
+        error_of(case, lambda _, x, k=k: dict(graph.act(graph.random_element(k), x)))
+        for k in range(3)
+    )
     total, missed = broken_actions(model, graph, case)
     cells = [
         case.name,
@@ -106,7 +113,11 @@ def _measure(name: str, sender: Any) -> None:
         f"{apply:.2f} ({applying:.2f})",
         f"{peak / 2**20:.1f} GiB",
     ]
-    sender.send("| " + " | ".join([*cells, f"{before / 2**20:.1f} GiB", str(moved), str(len(graph.notes))]) + " |")
+    sender.send(
+        "| "
+        + " | ".join([*cells, f"{before / 2**20:.1f} GiB", str(moved), str(len(graph.notes))])
+        + " |"
+    )
 
 
 def real_line(name: str) -> str:
@@ -130,7 +141,9 @@ def main() -> None:
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    example_graph = sn.trace(*example(CASES[0])[:1], *example(CASES[0])[1])  # what is loaded once is nobody's time
+    example_graph = sn.trace(
+        *example(CASES[0])[:1], *example(CASES[0])[1]
+    )  # what is loaded once is nobody's time
     assert example_graph.order > 1
     print(f"{datetime.now(UTC):%Y-%m-%d}, one thread, torch {torch.__version__}.\n")
     if arguments.real:

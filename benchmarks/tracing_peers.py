@@ -26,11 +26,15 @@ class NoExchangeError(Exception):
 
 
 # ---- Torch-Pruning ----------------------------------------------------------------------------------------------------------------
-def _graph(model: nn.Module, inputs: tuple[Any, ...], keywords: dict[str, Any], outputs: Any) -> Any:
+def _graph(
+    model: nn.Module, inputs: tuple[Any, ...], keywords: dict[str, Any], outputs: Any
+) -> Any:
     import torch_pruning as tp
 
     example: Any = (
-        {**keywords, **_named(model, inputs)} if keywords else (inputs[0] if len(inputs) == 1 else list(inputs))
+        {**keywords, **_named(model, inputs)}
+        if keywords
+        else (inputs[0] if len(inputs) == 1 else list(inputs))
     )
     names = outputs or ["logits", "last_hidden_state"]
     forward = None
@@ -38,9 +42,15 @@ def _graph(model: nn.Module, inputs: tuple[Any, ...], keywords: dict[str, Any], 
         forward = lambda m, x: m(*x)  # noqa: E731
 
     def first(result: Any) -> Any:
-        return next((result[n] for n in names if n in result), result) if isinstance(result, dict) else result
+        return (
+            next((result[n] for n in names if n in result), result)
+            if isinstance(result, dict)
+            else result
+        )
 
-    return tp.DependencyGraph().build_dependency(model, example, forward_fn=forward, output_transform=first)
+    return tp.DependencyGraph().build_dependency(
+        model, example, forward_fn=forward, output_transform=first
+    )
 
 
 def _named(model: nn.Module, inputs: tuple[Any, ...]) -> dict[str, Any]:
@@ -48,7 +58,11 @@ def _named(model: nn.Module, inputs: tuple[Any, ...]) -> dict[str, Any]:
 
 
 def exchange_pruned_channels(
-    model: nn.Module, entries: dict[str, Tensor], inputs: tuple[Any, ...], keywords: dict[str, Any], outputs: Any
+    model: nn.Module,
+    entries: dict[str, Tensor],
+    inputs: tuple[Any, ...],
+    keywords: dict[str, Any],
+    outputs: Any,
 ) -> Rearranged:
     """Channels of every group exchanged at random: what pruning one removes goes where pruning the other removes.
 
@@ -57,13 +71,18 @@ def exchange_pruned_channels(
     inputs = tuple(x.double() if x.is_floating_point() else x for x in inputs)
     start = time.perf_counter()
     graph = _graph(copy.deepcopy(model), inputs, keywords, outputs)
-    groups = [(group[0].dep.target.name.split(" ")[0], len(group[0].idxs)) for group in graph.get_all_groups()]
+    groups = [
+        (group[0].dep.target.name.split(" ")[0], len(group[0].idxs))
+        for group in graph.get_all_groups()
+    ]
     seconds = time.perf_counter() - start
     moved = {name: tensor.clone() for name, tensor in entries.items()}
     order = 1
     generator = torch.Generator().manual_seed(0)
     for path, channels in groups:
-        removed: list[Any] = [_removed(model, path, channel, inputs, keywords, outputs) for channel in range(channels)]
+        removed: list[Any] = [
+            _removed(model, path, channel, inputs, keywords, outputs) for channel in range(channels)
+        ]
         if any(part is None for part in removed):
             continue
         removed = _different([part for part in removed if part is not None])
@@ -83,7 +102,10 @@ def _different(removed: list[dict[str, Tensor]]) -> list[dict[str, Tensor]]:
     Raises:
         NoExchangeError: two channels share only some of what they remove, or remove different amounts.
     """
-    keys = {frozenset((name, at) for name, where in part.items() for at in where.tolist()): part for part in removed}
+    keys = {
+        frozenset((name, at) for name, where in part.items() for at in where.tolist()): part
+        for part in removed
+    }
     sizes = {tuple((name, len(where)) for name, where in part.items()) for part in keys.values()}
     if sum(map(len, keys)) != len(frozenset().union(*keys)) or len(sizes) > 1:
         raise NoExchangeError("channels overlap")
@@ -91,7 +113,12 @@ def _different(removed: list[dict[str, Tensor]]) -> list[dict[str, Tensor]]:
 
 
 def _removed(
-    model: nn.Module, path: str, channel: int, inputs: tuple[Any, ...], keywords: dict[str, Any], outputs: Any
+    model: nn.Module,
+    path: str,
+    channel: int,
+    inputs: tuple[Any, ...],
+    keywords: dict[str, Any],
+    outputs: Any,
 ) -> dict[str, Tensor] | None:
     """Positions of the entries that pruning a channel removes, by tensor; ``None`` if an output loses entries too."""
     twin = copy.deepcopy(model)
@@ -105,7 +132,11 @@ def _removed(
             state[name].copy_(torch.arange(count, dtype=torch.float64).reshape(state[name].shape))
     pruner = graph.get_pruner_of_module(module)
     graph.get_pruning_group(module, pruner.prune_out_channels, [channel]).prune()
-    left = {name: tensor.detach().reshape(-1).long() for name, tensor in twin.state_dict().items() if name in sizes}
+    left = {
+        name: tensor.detach().reshape(-1).long()
+        for name, tensor in twin.state_dict().items()
+        if name in sizes
+    }
     try:
         after = _shapes(twin, inputs, keywords)
     except RuntimeError as error:
@@ -121,7 +152,9 @@ def _removed(
     return found
 
 
-def _shapes(model: nn.Module, inputs: tuple[Any, ...], keywords: dict[str, Any]) -> list[tuple[int, ...]]:
+def _shapes(
+    model: nn.Module, inputs: tuple[Any, ...], keywords: dict[str, Any]
+) -> list[tuple[int, ...]]:
     from symnet.tracing.recording import tensors_in
 
     with torch.no_grad():
@@ -137,7 +170,9 @@ def permute_with_rebasin(
 
     inputs = tuple(x.double() if x.is_floating_point() else x for x in inputs)
     given: Any = (
-        {**_named(model, inputs), **keywords} if keywords else (inputs[0] if len(inputs) == 1 else list(inputs))
+        {**_named(model, inputs), **keywords}
+        if keywords
+        else (inputs[0] if len(inputs) == 1 else list(inputs))
     )
     twin = copy.deepcopy(model)
     start = time.perf_counter()
@@ -147,7 +182,9 @@ def permute_with_rebasin(
     generator = torch.Generator().manual_seed(0)
     order = 1
     for permutation in permutations:
-        permutation.perm_indices = torch.randperm(len(permutation.perm_indices), generator=generator)
+        permutation.perm_indices = torch.randperm(
+            len(permutation.perm_indices), generator=generator
+        )
         order *= math.factorial(len(permutation.perm_indices))
     descent.apply_permutations()
     state = twin.state_dict()

@@ -29,7 +29,9 @@ class Workload:
         """The graph with I/O neurons 'permuted' or 'fixed'."""
         last = len(self.widths) - 1
         group = {True: sn.Fixed, False: sn.Symmetric}
-        neurons = {f"h{k}": group[io == "fixed" and k in (0, last)](n) for k, n in enumerate(self.widths)}
+        neurons = {
+            f"h{k}": group[io == "fixed" and k in (0, last)](n) for k, n in enumerate(self.widths)
+        }
         tensors = {}
         for k in range(last):
             kernel = f" {self.kernel} {self.kernel}" if self.kernel > 1 and k < last - 1 else ""
@@ -57,8 +59,14 @@ WORKLOADS = {
         Workload("a", "MLP 2-32-32-3, batch 32, 64 to 64 channels", (2, 32, 32, 3), 32, 64),
         Workload("b", "MLP 784-512-512-10, batch 4, 16 to 16", (784, 512, 512, 10), 4, 16),
         Workload("c8", "MLP of 8 hidden layers of 64, batch 8, 32 to 32", (2, *[64] * 8, 1), 8, 32),
-        Workload("c32", "MLP of 32 hidden layers of 64, batch 8, 32 to 32", (2, *[64] * 32, 1), 8, 32),
-        Workload("d", "CNN 1-16-16-16-10 (3x3), batch 64, 32 to 32", (1, 16, 16, 16, 10), 64, 32, 3),
-        Workload("e", "CNN 3-64-128-256-10 (3x3), batch 1, 16 to 16", (3, 64, 128, 256, 10), 1, 16, 3),
+        Workload(
+            "c32", "MLP of 32 hidden layers of 64, batch 8, 32 to 32", (2, *[64] * 32, 1), 8, 32
+        ),
+        Workload(
+            "d", "CNN 1-16-16-16-10 (3x3), batch 64, 32 to 32", (1, 16, 16, 16, 10), 64, 32, 3
+        ),
+        Workload(
+            "e", "CNN 3-64-128-256-10 (3x3), batch 1, 16 to 16", (3, 64, 128, 256, 10), 1, 16, 3
+        ),
     )
 }

@@ -75,7 +75,13 @@ def show_one(name: str) -> Result:
 def show_table(results: Sequence[Result]) -> None:
     """One row a derivation, with rich where it is installed."""
     rows = [
-        (r.name, r.problem or r.claim, f"{len(r.facts)}", f"{r.seconds:.1f} s", "DISAGREES" if r.problem else "holds")
+        (
+            r.name,
+            r.problem or r.claim,
+            f"{len(r.facts)}",
+            f"{r.seconds:.1f} s",
+            "DISAGREES" if r.problem else "holds",
+        )
         for r in results
     ]
     header = ("derivation", "claim", "facts", "time", "verdict")
@@ -96,8 +102,12 @@ def show_table(results: Sequence[Result]) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code: 0 if every claim that was run holds, 1 if not."""
     parser = argparse.ArgumentParser(prog="python -m derivations", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"show these in full: {', '.join(ORDER)}")
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"show these in full: {', '.join(ORDER)}"
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object instead of a table"
+    )
     given = parser.parse_args(arguments)
     names = given.names
     unknown = [name for name in names if name not in ORDER]
@@ -105,7 +115,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"there is no derivation {', '.join(unknown)}; they are {', '.join(ORDER)}")
     if given.json:
         results = run_all(names or ORDER)
-        print(json.dumps([asdict(result) | {"holds": not result.problem} for result in results], indent=2))
+        print(
+            json.dumps(
+                [asdict(result) | {"holds": not result.problem} for result in results], indent=2
+            )
+        )
         return int(any(result.problem for result in results))
     results = [show_one(name) for name in names] if names else run_all(ORDER)
     if not names:

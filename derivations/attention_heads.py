@@ -25,7 +25,9 @@ def derive() -> dict[str, sp.Basic]:
     # Query and key share heads and dims, so do value and output; the two kinds share heads alone.
     alike, unlike = 2 * 2 + 2 * 2, 2 * (2 * 2)
     return {
-        "sizes of the orbits": sp.Tuple(*(sp.expand(size) for size in (same, same_head, other_head))),
+        "sizes of the orbits": sp.Tuple(
+            *(sp.expand(size) for size in (same, same_head, other_head))
+        ),
         "all pairs": sp.expand(same + same_head + other_head),
         "q, k, v and o": sp.expand((3 * alike + 2 * unlike) * M**2),
     }
@@ -41,8 +43,14 @@ def check() -> list[str]:
             "dim": sn.NeuronSet(sn.Symmetric(dims), over="head"),
         }
         labels = sn.derive(sn.NeuronGraph(neurons, {"v": "(head dim)"})).between("v", "v").labels()
-        sizes = [int(size.subs({H: heads, D: dims})) for size in results["sizes of the orbits"].args]
-        agree(f"{heads} heads of {dims}: sizes", sorted(sizes), sorted(np.bincount(labels.reshape(-1)).tolist()))
+        sizes = [
+            int(size.subs({H: heads, D: dims})) for size in results["sizes of the orbits"].args
+        ]
+        agree(
+            f"{heads} heads of {dims}: sizes",
+            sorted(sizes),
+            sorted(np.bincount(labels.reshape(-1)).tolist()),
+        )
     facts = ["3 orbits along (head dim), of the derived sizes"]
     for model, heads in ((4, 2), (6, 2), (6, 3)):
         counted = sn.derive(sn.catalogue.attention(model, heads, bias=False)).dimension
@@ -57,7 +65,9 @@ def _wrong_groups() -> list[str]:
     x = torch.randn(2, 4, 6)
 
     def passes(graph: sn.NeuronGraph) -> bool:
-        return sn.verify.network(model, graph, x, x, x, kwargs={"need_weights": False}, seed=0).passed
+        return sn.verify.network(
+            model, graph, x, x, x, kwargs={"need_weights": False}, seed=0
+        ).passed
 
     one_set = sn.NeuronGraph(
         {"in": sn.Fixed(6), "all": sn.Symmetric(6), "every": sn.Symmetric(6), "out": sn.Fixed(6)},
@@ -68,7 +78,9 @@ def _wrong_groups() -> list[str]:
     )
     return [
         holds("heads as wholes, dims within: the function stays", passes(attention)),
-        holds("all dims as one set: the function changes, and 'verify' says so", not passes(one_set)),
+        holds(
+            "all dims as one set: the function changes, and 'verify' says so", not passes(one_set)
+        ),
         holds(
             "heads alone: a smaller group, and so more maps",
             sn.derive(heads_alone).dimension > sn.derive(attention).dimension,

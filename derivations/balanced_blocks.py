@@ -22,18 +22,27 @@ def derive() -> dict[str, sp.Basic]:
     s, m, x, y, z = sp.symbols("s m x y z")
     power = sp.solveset(sp.diff(m * sp.log(s), s), m, sp.Reals)  # s^m is constant in s
     blocks = (
-        sum((x * y) ** k / sp.factorial(k) ** 2 for k in range(4)) * sum(z**k / sp.factorial(k) for k in range(4)) - 1
+        sum((x * y) ** k / sp.factorial(k) ** 2 for k in range(4))
+        * sum(z**k / sp.factorial(k) for k in range(4))
+        - 1
     )
 
     def count(p: int, q: int, free: int, n: int) -> sp.Integer:
         total = sp.expand(sum(blocks**j / sp.factorial(j) for j in range(n + 1)))
-        return total.coeff(x, p).coeff(y, q).coeff(z, free) * sp.factorial(p) * sp.factorial(q) * sp.factorial(free)
+        return (
+            total.coeff(x, p).coeff(y, q).coeff(z, free)
+            * sp.factorial(p)
+            * sp.factorial(q)
+            * sp.factorial(free)
+        )
 
     # First weights and biases see each other; inner weights, inner biases, last weights, output biases themselves alone.
     network = (P + 1) ** 2 + (L - 2) + (L - 2) + Q**2 + Q**2
     return {
         "powers that are 1 for every scale": power,
-        "balanced partitions of 1+1, 2+2, 3+3 strands": sp.Tuple(*(count(k, k, 0, 3) for k in (1, 2, 3))),
+        "balanced partitions of 1+1, 2+2, 3+3 strands": sp.Tuple(
+            *(count(k, k, 0, 3) for k in (1, 2, 3))
+        ),
         "of 2+2 strands and 1 of degree 0": count(2, 2, 1, 3),
         "of 2+2 strands, two neurons, one neuron": sp.Tuple(count(2, 2, 0, 2), count(2, 2, 0, 1)),
         "maps of a ReLU network": sp.expand(network),
@@ -46,9 +55,17 @@ def check() -> list[str]:
     agree("only the zeroth power", sp.FiniteSet(0), results["powers that are 1 for every scale"])
     for k, expected in enumerate(results["balanced partitions of 1+1, 2+2, 3+3 strands"], start=1):
         agree(f"{k}+{k} strands", int(expected), _dimension(3, "h " * k, "h " * k))
-    agree("a strand of degree 0", int(results["of 2+2 strands and 1 of degree 0"]), _dimension(3, "h h h.", "h h"))
+    agree(
+        "a strand of degree 0",
+        int(results["of 2+2 strands and 1 of degree 0"]),
+        _dimension(3, "h h h.", "h h"),
+    )
     few = results["of 2+2 strands, two neurons, one neuron"]
-    agree("few neurons", tuple(map(int, few)), (_dimension(2, "h h", "h h"), _dimension(1, "h h", "h h")))
+    agree(
+        "few neurons",
+        tuple(map(int, few)),
+        (_dimension(2, "h h", "h h"), _dimension(1, "h h", "h h")),
+    )
     formula = results["maps of a ReLU network"]
     for p, q, layers in ((2, 2, 3), (3, 1, 4), (1, 2, 5)):
         expected = int(formula.subs({P: p, Q: q, L: layers}))

@@ -26,7 +26,9 @@ def derive() -> dict[str, sp.Basic]:
     four, six = gram(list(matchings(range(4)))), gram(list(matchings(range(6))))
     return {
         "determinant for four strands": sp.factor(four.det()),
-        "ranks for four strands, n = 1, 2, 3": sp.Tuple(*(four.subs(N, n).rank() for n in (1, 2, 3))),
+        "ranks for four strands, n = 1, 2, 3": sp.Tuple(
+            *(four.subs(N, n).rank() for n in (1, 2, 3))
+        ),
         "ranks for six strands, n = 1, 2, 3": sp.Tuple(*(six.subs(N, n).rank() for n in (1, 2, 3))),
     }
 
@@ -44,7 +46,9 @@ def matchings(points: range | tuple[int, ...]) -> Iterator[Matching]:
 
 def gram(diagrams: list[Matching]) -> sp.Matrix:
     """Inner products: n to the number of loops of two matchings laid on one another."""
-    return sp.Matrix(len(diagrams), len(diagrams), lambda i, j: N ** loops(diagrams[i], diagrams[j]))
+    return sp.Matrix(
+        len(diagrams), len(diagrams), lambda i, j: N ** loops(diagrams[i], diagrams[j])
+    )
 
 
 def loops(first: Matching, second: Matching) -> int:
@@ -59,7 +63,11 @@ def loops(first: Matching, second: Matching) -> int:
 def check() -> list[str]:
     """Against symnet's dimensions, and against the rule which matchings are kept."""
     results = derive()
-    agree("determinant", sp.expand(N**3 * (N - 1) ** 2 * (N + 2)), sp.expand(results["determinant for four strands"]))
+    agree(
+        "determinant",
+        sp.expand(N**3 * (N - 1) ** 2 * (N + 2)),
+        sp.expand(results["determinant for four strands"]),
+    )
     for strands in (4, 6):
         ranks = results[f"ranks for {'four' if strands == 4 else 'six'} strands, n = 1, 2, 3"]
         for n, rank in zip((1, 2, 3), ranks, strict=True):

@@ -46,8 +46,12 @@ def mean_fixed(n: int, k: int) -> Fraction:
     """The mean of ``fix^k`` over all permutations of ``n`` neurons, one cycle type after another."""
     total = Fraction(0)
     for cycle_type in partitions(n) if n else [{}]:
-        alike = math.prod(length**times * math.factorial(times) for length, times in cycle_type.items())
-        total += Fraction(cycle_type.get(1, 0) ** k, alike)  # one in `alike` permutations has this cycle type
+        alike = math.prod(
+            length**times * math.factorial(times) for length, times in cycle_type.items()
+        )
+        total += Fraction(
+            cycle_type.get(1, 0) ** k, alike
+        )  # one in `alike` permutations has this cycle type
     return total
 
 
@@ -56,20 +60,28 @@ def check() -> list[str]:
     results = derive()
     facts = []
     for k in range(1, MOST + 1):
-        holds(f"{k}-tuples: the orbits fill the space", results[f"{k}-tuples: all together"] == N**k)
+        holds(
+            f"{k}-tuples: the orbits fill the space", results[f"{k}-tuples: all together"] == N**k
+        )
         for n in range(1, 6):
             graph = sn.NeuronGraph({"h": sn.Symmetric(n)}, {})
             maps = sn.derive(
-                graph, inputs={"x": " ".join(["h"] * (k // 2))}, outputs={"y": " ".join(["h"] * (k - k // 2))}
+                graph,
+                inputs={"x": " ".join(["h"] * (k // 2))},
+                outputs={"y": " ".join(["h"] * (k - k // 2))},
             )
             patterns = results[f"{k}-tuples: patterns by different neurons"].args
             expected = sum(int(count) for count in patterns[:n])
             agree(f"{k}-tuples of {n} neurons: dimension", expected, maps.dimension)
             agree(f"{k}-tuples of {n} neurons: by Burnside", expected, maps.dimension_by_burnside)
-            agree(f"{k}-tuples of {n} neurons: mean of fix^{k}", Fraction(expected), mean_fixed(n, k))
+            agree(
+                f"{k}-tuples of {n} neurons: mean of fix^{k}", Fraction(expected), mean_fixed(n, k)
+            )
             sizes = results[f"{k}-tuples: sizes of the orbits"].args
             derived = sorted(
-                int(size.subs(N, n)) for size, count in zip(sizes[:n], patterns, strict=False) for _ in range(count)
+                int(size.subs(N, n))
+                for size, count in zip(sizes[:n], patterns, strict=False)
+                for _ in range(count)
             )
             found = sorted(np.bincount(maps.between("y", "x").labels().reshape(-1)).tolist())
             agree(f"{k}-tuples of {n} neurons: sizes of the orbits", derived, found)

@@ -30,7 +30,9 @@ def derive() -> dict[str, sp.Basic]:
     unknown = sp.Matrix(n, n, sp.symbols(f"m:{n * n}"))
     c = sp.symbols(f"c:{n}")
     solved = sp.solve(
-        [*(s * unknown - unknown * s), *(unknown[i, 0] - c[i] for i in range(n))], list(unknown), dict=True
+        [*(s * unknown - unknown * s), *(unknown[i, 0] - c[i] for i in range(n))],
+        list(unknown),
+        dict=True,
     )[0]
     matrix = unknown.subs(solved)
     root = sp.exp(2 * sp.pi * sp.I / n)
@@ -53,7 +55,9 @@ def check() -> list[str]:
     """Labels of cyclic and dihedral sets; the derived layer is a circular convolution of its filter."""
     results = derive()
     matrix, c = results["commutes with the shift"], sp.symbols(f"c:{SIZE}")
-    labels = sn.derive(sn.NeuronGraph({"x": sn.Cyclic(SIZE)}, {"v": "x"})).between("v", "v").labels()
+    labels = (
+        sn.derive(sn.NeuronGraph({"x": sn.Cyclic(SIZE)}, {"v": "x"})).between("v", "v").labels()
+    )
     order = [int(labels[i, 0]) for i in range(SIZE)]
     numbered = np.array([[order[c.index(matrix[i, j])] for j in range(SIZE)] for i in range(SIZE)])
     facts = [agree("the solved matrix has symnet's labels", numbered, labels)]
@@ -64,8 +68,13 @@ def check() -> list[str]:
         )
     )
     for n in range(3, 9):
-        reflected = int(results[f"filters with reflections, n {'odd' if n % 2 else 'even'}"].subs(N, n))
-        counts = [sn.derive(sn.NeuronGraph({"x": kind(n)}, {"v": "x"})).dimension for kind in (sn.Cyclic, sn.Dihedral)]
+        reflected = int(
+            results[f"filters with reflections, n {'odd' if n % 2 else 'even'}"].subs(N, n)
+        )
+        counts = [
+            sn.derive(sn.NeuronGraph({"x": kind(n)}, {"v": "x"})).dimension
+            for kind in (sn.Cyclic, sn.Dihedral)
+        ]
         agree(f"{n} positions: filters without and with reflections", [n, reflected], counts)
     facts.append("n filters for rotations, floor(n/2) + 1 with reflections, for n = 3 to 8")
     facts.append(_layer_is_convolution())
@@ -79,4 +88,7 @@ def _layer_is_convolution() -> str:
     unit[0, 0] = 1
     filter_, signal = (t.reshape(-1).detach() for t in (layer({"v": unit})["v"], x))
     convolved = torch.fft.ifft(torch.fft.fft(filter_) * torch.fft.fft(signal)).real
-    return holds("the layer is a product in Fourier space", torch.allclose(convolved, layer({"v": x})["v"].reshape(-1)))
+    return holds(
+        "the layer is a product in Fourier space",
+        torch.allclose(convolved, layer({"v": x})["v"].reshape(-1)),
+    )

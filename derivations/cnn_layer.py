@@ -22,7 +22,9 @@ def folded(convolutions: int) -> dict[str, tuple[tuple[str, ...], sp.Expr]]:
     """The tensors of such a CNN with input channels, kernel offsets and classes folded into channels."""
     found: dict[str, tuple[tuple[str, ...], sp.Expr]] = {}
     for number in range(1, convolutions + 1):
-        found[f"W{number}"] = ((f"c{number}", f"c{number - 1}"), K) if number > 1 else (("c1",), P * K)
+        found[f"W{number}"] = (
+            ((f"c{number}", f"c{number - 1}"), K) if number > 1 else (("c1",), P * K)
+        )
         found[f"b{number}"] = ((f"c{number}",), sp.Integer(1))
     return found | {"W": ((f"c{convolutions}",), Q), "b": ((), Q)}
 
@@ -31,7 +33,9 @@ def derive() -> dict[str, sp.Basic]:
     """The number of maps for ``m >= 2`` convolutions: all channels once, and every set's channels once more."""
     channels = P * K + (M - 1) * K + M + Q + Q
     first, last, between = P * K + 1 + K, K + 1 + Q, K + 1 + K
-    twice = (M - 1) * K**2  # a weight shares two sets with itself: 2^2 - 1 = 3, of which the sets count 2
+    twice = (
+        M - 1
+    ) * K**2  # a weight shares two sets with itself: 2^2 - 1 = 3, of which the sets count 2
     return {"maps": sp.expand(channels**2 + first**2 + last**2 + (M - 2) * between**2 + twice)}
 
 
@@ -42,10 +46,16 @@ def check() -> list[str]:
         maps = sn.derive(sn.catalogue.cnn([p, *range(2, m + 2)], kernel_size=k, classes=q))
         values = {K: k * k, P: p, Q: q, M: m}
         agree(f"{m} convolutions of {k}x{k}", int(results["maps"].subs(values)), maps.dimension)
-        agree(f"{m} convolutions, pair by pair", int(count_maps(folded(m)).subs(values)), maps.dimension)
+        agree(
+            f"{m} convolutions, pair by pair",
+            int(count_maps(folded(m)).subs(values)),
+            maps.dimension,
+        )
     graph = sn.catalogue.cnn([1, 2, 3], classes=2)
     layers = [torch.nn.Conv2d(1, 2, 3), torch.nn.ReLU(), torch.nn.Conv2d(2, 3, 3), torch.nn.ReLU()]
-    model = torch.nn.Sequential(*layers, torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(3, 2))
+    model = torch.nn.Sequential(
+        *layers, torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(3, 2)
+    )
     return [
         "counts for 2 to 4 convolutions with kernels of 1, 4 and 9 offsets",
         holds(

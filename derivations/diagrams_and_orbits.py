@@ -46,9 +46,18 @@ def check() -> list[str]:
     """The derived change carries symnet's orbits to diagrams, for sets of 2 to 4 neurons; the plan's basis is complete."""
     results = derive()
     change, inverse = results["change"], results["inverse"]
-    facts = [holds("ones on the diagonal, zeros above", change.is_lower and all(change[k, k] == 1 for k in range(15)))]
+    facts = [
+        holds(
+            "ones on the diagonal, zeros above",
+            change.is_lower and all(change[k, k] == 1 for k in range(15)),
+        )
+    ]
     facts.append(
-        agree("the Moebius function at its largest is -6", results["from the finest to the coarsest"], inverse[14, 0])
+        agree(
+            "the Moebius function at its largest is -6",
+            results["from the finest to the coarsest"],
+            inverse[14, 0],
+        )
     )
     for n in (2, 3, 4):
         sharing = sn.derive(sn.NeuronGraph({"h": sn.Symmetric(n)}, {"w": "h h"})).between("w", "w")
@@ -64,7 +73,11 @@ def check() -> list[str]:
         ours = {tuple(orbit.reshape(-1)) for orbit in orbits}
         theirs = {tuple((labels == k).reshape(-1).astype(float)) for k in range(sharing.dimension)}
         agree(f"{n} neurons: orbits from diagrams", theirs, ours)
-        rank = int(np.linalg.matrix_rank(np.array([matrix.reshape(-1) for matrix in diagrams], dtype=float)))
+        rank = int(
+            np.linalg.matrix_rank(
+                np.array([matrix.reshape(-1) for matrix in diagrams], dtype=float)
+            )
+        )
         agree(f"{n} neurons: rank of all 15 diagrams", rank, sharing.dimension)
         agree(f"{n} neurons: diagrams that symnet keeps", len(kept), len(sharing.diagrams))
         facts.append(

@@ -28,13 +28,19 @@ def derive() -> dict[str, sp.Basic]:
 
     everything = sp.Tuple(*(count(k, 4) for k in STRANDS))
     few = sp.ImmutableMatrix(3, len(STRANDS), lambda i, j: count(STRANDS[j], i + 1))
-    return {"even partitions of 0, 2, 4, 6, 8 strands": everything, "into at most 1, 2, 3 blocks": few}
+    return {
+        "even partitions of 0, 2, 4, 6, 8 strands": everything,
+        "into at most 1, 2, 3 blocks": few,
+    }
 
 
 def check() -> list[str]:
     """Listed one by one, and derived by symnet for any number of neurons."""
     results = derive()
-    free, few = results["even partitions of 0, 2, 4, 6, 8 strands"], results["into at most 1, 2, 3 blocks"]
+    free, few = (
+        results["even partitions of 0, 2, 4, 6, 8 strands"],
+        results["into at most 1, 2, 3 blocks"],
+    )
     for k, expected in zip(STRANDS, free, strict=True):
         listed = list(multiset_partitions(list(range(k)))) if k else [[]]
         agree("listed", int(expected), sum(all(len(b) % 2 == 0 for b in p) for p in listed))
@@ -43,7 +49,11 @@ def check() -> list[str]:
         for j, k in enumerate(STRANDS):
             agree(f"{n} neurons", int(few[n - 1, j]), _dimension(n, k))
     agree("an odd number of strands", 0, _dimension(4, 3))
-    return ["even partitions, listed and derived", "with 1, 2, 3 neurons at most as many blocks", "none of odd size"]
+    return [
+        "even partitions, listed and derived",
+        "with 1, 2, 3 neurons at most as many blocks",
+        "none of odd size",
+    ]
 
 
 def _dimension(n: int, k: int) -> int:

@@ -58,17 +58,26 @@ def count_maps(tensors: Tensors) -> sp.Expr:
     pair of folded channels.
     """
     total = sp.Integer(0)
-    for (sets, channels), (other_sets, other_channels) in itertools.product(tensors.values(), repeat=2):
+    for (sets, channels), (other_sets, other_channels) in itertools.product(
+        tensors.values(), repeat=2
+    ):
         occurrences = Counter([*sets, *other_sets])
         total += channels * other_channels * sp.prod([bell_of(k) for k in occurrences.values()])
     return sp.expand(total)
 
 
-def matrix_of(pattern: sp.Expr, rows: Mapping[sp.Symbol, int], columns: Mapping[sp.Symbol, int]) -> np.ndarray:
+def matrix_of(
+    pattern: sp.Expr, rows: Mapping[sp.Symbol, int], columns: Mapping[sp.Symbol, int]
+) -> np.ndarray:
     """The 0/1 matrix whose entries a product of Kronecker deltas gives, rows and columns in row-major order."""
     index = [*rows, *columns]
-    value = sp.lambdify(index, pattern, modules=[{"KroneckerDelta": lambda a, b: int(a == b)}, "numpy"])
-    entries = [value(*place) for place in itertools.product(*map(range, [*rows.values(), *columns.values()]))]
+    value = sp.lambdify(
+        index, pattern, modules=[{"KroneckerDelta": lambda a, b: int(a == b)}, "numpy"]
+    )
+    entries = [
+        value(*place)
+        for place in itertools.product(*map(range, [*rows.values(), *columns.values()]))
+    ]
     return np.array(entries).reshape(int(np.prod([*rows.values(), 1])), -1)
 
 
@@ -82,7 +91,11 @@ def same_span(what: str, matrices: Sequence[np.ndarray], labels: np.ndarray) -> 
     orbits = np.array([(labels == k).reshape(-1) for k in range(dimension)], dtype=float)
     ours = np.array([matrix.reshape(-1) for matrix in matrices], dtype=float)
     ranks = [int(np.linalg.matrix_rank(rows)) for rows in (ours, orbits, np.vstack([ours, orbits]))]
-    agree(f"{what}: ranks of ours, the orbits, and both", (len(matrices), dimension, dimension), tuple(ranks))
+    agree(
+        f"{what}: ranks of ours, the orbits, and both",
+        (len(matrices), dimension, dimension),
+        tuple(ranks),
+    )
     return what
 
 

@@ -25,7 +25,11 @@ def derive() -> dict[str, sp.Basic]:
     within = [GROUPS * a * b for a in (OUT, falling(OUT, 2)) for b in (IN, falling(IN, 2))]
     between = GROUPS * (GROUPS - 1) * (OUT * IN) ** 2
     sizes = [sp.expand(size) for size in (*within, between)]
-    return {"sizes": sp.Tuple(*sizes), "all pairs": sp.expand(sum(sizes)), "maps": (2 * 2 + 1) * OFFSETS**2}
+    return {
+        "sizes": sp.Tuple(*sizes),
+        "all pairs": sp.expand(sum(sizes)),
+        "maps": (2 * 2 + 1) * OFFSETS**2,
+    }
 
 
 def graph_of(groups: int, outputs: int, inputs: int, kernel: int) -> sn.NeuronGraph:
@@ -45,8 +49,15 @@ def check() -> list[str]:
     for groups, outputs, inputs, kernel in ((2, 2, 3, 1), (3, 2, 2, 1), (2, 2, 2, 2)):
         maps = sn.derive(graph_of(groups, outputs, inputs, kernel))
         agree("maps", int(results["maps"].subs(OFFSETS, kernel)), maps.dimension)
-        agree("maps by Burnside", int(results["maps"].subs(OFFSETS, kernel)), maps.dimension_by_burnside)
-        sizes = [int(size.subs({GROUPS: groups, OUT: outputs, IN: inputs})) for size in results["sizes"].args]
+        agree(
+            "maps by Burnside",
+            int(results["maps"].subs(OFFSETS, kernel)),
+            maps.dimension_by_burnside,
+        )
+        sizes = [
+            int(size.subs({GROUPS: groups, OUT: outputs, IN: inputs}))
+            for size in results["sizes"].args
+        ]
         found = np.bincount(maps.between("w", "w").labels().reshape(-1)).tolist()
         agree("sizes", sorted(sizes * kernel**2), sorted(found))
     depthwise = sn.derive(graph_of(4, 1, 1, 1)).dimension
@@ -82,7 +93,14 @@ def _network() -> list[str]:
     )
     wrong = sn.NeuronGraph(
         {"c": sn.Symmetric(6), "i": sn.Symmetric(3), "o": sn.Symmetric(4)},
-        {"0.weight": "c 1 3", "0.bias": "c", "2.weight": "o i 3", "2.bias": "o", "6.weight": "2 o", "6.bias": "2"},
+        {
+            "0.weight": "c 1 3",
+            "0.bias": "c",
+            "2.weight": "o i 3",
+            "2.bias": "o",
+            "6.weight": "2 o",
+            "6.bias": "2",
+        },
     )
     x = torch.randn(2, 1, 9)
     return [
@@ -90,5 +108,8 @@ def _network() -> list[str]:
             "channels within groups, groups as wholes: the function stays",
             sn.verify.network(model, right, x, seed=0).passed,
         ),
-        holds("channels as if there were no groups: it changes", not sn.verify.network(model, wrong, x, seed=0).passed),
+        holds(
+            "channels as if there were no groups: it changes",
+            not sn.verify.network(model, wrong, x, seed=0).passed,
+        ),
     ]

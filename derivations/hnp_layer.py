@@ -31,7 +31,10 @@ def folded(layers: int) -> dict[str, tuple[tuple[str, ...], sp.Expr]]:
         sets = tuple(f"h{k}" for k in (number, number - 1) if 0 < k < layers)
         channels = (P if number == 1 else 1) * (Q if number == layers else 1)
         found[f"W{number}"] = (sets, sp.sympify(channels))
-        found[f"b{number}"] = (sets[:1] if number < layers else (), sp.Integer(1) if number < layers else Q)
+        found[f"b{number}"] = (
+            sets[:1] if number < layers else (),
+            sp.Integer(1) if number < layers else Q,
+        )
     return found
 
 
@@ -42,7 +45,11 @@ def derive() -> dict[str, sp.Basic]:
     shared = (P + 2) ** 2 + (Q + 2) ** 2 + 9 * (L - 3) + (L - 2)
     deep = channels**2 + shared
     shallow = (P + Q + Q + 1) ** 2 + (P + 1 + Q) ** 2
-    return {"2 layers": sp.expand(shallow), "3 layers or more": sp.expand(deep), "published, rank": sp.expand(deep - Q)}
+    return {
+        "2 layers": sp.expand(shallow),
+        "3 layers or more": sp.expand(deep),
+        "published, rank": sp.expand(deep - Q),
+    }
 
 
 class WithoutTheMap(nn.Module):
@@ -52,15 +59,24 @@ class WithoutTheMap(nn.Module):
         super().__init__()
         names = list(graph.tensors)
         self.last, self.before, self.size = last, before, graph.shapes[before][0]
-        self.others = sn.nn.Linear(graph, 1, 1, outputs=[name for name in names if name != last], bias=False)
+        self.others = sn.nn.Linear(
+            graph, 1, 1, outputs=[name for name in names if name != last], bias=False
+        )
         self.rest = sn.nn.Linear(
-            graph, 1, 1, inputs=[name for name in names if name != before], outputs=[last], bias=False
+            graph,
+            1,
+            1,
+            inputs=[name for name in names if name != before],
+            outputs=[last],
+            bias=False,
         )
         self.mean = sn.nn.Linear(graph, 1, 1, inputs=[before], outputs={"mean": "out"}, bias=False)
 
     def forward(self, x: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         rest = self.rest({name: tensor for name, tensor in x.items() if name != self.before})
-        mean = self.mean({self.before: x[self.before]})["mean"][:, :, None, :].expand(-1, -1, self.size, -1)
+        mean = self.mean({self.before: x[self.before]})["mean"][:, :, None, :].expand(
+            -1, -1, self.size, -1
+        )
         return self.others(x) | {self.last: rest[self.last] + mean}
 
 
@@ -70,9 +86,15 @@ def check() -> list[str]:
     for layers in range(2, 6):
         for p, q in ((1, 1), (2, 3), (4, 2)):
             graph = sn.catalogue.mlp([p, *range(2, layers + 1), q], io="fixed")
-            formula = results["2 layers" if layers == 2 else "3 layers or more"].subs({P: p, Q: q, L: layers})
+            formula = results["2 layers" if layers == 2 else "3 layers or more"].subs(
+                {P: p, Q: q, L: layers}
+            )
             agree(f"{graph.shapes}", int(formula), sn.derive(graph).dimension)
-            agree("folded, pair by pair", int(formula), int(count_maps(folded(layers)).subs({P: p, Q: q})))
+            agree(
+                "folded, pair by pair",
+                int(formula),
+                int(count_maps(folded(layers)).subs({P: p, Q: q})),
+            )
     facts = ["counts for 2 to 5 layers and three sizes of inputs and outputs"]
     graph = sn.catalogue.mlp([3, 2, 3, 2], io="fixed")
     found = sn.verify.certify(WithoutTheMap(graph, "4.weight", "2.bias"), graph, seed=0)

@@ -34,7 +34,10 @@ def parts_of(size: sp.Expr) -> tuple[sp.Expr, sp.Expr]:
 def assumed(sizes: tuple[sp.Expr, ...]) -> dict[tuple[int, ...], sp.Expr]:
     """The variance of every part (0: centred, 1: mean, one for each set) in features that a layer is made for."""
     places = list(itertools.product((0, 1), repeat=len(sizes)))
-    roots = {place: sp.sqrt(sp.prod([parts_of(n)[p] for n, p in zip(sizes, place, strict=True)])) for place in places}
+    roots = {
+        place: sp.sqrt(sp.prod([parts_of(n)[p] for n, p in zip(sizes, place, strict=True)]))
+        for place in places
+    }
     total = sum(roots.values())
     return {place: root / total for place, root in roots.items()}
 
@@ -48,7 +51,9 @@ def derive() -> dict[str, sp.Basic]:
         "Var a": one,
         "Var b": one + one,
         "Cov(a, b)": 0 * one - one,
-        "parts of a matrix sum to": sp.simplify(sum(sp.prod([parts_of(N)[i], parts_of(M)[j]]) for i, j in weight)),
+        "parts of a matrix sum to": sp.simplify(
+            sum(sp.prod([parts_of(N)[i], parts_of(M)[j]]) for i, j in weight)
+        ),
     }
     for (row, column), variance in weight.items():
         arrives = variance + (bias[column,] if row == 1 else 0)
@@ -63,18 +68,34 @@ def check() -> list[str]:
     results = derive()
     agree("independent entries: the parts sum to 1", results["parts of a matrix sum to"], 1)
     torch.manual_seed(0)
-    graph = sn.NeuronGraph({"h2": sn.Symmetric(ROWS), "h1": sn.Symmetric(COLUMNS)}, {"w": "h2 h1", "b": "h1"})
+    graph = sn.NeuronGraph(
+        {"h2": sn.Symmetric(ROWS), "h1": sn.Symmetric(COLUMNS)}, {"w": "h2 h1", "b": "h1"}
+    )
     dense = sn.nn.DenseLinear.from_layer(sn.nn.Linear(graph, CHANNELS, CHANNELS))
     sizes = {N: ROWS, M: COLUMNS, C: CHANNELS}
     rows, columns = (torch.stack([_centred(n), torch.ones(n)]) for n in (ROWS, COLUMNS))
     for row, column in itertools.product((0, 1), repeat=2):
         vector = torch.kron(rows[row], columns[column])
         found = _response(dense.matrix("w", "w"), vector, vector)
-        close(f"weight to weight {row}{column}", results[f"weight to weight {row}{column}"].subs(sizes), found, 0.06)
+        close(
+            f"weight to weight {row}{column}",
+            results[f"weight to weight {row}{column}"].subs(sizes),
+            found,
+            0.06,
+        )
         if row == 1:
             found = _response(dense.matrix("w", "b"), columns[column], vector)
-            close(f"bias to weight {column}", results[f"bias to weight {column}"].subs(sizes), found, 0.06)
-    return ["responses of a weight's four parts to itself and to a bias", _set_layer(results), _keeps_variance()]
+            close(
+                f"bias to weight {column}",
+                results[f"bias to weight {column}"].subs(sizes),
+                found,
+                0.06,
+            )
+    return [
+        "responses of a weight's four parts to itself and to a bias",
+        _set_layer(results),
+        _keeps_variance(),
+    ]
 
 
 def _centred(n: int) -> torch.Tensor:
@@ -86,12 +107,18 @@ def _centred(n: int) -> torch.Tensor:
 def _response(matrix: torch.Tensor, given: torch.Tensor, expected: torch.Tensor) -> float:
     """Variance, over channel pairs, of the factor by which ``given`` becomes ``expected``."""
     image = torch.einsum("stio,t->sio", matrix.detach(), given)
-    return float((torch.einsum("sio,s->io", image, expected) / expected.square().sum()).square().mean())
+    return float(
+        (torch.einsum("sio,s->io", image, expected) / expected.square().sum()).square().mean()
+    )
 
 
 def _set_layer(results: dict[str, sp.Basic]) -> str:
     graph = sn.NeuronGraph({"h": sn.Symmetric(5)}, {"x": "h"})
-    matrix = sn.nn.DenseLinear.from_layer(sn.nn.Linear(graph, CHANNELS, CHANNELS)).matrix("x", "x").detach()
+    matrix = (
+        sn.nn.DenseLinear.from_layer(sn.nn.Linear(graph, CHANNELS, CHANNELS))
+        .matrix("x", "x")
+        .detach()
+    )
     b = matrix[0, 1] * 5  # the mean's coefficient: off the diagonal only b/n stands
     a = matrix[0, 0] - matrix[0, 1]
     for name, found in (("Var a", a * a), ("Var b", b * b), ("Cov(a, b)", a * b)):
@@ -106,5 +133,7 @@ def _keeps_variance() -> str:
     noise = torch.randn(200, 5, CHANNELS)
     noise -= noise.mean(1, keepdim=True)
     x = noise * (centred / (1 - 1 / 5)) ** 0.5 + torch.randn(200, 1, CHANNELS) * mean**0.5
-    close("variance of the outputs", 1.0, float(layer({"x": x})["x"].square().mean().detach()), 0.06)
+    close(
+        "variance of the outputs", 1.0, float(layer({"x": x})["x"].square().mean().detach()), 0.06
+    )
     return "features of the assumed variances come out with variance 1"

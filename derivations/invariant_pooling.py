@@ -22,8 +22,14 @@ P, Q, L = sp.symbols("p q L", integer=True, positive=True)
 def derive() -> dict[str, sp.Basic]:
     """Invariants of an MLP with fixed inputs and outputs, of a recurrent weight, and of one matrix by linear algebra."""
     n, m = 2, 3
-    rows, columns = permutation_matrix([1, 0]), (permutation_matrix([1, 0, 2]), permutation_matrix([1, 2, 0]))
-    moves = [sp.kronecker_product(rows, sp.eye(m)), *(sp.kronecker_product(sp.eye(n), c) for c in columns)]
+    rows, columns = (
+        permutation_matrix([1, 0]),
+        (permutation_matrix([1, 0, 2]), permutation_matrix([1, 2, 0])),
+    )
+    moves = [
+        sp.kronecker_product(rows, sp.eye(m)),
+        *(sp.kronecker_product(sp.eye(n), c) for c in columns),
+    ]
     equations = sp.Matrix.vstack(*(move.T - sp.eye(n * m) for move in moves))
     solutions = DomainMatrix.from_Matrix(equations).to_field().nullspace().to_Matrix()
     return {
@@ -43,10 +49,17 @@ def check() -> list[str]:
         agree(f"{layers} layers, derived", expected, sn.derive(graph, outputs={"z": ""}).dimension)
     facts = ["an MLP has p + 2 q + 2 L - 3 linear invariants, and Pool returns as many"]
     square = sn.NeuronGraph({"h": sn.Symmetric(4)}, {"w": "h h"})
-    facts.append(agree("a recurrent weight has 2", int(results["of a recurrent weight"]), sn.nn.Pool(square).dimension))
+    facts.append(
+        agree(
+            "a recurrent weight has 2",
+            int(results["of a recurrent weight"]),
+            sn.nn.Pool(square).dimension,
+        )
+    )
     solution = np.array(results["of a 2 x 3 matrix"].tolist(), dtype=float)
     holds(
-        "the invariant of a 2 x 3 matrix is its total, up to scale", solution.shape == (1, 6) and np.ptp(solution) == 0
+        "the invariant of a 2 x 3 matrix is its total, up to scale",
+        solution.shape == (1, 6) and np.ptp(solution) == 0,
     )
     graph = sn.catalogue.mlp([2, 3, 2])
     certificate = sn.verify.certify(sn.nn.Pool(graph), graph, seed=0)

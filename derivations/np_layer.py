@@ -34,10 +34,14 @@ def terms(output: tuple[str, ...], given: tuple[str, ...]) -> list[sp.Expr]:
     rows, columns = (ROW, COLUMN)[: len(output)], (K, M)[: len(given)]
     shared = [
         (a, b)
-        for (a, name), (b, other) in itertools.product(zip(rows, output, strict=True), zip(columns, given, strict=True))
+        for (a, name), (b, other) in itertools.product(
+            zip(rows, output, strict=True), zip(columns, given, strict=True)
+        )
         if name == other
     ]
-    chosen = itertools.chain.from_iterable(itertools.combinations(shared, size) for size in range(len(shared) + 1))
+    chosen = itertools.chain.from_iterable(
+        itertools.combinations(shared, size) for size in range(len(shared) + 1)
+    )
     return [sp.prod([sp.KroneckerDelta(a, b) for a, b in equal]) for equal in chosen]
 
 
@@ -95,4 +99,6 @@ def _term_by_term() -> str:
         columns = dict(zip((K, M), (widths[int(name[1])] for name in theirs), strict=False))
         matrices = [matrix_of(term, rows, columns) for term in terms(tuple(ours), tuple(theirs))]
         same_span(f"{t} to {s}", matrices, maps.between(s, t).labels())
-    return "all 36 pairs of tensors of a 2-3-4-2 MLP: the written terms are a basis of symnet's maps"
+    return (
+        "all 36 pairs of tensors of a 2-3-4-2 MLP: the written terms are a basis of symnet's maps"
+    )

@@ -33,9 +33,13 @@ def derive() -> dict[str, sp.Basic]:
     second = first[0], sp.ImmutableMatrix([[-1, 1]])
     at_zero = network(sp.tanh).jacobian(X).subs(dict.fromkeys(X, 0))
     relu = network(lambda t: sp.Max(t, 0))
-    odd = (relu - relu.subs({x: -x for x in X}, simultaneous=True)).applyfunc(lambda e: sp.simplify(e.rewrite(sp.Abs)))
+    odd = (relu - relu.subs({x: -x for x in X}, simultaneous=True)).applyfunc(
+        lambda e: sp.simplify(e.rewrite(sp.Abs))
+    )
     return {
-        "linear invariants of both": sp.Tuple(*(sp.Tuple(sum(a), sum(b)) for a, b in (first, second))),
+        "linear invariants of both": sp.Tuple(
+            *(sp.Tuple(sum(a), sum(b)) for a, b in (first, second))
+        ),
         "products of both": sp.Tuple(*((b * a)[0] for a, b in (first, second))),
         "bilinear invariants for each output and input": bell_of(2),
         "connected ones": bell_of(2) - bell_of(1) * bell_of(1),
@@ -56,20 +60,31 @@ def check() -> list[str]:
         features[-1]["2.weight"][0, 0, :, 0] = torch.tensor(output)
     pooled = [sn.nn.Pool(graph)(x) for x in features]
     agree("their linear invariants are equal", sums[0], sums[1])
-    facts = [holds("two networks with the same linear invariants, for Pool too", torch.equal(*pooled))]
+    facts = [
+        holds("two networks with the same linear invariants, for Pool too", torch.equal(*pooled))
+    ]
     path = [int(sn.nn.PathProduct(graph)(x)["out in"]) for x in features]
-    facts.append(agree("and products 2 and -2, for PathProduct too", [int(p) for p in products], path))
+    facts.append(
+        agree("and products 2 and -2, for PathProduct too", [int(p) for p in products], path)
+    )
     torch.manual_seed(0)
-    deep = torch.nn.Sequential(*(sn.nn.Linear(graph, 1 if k == 0 else 4, 4) for k in range(3)), sn.nn.Pool(graph))
+    deep = torch.nn.Sequential(
+        *(sn.nn.Linear(graph, 1 if k == 0 else 4, 4) for k in range(3)), sn.nn.Pool(graph)
+    )
     one, other = (deep(x) for x in features)
     close = torch.allclose(one, other, atol=1e-6)
     facts.append(holds("three random linear layers confuse them", close))
     hidden = sn.NeuronGraph(
         {"in": sn.Fixed(2), "h": sn.Symmetric(N), "out": sn.Fixed(2)}, {"W1": "h in", "W2": "out h"}
     )
-    every = sn.sharing.derive_bilinear(hidden, outputs={"z": ""}, pairs=[("W2", "W1")], diagrams="all")
+    every = sn.sharing.derive_bilinear(
+        hidden, outputs={"z": ""}, pairs=[("W2", "W1")], diagrams="all"
+    )
     connected = sn.sharing.derive_bilinear(hidden, outputs={"z": ""}, pairs=[("W2", "W1")])
-    for name, maps in (("bilinear invariants for each output and input", every), ("connected ones", connected)):
+    for name, maps in (
+        ("bilinear invariants for each output and input", every),
+        ("connected ones", connected),
+    ):
         facts.append(agree(name, int(results[name]) * 4, maps.dimension))
     values = {symbol: k % 5 - 2 for k, symbol in enumerate([*W1, *W2])}
     x = {
@@ -78,7 +93,9 @@ def check() -> list[str]:
     }
     product = sn.nn.PathProduct(hidden)(x)["out in"][0, ..., 0].numpy().astype(int)
     derivative = results["derivative of a tanh network at zero"].subs(values)
-    facts.append(agree("the derivative of a tanh network at zero", derivative, sp.ImmutableMatrix(product)))
+    facts.append(
+        agree("the derivative of a tanh network at zero", derivative, sp.ImmutableMatrix(product))
+    )
     odd = results["odd part of a ReLU network"].jacobian(X).subs(values)
     facts.append(agree("the odd part of a ReLU network", odd, sp.ImmutableMatrix(product)))
     return facts

@@ -40,11 +40,21 @@ def check() -> list[str]:
     """symnet's verifier on pointwise modules under permutations and signs; a network whose hidden layer is rotated."""
     results = derive()
     curvature = sp.Symbol("f''")
-    second = results["derivative by x and y"].replace(lambda part: isinstance(part, sp.Subs), lambda part: curvature)
-    agree("the right side vanishes, and f'' is left with the factor -c s", -C * S * curvature, second)
-    agree("an affine f keeps its slope and loses its constant", (1 - C + S) * sp.Symbol("b"), results["of an affine f"])
+    second = results["derivative by x and y"].replace(
+        lambda part: isinstance(part, sp.Subs), lambda part: curvature
+    )
+    agree(
+        "the right side vanishes, and f'' is left with the factor -c s", -C * S * curvature, second
+    )
+    agree(
+        "an affine f keeps its slope and loses its constant",
+        (1 - C + S) * sp.Symbol("b"),
+        results["of an affine f"],
+    )
     holds("a cube does not commute with the rotation", results["of a cube"] != 0)
-    permuted, signed = (sn.NeuronGraph({"h": kind(4)}, {"x": "h"}) for kind in (sn.Symmetric, sn.SignedSymmetric))
+    permuted, signed = (
+        sn.NeuronGraph({"h": kind(4)}, {"x": "h"}) for kind in (sn.Symmetric, sn.SignedSymmetric)
+    )
 
     def commutes(module: torch.nn.Module, graph: sn.NeuronGraph) -> bool:
         return sn.verify.equivariance(sn.nn.Pointwise(module), graph, in_channels=1, seed=0).passed
@@ -54,13 +64,23 @@ def check() -> list[str]:
     agree("relu(-x) + relu(x) is the absolute value", [2, 3], relu)
     facts = ["f(c x - s y) = c f(x) - s f(y) for all x, y leaves f(x) = a x"]
     facts.append(
-        holds("permutations: tanh and relu both commute", commutes(odd, permuted) and commutes(other, permuted))
+        holds(
+            "permutations: tanh and relu both commute",
+            commutes(odd, permuted) and commutes(other, permuted),
+        )
     )
     derived = results["oddness of tanh"] == 0, results["oddness of relu"] == 0
     facts.append(
-        agree("signs: tanh commutes, relu does not", derived, (commutes(odd, signed), commutes(other, signed)))
+        agree(
+            "signs: tanh commutes, relu does not",
+            derived,
+            (commutes(odd, signed), commutes(other, signed)),
+        )
     )
-    changed = [rotation_changes(activation) for activation in (torch.nn.Identity(), torch.nn.Tanh(), torch.nn.ReLU())]
+    changed = [
+        rotation_changes(activation)
+        for activation in (torch.nn.Identity(), torch.nn.Tanh(), torch.nn.ReLU())
+    ]
     facts.append(
         agree(
             "a rotated hidden layer: no change without activations, a change with tanh and relu",
@@ -74,7 +94,9 @@ def check() -> list[str]:
 def rotation_changes(activation: torch.nn.Module) -> bool:
     """Whether rotating two hidden neurons changes the function of a network."""
     generator = torch.Generator().manual_seed(0)
-    first, second, x = (torch.randn(*shape, generator=generator).double() for shape in ((2, 3), (1, 2), (3, 50)))
+    first, second, x = (
+        torch.randn(*shape, generator=generator).double() for shape in ((2, 3), (1, 2), (3, 50))
+    )
     rotation = torch.tensor([[float(C), -float(S)], [float(S), float(C)]]).double()
     before = second @ activation(first @ x)
     after = second @ rotation.T @ activation(rotation @ first @ x)

@@ -14,7 +14,12 @@ import symnet as sn
 from derivations.evidence import agree, bell_of, count_maps, holds
 
 G, P = sp.symbols("g p", integer=True, positive=True)
-FOLDED = {"W_ih": (("h",), G * P), "W_hh": (("h", "h"), G), "b_ih": (("h",), G), "b_hh": (("h",), G)}
+FOLDED = {
+    "W_ih": (("h",), G * P),
+    "W_hh": (("h", "h"), G),
+    "b_ih": (("h",), G),
+    "b_hh": (("h",), G),
+}
 
 
 def derive() -> dict[str, sp.Basic]:
@@ -37,10 +42,16 @@ def check() -> list[str]:
     for name, gates in (("rnn", 1), ("gru", 3), ("lstm", 4)):
         for inputs in (1, 3):
             maps = sn.derive(getattr(sn.catalogue, name)(inputs, 5))
-            agree(f"{name}, {inputs} inputs", int(results["all"].subs({G: gates, P: inputs})), maps.dimension)
+            agree(
+                f"{name}, {inputs} inputs",
+                int(results["all"].subs({G: gates, P: inputs})),
+                maps.dimension,
+            )
             own = maps.between("weight_hh_l0", "weight_hh_l0").dimension
             agree(f"{name}: W_hh to itself", int(results["W_hh to W_hh"].subs(G, gates)), own)
-        facts.append(f"{name}: {own} maps from W_hh to itself, {maps.dimension} in all for 3 inputs")
+        facts.append(
+            f"{name}: {own} maps from W_hh to itself, {maps.dimension} in all for 3 inputs"
+        )
     graph = sn.catalogue.rnn(3, 5)
     report = sn.verify.network(
         torch.nn.RNN(3, 5), graph, torch.randn(4, 2, 3), output_axes=["... h1", "... h1"], seed=0

@@ -33,7 +33,9 @@ def derive() -> dict[str, sp.Basic]:
         # The entries are linear in cosines and sines, which are independent functions of the
         # position.
         entries = [sp.expand(entry) for entry in a.T * rotation + rotation * b]
-        equations = [entry.coeff(letter) for entry in entries for letter in letters] if letters else entries
+        equations = (
+            [entry.coeff(letter) for entry in entries for letter in letters] if letters else entries
+        )
         return sp.solve(equations, unknowns, dict=True)[0]
 
     turning, still = solve(turns, [c, s, d, t]), solve(sp.eye(4), [])
@@ -93,6 +95,10 @@ def check() -> list[str]:
         (name, 0): np.array(matrix.subs(numbers), dtype=float)
         for name, matrix in (("q.weight", queries), ("k.weight", keys))
     }
-    facts.append(holds("the derived maps keep the scores at all positions", found(5).holds(element)))
-    planes = [piece.positions for piece in sn.verify.pieces_of(found(5)) if piece.kind == "rotary plane"]
+    facts.append(
+        holds("the derived maps keep the scores at all positions", found(5).holds(element))
+    )
+    planes = [
+        piece.positions for piece in sn.verify.pieces_of(found(5)) if piece.kind == "rotary plane"
+    ]
     return [*facts, agree("the planes are those that turn", [(0, 1), (2, 3)], sorted(planes))]

@@ -49,23 +49,35 @@ def check() -> list[str]:
     facts = [agree("forced zeros of a vector's maps", zeros, labels == -1)]
     agree("the maps that are left", sp.Symbol("a") * sp.eye(2), results["matrices"])
     agree(
-        "an equivariant bias: -2 v = 0", sp.Matrix([-2 * sp.Symbol("v"), 0]), results["what a flip changes in a bias"]
+        "an equivariant bias: -2 v = 0",
+        sp.Matrix([-2 * sp.Symbol("v"), 0]),
+        results["what a flip changes in a bias"],
     )
     facts.append(agree("no bias is left", 0, maps.bias_dimension))
     square = sn.derive(sn.NeuronGraph({"h": sn.SignedSymmetric(3)}, {"w": "h h"}))
-    facts.append(agree("4 of 15 patterns are left", int(results["matrix to matrix, one set"]), square.dimension))
+    facts.append(
+        agree(
+            "4 of 15 patterns are left", int(results["matrix to matrix, one set"]), square.dimension
+        )
+    )
     for p, q, layers in ((1, 1, 3), (3, 2, 3), (2, 3, 4), (2, 1, 5)):
         graph = signed(sn.catalogue.mlp([p, *range(2, layers + 1), q]))
         found = sn.derive(graph)
         expected = int(results["maps of an MLP"].subs({P: p, Q: q, L: layers}))
-        agree(f"{layers} layers", (expected, expected), (found.dimension, found.dimension_by_burnside))
+        agree(
+            f"{layers} layers", (expected, expected), (found.dimension, found.dimension_by_burnside)
+        )
     return [*facts, "maps of signed MLPs with 3 to 5 layers, Burnside included", *_networks()]
 
 
 def signed(graph: sn.NeuronGraph) -> sn.NeuronGraph:
     """The same network with sign flips of its hidden neurons."""
     return graph.with_groups(
-        {name: sn.SignedSymmetric(s.size) for name, s in graph.neurons.items() if name.startswith("h")}
+        {
+            name: sn.SignedSymmetric(s.size)
+            for name, s in graph.neurons.items()
+            if name.startswith("h")
+        }
     )
 
 
@@ -73,7 +85,13 @@ def _networks() -> list[str]:
     graph, x = signed(sn.catalogue.mlp([2, 4, 3, 1])), torch.randn(5, 2)
 
     def passes(activation: torch.nn.Module) -> bool:
-        layers = [torch.nn.Linear(2, 4), activation, torch.nn.Linear(4, 3), activation, torch.nn.Linear(3, 1)]
+        layers = [
+            torch.nn.Linear(2, 4),
+            activation,
+            torch.nn.Linear(4, 3),
+            activation,
+            torch.nn.Linear(3, 1),
+        ]
         return sn.verify.network(torch.nn.Sequential(*layers), graph, x, seed=0).passed
 
     return [

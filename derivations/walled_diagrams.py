@@ -30,22 +30,30 @@ def derive() -> dict[str, sp.Basic]:
         "ranks for 3 + 3 strands, n = 1, 2, 3": sp.Tuple(
             *(gram(_permutations(3)).subs(N, n).rank() for n in (1, 2, 3))
         ),
-        "tableaux for 4 + 4 strands, n = 1, 2, 3, 4": sp.Tuple(*(tableaux_count(4, n) for n in (1, 2, 3, 4))),
+        "tableaux for 4 + 4 strands, n = 1, 2, 3, 4": sp.Tuple(
+            *(tableaux_count(4, n) for n in (1, 2, 3, 4))
+        ),
     }
 
 
 def gram(diagrams: list[Permutation]) -> sp.Matrix:
     """Inner products of permutations as diagrams: n to the number of cycles of the quotient."""
-    return sp.Matrix(len(diagrams), len(diagrams), lambda i, j: N ** (~diagrams[i] * diagrams[j]).cycles)
+    return sp.Matrix(
+        len(diagrams), len(diagrams), lambda i, j: N ** (~diagrams[i] * diagrams[j]).cycles
+    )
 
 
 def tableaux_count(k: int, rows: int) -> int:
     """Sum of squares of the numbers of standard tableaux with k boxes in at most so many rows, each by its hooks."""
     total = 0
     for shape in partitions(k, m=rows):
-        lengths = sorted((length for length, times in shape.items() for _ in range(times)), reverse=True)
+        lengths = sorted(
+            (length for length, times in shape.items() for _ in range(times)), reverse=True
+        )
         columns = [sum(row > j for row in lengths) for j in range(lengths[0])]
-        hooks = sp.prod(row - j + columns[j] - i - 1 for i, row in enumerate(lengths) for j in range(row))
+        hooks = sp.prod(
+            row - j + columns[j] - i - 1 for i, row in enumerate(lengths) for j in range(row)
+        )
         agree("tableaux of a shape", int(sp.factorial(k) / hooks), tableaux(tuple(lengths)))
         total += int(sp.factorial(k) / hooks) ** 2
     return total
@@ -54,12 +62,26 @@ def tableaux_count(k: int, rows: int) -> int:
 def check() -> list[str]:
     """Against symnet's dimensions, and against the permutations that are kept."""
     results = derive()
-    agree("determinant", sp.expand(N**2 * (N**2 - 1)), sp.expand(results["determinant for 2 + 2 strands"]))
+    agree(
+        "determinant",
+        sp.expand(N**2 * (N**2 - 1)),
+        sp.expand(results["determinant for 2 + 2 strands"]),
+    )
     for n, rank in zip((1, 2, 3), results["ranks for 3 + 3 strands, n = 1, 2, 3"], strict=True):
-        kept = [p for p in _permutations(3) if longest_increasing([-image for image in p.array_form]) <= n]
-        agree("kept", (int(rank),) * 3, (len(kept), gram(kept).subs(N, n).rank(), tableaux_count(3, n)))
+        kept = [
+            p
+            for p in _permutations(3)
+            if longest_increasing([-image for image in p.array_form]) <= n
+        ]
+        agree(
+            "kept",
+            (int(rank),) * 3,
+            (len(kept), gram(kept).subs(N, n).rank(), tableaux_count(3, n)),
+        )
         agree(f"GL({n}) on 3 + 3 strands", int(rank), _dimension(n, 3))
-    for n, count in zip((1, 2, 3, 4), results["tableaux for 4 + 4 strands, n = 1, 2, 3, 4"], strict=True):
+    for n, count in zip(
+        (1, 2, 3, 4), results["tableaux for 4 + 4 strands, n = 1, 2, 3, 4"], strict=True
+    ):
         agree(f"GL({n}) on 4 + 4 strands", int(count), _dimension(n, 4))
     return [
         "n^2 (n^2 - 1): dependent for n = 1 alone",

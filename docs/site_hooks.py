@@ -16,7 +16,9 @@ from mkdocs.structure.files import File, Files
 EXAMPLE = re.compile(r"^( *)Example:$", re.MULTILINE)
 INLINE = re.compile(r'<span class="arithmatex">\\\((.*?)\\\)</span>', re.DOTALL)
 DISPLAY = re.compile(r'<div class="arithmatex">\s*\\\[(.*?)\\\]\s*</div>', re.DOTALL)
-EQUATIONS = re.compile(r"<!-- equations: (?P<arch>\S+) from (?P<inputs>.+?) to (?P<outputs>.+?) -->")
+EQUATIONS = re.compile(
+    r"<!-- equations: (?P<arch>\S+) from (?P<inputs>.+?) to (?P<outputs>.+?) -->"
+)
 NOTEBOOK_LINK = re.compile(r"(\]\([\w./-]+)\.ipynb\)")
 FILLED = {
     "Notebooks": "notebooks",
@@ -41,7 +43,11 @@ def on_config(config: Any) -> Any:
     for section in config["nav"]:
         for title, pages in section.items():
             if title in FILLED:
-                sources = [one for one in (root / FILLED[title]).iterdir() if one.suffix in (".md", ".ipynb")]
+                sources = [
+                    one
+                    for one in (root / FILLED[title]).iterdir()
+                    if one.suffix in (".md", ".ipynb")
+                ]
                 found = sorted(f"{FILLED[title]}/{path.stem}.md" for path in sources)
                 pages += [page for page in found if page not in pages]
     return config
@@ -50,7 +56,9 @@ def on_config(config: Any) -> Any:
 def on_files(files: Files, config: Any) -> Files:
     """Adds a page for each notebook, with the outputs that are kept in it; the notebook itself can be downloaded."""
     for path in sorted(Path(config["docs_dir"]).glob("notebooks/*.ipynb")):
-        files.append(File.generated(config, f"notebooks/{path.stem}.md", content=notebook_page(path)))
+        files.append(
+            File.generated(config, f"notebooks/{path.stem}.md", content=notebook_page(path))
+        )
     return files
 
 
@@ -86,7 +94,9 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 def on_page_content(html: str, page: Any, **_: Any) -> str:
     """Turns every formula into MathML."""
     html = INLINE.sub(lambda found: formula(found[1], "inline"), html)
-    html = DISPLAY.sub(lambda found: f'<div class="formula">{formula(found[1], "block")}</div>', html)
+    html = DISPLAY.sub(
+        lambda found: f'<div class="formula">{formula(found[1], "block")}</div>', html
+    )
     if "arithmatex" in html:
         raise PluginError(f"{page.file.src_path}: a formula was not understood")
     return html
@@ -108,5 +118,9 @@ def _equations(found: re.Match[str]) -> str:
     import symnet as sn
     from symnet.cli.architectures import read_architecture
 
-    maps = sn.derive(read_architecture(found["arch"]), inputs=found["inputs"].split(), outputs=found["outputs"].split())
+    maps = sn.derive(
+        read_architecture(found["arch"]),
+        inputs=found["inputs"].split(),
+        outputs=found["outputs"].split(),
+    )
     return "\n\n".join(f"$$\n{part}\n$$" for part in re.split(r"\n(?=\\begin)", maps.latex()))

@@ -61,10 +61,28 @@ _MODULES = (
     "tracing",
     "verify",
 )
-_EXTRAS = {"data": "data", "learn": "train", "show": "show", "tasks": "train", "testing": "test"}  # what brings a module's packages
+_EXTRAS = {
+    "data": "data",
+    "learn": "train",
+    "show": "show",
+    "tasks": "train",
+    "testing": "test",
+}  # what brings a module's packages
 
 if TYPE_CHECKING:
-    from symnet import data, files, learn, matching, nn, plan, sharing, surgery, tasks, tracing, verify
+    from symnet import (
+        data,
+        files,
+        learn,
+        matching,
+        nn,
+        plan,
+        sharing,
+        surgery,
+        tasks,
+        tracing,
+        verify,
+    )
     from symnet.graph import catalogue
     from symnet.matching import align, canonicalize, lineage, merge
     from symnet.matching.normal_forms import normal_form

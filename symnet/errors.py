@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-LONGEST = 4_000  # characters of a message: names in it may come from files, and be as long as files are
+LONGEST = (
+    4_000  # characters of a message: names in it may come from files, and be as long as files are
+)
 
 
 def printable(text: str, most: int | None = None) -> str:
@@ -16,7 +18,9 @@ def printable(text: str, most: int | None = None) -> str:
         red: \x1b[31m, and a long tailtailtai ... iltailtailtailtail
     """
     if not text.isprintable():
-        text = "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+        text = "".join(
+            c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text
+        )
     if most is None or len(text) <= most:
         return text
     kept = most - 5
@@ -27,7 +31,9 @@ class SymnetError(ValueError):
     """Base class of every error that symnet raises for what a user gave it."""
 
     def __init__(self, *args: object) -> None:
-        super().__init__(*(printable(each, LONGEST) if isinstance(each, str) else each for each in args))
+        super().__init__(
+            *(printable(each, LONGEST) if isinstance(each, str) else each for each in args)
+        )
 
 
 class GroupError(SymnetError):

@@ -24,7 +24,9 @@ def images(graph: NeuronGraph, space: Space, name: str) -> list[tuple[np.ndarray
     return found
 
 
-def orbits_of_pairs(graph: NeuronGraph, outputs: Space, output: str, inputs: Space, input: str) -> np.ndarray:
+def orbits_of_pairs(
+    graph: NeuronGraph, outputs: Space, output: str, inputs: Space, input: str
+) -> np.ndarray:
     """Orbit of every index pair, ``(output size, input size)``, by connected components; -1 where the map must vanish.
 
     Every pair is two nodes, itself and its negative. An orbit that joins them meets its own negative.
@@ -41,7 +43,9 @@ def orbits_of_pairs(graph: NeuronGraph, outputs: Space, output: str, inputs: Spa
         sources += [nodes, nodes + count]
         targets += [target + negative, target + (count - negative)]
     source, target = np.concatenate(sources), np.concatenate(targets)
-    edges = coo_array((np.ones(source.size, dtype=np.int8), (source, target)), shape=(2 * count, 2 * count))
+    edges = coo_array(
+        (np.ones(source.size, dtype=np.int8), (source, target)), shape=(2 * count, 2 * count)
+    )
     component = connected_components(edges, directed=False)[1]
     vanishes = component[:count] == component[count:]
     return np.where(vanishes, -1, component[:count]).reshape(rows, columns)

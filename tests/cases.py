@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from symnet import Cyclic, Dihedral, Fixed, Generated, NeuronGraph, NeuronSet, SignedSymmetric, Symmetric
+from symnet import (
+    Cyclic,
+    Dihedral,
+    Fixed,
+    Generated,
+    NeuronGraph,
+    NeuronSet,
+    SignedSymmetric,
+    Symmetric,
+)
 
 
 def mlp(*sizes: int, io: str = "permuted") -> NeuronGraph:
     """An MLP with all sets permuted, or inputs and outputs fixed."""
     last = len(sizes) - 1
-    neurons = {f"h{k}": (Fixed if io == "fixed" and k in (0, last) else Symmetric)(n) for k, n in enumerate(sizes)}
+    neurons = {
+        f"h{k}": (Fixed if io == "fixed" and k in (0, last) else Symmetric)(n)
+        for k, n in enumerate(sizes)
+    }
     tensors = {}
     for k in range(last):
         tensors[f"{2 * k}.weight"] = f"h{k + 1} h{k}"
@@ -26,7 +38,9 @@ GRAPHS: dict[str, NeuronGraph] = {
         {"in": Fixed(1), "c1": Symmetric(3), "c2": Symmetric(2), "out": Fixed(2)},
         {"0.weight": "c1 in 2 2", "0.bias": "c1", "2.weight": "c2 c1 2 2", "4.weight": "out c2"},
     ),
-    "cnn, flattened": NeuronGraph({"c": Symmetric(3), "h": Symmetric(2)}, {"0.weight": "c 2 2", "3.weight": "h (c 4)"}),
+    "cnn, flattened": NeuronGraph(
+        {"c": Symmetric(3), "h": Symmetric(2)}, {"0.weight": "c 2 2", "3.weight": "h (c 4)"}
+    ),
     "recurrent": NeuronGraph(
         {"gate": Fixed(2), "h": Symmetric(4), "in": Symmetric(2)},
         {"hh": "(gate h) h", "ih": "(gate h) in", "b": "(gate h)"},
@@ -45,14 +59,24 @@ GRAPHS: dict[str, NeuronGraph] = {
         {"q": "(kv rep qk) model", "k": "(kv qk) model"},
     ),
     "grouped convolution": NeuronGraph(
-        {"g": Symmetric(2), "o": NeuronSet(Symmetric(2), over="g"), "i": NeuronSet(Symmetric(3), over="g")},
+        {
+            "g": Symmetric(2),
+            "o": NeuronSet(Symmetric(2), over="g"),
+            "i": NeuronSet(Symmetric(3), over="g"),
+        },
         {"w": "(g o) i 2", "norm": "(g o)"},
     ),
     "copies over a fixed set": NeuronGraph(
-        {"e": Fixed(2), "f": NeuronSet(Symmetric(2), over="e"), "m": Symmetric(2)}, {"up": "e f m", "down": "e m f"}
+        {"e": Fixed(2), "f": NeuronSet(Symmetric(2), over="e"), "m": Symmetric(2)},
+        {"up": "e f m", "down": "e m f"},
     ),
     "fused and concatenated": NeuronGraph(
-        {"head": Symmetric(2), "qk": NeuronSet(Symmetric(2), over="head"), "model": Symmetric(2), "c": Symmetric(3)},
+        {
+            "head": Symmetric(2),
+            "qk": NeuronSet(Symmetric(2), over="head"),
+            "model": Symmetric(2),
+            "c": Symmetric(3),
+        },
         {"qkv": "((head qk) + (head qk)) model", "join": "model (c + model)"},
     ),
     "shuffled channels": NeuronGraph(
@@ -61,13 +85,20 @@ GRAPHS: dict[str, NeuronGraph] = {
     ),
     "packed cross-attention": NeuronGraph(
         {"qk": Symmetric(2), "vo": Symmetric(3), "x": Symmetric(2), "memory": Symmetric(2)},
-        {"in_proj": "(qk + qk + vo) (x | memory | memory)", "bias": "(qk + qk + vo)", "out": "x vo"},
+        {
+            "in_proj": "(qk + qk + vo) (x | memory | memory)",
+            "bias": "(qk + qk + vo)",
+            "out": "x vo",
+        },
     ),
     "rotations": NeuronGraph({"x": Cyclic(5), "h": Symmetric(2)}, {"w": "x x", "v": "h x"}),
     "reflections": NeuronGraph({"x": Dihedral(4)}, {"w": "x x", "v": "x"}),
-    "intransitive": NeuronGraph({"x": Generated(5, [[1, 0, 2, 3, 4], [0, 1, 3, 4, 2]])}, {"w": "x x", "v": "x"}),
+    "intransitive": NeuronGraph(
+        {"x": Generated(5, [[1, 0, 2, 3, 4], [0, 1, 3, 4, 2]])}, {"w": "x x", "v": "x"}
+    ),
     "rotations over heads": NeuronGraph(
-        {"head": Symmetric(2), "x": NeuronSet(Cyclic(3), over="head")}, {"w": "(head x)", "v": "(head x) head"}
+        {"head": Symmetric(2), "x": NeuronSet(Cyclic(3), over="head")},
+        {"w": "(head x)", "v": "(head x) head"},
     ),
     "odd activations": NeuronGraph(
         {"in": Fixed(2), "h1": SignedSymmetric(3), "h2": SignedSymmetric(2), "out": Fixed(1)},

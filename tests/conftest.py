@@ -11,13 +11,19 @@ from hypothesis import HealthCheck, settings
 
 # `make test-all` asks for the thorough one with --hypothesis-profile.
 settings.register_profile(
-    "thorough", derandomize=True, deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow]
+    "thorough",
+    derandomize=True,
+    deadline=None,
+    max_examples=60,
+    suppress_health_check=[HealthCheck.too_slow],
 )
 settings.register_profile("quick", settings.get_profile("thorough"), max_examples=20)
 settings.load_profile("quick")
 torch.set_num_threads(1)
 if not torch.cuda.is_available():
-    os.environ.setdefault("TRITON_INTERPRET", "1")  # before Triton is imported: its kernels then run on the CPU
+    os.environ.setdefault(
+        "TRITON_INTERPRET", "1"
+    )  # before Triton is imported: its kernels then run on the CPU
 
 # What the summary counts: title -> pattern of the test's name.
 COUNTED = {
@@ -28,13 +34,27 @@ COUNTED = {
     "doctests": r"^symnet/",
 }
 # What tests/hostile record with record_property: how often each was tried.
-TRIED = ("hostile files", "cut files", "names as data", "sizes from texts", "writers on full disks", "kills")
+TRIED = (
+    "hostile files",
+    "cut files",
+    "names as data",
+    "sizes from texts",
+    "writers on full disks",
+    "kills",
+)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """How much of the documentation was executed, and what was tried."""
-    passed = [report.nodeid for report in terminalreporter.stats.get("passed", []) if report.when == "call"]
-    counts = {title: sum(bool(re.search(pattern, name)) for name in passed) for title, pattern in COUNTED.items()}
+    passed = [
+        report.nodeid
+        for report in terminalreporter.stats.get("passed", [])
+        if report.when == "call"
+    ]
+    counts = {
+        title: sum(bool(re.search(pattern, name)) for name in passed)
+        for title, pattern in COUNTED.items()
+    }
     if any(counts.values()):
         terminalreporter.write_sep("-", "executed documentation")
         for title, count in counts.items():
@@ -45,13 +65,23 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         terminalreporter.write_sep("-", "hostile input, kills and full disks")
         for title, count in tried.items():
             terminalreporter.write_line(f"{count:5d}  {title}")
-    broken, noticed = (_recorded(terminalreporter, name) for name in ("broken actions", "broken actions noticed"))
+    broken, noticed = (
+        _recorded(terminalreporter, name) for name in ("broken actions", "broken actions noticed")
+    )
     if broken:
         terminalreporter.write_sep("-", "mutated graphs of traced networks")
-        terminalreporter.write_line(f"{noticed} of {broken} broken actions noticed by the tracer's check")
+        terminalreporter.write_line(
+            f"{noticed} of {broken} broken actions noticed by the tracer's check"
+        )
 
 
 def _recorded(terminalreporter: Any, name: str) -> int:
     """The sum of what tests recorded under a name."""
-    reports = [report for kind in ("passed", "failed") for report in terminalreporter.stats.get(kind, [])]
-    return sum(int(dict(report.user_properties).get(name, 0)) for report in reports if report.when == "call")
+    reports = [
+        report for kind in ("passed", "failed") for report in terminalreporter.stats.get(kind, [])
+    ]
+    return sum(
+        int(dict(report.user_properties).get(name, 0))
+        for report in reports
+        if report.when == "call"
+    )

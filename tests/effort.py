@@ -27,4 +27,7 @@ def pairs(first: Iterable[Any], second: Iterable[Any]) -> list[Any]:
     rows, columns = list(first), list(second)
     most = max(len(rows), len(columns))
     quick = {(rows[k % len(rows)], columns[k % len(columns)]) for k in range(most)}
-    return [pytest.param(*pair, marks=[pytest.mark.slow] * (pair not in quick)) for pair in product(rows, columns)]
+    return [
+        pytest.param(*pair, marks=[pytest.mark.slow] * (pair not in quick))
+        for pair in product(rows, columns)
+    ]

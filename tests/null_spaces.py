@@ -17,7 +17,9 @@ def representation(graph: NeuronGraph, space: Space, name: str, element) -> np.n
     return graph.act(element, {name: basis}, batch_dims=1, space=space)[name].reshape(size, size).T
 
 
-def commuting_matrices(graph: NeuronGraph, outputs: Space, output: str, inputs: Space, input: str) -> np.ndarray:
+def commuting_matrices(
+    graph: NeuronGraph, outputs: Space, output: str, inputs: Space, input: str
+) -> np.ndarray:
     """An orthonormal basis ``(dimension, output size, input size)`` of what commutes with random elements of the group.
 
     A few random elements generate a dense subgroup of a continuous group. Of a finite one each misses a subgroup with probability

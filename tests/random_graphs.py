@@ -8,7 +8,16 @@ import numpy as np
 
 import symnet as sn
 
-GROUPS = ("Symmetric", "Symmetric", "Symmetric", "SignedSymmetric", "Fixed", "Cyclic", "Dihedral", "Generated")
+GROUPS = (
+    "Symmetric",
+    "Symmetric",
+    "Symmetric",
+    "SignedSymmetric",
+    "Fixed",
+    "Cyclic",
+    "Dihedral",
+    "Generated",
+)
 
 
 def random_group(rng: np.random.Generator, size: int, kind: str) -> object:

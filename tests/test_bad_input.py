@@ -35,7 +35,10 @@ GROUPS: list[tuple[Callable[[], object], str]] = [
     (lambda: sn.Symmetric(-1), r"Symmetric\(-1\).*at least 1"),
     (lambda: sn.Fixed("3"), r"Fixed\('3'\).*whole number"),
     (lambda: sn.Cyclic(math.nan), r"Cyclic\(nan\)"),
-    (lambda: sn.Generated(3, [[0.5, 1.2, 2.9]]), r"Generator 0.*\[0.5, 1.2, 2.9\].*not a permutation of 0..2"),
+    (
+        lambda: sn.Generated(3, [[0.5, 1.2, 2.9]]),
+        r"Generator 0.*\[0.5, 1.2, 2.9\].*not a permutation of 0..2",
+    ),
     (lambda: sn.Generated(3, ["012"]), "'012'.*not a permutation"),
     (lambda: sn.Generated(3, [[0, 1, None]]), "Generator 0.*List every index once"),
     (lambda: sn.Generated(3, [5]), "Generator 0.* is 5"),
@@ -50,14 +53,28 @@ DECLARATIONS: list[tuple[Callable[[], object], str]] = [
     (lambda: sn.NeuronGraph({"h": H}, ["h"]), "tensors=.*give a dict by name"),
     (lambda: sn.NeuronGraph({"h": H}, {"w": "h"}, aliases=["w"]), "aliases=.*give a dict by name"),
     (lambda: sn.NeuronGraph({"h": H}, {"w": "h"}, notes=5), "notes=5.*list of texts"),
-    (lambda: sn.NeuronGraph({"h": H}, {"w": None}), "Tensor 'w' has the axes None; write them as a text"),
-    (lambda: sn.NeuronGraph({"h": H}, {"w": (2, 2)}), r"Tensor 'w' has the axes \(2, 2\); write them as a text"),
+    (
+        lambda: sn.NeuronGraph({"h": H}, {"w": None}),
+        "Tensor 'w' has the axes None; write them as a text",
+    ),
+    (
+        lambda: sn.NeuronGraph({"h": H}, {"w": (2, 2)}),
+        r"Tensor 'w' has the axes \(2, 2\); write them as a text",
+    ),
     (lambda: sn.NeuronGraph({"h": H}, {"w": ["h"]}), r"Tensor 'w' has the axes \['h'\]"),
-    (lambda: sn.NeuronGraph({"h": H}, {"w": "(" * 5000 + "h" + ")" * 5000}), "more than 100 parentheses"),
-    (lambda: sn.NeuronGraph({"h": H}, {"w": "h " + "9" * 5000}), "a size.*5000 digits|size has 5000 digits"),
+    (
+        lambda: sn.NeuronGraph({"h": H}, {"w": "(" * 5000 + "h" + ")" * 5000}),
+        "more than 100 parentheses",
+    ),
+    (
+        lambda: sn.NeuronGraph({"h": H}, {"w": "h " + "9" * 5000}),
+        "a size.*5000 digits|size has 5000 digits",
+    ),
     (lambda: sn.NeuronGraph({"h": H}, {"w": "h ²"}), "no neuron set '²' is declared"),
     (
-        lambda: sn.NeuronGraph({f"v{k}": sn.NeuronSet(H, over=f"v{k + 1}") for k in range(3000)} | {"v3000": H}, {}),
+        lambda: sn.NeuronGraph(
+            {f"v{k}": sn.NeuronSet(H, over=f"v{k + 1}") for k in range(3000)} | {"v3000": H}, {}
+        ),
         "'v0' is over others.*more than 100 deep",
     ),
     (lambda: GRAPH.space(5), "5 is no space.*names of the graph's tensors"),
@@ -73,7 +90,10 @@ DECLARATIONS: list[tuple[Callable[[], object], str]] = [
     (lambda: GRAPH.act(GRAPH.identity(), {"0.bias": [1, 2]}), "Tensor '0.bias' is a list"),
     (lambda: GRAPH.act(GRAPH.identity(), X, batch_dims=-1), "batch_dims=-1"),
     (lambda: GRAPH.act(GRAPH.identity(), X, batch_dims="1"), "batch_dims='1'"),
-    (lambda: sn.NeuronGraph({"h": sn.Symmetric(10**12)}, {"w": "h"}).random_element(0), "7.45e.03 GiB.*'h'"),
+    (
+        lambda: sn.NeuronGraph({"h": sn.Symmetric(10**12)}, {"w": "h"}).random_element(0),
+        "7.45e.03 GiB.*'h'",
+    ),
     (lambda: sn.parse(5), "parse got a int.*sn.load"),
     (lambda: sn.parse(""), "without a section 'neurons'"),
     (lambda: sn.parse(str(GRAPH).split("tensors")[0]), "without a section 'tensors'.*cut off"),
@@ -87,7 +107,10 @@ LAYERS: list[tuple[Callable[[], object], str]] = [
     (lambda: sn.nn.Linear(5, 1, 1), "Linear got 5 where a graph is expected"),
     (lambda: sn.nn.Linear(GRAPH, True, 1), "in_channels=True"),
     (lambda: sn.nn.Linear(GRAPH, 1, 1, dtype=torch.int64), "dtype=torch.int64.*floating-point"),
-    (lambda: sn.nn.Linear(GRAPH, 1, 1, dtype=torch.complex64), "dtype=torch.complex64.*floating-point"),
+    (
+        lambda: sn.nn.Linear(GRAPH, 1, 1, dtype=torch.complex64),
+        "dtype=torch.complex64.*floating-point",
+    ),
     (lambda: sn.nn.Linear(GRAPH, 1, 1, dtype="float32"), "dtype='float32'"),
     (lambda: sn.nn.Linear(GRAPH, 1, 1, gain=math.nan), "gain=nan"),
     (lambda: sn.nn.Linear(GRAPH, 1, 1, gain="x"), "gain='x'"),
@@ -98,20 +121,44 @@ LAYERS: list[tuple[Callable[[], object], str]] = [
     (lambda: layer()([1]), "Linear got a list; expected a dict"),
     (lambda: layer()(changed(lambda v: v.numpy())), "'0.weight' is no tensor but a ndarray"),
     (lambda: layer()(dict.fromkeys(X)), "'0.weight' is no tensor but a NoneType"),
-    (lambda: layer()(changed(torch.Tensor.double)), r"'0.weight' is torch.float64 instead of torch.float32.*\.to\("),
-    (lambda: layer()({**X, "0.bias": X["0.bias"].double()}), "'0.bias' is torch.float64 instead of torch.float32"),
-    (lambda: layer()(changed(torch.Tensor.long)), "'0.weight' is torch.int64: features are real numbers"),
-    (lambda: layer()(changed(torch.Tensor.cfloat)), "'0.weight' is torch.complex64: features are real"),
-    (lambda: layer()(changed(lambda v: v.to("meta"))), "'0.weight' lies on 'meta' instead of 'cpu'"),
-    (lambda: sn.nn.Pool(GRAPH)(changed(torch.Tensor.long)), "torch.int64: features are real numbers"),
-    (lambda: sn.nn.Pool(GRAPH)({**X, "0.bias": torch.randn(3, 4, 2)}), "'0.bias' has 2 channels instead of 1"),
+    (
+        lambda: layer()(changed(torch.Tensor.double)),
+        r"'0.weight' is torch.float64 instead of torch.float32.*\.to\(",
+    ),
+    (
+        lambda: layer()({**X, "0.bias": X["0.bias"].double()}),
+        "'0.bias' is torch.float64 instead of torch.float32",
+    ),
+    (
+        lambda: layer()(changed(torch.Tensor.long)),
+        "'0.weight' is torch.int64: features are real numbers",
+    ),
+    (
+        lambda: layer()(changed(torch.Tensor.cfloat)),
+        "'0.weight' is torch.complex64: features are real",
+    ),
+    (
+        lambda: layer()(changed(lambda v: v.to("meta"))),
+        "'0.weight' lies on 'meta' instead of 'cpu'",
+    ),
+    (
+        lambda: sn.nn.Pool(GRAPH)(changed(torch.Tensor.long)),
+        "torch.int64: features are real numbers",
+    ),
+    (
+        lambda: sn.nn.Pool(GRAPH)({**X, "0.bias": torch.randn(3, 4, 2)}),
+        "'0.bias' has 2 channels instead of 1",
+    ),
     (lambda: sn.nn.DenseLinear.from_layer(5), "from_layer got a int"),
     (
         lambda: sn.nn.DenseLinear.from_layer(layer())(changed(lambda v: torch.cat([v, v], -1))),
         "has 2 channels instead of 1",
     ),
     (lambda: sn.nn.Pointwise(5), "Pointwise got 5"),
-    (lambda: sn.nn.Pointwise(torch.nn.ReLU())(X["0.bias"]), "Pointwise got a Tensor; expected a dict"),
+    (
+        lambda: sn.nn.Pointwise(torch.nn.ReLU())(X["0.bias"]),
+        "Pointwise got a Tensor; expected a dict",
+    ),
     (lambda: sn.nn.Dropout("a"), "p='a'"),
     (lambda: sn.nn.Dropout(math.nan), "p=nan"),
     (lambda: sn.nn.Dropout(0.5)(X["0.bias"]), "Dropout got a Tensor"),
@@ -119,11 +166,22 @@ LAYERS: list[tuple[Callable[[], object], str]] = [
     (lambda: sn.nn.LayerNorm(GRAPH, 1, eps=-1), "eps=-1"),
     (lambda: sn.features(5, GRAPH), "features got 5; it takes modules or state dicts"),
     (lambda: sn.features(torch.nn.Linear(2, 2), 5), "features got 5 where a graph"),
-    (lambda: sn.features(state(lambda shape: None), GRAPH), "'0.weight' is no floating-point tensor but a NoneType"),
-    (lambda: sn.features(state(np.zeros), GRAPH), "'0.weight' is no floating-point tensor but a ndarray"),
-    (lambda: sn.features(state(lambda s: torch.zeros(s).long()), GRAPH), "no floating-point tensor but torch.int64"),
     (
-        lambda: sn.features([state(torch.zeros), state(lambda s: torch.zeros(s, device="meta"))], GRAPH),
+        lambda: sn.features(state(lambda shape: None), GRAPH),
+        "'0.weight' is no floating-point tensor but a NoneType",
+    ),
+    (
+        lambda: sn.features(state(np.zeros), GRAPH),
+        "'0.weight' is no floating-point tensor but a ndarray",
+    ),
+    (
+        lambda: sn.features(state(lambda s: torch.zeros(s).long()), GRAPH),
+        "no floating-point tensor but torch.int64",
+    ),
+    (
+        lambda: sn.features(
+            [state(torch.zeros), state(lambda s: torch.zeros(s, device="meta"))], GRAPH
+        ),
         "different devices, cpu, meta",
     ),
     (lambda: sn.state_dicts(X, 5), "state_dicts got 5"),
@@ -135,10 +193,18 @@ VERIFIERS: list[tuple[Callable[[], object], str]] = [
     (lambda: sn.verify.equivariance(lambda x: x, GRAPH, seed=-5), "seed=-5"),
     (lambda: sn.verify.equivariance(lambda x: x, GRAPH, seed="a"), "seed='a'"),
     (lambda: sn.verify.equivariance(lambda x: x, GRAPH, tolerance=-1), "tolerance=-1"),
-    (lambda: sn.verify.network(torch.nn.Linear(2, 2), 5, torch.randn(1, 2)), "network got 5 where a graph"),
-    (lambda: sn.verify.network(torch.nn.Linear(2, 2), GRAPH, torch.randn(1, 2), trials=0), "trials=0"),
     (
-        lambda: sn.verify.network(torch.nn.Linear(2, 2, device="meta"), GRAPH, torch.randn(1, 2), streamed=False),
+        lambda: sn.verify.network(torch.nn.Linear(2, 2), 5, torch.randn(1, 2)),
+        "network got 5 where a graph",
+    ),
+    (
+        lambda: sn.verify.network(torch.nn.Linear(2, 2), GRAPH, torch.randn(1, 2), trials=0),
+        "trials=0",
+    ),
+    (
+        lambda: sn.verify.network(
+            torch.nn.Linear(2, 2, device="meta"), GRAPH, torch.randn(1, 2), streamed=False
+        ),
         "parameters on the device 'meta'",
     ),
     (lambda: sn.verify.certify(5, GRAPH), "5 cannot be called"),
@@ -156,7 +222,9 @@ def test_wrong_input_is_named_with_its_remedy(call, words) -> None:
 def test_no_tolerance_passes_everything(check, tolerance) -> None:
     """Nothing is larger than NaN: a function that is far from equivariant would pass."""
     with pytest.raises(sn.VerificationError, match=f"tolerance={tolerance}"):
-        check(lambda x: {name: value.flip(1) for name, value in x.items()}, GRAPH, tolerance=tolerance)
+        check(
+            lambda x: {name: value.flip(1) for name, value in x.items()}, GRAPH, tolerance=tolerance
+        )
 
 
 def test_autocast_may_mix_dtypes() -> None:
@@ -168,18 +236,26 @@ def test_autocast_may_mix_dtypes() -> None:
 
 def test_features_of_a_network_of_two_dtypes_go_there_and_back() -> None:
     """Norms in float32 beside weights in bfloat16: each tensor keeps its dtype."""
-    model = torch.nn.Sequential(torch.nn.Linear(2, 4).bfloat16(), torch.nn.ReLU(), torch.nn.Linear(4, 1))
+    model = torch.nn.Sequential(
+        torch.nn.Linear(2, 4).bfloat16(), torch.nn.ReLU(), torch.nn.Linear(4, 1)
+    )
     (again,) = sn.state_dicts(sn.features(model, GRAPH), GRAPH)
-    assert {name: value.dtype for name, value in again.items()} == {n: v.dtype for n, v in model.state_dict().items()}
+    assert {name: value.dtype for name, value in again.items()} == {
+        n: v.dtype for n, v in model.state_dict().items()
+    }
 
 
 def test_tied_tensors_that_differ_are_not_read_as_one() -> None:
     """A network whose tied tensors have come apart is none of this architecture; equal copies are."""
-    graph = sn.NeuronGraph({"h": sn.Symmetric(3)}, {"encoder": "h h"}, aliases={"decoder": "encoder"})
+    graph = sn.NeuronGraph(
+        {"h": sn.Symmetric(3)}, {"encoder": "h h"}, aliases={"decoder": "encoder"}
+    )
     weight = torch.full((3, 3), math.nan)
     assert list(sn.features({"encoder": weight, "decoder": weight.clone()}, graph)) == ["encoder"]
     for other in (torch.zeros(3, 3), weight[:2], weight.double()):
-        with pytest.raises(sn.ShapeError, match="'decoder' is tied to 'encoder', but holds other values"):
+        with pytest.raises(
+            sn.ShapeError, match="'decoder' is tied to 'encoder', but holds other values"
+        ):
             sn.features({"encoder": weight, "decoder": other}, graph)
 
 
@@ -220,6 +296,10 @@ def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
 def test_wide_rotations_and_reflections_are_counted_in_closed_form(degree) -> None:
     """Orbits by closed form equal Burnside's count; 10,000 points on a circle take no longer than four."""
     maps = sn.derive(sn.NeuronGraph({"c": sn.Dihedral(degree)}, {"w": "c c"}))
-    assert maps.dimension == maps.dimension_by_burnside == np.unique(maps.between("w", "w").labels()).size
+    assert (
+        maps.dimension
+        == maps.dimension_by_burnside
+        == np.unique(maps.between("w", "w").labels()).size
+    )
     wide = sn.derive(sn.NeuronGraph({"c": sn.Dihedral(10**4)}, {"w": "c c"}))
     assert wide.dimension == wide.dimension_by_burnside

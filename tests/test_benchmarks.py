@@ -54,7 +54,8 @@ def test_a_run_is_written_as_a_page_and_as_numbers(monkeypatch) -> None:
     monkeypatch.setitem(WORKLOADS, "b", TINY)
     results = {
         "layers": {
-            ("a", "permuted", kind): r for kind, r in layers.measure(TINY, "permuted", 3, cpu_time=True).items()
+            ("a", "permuted", kind): r
+            for kind, r in layers.measure(TINY, "permuted", 3, cpu_time=True).items()
         },
         "networks": networks.stacks("b", 3, cpu_time=True),
         "reader": networks.reader(3, batch=2, cpu_time=True),
@@ -62,7 +63,9 @@ def test_a_run_is_written_as_a_page_and_as_numbers(monkeypatch) -> None:
         "making": dict.fromkeys(suite.solver._MAKING, 0.5),
         "orbits": {"some group": (3, 0.1)},
         "import": 0.1,
-        "memory": {name: {"F1": 2.0, "symnet": 2.2, "nfn": None} for name in ("b", "e", "c32", "d")},
+        "memory": {
+            name: {"F1": 2.0, "symnet": 2.2, "nfn": None} for name in ("b", "e", "c32", "d")
+        },
     }
     facts = circumstances("test", True)
     page = suite.markdown(results, facts)
@@ -99,13 +102,18 @@ def clamp(x: int, low: int = 0) -> int:
         compile(one.source, "mutant", "exec")
         lines = zip(one.source.splitlines(), plain.splitlines(), strict=True)
         assert sum(a != b for a, b in lines) == 1, one.change
-        assert all(text in one.source for text in ("LIMIT = 100", "Between low and 10.", "raise ValueError"))
+        assert all(
+            text in one.source
+            for text in ("LIMIT = 100", "Between low and 10.", "raise ValueError")
+        )
     changes = {one.change for one in found}
     assert {"Lt to LtE", "Add to Sub", "min to max", "condition negated", "Not dropped"} <= changes
     assert any(change.startswith("dropped: items.append") for change in changes)
 
 
-def test_a_mutation_run_names_what_noticed_and_what_did_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mutation_run_names_what_noticed_and_what_did_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An interrupted run goes on where it was; ``--again`` runs the survivors alone."""
     run: list[str] = []
 

@@ -64,12 +64,19 @@ def mutants(name: str) -> Iterator[tuple[int, ModuleType]]:
     number = 0
     while True:
         tree, flip = ast.parse(source), _Flip(number)
-        (function,) = (node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "derive")
+        (function,) = (
+            node
+            for node in tree.body
+            if isinstance(node, ast.FunctionDef) and node.name == "derive"
+        )
         flip.visit(function)
         if flip.seen <= number:
             return
         module = ModuleType(f"derivations.{name}")
-        exec(compile(ast.fix_missing_locations(tree), f"{name} with sign {number} changed", "exec"), vars(module))
+        exec(
+            compile(ast.fix_missing_locations(tree), f"{name} with sign {number} changed", "exec"),
+            vars(module),
+        )
         yield number, module
         number += 1
 
@@ -89,7 +96,9 @@ def notices(module: ModuleType) -> bool:
     return False
 
 
-def test_the_table_lists_every_claim(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_table_lists_every_claim(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The command prints one line a derivation, with and without rich, and its exit code is the verdict."""
     monkeypatch.setattr("derivations.__main__.ORDER", ("np_layer", "circulant_matrices"))
     assert main([]) == 0
@@ -100,7 +109,9 @@ def test_the_table_lists_every_claim(capsys: pytest.CaptureFixture[str], monkeyp
     assert "np_layer            holds" in capsys.readouterr().out
 
 
-def test_a_disagreement_is_shown_and_fails(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disagreement_is_shown_and_fails(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def disagree() -> list[str]:
         raise Disagreement("one says 3, the other 4")
 

@@ -55,13 +55,18 @@ class Block:
 
 def blocks_of(page: Path) -> list[Block]:
     text = page.read_text(encoding="utf-8")
-    return [Block(page, text.count("\n", 0, m.start()) + 1, m[1], m[2]) for m in FENCE.finditer(text)]
+    return [
+        Block(page, text.count("\n", 0, m.start()) + 1, m[1], m[2]) for m in FENCE.finditer(text)
+    ]
 
 
 ALL = [block for page in PAGES for block in blocks_of(page)]
 # Figures are made by commands that stand on the pages: file -> command.
 FIGURES = {
-    path: command for block in ALL if block.language == "console" for command, path in FIGURE.findall(block.text)
+    path: command
+    for block in ALL
+    if block.language == "console"
+    for command, path in FIGURE.findall(block.text)
 }
 
 
@@ -74,11 +79,15 @@ def run_python(block: Block, variables: dict[str, Any]) -> None:
 def run_session(block: Block, variables: dict[str, Any]) -> None:
     """Runs a session of ``>>>`` lines and compares every output."""
     flags = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
-    test = doctest.DocTestParser().get_doctest(block.text, {}, block.place, str(block.page), block.line)
+    test = doctest.DocTestParser().get_doctest(
+        block.text, {}, block.place, str(block.page), block.line
+    )
     assert test.examples, f"{block.place}: a pycon block without any '>>>'"
     test.globs = variables
     report: list[str] = []
-    result = doctest.DocTestRunner(optionflags=flags).run(test, out=report.append, clear_globs=False)
+    result = doctest.DocTestRunner(optionflags=flags).run(
+        test, out=report.append, clear_globs=False
+    )
     assert result.failed == 0, "".join(report)
 
 
@@ -107,11 +116,16 @@ def run_commands(block: Block) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_block_runs(
-    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, record_property: Callable[[str, object], None]
+    page: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    record_property: Callable[[str, object], None],
 ) -> None:
     """Code in the documentation does what it says."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "docs" / "images").mkdir(parents=True)  # every checkout has it, and pictures make no folder
+    (tmp_path / "docs" / "images").mkdir(
+        parents=True
+    )  # every checkout has it, and pictures make no folder
     monkeypatch.setattr(sys, "path", [*sys.path])  # commands look for modules in the current folder
     record_property("blocks", sum(block.language not in SHOWN_ONLY for block in blocks_of(page)))
     variables: dict[str, Any] = {"__name__": "__main__"}
@@ -132,7 +146,11 @@ def test_every_block_runs(
 def test_few_commands_are_not_run() -> None:
     """What a reader runs and this test does not is counted, and is one of the few that install or take minutes."""
     commands = [
-        line for block in ALL if block.language == "console" for line in block.text.splitlines() if line[:2] == "$ "
+        line
+        for block in ALL
+        if block.language == "console"
+        for line in block.text.splitlines()
+        if line[:2] == "$ "
     ]
     skipped = [line for line in commands if line[2:].startswith(NOT_RUN)]
     assert len(skipped) <= 6 and len(commands) - len(skipped) >= 22, skipped
@@ -144,7 +162,9 @@ def test_no_block_is_lost() -> None:
     assert all(counts[language] >= least for language, least in LEAST.items()), counts
     for page in PAGES:
         fences = re.findall(r"^\s*```", page.read_text(encoding="utf-8"), re.MULTILINE)
-        assert len(fences) == 2 * len(blocks_of(page)), f"{page}: a fence that is indented or not closed"
+        assert len(fences) == 2 * len(blocks_of(page)), (
+            f"{page}: a fence that is indented or not closed"
+        )
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -154,7 +174,9 @@ def test_links_lead_somewhere(page: Path) -> None:
         if not re.match(r"https?:", target):
             path = (page.parent / target).resolve()
             made = path.is_relative_to(ROOT) and path.relative_to(ROOT).as_posix() in FIGURES
-            assert made or path.exists(), f"{page.relative_to(ROOT)} links to {target}, which is not there"
+            assert made or path.exists(), (
+                f"{page.relative_to(ROOT)} links to {target}, which is not there"
+            )
 
 
 @pytest.mark.parametrize("page", ["ARCHITECTURE.md", "CONTRIBUTING.md", "docs/contributing.md"])
@@ -163,13 +185,17 @@ def test_files_that_are_named_exist(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     named = re.findall(r"`((?:symnet|tests|docs|benchmarks|derivations)/[^`\s]*)`", text)
     assert len(named) >= 8
-    patterns = [name.replace("NAME", "") if "NAME*" in name else name.replace("NAME", "*") for name in named]
+    patterns = [
+        name.replace("NAME", "") if "NAME*" in name else name.replace("NAME", "*") for name in named
+    ]
     assert [name for name in patterns if not any(ROOT.glob(name.rstrip("/")))] == []
 
 
 def test_the_targets_that_are_named_are_those_of_the_makefile() -> None:
     """Every ``make TARGET`` of README.md and CONTRIBUTING.md is a target."""
-    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    targets = set(
+        re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    )
     named = {
         target
         for page in ("README.md", "CONTRIBUTING.md")
@@ -192,18 +218,30 @@ def test_make_runs_the_figures_commands_as_they_stand(tmp_path: Path) -> None:
         f"#!{sys.executable}\nimport json, sys\nopen({str(tmp_path / 'calls')!r}, 'a').write(json.dumps(sys.argv[1:]) + '\\n')\n"
     )
     stub.chmod(0o755)
-    subprocess.run(["make", "pictures", f"BIN={tmp_path}", "READY="], cwd=ROOT, check=True, capture_output=True)
+    subprocess.run(
+        ["make", "pictures", f"BIN={tmp_path}", "READY="], cwd=ROOT, check=True, capture_output=True
+    )
     calls = [json.loads(line) for line in (tmp_path / "calls").read_text().splitlines()]
-    assert sorted(calls) == sorted(shlex.split(command, comments=True)[1:] for command in FIGURES.values())
+    assert sorted(calls) == sorted(
+        shlex.split(command, comments=True)[1:] for command in FIGURES.values()
+    )
 
 
 def test_every_derivation_is_cited_and_every_citation_exists() -> None:
     """Theory pages and derivations refer to each other: the table names all, and each is named on a page of its own."""
     from derivations import ORDER
 
-    theory = {page.name: page.read_text(encoding="utf-8") for page in PAGES if page.parent.name == "theory"}
+    theory = {
+        page.name: page.read_text(encoding="utf-8")
+        for page in PAGES
+        if page.parent.name == "theory"
+    }
     rows = dict(
-        re.findall(r"^\| `(\w+)` \| .* \| \[[^]]*\]\((\w+[\w-]*\.md)\) \|$", theory["derivations.md"], re.MULTILINE)
+        re.findall(
+            r"^\| `(\w+)` \| .* \| \[[^]]*\]\((\w+[\w-]*\.md)\) \|$",
+            theory["derivations.md"],
+            re.MULTILINE,
+        )
     )
     assert set(rows) == set(ORDER)
     assert [name for name, page in rows.items() if name not in theory[page]] == []
@@ -215,7 +253,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The built site, figures included; a warning stops the build."""
     pytest.importorskip("material", reason="the site needs the extra 'docs'")
     folder = tmp_path_factory.mktemp("site")
-    shutil.copytree(ROOT / "docs", folder / "docs", ignore=shutil.ignore_patterns("images", "__pycache__"))
+    shutil.copytree(
+        ROOT / "docs", folder / "docs", ignore=shutil.ignore_patterns("images", "__pycache__")
+    )
     for name in ("mkdocs.yml", "symnet"):
         (folder / name).symlink_to(ROOT / name)
     for path in FIGURES:
@@ -233,7 +273,10 @@ def test_the_site_fetches_nothing(site: Path) -> None:
     """Pages load no script, style, font or picture from elsewhere; links that a reader clicks may lead out."""
     for page in site.rglob("*.html"):
         text = page.read_text(encoding="utf-8")
-        assert re.findall(r"<(?:script|img|iframe|link)[^>]*(?:src|href)=\"https?:[^\"]*\"", text) == [], page
+        assert (
+            re.findall(r"<(?:script|img|iframe|link)[^>]*(?:src|href)=\"https?:[^\"]*\"", text)
+            == []
+        ), page
     for style in site.rglob("*.css"):
         assert not re.search(r"url\(\s*['\"]?https?:", style.read_text(encoding="utf-8")), style
 
@@ -259,17 +302,27 @@ def test_the_reference_is_complete(site: Path) -> None:
     anchors = set(re.findall(r'id="(symnet[\w.]*)"', text))
     names = {anchor.rpartition(".")[2] for anchor in anchors}
     documented = re.findall(
-        r"^::: (symnet\.\w+)$", "".join(p.read_text() for p in (ROOT / "docs/api").glob("*.md")), re.MULTILINE
+        r"^::: (symnet\.\w+)$",
+        "".join(p.read_text() for p in (ROOT / "docs/api").glob("*.md")),
+        re.MULTILINE,
     )
-    folders = {f"symnet.{p.parent.name}" for p in (ROOT / "symnet").glob("*/__init__.py") if "__all__" in p.read_text()}
+    folders = {
+        f"symnet.{p.parent.name}"
+        for p in (ROOT / "symnet").glob("*/__init__.py")
+        if "__all__" in p.read_text()
+    }
     new = folders - set(documented)
     assert not new, f"without a page: {new}; add docs/api/NAME.md with '::: symnet.NAME'"
     for package in documented:
         module = importlib.import_module(package)
-        exported = [name for name in getattr(module, "__all__", []) if describable(getattr(module, name))]
+        exported = [
+            name for name in getattr(module, "__all__", []) if describable(getattr(module, name))
+        ]
         missing = [n for n in exported if not {f"{package}.{n}", f"{package}.{n}.{n}"} & anchors]
         # A function in a module of its own name hides it from the package's page.
-        assert missing == [], f"not in the reference: {missing}; add '::: {package}.NAME.NAME' to its page in docs/api"
+        assert missing == [], (
+            f"not in the reference: {missing}; add '::: {package}.NAME.NAME' to its page in docs/api"
+        )
     modules = {name for name in sn.__all__ if isinstance(getattr(sn, name), ModuleType)}
     assert set(sn.__all__) - modules - names == set()
 
@@ -281,7 +334,12 @@ def describable(value: object) -> bool:
 
 @pytest.mark.parametrize(
     ("language", "text"),
-    [("python", "1 / 0"), ("pycon", ">>> 1 + 1\n3\n"), ("console", "$ symnet derive nothing"), ("console", "$ ls")],
+    [
+        ("python", "1 / 0"),
+        ("pycon", ">>> 1 + 1\n3\n"),
+        ("console", "$ symnet derive nothing"),
+        ("console", "$ ls"),
+    ],
 )
 def test_wrong_documentation_is_noticed(language: str, text: str) -> None:
     """The tester is tested: each of these blocks must fail."""

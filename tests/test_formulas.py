@@ -25,7 +25,13 @@ RULES = (*standard_transformations, convert_xor, implicit_multiplication_applica
 
 # file, formula, derivation, name of its result (and number of the entry, where it is a tuple)
 FORMULAS: list[tuple[str, str, str, str, int | None]] = [
-    ("docs/theory/counting.md", "4L + 4(L-1) + (L^2 - L - 2(L-1))", "np_layer", "weights to weights", None),
+    (
+        "docs/theory/counting.md",
+        "4L + 4(L-1) + (L^2 - L - 2(L-1))",
+        "np_layer",
+        "weights to weights",
+        None,
+    ),
     (
         "docs/theory/counting.md",
         "(2L + 2(L-1) + L^2 - L - (L-1))",
@@ -54,7 +60,13 @@ FORMULAS: list[tuple[str, str, str, str, int | None]] = [
     ("docs/theory/depth.md", "p + 2q + 2L - 3", "invariant_pooling", "of an MLP", None),
     ("docs/theory/depth.md", r"\operatorname{Var} a = \frac1c", "initial_variance", "Var a", None),
     ("docs/theory/depth.md", r"\operatorname{Var} b = \frac2c", "initial_variance", "Var b", None),
-    ("docs/theory/depth.md", r"\operatorname{Cov}(a, b) = -\frac1c", "initial_variance", "Cov(a, b)", None),
+    (
+        "docs/theory/depth.md",
+        r"\operatorname{Cov}(a, b) = -\frac1c",
+        "initial_variance",
+        "Cov(a, b)",
+        None,
+    ),
     ("derivations/initial_variance.py", "Var a = 1/c", "initial_variance", "Var a", None),
     ("derivations/initial_variance.py", "Var b = 2/c", "initial_variance", "Var b", None),
     ("derivations/initial_variance.py", "Cov(a, b) = -1/c", "initial_variance", "Cov(a, b)", None),
@@ -66,7 +78,13 @@ FORMULAS: list[tuple[str, str, str, str, int | None]] = [
     ("derivations/grouped_convolution.py", "g o (o-1) i", "grouped_convolution", "sizes", 2),
     ("derivations/grouped_convolution.py", "g o (o-1) i (i-1)", "grouped_convolution", "sizes", 3),
     ("derivations/grouped_convolution.py", "g (g-1) o^2 i^2", "grouped_convolution", "sizes", 4),
-    ("derivations/recurrent_layer.py", "g^2 (2 (p + 2)^2 + 10 (p + 2) + 15)", "recurrent_layer", "all", None),
+    (
+        "derivations/recurrent_layer.py",
+        "g^2 (2 (p + 2)^2 + 10 (p + 2) + 15)",
+        "recurrent_layer",
+        "all",
+        None,
+    ),
     (
         "derivations/signed_groups.py",
         "(p + 1)^2 + (L - 2) + (L - 3) + (q + 1)^2 + q^2",
@@ -108,7 +126,9 @@ def derived(module: str, name: str, entry: int | None) -> sp.Expr:
 
 
 @pytest.mark.parametrize(("file", "text", "module", "name", "entry"), FORMULAS)
-def test_the_formula_is_what_is_derived(file: str, text: str, module: str, name: str, entry: int | None) -> None:
+def test_the_formula_is_what_is_derived(
+    file: str, text: str, module: str, name: str, entry: int | None
+) -> None:
     """A formula in a text is the result of its derivation."""
     assert text in (ROOT / file).read_text(encoding="utf-8"), f"{file} does not say {text!r}"
     expected = derived(module, name, entry)
@@ -117,9 +137,12 @@ def test_the_formula_is_what_is_derived(file: str, text: str, module: str, name:
 
 
 @pytest.mark.parametrize(
-    ("file", "text", "module", "name", "entry"), [row for row in FORMULAS if re.search(r"[-+]", row[1])]
+    ("file", "text", "module", "name", "entry"),
+    [row for row in FORMULAS if re.search(r"[-+]", row[1])],
 )
-def test_a_changed_sign_is_noticed(file: str, text: str, module: str, name: str, entry: int | None) -> None:
+def test_a_changed_sign_is_noticed(
+    file: str, text: str, module: str, name: str, entry: int | None
+) -> None:
     """Each sign of each formula matters to the comparison."""
     expected = derived(module, name, entry)
     symbols = {symbol.name for symbol in expected.free_symbols}
@@ -139,7 +162,11 @@ def test_no_displayed_formula_is_left_out() -> None:
         for formula in re.findall(r"\$\$(.*?)\$\$", page.read_text(encoding="utf-8"), re.DOTALL)
     ]
     known = [row[1] for row in FORMULAS if row[0].startswith("docs/theory")]
-    unknown = [f for f in displayed if not any(text in f for text in known) and not f.strip().startswith(tuple(STEPS))]
+    unknown = [
+        f
+        for f in displayed
+        if not any(text in f for text in known) and not f.strip().startswith(tuple(STEPS))
+    ]
     assert len(displayed) >= 10 and unknown == []
 
 
@@ -148,7 +175,9 @@ def test_two_neurons_by_hand() -> None:
     page = (ROOT / "docs/theory/orbits.md").read_text(encoding="utf-8")
     found = {
         name.replace(" ", ""): sp.Matrix([row.split("&") for row in body.split(r"\\")])
-        for name, body in re.findall(r"(\b[PM](?: [PM])?) = \\begin\{pmatrix\} (.*?) \\end\{pmatrix\}", page)
+        for name, body in re.findall(
+            r"(\b[PM](?: [PM])?) = \\begin\{pmatrix\} (.*?) \\end\{pmatrix\}", page
+        )
     }
     assert set(found) == {"P", "M", "PM", "MP"}
     assert found["PM"] == found["P"] * found["M"] and found["MP"] == found["M"] * found["P"]
@@ -180,20 +209,29 @@ def test_centred_coefficients_by_hand() -> None:
     assert all(found), "the page gives y_i, a and b as formulas"
     centred, own, mean = (read_formula(match[1], set("ABxm")) for match in found if match)
     plain = re.search(r"In terms of \$y_i = ([^$]*)\$", page)
-    assert plain and sp.expand(read_formula(plain[1], set("abxm")).subs({"a": own, "b": mean}) - centred) == 0
+    assert (
+        plain
+        and sp.expand(read_formula(plain[1], set("abxm")).subs({"a": own, "b": mean}) - centred)
+        == 0
+    )
 
 
 def test_falling_factorials_by_hand() -> None:
     """Partitions with j blocks, each with its n (n-1) ... tuples, make up all n^k tuples."""
     page = (ROOT / "docs/theory/counting.md").read_text(encoding="utf-8")
     written = re.findall(r"n\(([^()]*)\)\\cdots\(([^()]*)\)", page)
-    assert len(written) == 2 and len(set(written)) == 1, "the product stands twice on the page, alike"
+    assert len(written) == 2 and len(set(written)) == 1, (
+        "the product stands twice on the page, alike"
+    )
     second, last = (read_formula(factor, {"n", "j"}) for factor in written[0])
     j, n = sp.symbols("j n")
     assert last.subs(j, 1) == n and sp.expand(last.subs(j, 2) - second) == 0
     for k in range(1, 5):
         blocks = range(1, k + 1)
-        tuples = sum(stirling(k, b) * sp.prod([last.subs(j, place) for place in range(1, b + 1)]) for b in blocks)
+        tuples = sum(
+            stirling(k, b) * sp.prod([last.subs(j, place) for place in range(1, b + 1)])
+            for b in blocks
+        )
         assert sp.expand(tuples - n**k) == 0
 
 
@@ -201,4 +239,6 @@ def test_the_moebius_function_by_hand() -> None:
     """The number in the sentence is the inverse's entry."""
     page = (ROOT / "docs/theory/bases.md").read_text(encoding="utf-8")
     found = re.search(r"\$(.*?)\$ from the finest to the coarsest of four indices", page)
-    assert found and int(found[1]) == derived("diagrams_and_orbits", "from the finest to the coarsest", None)
+    assert found and int(found[1]) == derived(
+        "diagrams_and_orbits", "from the finest to the coarsest", None
+    )

@@ -75,20 +75,30 @@ class Import:
 def read_package() -> dict[str, str]:
     """Source text by dotted module name; a folder's ``__init__`` has the folder's name plus ``.__init__``."""
     return {
-        ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts): path.read_text(encoding="utf-8")
+        ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts): path.read_text(
+            encoding="utf-8"
+        )
         for path in sorted(PACKAGE.rglob("*.py"))
     }
 
 
 def find_imports(sources: Mapping[str, str]) -> list[Import]:
     """Every import of every module; ``from a import b`` imports ``a.b`` where that is a module of the package."""
-    return [found for name, source in sources.items() for found in _imports_of(name, ast.parse(source), sources)]
+    return [
+        found
+        for name, source in sources.items()
+        for found in _imports_of(name, ast.parse(source), sources)
+    ]
 
 
 def _imports_of(importer: str, tree: ast.AST, sources: Mapping[str, str]) -> Iterator[Import]:
     modules = {name.removesuffix(".__init__") for name in sources}
-    lazy = _nodes_inside(tree, lambda node: isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
-    typing = _nodes_inside(tree, lambda node: isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
+    lazy = _nodes_inside(
+        tree, lambda node: isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    )
+    typing = _nodes_inside(
+        tree, lambda node: isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+    )
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -96,7 +106,10 @@ def _imports_of(importer: str, tree: ast.AST, sources: Mapping[str, str]) -> Ite
             # "from . import x" in a.b names a; level 1 drops the file's own name.
             base = ".".join(importer.split(".")[: -node.level]) if node.level else ""
             base = ".".join(filter(None, (base, node.module)))
-            names = [f"{base}.{alias.name}" if f"{base}.{alias.name}" in modules else base for alias in node.names]
+            names = [
+                f"{base}.{alias.name}" if f"{base}.{alias.name}" in modules else base
+                for alias in node.names
+            ]
         else:
             continue
         for name in dict.fromkeys(names):
@@ -135,7 +148,10 @@ def torch_imports(imports: list[Import]) -> list[str]:
         if item.imported.split(".")[0] == "torch"
         and (
             part_of(item.importer) in NO_TORCH
-            or (part_of(item.importer) in LAZY_TORCH and not (item.inside_function or item.for_types))
+            or (
+                part_of(item.importer) in LAZY_TORCH
+                and not (item.inside_function or item.for_types)
+            )
         )
     ]
 
@@ -150,7 +166,11 @@ def folder_cycle(imports: list[Import], folder: str) -> list[str]:
     for item in imports:
         if part_of(item.importer) == part_of(item.imported) == folder and not item.for_types:
             # The folder's own name is its __init__, which comes last: no file of the folder may ask for it.
-            imported = f"{item.imported}.__init__" if item.imported == f"symnet.{folder}" else item.imported
+            imported = (
+                f"{item.imported}.__init__"
+                if item.imported == f"symnet.{folder}"
+                else item.imported
+            )
             if imported != item.importer:
                 sorter.add(item.importer, imported)
     try:
@@ -186,7 +206,9 @@ def test_groups_sharing_and_plan_do_without_torch() -> None:
 
 def test_pictures_are_seen_by_the_command_line_and_the_tasks_only() -> None:
     assert [
-        str(i) for i in IMPORTS if part_of(i.imported) == "show" and part_of(i.importer) not in SEES_SHOW | {None}
+        str(i)
+        for i in IMPORTS
+        if part_of(i.imported) == "show" and part_of(i.importer) not in SEES_SHOW | {None}
     ] == []
 
 
@@ -200,7 +222,11 @@ def test_pictures_are_seen_by_the_command_line_and_the_tasks_only() -> None:
         ("symnet.plan.a", "def f():\n    from torch.nn import Linear", torch_imports),
         ("symnet.graph.a", "import torch", torch_imports),
         ("symnet.graph.a", "from . import b", lambda imports: folder_cycle(imports, "graph")),
-        ("symnet.graph.a", "from symnet.graph import Space", lambda imports: folder_cycle(imports, "graph")),
+        (
+            "symnet.graph.a",
+            "from symnet.graph import Space",
+            lambda imports: folder_cycle(imports, "graph"),
+        ),
     ],
 )
 def test_the_checks_reject_what_they_should(name: str, source: str, check) -> None:
@@ -222,5 +248,7 @@ def test_a_lazy_torch_import_in_the_graph_is_allowed() -> None:
 def test_importing_symnet_loads_nothing_heavy() -> None:
     """``import symnet`` is quick: what takes long to load is loaded when it is first asked for."""
     code = "import sys, json, symnet; print(json.dumps(sorted({name.split('.')[0] for name in sys.modules})))"
-    output = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    output = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+    ).stdout
     assert HEAVY & set(json.loads(output)) == set()

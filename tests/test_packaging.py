@@ -27,7 +27,10 @@ PINS = {
 
 def declared() -> list[Requirement]:
     """Every requirement of the core and of the extras, but for the package's own name in ``all``."""
-    texts = [*PROJECT["dependencies"], *(text for name, texts in EXTRAS.items() if name != "all" for text in texts)]
+    texts = [
+        *PROJECT["dependencies"],
+        *(text for name, texts in EXTRAS.items() if name != "all" for text in texts),
+    ]
     return [Requirement(text) for text in texts]
 
 
@@ -104,7 +107,14 @@ def test_make_has_its_targets(target: str) -> None:
 
 
 # The folders that may import more than the core does, and the extra that says what.
-EXTRA_OF = {"cli": "cli", "show": "show", "data": "data", "learn": "train", "tasks": "train", "testing": "test"}
+EXTRA_OF = {
+    "cli": "cli",
+    "show": "show",
+    "data": "data",
+    "learn": "train",
+    "tasks": "train",
+    "testing": "test",
+}
 
 
 def imported_at_once(path: Path) -> set[str]:
@@ -124,23 +134,35 @@ def imported_at_once(path: Path) -> set[str]:
     return names - set(sys.stdlib_module_names) - {"symnet"}
 
 
-@pytest.mark.parametrize("folder", sorted(path.parent.name for path in (ROOT / "symnet").glob("*/__init__.py")))
+@pytest.mark.parametrize(
+    "folder", sorted(path.parent.name for path in (ROOT / "symnet").glob("*/__init__.py"))
+)
 def test_a_folder_imports_what_its_extra_brings(folder: str) -> None:
     """After ``pip install symnet[data]``, ``import symnet.data`` works; all other folders do with the core."""
     extra = EXTRAS[EXTRA_OF[folder]] if folder in EXTRA_OF else []
-    brought = {canonicalize_name(Requirement(text).name) for text in [*PROJECT["dependencies"], *extra]}
+    brought = {
+        canonicalize_name(Requirement(text).name) for text in [*PROJECT["dependencies"], *extra]
+    }
     distributions = importlib.metadata.packages_distributions()
     for path in (ROOT / "symnet" / folder).rglob("*.py"):
         for name in imported_at_once(path):
-            if not (folder == "nn" and name == "triton"):  # nn.kernels is imported once triton is known to be there
-                assert {canonicalize_name(found) for found in distributions[name]} & brought, f"{path}: {name}"
+            if not (
+                folder == "nn" and name == "triton"
+            ):  # nn.kernels is imported once triton is known to be there
+                assert {canonicalize_name(found) for found in distributions[name]} & brought, (
+                    f"{path}: {name}"
+                )
 
 
 def test_a_module_without_its_packages_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(symnet, "testing", raising=False)  # looking for it imports it, so this comes first
+    monkeypatch.delattr(
+        symnet, "testing", raising=False
+    )  # looking for it imports it, so this comes first
     for module in [name for name in sys.modules if name.startswith("symnet.testing")]:
         monkeypatch.delitem(sys.modules, module)
     for module in ["hypothesis", *(name for name in sys.modules if name.startswith("hypothesis."))]:
         monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(symnet.MissingExtraError, match=r"needs 'hypothesis'.*pip install 'symnet\[test\]'"):
+    with pytest.raises(
+        symnet.MissingExtraError, match=r"needs 'hypothesis'.*pip install 'symnet\[test\]'"
+    ):
         _ = symnet.testing

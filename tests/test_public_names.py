@@ -14,7 +14,14 @@ import pytest
 LISTED = Path(__file__).parent / "public_names.json"
 ROOMS = (
     *("symnet", "symnet.data", "symnet.files", "symnet.graph", "symnet.graph.catalogue"),
-    *("symnet.groups", "symnet.learn", "symnet.matching", "symnet.nn", "symnet.plan", "symnet.sharing"),
+    *(
+        "symnet.groups",
+        "symnet.learn",
+        "symnet.matching",
+        "symnet.nn",
+        "symnet.plan",
+        "symnet.sharing",
+    ),
     *("symnet.show", "symnet.surgery", "symnet.testing", "symnet.tracing", "symnet.verify"),
 )
 

@@ -19,5 +19,7 @@ def assert_close(
         assert actual[name].shape == expected[name].shape, name
         if actual[name].numel():
             scale = 1 + float(expected[name].detach().abs().max())
-            error = float((actual[name].detach().double() - expected[name].detach().double()).abs().max())
+            error = float(
+                (actual[name].detach().double() - expected[name].detach().double()).abs().max()
+            )
             assert error <= RELATIVE[dtype] * scale, f"{name}: {error} of {scale}"

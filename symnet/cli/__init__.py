@@ -10,7 +10,14 @@ from typing import Any, NoReturn
 from symnet.errors import LONGEST, SymnetError, VerificationError, printable
 
 # Modules that come with an extra, and the extra that brings them.
-_EXTRAS = {"typer": "cli", "rich": "cli", "click": "cli", "matplotlib": "show", "jinja2": "show", "sklearn": "data"}
+_EXTRAS = {
+    "typer": "cli",
+    "rich": "cli",
+    "click": "cli",
+    "matplotlib": "show",
+    "jinja2": "show",
+    "sklearn": "data",
+}
 _EXTRAS |= dict.fromkeys(("lightning_fabric", "pydantic", "tensorboardX"), "train")
 INTERRUPTED = 130  # what shells say of a command that Ctrl-C ended
 
@@ -23,7 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal without some character gets a question mark
+            stream.reconfigure(
+                errors="replace"
+            )  # a terminal without some character gets a question mark
     given = sys.argv[1:] if arguments is None else list(arguments)
     try:
         code = _run(given or ["--help"])
@@ -42,8 +51,12 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         if missing == "symnet":
             raise  # a fault of ours, to be reported whole
         if missing not in _EXTRAS:
-            stop(f"the code that was named imports '{error.name}', which is not installed. Install it, and try again.")
-        stop(f"this command needs '{missing}', which is not installed. Run: pip install 'symnet[{_EXTRAS[missing]}]'")
+            stop(
+                f"the code that was named imports '{error.name}', which is not installed. Install it, and try again."
+            )
+        stop(
+            f"this command needs '{missing}', which is not installed. Run: pip install 'symnet[{_EXTRAS[missing]}]'"
+        )
     raise SystemExit(code)
 
 
@@ -53,7 +66,9 @@ def _run(arguments: list[str]) -> int:
 
     from symnet.cli.commands import app
 
-    refused: type[Any] = typer.BadParameter.__mro__[1]  # UsageError, of click or of the copy that newer typers carry
+    refused: type[Any] = typer.BadParameter.__mro__[
+        1
+    ]  # UsageError, of click or of the copy that newer typers carry
     try:
         # Not standalone: typer would draw its errors as boxes of several lines.
         return int(app(args=arguments, prog_name="symnet", standalone_mode=False) or 0)
@@ -63,7 +78,9 @@ def _run(arguments: list[str]) -> int:
         context = getattr(error, "ctx", None)
         problem = error.format_message().rstrip(".")
         problem += "" if problem.endswith("?") else "."
-        raise SymnetError(f"{problem} See: {context.command_path if context else 'symnet'} --help") from error
+        raise SymnetError(
+            f"{problem} See: {context.command_path if context else 'symnet'} --help"
+        ) from error
 
 
 def stop(problem: str, code: int = 2) -> NoReturn:

@@ -31,11 +31,15 @@ def register(app: typer.Typer) -> None:
 
 
 def align(
-    first: Annotated[Path, typer.Argument(metavar="A", help="Weights that stay: .pt, .pth or .safetensors.")],
+    first: Annotated[
+        Path, typer.Argument(metavar="A", help="Weights that stay: .pt, .pth or .safetensors.")
+    ],
     second: Annotated[Path, typer.Argument(metavar="B", help="Weights whose neurons are moved.")],
     arch: Annotated[
         str | None,
-        typer.Option(metavar="ARCH", help="Their architecture.", autocompletion=complete_architecture),
+        typer.Option(
+            metavar="ARCH", help="Their architecture.", autocompletion=complete_architecture
+        ),
     ] = None,
     module: Annotated[
         str | None,
@@ -46,25 +50,35 @@ def align(
     ] = None,
     shapes: Annotated[
         list[str] | None,
-        typer.Option("--input", metavar="SHAPE", help="An example input for --module: 8,2. Repeatable."),
+        typer.Option(
+            "--input", metavar="SHAPE", help="An example input for --module: 8,2. Repeatable."
+        ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="Write B with its neurons moved (.pt, .safetensors).")
+        Path | None,
+        typer.Option("-o", "--out", help="Write B with its neurons moved (.pt, .safetensors)."),
     ] = None,
     mix: Annotated[
-        float | None, typer.Option(help="Write the mixture of A (0) and moved B (1) instead, such as 0.5.")
+        float | None,
+        typer.Option(help="Write the mixture of A (0) and moved B (1) instead, such as 0.5."),
     ] = None,
     starts: Annotated[int, typer.Option(min=1, help="Descents, of which the best is taken.")] = 3,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the random starts.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object instead of tables.")
+    ] = False,
 ) -> None:
     """Find the order of B's neurons that brings its weights closest to A's; 0 if B's function is the same."""
     if mix is not None and out is None:
         raise SymnetError("--mix needs -o FILE, to which the mixture is written.")
     if mix is not None and not 0 <= mix <= 1:  # also refuses what is no number
-        raise SymnetError(f"--mix {mix} lies outside of 0 (A alone) to 1 (moved B alone); give a number between them.")
+        raise SymnetError(
+            f"--mix {mix} lies outside of 0 (A alone) to 1 (moved B alone); give a number between them."
+        )
     if arch is None and module is None:
-        raise SymnetError("Say what the weights belong to: --arch mlp:2-32-1 (or a file), or --module module:factory.")
+        raise SymnetError(
+            "Say what the weights belong to: --arch mlp:2-32-1 (or a file), or --module module:factory."
+        )
     if out is not None:
         check_outputs({"the answer": out}, [first, second])
     console = PlainConsole(stderr=as_json)
@@ -112,7 +126,9 @@ def _print(console: Console, found: Alignment, report: Any, out: Path | None) ->
     if len(furthest) > _SHOWN:
         table.add_row(f"{len(furthest) - _SHOWN} tensors that are closer", "", "", style="dim")
     table.add_section()
-    table.add_row("all", f"{found.distance_before:.4g}", f"{found.distance_after:.4g}", style="bold")
+    table.add_row(
+        "all", f"{found.distance_before:.4g}", f"{found.distance_after:.4g}", style="bold"
+    )
     console.print(table)
     moved = [name for name in found.graph.neurons if found.element.moves(name)]
     console.print(
@@ -120,7 +136,11 @@ def _print(console: Console, found: Alignment, report: Any, out: Path | None) ->
     )
     console.print(
         f"Moved: {', '.join(moved) or 'nothing'}. "
-        + ("No neuron set can be improved alone." if found.settled else "Stopped before nothing could be improved.")
+        + (
+            "No neuron set can be improved alone."
+            if found.settled
+            else "Stopped before nothing could be improved."
+        )
     )
     if report is None:
         console.print("Not verified on the network itself: give --module to do so.", style="dim")

@@ -18,7 +18,11 @@ from symnet.groups import Fixed, Symmetric
 def catalogue_functions() -> dict[str, Callable[..., NeuronGraph]]:
     """The catalogue's functions that make a graph from sizes, by name."""
     functions = {name: getattr(catalogue, name) for name in catalogue.__all__}
-    return {name: value for name, value in functions.items() if inspect.isfunction(value) and _takes_sizes(value)}
+    return {
+        name: value
+        for name, value in functions.items()
+        if inspect.isfunction(value) and _takes_sizes(value)
+    }
 
 
 def _takes_sizes(function: Callable[..., object]) -> bool:
@@ -45,7 +49,9 @@ def read_architecture(text: str) -> NeuronGraph:
         if Path(text).is_file():
             return load(text)
         if Path(text).is_dir():
-            raise NotationError(f"{text} is a folder. Name a file in it that holds a graph's text form.")
+            raise NotationError(
+                f"{text} is a folder. Name a file in it that holds a graph's text form."
+            )
         near = difflib.get_close_matches(name, functions, n=1)
         raise NotationError(
             f"{text!r:.200} is neither a file nor a call of the catalogue.{f' Did you mean {near[0]!r}?' if near else ''} "
@@ -57,7 +63,9 @@ def read_architecture(text: str) -> NeuronGraph:
     if name == "cnn" and len(widths) > 1 and "classes" not in options:
         options["classes"] = widths.pop()
     # Some take a list of widths, others one size after another: attention:64-8 is attention(64, 8).
-    takes_list = "Sequence" in str(next(iter(inspect.signature(function).parameters.values())).annotation)
+    takes_list = "Sequence" in str(
+        next(iter(inspect.signature(function).parameters.values())).annotation
+    )
     arguments: list[Any] = ([widths] if widths else []) if takes_list else widths
     try:
         inspect.signature(function).bind(*arguments, **options)
@@ -67,11 +75,18 @@ def read_architecture(text: str) -> NeuronGraph:
             f"Write widths as {name}:2-32-1 and options as {name}:2-32-1:option=value."
         ) from None
     for option, value in options.items():
-        if inspect.signature(function).parameters[option].annotation == "bool" and not isinstance(value, bool):
-            raise NotationError(f"{text!r:.200}: {option}={value!s:.40} is neither true nor false; write {option}=false.")
+        if inspect.signature(function).parameters[option].annotation == "bool" and not isinstance(
+            value, bool
+        ):
+            raise NotationError(
+                f"{text!r:.200}: {option}={value!s:.40} is neither true nor false; write {option}=false."
+            )
     try:
         return function(*arguments, **options)
-    except (TypeError, AttributeError) as error:  # a text or a number where the function counts on something else
+    except (
+        TypeError,
+        AttributeError,
+    ) as error:  # a text or a number where the function counts on something else
         raise NotationError(
             f"{text!r:.200}: {name}{inspect.signature(function)} does not take these values ({error})."
         ) from error
@@ -108,7 +123,9 @@ def complete_architecture(incomplete: str) -> list[str]:
     folder = Path(incomplete) if incomplete.endswith("/") else Path(incomplete).parent
     entries = sorted(folder.iterdir()) if folder.is_dir() else []
     files = [
-        f"{path}/" if path.is_dir() else str(path) for path in entries if path.is_dir() or path.suffix == ".symnet"
+        f"{path}/" if path.is_dir() else str(path)
+        for path in entries
+        if path.is_dir() or path.suffix == ".symnet"
     ]
     return [text for text in (*calls, *files) if text.startswith(incomplete)]
 
@@ -119,7 +136,9 @@ def change_groups(graph: NeuronGraph, fixed: Iterable[str], permuted: Iterable[s
     for names, kind in ((fixed, Fixed), (permuted, Symmetric)):
         for name in names:
             if name not in graph.neurons:
-                raise GraphError(f"There is no neuron set '{name}'; they are {', '.join(graph.neurons)}.")
+                raise GraphError(
+                    f"There is no neuron set '{name}'; they are {', '.join(graph.neurons)}."
+                )
             groups[name] = kind(graph.neurons[name].size)
     return graph.with_groups(groups) if groups else graph
 
@@ -151,7 +170,10 @@ def read_entries(
         first = (name, (0,) * len(graph.shapes[name]))
         return first, first
     found = [
-        (match[1], whole_numbers(part.strip() for part in (match[2] or "").split(",") if part.strip()))
+        (
+            match[1],
+            whole_numbers(part.strip() for part in (match[2] or "").split(",") if part.strip()),
+        )
         for match in re.finditer(r"([^\s\[]+)(?:\[([0-9,\s]*)\])?", text)
     ]
     entries = [(name, tuple(place)) for name, place in found if place is not None]

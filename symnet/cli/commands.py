@@ -54,10 +54,12 @@ Architecture = Annotated[
     ),
 ]
 FixedSets = Annotated[
-    list[str] | None, typer.Option("--fixed", metavar="SET", help="Hold this neuron set fixed (repeatable).")
+    list[str] | None,
+    typer.Option("--fixed", metavar="SET", help="Hold this neuron set fixed (repeatable)."),
 ]
 PermutedSets = Annotated[
-    list[str] | None, typer.Option("--permuted", metavar="SET", help="Permute this neuron set (repeatable).")
+    list[str] | None,
+    typer.Option("--permuted", metavar="SET", help="Permute this neuron set (repeatable)."),
 ]
 Shapes = Annotated[
     list[str] | None,
@@ -90,7 +92,10 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
     ] = False,
 ) -> None:
     """Permutation-equivariant layers for the weights of neural networks: derived, verified, shown."""
@@ -102,23 +107,31 @@ def derive(
     fixed: FixedSets = None,
     permuted: PermutedSets = None,
     source: Annotated[
-        list[str] | None, typer.Option("--from", metavar="NAME=AXES", help="An input space of your own.")
+        list[str] | None,
+        typer.Option("--from", metavar="NAME=AXES", help="An input space of your own."),
     ] = None,
     target: Annotated[
-        list[str] | None, typer.Option("--to", metavar="NAME=AXES", help="An output space, e.g. score=h1.")
+        list[str] | None,
+        typer.Option("--to", metavar="NAME=AXES", help="An output space, e.g. score=h1."),
     ] = None,
     plan: Annotated[bool, typer.Option("--plan", help="Also print the plan of the layer.")] = False,
-    latex: Annotated[bool, typer.Option("--latex", help="Also print the layer's equations in LaTeX.")] = False,
+    latex: Annotated[
+        bool, typer.Option("--latex", help="Also print the layer's equations in LaTeX.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Count the equivariant maps of an architecture in two independent ways; 0 if they agree."""
     graph = change_groups(read_architecture(arch), fixed or (), permuted or ())
     with working("counting maps"):
-        maps = symnet.derive(graph, inputs=read_spaces(source or ()), outputs=read_spaces(target or ()))
+        maps = symnet.derive(
+            graph, inputs=read_spaces(source or ()), outputs=read_spaces(target or ())
+        )
         agree = maps.dimension == maps.dimension_by_burnside
     if as_json:
         extra = {"latex": maps.latex()} if latex else {}
-        print_json({"graph": describe_graph(graph), **describe_maps(maps), "counts_agree": agree, **extra})
+        print_json(
+            {"graph": describe_graph(graph), **describe_maps(maps), "counts_agree": agree, **extra}
+        )
         raise typer.Exit(0 if agree else 1)
     print_graph(console, graph)
     print_maps(console, maps)
@@ -130,7 +143,8 @@ def derive(
         say(maps.latex())
     verdict = "agrees" if agree else "does not agree"
     console.print(
-        f"Burnside's lemma {verdict}: it counts {maps.dimension_by_burnside:,}.", style="green" if agree else "red"
+        f"Burnside's lemma {verdict}: it counts {maps.dimension_by_burnside:,}.",
+        style="green" if agree else "red",
     )
     raise typer.Exit(0 if agree else 1)
 
@@ -140,14 +154,22 @@ def verify(
     arch: Architecture,
     module: Annotated[
         str | None,
-        typer.Option(metavar="MODULE:FACTORY", help="Does the group leave this network's function unchanged?"),
+        typer.Option(
+            metavar="MODULE:FACTORY", help="Does the group leave this network's function unchanged?"
+        ),
     ] = None,
     layer: Annotated[
         str | None,
-        typer.Option(metavar="MODULE:FACTORY", help="Is this function of the weights equivariant or invariant?"),
+        typer.Option(
+            metavar="MODULE:FACTORY",
+            help="Is this function of the weights equivariant or invariant?",
+        ),
     ] = None,
     certify: Annotated[
-        bool, typer.Option("--certify", help="Is the linear layer also complete, and without redundant maps?")
+        bool,
+        typer.Option(
+            "--certify", help="Is the linear layer also complete, and without redundant maps?"
+        ),
     ] = False,
     shapes: Shapes = None,
     channels: Annotated[int, typer.Option(help="Input channels of the checked layer.")] = 1,
@@ -159,14 +181,18 @@ def verify(
     """Check an architecture's derived layer, or a network (--module) or layer (--layer) of your own; 0 if it holds."""
     graph = change_groups(read_architecture(arch), fixed or (), permuted or ())
     if module and (layer or certify):
-        raise SymnetError("--module and --layer (or --certify) are two checks; run the command once for each.")
+        raise SymnetError(
+            "--module and --layer (or --certify) are two checks; run the command once for each."
+        )
     check: Callable[[], Any]  # a Report, or a Certificate
     if module:
         model, inputs = make_module(module, shapes or (), seed)
         check = partial(symnet.verify.network, model, graph, *inputs, seed=seed)
     else:
         how = symnet.verify.certify if certify else symnet.verify.equivariance
-        check = partial(how, _layer_of(graph, layer, channels, seed), graph, in_channels=channels, seed=seed)
+        check = partial(
+            how, _layer_of(graph, layer, channels, seed), graph, in_channels=channels, seed=seed
+        )
     named = module or layer
     with working("checking"):
         report: Any = run_users_code(named, check) if named else check()
@@ -188,8 +214,17 @@ def _print_with_operations(
     with working("checking operation by operation"):
         operations = symnet.verify.operations(model, graph, *inputs, seed=seed)
     if as_json:
-        shown = {"passed": operations.passed, "max_error": operations.max_error, "report": str(operations)}
-        whole = {"passed": report.passed, "max_error": report.max_error, "seed": report.seed, "report": str(report)}
+        shown = {
+            "passed": operations.passed,
+            "max_error": operations.max_error,
+            "report": str(operations),
+        }
+        whole = {
+            "passed": report.passed,
+            "max_error": report.max_error,
+            "seed": report.seed,
+            "report": str(report),
+        }
         print_json({**whole, "operations": shown})
     else:
         print(report)
@@ -223,15 +258,28 @@ def _layer_of(graph: NeuronGraph, layer: str | None, channels: int, seed: int) -
         return symnet.nn.Linear(graph, channels, 2).double()
     made = import_object(layer)
     # A module is what is checked; any other function is a factory, so that it can say its own sizes.
-    made = made if isinstance(made, torch.nn.Module) or not callable(made) else run_users_code(layer, made)
+    made = (
+        made
+        if isinstance(made, torch.nn.Module) or not callable(made)
+        else run_users_code(layer, made)
+    )
     if not callable(made):
-        raise SymnetError(f"{layer!r} is a {type(made).__name__}; expected a layer, or a function that returns one.")
+        raise SymnetError(
+            f"{layer!r} is a {type(made).__name__}; expected a layer, or a function that returns one."
+        )
     return made
 
 
 def _print_report(report: Any, as_json: bool) -> None:
     if as_json:
-        print_json({"passed": report.passed, "max_error": report.max_error, "seed": report.seed, "report": str(report)})
+        print_json(
+            {
+                "passed": report.passed,
+                "max_error": report.max_error,
+                "seed": report.seed,
+                "report": str(report),
+            }
+        )
     else:
         say(report)
 
@@ -239,7 +287,11 @@ def _print_report(report: Any, as_json: bool) -> None:
 @app.command(epilog="Example: symnet trace mine:factory --input 8,2 -o graph.symnet")
 def trace(
     module: Annotated[
-        str, typer.Argument(metavar="MODULE:FACTORY", help="A module, or a function that returns one (and its inputs).")
+        str,
+        typer.Argument(
+            metavar="MODULE:FACTORY",
+            help="A module, or a function that returns one (and its inputs).",
+        ),
     ],
     shapes: Shapes = None,
     io: Annotated[
@@ -248,9 +300,13 @@ def trace(
     ] = "fixed",
     groups: Annotated[
         Literal["permutations", "all"],
-        typer.Option(help="'all': also signs, scales, rotations and invertible maps, the largest group of every set."),
+        typer.Option(
+            help="'all': also signs, scales, rotations and invertible maps, the largest group of every set."
+        ),
     ] = "permutations",
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="Write the graph's text form to this file.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Write the graph's text form to this file.")
+    ] = None,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
@@ -281,22 +337,37 @@ def show(
     out: Annotated[
         Path,
         typer.Option(
-            "-o", "--out", help="An .html page to explore, a .png, .svg or .pdf picture, or a .gif of --what square."
+            "-o",
+            "--out",
+            help="An .html page to explore, a .png, .svg or .pdf picture, or a .gif of --what square.",
         ),
     ] = Path("symnet.html"),
-    what: Annotated[Picture, typer.Option(help="What an image file shows; a page shows everything.")] = Picture.tying,
+    what: Annotated[
+        Picture, typer.Option(help="What an image file shows; a page shows everything.")
+    ] = Picture.tying,
     entry: Annotated[
         str | None,
-        typer.Option(metavar="'A[i,j] B[k]'", help="For --what orbit: an output weight and an input weight."),
+        typer.Option(
+            metavar="'A[i,j] B[k]'", help="For --what orbit: an output weight and an input weight."
+        ),
     ] = None,
-    narrow: Annotated[int | None, typer.Option(help="Draw every neuron set with at most this many neurons.")] = None,
+    narrow: Annotated[
+        int | None, typer.Option(help="Draw every neuron set with at most this many neurons.")
+    ] = None,
     seed: Seed = 0,
     fixed: FixedSets = None,
     permuted: PermutedSets = None,
     as_json: Json = False,
 ) -> None:
     """Draw an architecture: a page to explore, its tying matrix, graph, plan, one orbit, or the commuting square."""
-    from symnet.show import STEPS, commuting_frames, narrowed, save_animation, save_picture, write_architecture_page
+    from symnet.show import (
+        STEPS,
+        commuting_frames,
+        narrowed,
+        save_animation,
+        save_picture,
+        write_architecture_page,
+    )
 
     graph = change_groups(read_architecture(arch), fixed or (), permuted or ())
     shown = graph if narrow is None else narrowed(graph, narrow)
@@ -305,7 +376,9 @@ def show(
             write_architecture_page(out, graph, title=arch, most=narrow)
     elif out.suffix.lower() == ".gif":
         if what is not Picture.square:
-            raise SymnetError(f"{out}: the commuting square is what moves; add --what square, or write a .png.")
+            raise SymnetError(
+                f"{out}: the commuting square is what moves; add --what square, or write a .png."
+            )
         from rich.progress import track
 
         frames = commuting_frames(shown, seed=seed)
@@ -321,7 +394,13 @@ def show(
 
 
 def _draw(graph: NeuronGraph, what: Picture, entry: str | None, seed: int) -> Any:
-    from symnet.show import commuting_square, graph_picture, orbit_picture, plan_picture, tying_matrix
+    from symnet.show import (
+        commuting_square,
+        graph_picture,
+        orbit_picture,
+        plan_picture,
+        tying_matrix,
+    )
 
     match what:
         case Picture.tying:
@@ -341,10 +420,17 @@ def _draw(graph: NeuronGraph, what: Picture, entry: str | None, seed: int) -> An
 @app.command(epilog="Example: symnet demo --quick -o demo")
 def demo(
     out: Annotated[
-        Path, typer.Option("-o", "--out", help="Folder for fits, tables and the page; a killed run goes on there.")
+        Path,
+        typer.Option(
+            "-o", "--out", help="Folder for fits, tables and the page; a killed run goes on there."
+        ),
     ] = Path("symnet-demo"),
-    seeds: Annotated[int, typer.Option(min=1, help="Train with this many seeds and report the spread.")] = 1,
-    quick: Annotated[bool, typer.Option("--quick", help="A small part of the data: to see that it runs.")] = False,
+    seeds: Annotated[
+        int, typer.Option(min=1, help="Train with this many seeds and report the spread.")
+    ] = 1,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="A small part of the data: to see that it runs.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Fit a small network to every digit of a data set, and classify the digits from the networks' weights alone."""
@@ -357,7 +443,9 @@ def demo(
         print(result.as_json())
     # The one claim that is not checked while it runs: permuting neurons moves no prediction of the NF-Layers.
     moved = [row for row in result.moved if row.reader == digits_inr.NEURONS]
-    held = all(row.changed == 0 and row.largest_change_float64 < 1e-9 for row in moved) and bool(moved)
+    held = all(row.changed == 0 and row.largest_change_float64 < 1e-9 for row in moved) and bool(
+        moved
+    )
     raise typer.Exit(0 if held else 1)
 
 

@@ -26,21 +26,37 @@ __all__ = ["register"]
 
 def register(app: typer.Typer) -> None:
     """Adds the commands to the command line."""
-    app.command(epilog="Example: symnet merge a.pt b.pt --arch mlp:784-512-512-10 -o merged.pt")(merge)
-    app.command(epilog="Example: symnet lineage ours.pt theirs.pt --arch mlp:784-512-512-10")(lineage)
-    app.command(epilog="Example: symnet audit net.pt --arch mlp:784-512-512-10 -o audit.html")(audit)
+    app.command(epilog="Example: symnet merge a.pt b.pt --arch mlp:784-512-512-10 -o merged.pt")(
+        merge
+    )
+    app.command(epilog="Example: symnet lineage ours.pt theirs.pt --arch mlp:784-512-512-10")(
+        lineage
+    )
+    app.command(epilog="Example: symnet audit net.pt --arch mlp:784-512-512-10 -o audit.html")(
+        audit
+    )
 
 
 Arch = Annotated[
     str | None,
-    typer.Option(metavar="ARCH", help="Their architecture, or a graph's file.", autocompletion=complete_architecture),
+    typer.Option(
+        metavar="ARCH",
+        help="Their architecture, or a graph's file.",
+        autocompletion=complete_architecture,
+    ),
 ]
 Module = Annotated[
     str | None,
-    typer.Option(metavar="MODULE:FACTORY", help="Makes a network of this architecture; traced if there is no --arch."),
+    typer.Option(
+        metavar="MODULE:FACTORY",
+        help="Makes a network of this architecture; traced if there is no --arch.",
+    ),
 ]
 Shapes = Annotated[
-    list[str] | None, typer.Option("--input", metavar="SHAPE", help="An example input for --module: 8,2. Repeatable.")
+    list[str] | None,
+    typer.Option(
+        "--input", metavar="SHAPE", help="An example input for --module: 8,2. Repeatable."
+    ),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite what is there.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random.")]
@@ -49,20 +65,31 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instea
 
 def merge(
     files: Annotated[
-        list[Path], typer.Argument(metavar="A B ...", help="Weights: .pt, .safetensors, or an index of shards.")
+        list[Path],
+        typer.Argument(
+            metavar="A B ...", help="Weights: .pt, .safetensors, or an index of shards."
+        ),
     ],
     out: Annotated[Path, typer.Option("-o", "--out", help="Where the merged weights go.")],
     arch: Arch = None,
     module: Module = None,
     shapes: Shapes = None,
     weights: Annotated[
-        str | None, typer.Option(metavar="NUMBERS", help="The share of each network: 0.7,0.3. Default equal ones.")
+        str | None,
+        typer.Option(
+            metavar="NUMBERS", help="The share of each network: 0.7,0.3. Default equal ones."
+        ),
     ] = None,
     base: Annotated[
-        Path | None, typer.Option(help="The network that all were trained from: merges task vectors, without matching.")
+        Path | None,
+        typer.Option(
+            help="The network that all were trained from: merges task vectors, without matching."
+        ),
     ] = None,
     scale: Annotated[float, typer.Option(help="Of task vectors.")] = 1.0,
-    starts: Annotated[int, typer.Option(min=1, help="Descents of each match, of which the best is taken.")] = 3,
+    starts: Annotated[
+        int, typer.Option(min=1, help="Descents of each match, of which the best is taken.")
+    ] = 3,
     force: Force = False,
     seed: Seed = 0,
     as_json: Json = False,
@@ -77,10 +104,16 @@ def merge(
     shares = None if weights is None else _read_numbers(weights)
     origin = None if base is None else open_state_file(base)
     with working(f"matching {len(files)} networks"):
-        merged = symnet.merge(networks, graph, weights=shares, base=origin, scale=scale, starts=starts, seed=seed)
+        merged = symnet.merge(
+            networks, graph, weights=shares, base=origin, scale=scale, starts=starts, seed=seed
+        )
     write_state_file(out, merged.weights)
     if as_json:
-        described = {"agreement": merged.agreement, "rounds": merged.rounds, "shares": list(merged.shares)}
+        described = {
+            "agreement": merged.agreement,
+            "rounds": merged.rounds,
+            "shares": list(merged.shares),
+        }
         moved = [[name for name in graph.neurons if e.moves(name)] for e in merged.elements]
         print_json({**described, "moved": moved, "written": str(out)})
         return
@@ -99,10 +132,15 @@ def lineage(
     module: Module = None,
     shapes: Shapes = None,
     narrow: Annotated[
-        str | None, typer.Option("--arch-b", metavar="ARCH", help="B's architecture, if neurons were cut off it.")
+        str | None,
+        typer.Option(
+            "--arch-b", metavar="ARCH", help="B's architecture, if neurons were cut off it."
+        ),
     ] = None,
     samples: Annotated[int, typer.Option(min=1, help="Random draws of each test.")] = 999,
-    level: Annotated[float, typer.Option(help="The p-value up to which the networks count as related.")] = 0.01,
+    level: Annotated[
+        float, typer.Option(help="The p-value up to which the networks count as related.")
+    ] = 0.01,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
@@ -114,7 +152,9 @@ def lineage(
         states = [open_state_file(path) for path in (first, second)]
     graph_b = None if narrow is None else read_architecture(narrow)
     with working("matching, and drawing random networks"):
-        report = symnet.lineage(states[0], states[1], graph, graph_b=graph_b, samples=samples, seed=seed)
+        report = symnet.lineage(
+            states[0], states[1], graph, graph_b=graph_b, samples=samples, seed=seed
+        )
     if as_json:
         print_json(
             {
@@ -125,7 +165,8 @@ def lineage(
                 "agreement": report.alignment.agreement_after,
                 "by_set": dict(report.by_set),
                 "by_tensor": {
-                    e.tensor: {"p": e.p_value, "weak": e.weak, "all": e.resemblance} for e in report.evidence
+                    e.tensor: {"p": e.p_value, "weak": e.weak, "all": e.resemblance}
+                    for e in report.evidence
                 },
                 "samples": samples,
                 "seed": seed,
@@ -138,11 +179,18 @@ def lineage(
 
 
 def audit(
-    path: Annotated[Path, typer.Argument(metavar="FILE|FOLDER", help="A file of weights, or a folder of checkpoints.")],
+    path: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE|FOLDER", help="A file of weights, or a folder of checkpoints."
+        ),
+    ],
     arch: Arch = None,
     module: Module = None,
     shapes: Shapes = None,
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="Also write the page as HTML.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Also write the page as HTML.")
+    ] = None,
     force: Force = False,
     seed: Seed = 0,
     as_json: Json = False,
@@ -154,13 +202,20 @@ def audit(
     if path.is_dir():
         files = sorted(p for p in path.iterdir() if p.suffix in STATE_SUFFIXES)
         if not files:
-            raise SymnetError(f"{path} holds no file of weights; they end in {', '.join(STATE_SUFFIXES)}.")
+            raise SymnetError(
+                f"{path} holds no file of weights; they end in {', '.join(STATE_SUFFIXES)}."
+            )
         with working(f"comparing {len(files)} networks"):
             networks = {p.name: open_state_file(p) for p in files}
             copies = symnet.matching.find_copies(networks, graph)
-        lines = [f"{len(files)} networks, {len(files) - sum(len(group) - 1 for group in copies)} different ones"]
+        lines = [
+            f"{len(files)} networks, {len(files) - sum(len(group) - 1 for group in copies)} different ones"
+        ]
         lines += [f"  the same up to the order of neurons: {', '.join(group)}" for group in copies]
-        described: dict[str, Any] = {"networks": len(files), "copies": [list(group) for group in copies]}
+        described: dict[str, Any] = {
+            "networks": len(files),
+            "copies": [list(group) for group in copies],
+        }
     else:
         with working("auditing"):
             found: Audit = symnet.matching.audit(open_state_file(path), graph, model=model)
@@ -175,9 +230,13 @@ def audit(
             Console().print(f"Written to {out}.", soft_wrap=True)
 
 
-def _network(arch: str | None, module: str | None, shapes: list[str] | None, seed: int) -> tuple[NeuronGraph, Any, Any]:
+def _network(
+    arch: str | None, module: str | None, shapes: list[str] | None, seed: int
+) -> tuple[NeuronGraph, Any, Any]:
     if arch is None and module is None:
-        raise SymnetError("Say what the weights belong to: --arch mlp:2-32-1 (or a file), or --module module:factory.")
+        raise SymnetError(
+            "Say what the weights belong to: --arch mlp:2-32-1 (or a file), or --module module:factory."
+        )
     model: Any
     model, inputs = make_module(module, shapes or (), seed) if module else (None, ())
     graph = read_architecture(arch) if arch is not None else symnet.trace(model, *inputs)

@@ -34,14 +34,21 @@ SHOWN = 10  # files left out that are named on the terminal; all of them are in 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 Module = Annotated[
     str | None,
-    typer.Option(metavar="MODULE:FACTORY", help="Makes a network of this architecture (and its inputs); traced."),
+    typer.Option(
+        metavar="MODULE:FACTORY",
+        help="Makes a network of this architecture (and its inputs); traced.",
+    ),
 ]
 Shapes = Annotated[
-    list[str] | None, typer.Option("--input", metavar="SHAPE", help="An example input for --module: 8,1,28,28.")
+    list[str] | None,
+    typer.Option("--input", metavar="SHAPE", help="An example input for --module: 8,1,28,28."),
 ]
 Build = Annotated[
     str | None,
-    typer.Option(metavar="MODULE:FUNCTION", help="From a config.json the module and its inputs, for mixed folders."),
+    typer.Option(
+        metavar="MODULE:FUNCTION",
+        help="From a config.json the module and its inputs, for mixed folders.",
+    ),
 ]
 
 
@@ -52,25 +59,39 @@ def register(app: typer.Typer) -> None:
 
 
 def fit(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Checkpoints: .pt .pth .ckpt .bin .safetensors.")],
+    folder: Annotated[
+        Path,
+        typer.Argument(metavar="FOLDER", help="Checkpoints: .pt .pth .ckpt .bin .safetensors."),
+    ],
     labels: Annotated[Path, typer.Option(help="A table of the networks: .csv, .json or .parquet.")],
     target: Annotated[str, typer.Option(help="The column to learn.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the reader; a killed fit goes on there.")],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="Folder for the reader; a killed fit goes on there.")
+    ],
     arch: Annotated[
         str | None,
-        typer.Option(help="A catalogue call or a graph's file.", autocompletion=complete_architecture),
+        typer.Option(
+            help="A catalogue call or a graph's file.", autocompletion=complete_architecture
+        ),
     ] = None,
     module: Module = None,
     shapes: Shapes = None,
     build: Build = None,
-    by: Annotated[str | None, typer.Option(help="A column: networks of one value are judged together.")] = None,
+    by: Annotated[
+        str | None, typer.Option(help="A column: networks of one value are judged together.")
+    ] = None,
     kind: Annotated[
-        Literal["auto", "numbers", "classes"], typer.Option(help="What the column holds; auto: texts are classes.")
+        Literal["auto", "numbers", "classes"],
+        typer.Option(help="What the column holds; auto: texts are classes."),
     ] = "auto",
-    reader: Annotated[str, typer.Option(help="best, or one of: statistics, product, probes, layers, all.")] = "best",
+    reader: Annotated[
+        str, typer.Option(help="best, or one of: statistics, product, probes, layers, all.")
+    ] = "best",
     pattern: Annotated[str, typer.Option(help="Which files, as in '**/last.ckpt'.")] = "**/*",
     steps: Annotated[int, typer.Option(min=1, help="Steps of each training.")] = 400,
-    folds: Annotated[int, typer.Option(min=2, help="Parts into which the networks are divided.")] = 5,
+    folds: Annotated[
+        int, typer.Option(min=2, help="Parts into which the networks are divided.")
+    ] = 5,
     seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
     as_json: Json = False,
 ) -> None:
@@ -87,10 +108,14 @@ def fit(
         raise SymnetError(f"{shown(out)} is a file; name a folder for the reader.")
     graph, network, example = _architecture(arch, module, shapes, seed)
     with resumable(out):
-        networks = _read(folder, graph, labels=labels, pattern=pattern, build=_build(build)).known(target)
+        networks = _read(folder, graph, labels=labels, pattern=pattern, build=_build(build)).known(
+            target
+        )
         _say_what_was_left(networks, as_json)
         texts = networks.columns[target].dtype.kind in "OSU"
-        estimator: Any = Classifier if kind == "classes" or (kind == "auto" and texts) else Regressor
+        estimator: Any = (
+            Classifier if kind == "classes" or (kind == "auto" and texts) else Regressor
+        )
         model = estimator(
             graph, reader=reader, module=network, example=example, build=_build(build), folds=folds, steps=steps, seed=seed,
             folder=out / "trainings", verbose=False,
@@ -111,9 +136,15 @@ def fit(
 
 
 def predict(
-    reader: Annotated[Path, typer.Argument(metavar="READER", help="A folder of `symnet fit`, or a reader's file.")],
-    files: Annotated[list[Path], typer.Argument(metavar="FILES", help="Checkpoints, or folders of them.")],
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="Write the answers to this file (.csv).")] = None,
+    reader: Annotated[
+        Path, typer.Argument(metavar="READER", help="A folder of `symnet fit`, or a reader's file.")
+    ],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILES", help="Checkpoints, or folders of them.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Write the answers to this file (.csv).")
+    ] = None,
     module: Module = None,
     shapes: Shapes = None,
     build: Build = None,
@@ -125,17 +156,26 @@ def predict(
     network = None if module is None else make_module(module, shapes or (), 0)[0]
     model = load(place, module=network, build=_build(build))
     if isinstance(model, Editor):
-        raise SymnetError(f"{shown(place)} changes networks, and gives no answers about them; use it from Python.")
+        raise SymnetError(
+            f"{shown(place)} changes networks, and gives no answers about them; use it from Python."
+        )
     if out is not None:
         check_outputs({"the table": out}, [place, *(p for path in files for p in _inside(path))])
     rows: list[dict[str, Any]] = []
     skipped: list[str] = []
     for path in files:
-        networks = _read(path, model.graph_, build=_build(build), shapes_only=model.graph_ is None and build is None)
+        networks = _read(
+            path,
+            model.graph_,
+            build=_build(build),
+            shapes_only=model.graph_ is None and build is None,
+        )
         skipped += networks.skipped
         names = [str(path if path.is_file() else path / name) for name in networks.columns["path"]]
         answers = model.predict(networks)
-        rows += [{"network": n, model.target_: a} for n, a in zip(names, answers.tolist(), strict=True)]
+        rows += [
+            {"network": n, model.target_: a} for n, a in zip(names, answers.tolist(), strict=True)
+        ]
         if isinstance(model, Classifier):
             chances = model.predict_proba(networks).max(1)
             for row, chance in zip(rows[-len(names) :], chances.tolist(), strict=True):
@@ -152,7 +192,9 @@ def predict(
     raise typer.Exit(1 if skipped else 0)
 
 
-def _architecture(arch: str | None, module: str | None, shapes: list[str] | None, seed: int) -> tuple[Any, Any, Any]:
+def _architecture(
+    arch: str | None, module: str | None, shapes: list[str] | None, seed: int
+) -> tuple[Any, Any, Any]:
     """The graph, and the module with a batch of its inputs where one was named."""
     if module is None:
         return None if arch is None else read_architecture(arch), None, None

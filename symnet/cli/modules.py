@@ -24,15 +24,24 @@ def import_object(text: str) -> Any:
     """
     module_name, _, name = text.partition(":")
     if not name or not all(part.isidentifier() for part in module_name.split(".")):
-        raise SymnetError(f"{text!r} names no Python object. Write module:name, such as my_models:make_model.")
+        raise SymnetError(
+            f"{text!r} names no Python object. Write module:name, such as my_models:make_model."
+        )
     # Last: a file sympy.py that lies there must not take the place of what symnet itself imports.
-    sys.path[:] = [*(place for place in sys.path if place not in ("", str(Path.cwd()))), str(Path.cwd())]
+    sys.path[:] = [
+        *(place for place in sys.path if place not in ("", str(Path.cwd()))),
+        str(Path.cwd()),
+    ]
     try:
         module = run_users_code(text, lambda: import_module(module_name))
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
             raise  # the module is there, and lacks something that it imports itself
-        hint = f" Write {module_name.removesuffix('.py')}:{name}." if module_name.endswith(".py") else ""
+        hint = (
+            f" Write {module_name.removesuffix('.py')}:{name}."
+            if module_name.endswith(".py")
+            else ""
+        )
         raise SymnetError(
             f"There is no module '{module_name}' here. Run symnet in the folder that holds it.{hint}"
         ) from None
@@ -105,7 +114,9 @@ def make_module(text: str, shapes: Iterable[str], seed: int) -> tuple[Any, tuple
             f"{text!r} returned a {type(model).__name__}; expected a torch.nn.Module, or a tuple that begins with one."
         )
     if not inputs:
-        raise SymnetError(f"{text!r} came without example inputs. Add --input SHAPE for each, such as --input 8,2.")
+        raise SymnetError(
+            f"{text!r} came without example inputs. Add --input SHAPE for each, such as --input 8,2."
+        )
     return model, tuple(inputs)
 
 
@@ -127,7 +138,9 @@ def read_input(text: str, generator: Any) -> Any:
             f"{text!r} is not an input. Write its sizes, such as 8,2, or 8,16:int10 for whole numbers below 10."
         )
     if math.prod(shape) > INPUT_LIMIT:
-        raise TooLargeError(f"{text!r:.80} is an input of more than {INPUT_LIMIT:,} numbers, which are not made.")
+        raise TooLargeError(
+            f"{text!r:.80} is an input of more than {INPUT_LIMIT:,} numbers, which are not made."
+        )
     if kind:
         return torch.randint(high, shape, generator=generator)
     return torch.randn(shape, generator=generator)

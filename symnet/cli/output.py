@@ -55,7 +55,9 @@ def resumable(folder: Path) -> Iterator[None]:
     """A folder for a long run: made if it is missing, kept out of repositories, and named when Ctrl-C ends the run."""
     ignore = folder / ".gitignore"
     if not ignore.exists():
-        write_file(ignore, "*\n", folders=True)  # gigabytes of fits and checkpoints belong into nobody's repository
+        write_file(
+            ignore, "*\n", folders=True
+        )  # gigabytes of fits and checkpoints belong into nobody's repository
     try:
         yield
     except KeyboardInterrupt:
@@ -75,7 +77,10 @@ def describe_graph(graph: NeuronGraph) -> dict[str, Any]:
             name: {"group": repr(neuron_set.group), "over": list(neuron_set.over)}
             for name, neuron_set in graph.neurons.items()
         },
-        "tensors": {name: {"axes": axes, "shape": list(graph.shapes[name])} for name, axes in graph.tensors.items()},
+        "tensors": {
+            name: {"axes": axes, "shape": list(graph.shapes[name])}
+            for name, axes in graph.tensors.items()
+        },
         "aliases": dict(graph.aliases),
         "notes": list(graph.notes),
         "order": decimal_text(graph.order) if isinstance(graph.order, int) else str(graph.order),
@@ -89,7 +94,8 @@ def describe_maps(maps: EquivariantMaps) -> dict[str, Any]:
         "dimension_by_burnside": maps.dimension_by_burnside,
         "bias_dimension": maps.bias_dimension,
         "between": {
-            output: {input: maps.between(output, input).dimension for input in maps.inputs} for output in maps.outputs
+            output: {input: maps.between(output, input).dimension for input in maps.inputs}
+            for output in maps.outputs
         },
     }
 
@@ -97,12 +103,17 @@ def describe_maps(maps: EquivariantMaps) -> dict[str, Any]:
 def print_graph(console: Console, graph: NeuronGraph) -> None:
     """The neuron sets and the tensors in one table each."""
     # Folded: on a narrow terminal a name takes two lines rather than lose its end.
-    columns = [Column(title, overflow="fold") for title in ("neuron set", "group", "copies over", "tensors")]
+    columns = [
+        Column(title, overflow="fold")
+        for title in ("neuron set", "group", "copies over", "tensors")
+    ]
     sets = Table(*columns, title="Neuron sets", title_justify="left")
     for name, neuron_set in graph.neurons.items():
         style = "dim" if isinstance(neuron_set.group, Fixed) else "bold"
         used = sum(name in tensor.symbols for tensor in graph.weights.values())
-        sets.add_row(name, repr(neuron_set.group), ", ".join(neuron_set.over), str(used), style=style)
+        sets.add_row(
+            name, repr(neuron_set.group), ", ".join(neuron_set.over), str(used), style=style
+        )
     console.print(sets)
     dimension = f" (continuous, of dimension {graph.dimension:,})" if graph.dimension else ""
     console.print(
@@ -113,12 +124,16 @@ def print_graph(console: Console, graph: NeuronGraph) -> None:
 def print_maps(console: Console, maps: EquivariantMaps) -> None:
     """The number of maps between every two tensors, and both counts of the total."""
     if len(maps.inputs) <= _MOST and len(maps.outputs) <= _MOST:
-        table = Table(title="Equivariant linear maps: outputs down, inputs across", title_justify="left")
+        table = Table(
+            title="Equivariant linear maps: outputs down, inputs across", title_justify="left"
+        )
         table.add_column("", overflow="fold")
         for name in maps.inputs:
             table.add_column(name, justify="right", overflow="fold")
         for output in maps.outputs:
-            table.add_row(output, *(str(maps.between(output, input).dimension) for input in maps.inputs))
+            table.add_row(
+                output, *(str(maps.between(output, input).dimension) for input in maps.inputs)
+            )
         console.print(table)
     console.print(
         f"{maps.dimension:,} maps from {len(maps.inputs)} to {len(maps.outputs)} tensors, "

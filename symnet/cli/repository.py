@@ -23,14 +23,23 @@ def register(app: typer.Typer) -> None:
 
 
 def bench(
-    quick: Annotated[bool, typer.Option("--quick", help="Two workloads, few rounds: does everything run?")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Two workloads, few rounds: does everything run?")
+    ] = False,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Folder for the figures.")] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds of each comparison.")] = 21,
-    as_json: Annotated[bool, typer.Option("--json", help="Print results.json instead of tables.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print results.json instead of tables.")
+    ] = False,
 ) -> None:
     """Time the layers side by side with floors and installed peers, and hold them against the bars."""
     suite = _from_checkout("benchmarks")
-    given = ["--rounds", str(rounds), *(["--quick"] if quick else []), *(["--out", str(out)] if out else [])]
+    given = [
+        "--rounds",
+        str(rounds),
+        *(["--quick"] if quick else []),
+        *(["--out", str(out)] if out else []),
+    ]
     with redirect_stdout(sys.stderr if as_json else sys.stdout):
         code = suite.main(given)
     if as_json:
@@ -40,14 +49,19 @@ def bench(
 
 def derivations(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="NAME", help="Show these in full, with what was derived.")
+        list[str] | None,
+        typer.Argument(metavar="NAME", help="Show these in full, with what was derived."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object instead of a table.")
+    ] = False,
 ) -> None:
     """Derive the theory's claims in sympy and hold each against the library; 0 if all agree."""
     suite = _from_checkout("derivations")
     if unknown := [name for name in names or () if name not in suite.ORDER]:
-        raise SymnetError(f"There is no derivation {', '.join(unknown)}; they are {', '.join(suite.ORDER)}.")
+        raise SymnetError(
+            f"There is no derivation {', '.join(unknown)}; they are {', '.join(suite.ORDER)}."
+        )
     raise typer.Exit(suite.main([*(names or ()), *(["--json"] if as_json else [])]))
 
 

@@ -30,19 +30,28 @@ _SHOWN = 20  # sets that the table lists
 
 def register(app: typer.Typer) -> None:
     """Adds the commands to the command line."""
-    app.command(epilog=r"Example: symnet prune net.pt --arch mlp:784-512-512-10 --keep 0.5 -o small.pt")(prune)
-    app.command(epilog=r"Example: symnet widen net.pt --arch mlp:784-512-512-10 --to h1=1024 -o wide.pt")(widen)
+    app.command(
+        epilog=r"Example: symnet prune net.pt --arch mlp:784-512-512-10 --keep 0.5 -o small.pt"
+    )(prune)
+    app.command(
+        epilog=r"Example: symnet widen net.pt --arch mlp:784-512-512-10 --to h1=1024 -o wide.pt"
+    )(widen)
 
 
 Source = Annotated[
     Path,
     typer.Argument(
-        metavar="WEIGHTS", help="A file (.pt, .pth, .safetensors), an index of shards, or a transformers folder."
+        metavar="WEIGHTS",
+        help="A file (.pt, .pth, .safetensors), an index of shards, or a transformers folder.",
     ),
 ]
 Arch = Annotated[
     str | None,
-    typer.Option(metavar="ARCH", help="Their architecture, or a graph's file.", autocompletion=complete_architecture),
+    typer.Option(
+        metavar="ARCH",
+        help="Their architecture, or a graph's file.",
+        autocompletion=complete_architecture,
+    ),
 ]
 Module = Annotated[
     str | None,
@@ -52,10 +61,18 @@ Module = Annotated[
     ),
 ]
 Shapes = Annotated[
-    list[str] | None, typer.Option("--input", metavar="SHAPE", help="An example input for --module: 8,2. Repeatable.")
+    list[str] | None,
+    typer.Option(
+        "--input", metavar="SHAPE", help="An example input for --module: 8,2. Repeatable."
+    ),
 ]
-Out = Annotated[Path, typer.Option("-o", "--out", help="Where the new weights go: a file, or for a folder a folder.")]
-GraphOut = Annotated[Path | None, typer.Option("--graph", help="Also write the new graph's text form to this file.")]
+Out = Annotated[
+    Path,
+    typer.Option("-o", "--out", help="Where the new weights go: a file, or for a folder a folder."),
+]
+GraphOut = Annotated[
+    Path | None, typer.Option("--graph", help="Also write the new graph's text form to this file.")
+]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite what is there.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
@@ -75,12 +92,16 @@ def prune(
     module: Module = None,
     shapes: Shapes = None,
     score: Annotated[
-        Literal["l1", "l2", "random"], typer.Option(help="By which the neurons that stay are chosen.")
+        Literal["l1", "l2", "random"],
+        typer.Option(help="By which the neurons that stay are chosen."),
     ] = "l2",
     together: Annotated[
-        bool, typer.Option("--together", help="The sets of one --keep share its budget by their scores.")
+        bool,
+        typer.Option("--together", help="The sets of one --keep share its budget by their scores."),
     ] = False,
-    multiple_of: Annotated[int, typer.Option(min=1, help="Round numbers of neurons up to a multiple.")] = 1,
+    multiple_of: Annotated[
+        int, typer.Option(min=1, help="Round numbers of neurons up to a multiple.")
+    ] = 1,
     graph_out: GraphOut = None,
     force: Force = False,
     seed: Seed = 0,
@@ -91,7 +112,9 @@ def prune(
     budget = _read_budgets(keep)
     with working("scoring neurons"):
         scores = symnet.surgery.importance(source, graph, score, seed=seed)
-        choices = symnet.surgery.choose(scores, graph, budget, together=together, multiple_of=multiple_of)
+        choices = symnet.surgery.choose(
+            scores, graph, budget, together=together, multiple_of=multiple_of
+        )
     if not choices:
         raise SymnetError(
             "Every neuron stays with these budgets, so there is nothing to write. Give smaller ones to --keep."
@@ -108,13 +131,19 @@ def widen(
     source: Source,
     out: Out,
     to: Annotated[
-        list[str], typer.Option("--to", metavar="SET=SIZE", help="New number of neurons of a set. Repeatable.")
+        list[str],
+        typer.Option(
+            "--to", metavar="SET=SIZE", help="New number of neurons of a set. Repeatable."
+        ),
     ],
     arch: Arch = None,
     module: Module = None,
     shapes: Shapes = None,
     noise: Annotated[
-        float, typer.Option(min=0, help="Tell copies apart: spread of what they share, in units of its own.")
+        float,
+        typer.Option(
+            min=0, help="Tell copies apart: spread of what they share, in units of its own."
+        ),
     ] = 0.0,
     graph_out: GraphOut = None,
     force: Force = False,
@@ -130,10 +159,16 @@ def widen(
             outgoing = symnet.surgery.outgoing(model, graph, *inputs, sets=list(sizes), seed=seed)
     with _progress(source) as step:
         options = {"outgoing": outgoing, "noise": noise, "seed": seed}
-        done = symnet.surgery.widen(source, graph, sizes, **options, out=out, overwrite=force, progress=step)
+        done = symnet.surgery.widen(
+            source, graph, sizes, **options, out=out, overwrite=force, progress=step
+        )
     check = None
     if model is not None:
-        check = _check(model, inputs, lambda weights: symnet.surgery.widen(weights, graph, sizes, outgoing=outgoing))
+        check = _check(
+            model,
+            inputs,
+            lambda weights: symnet.surgery.widen(weights, graph, sizes, outgoing=outgoing),
+        )
     _finish(done, check, graph_out, as_json)
 
 
@@ -143,7 +178,9 @@ def _network(
 ) -> tuple[NeuronGraph, Any, tuple[Any, ...]]:
     """The graph, and the module with its inputs if there is one."""
     if arch is None and module is None:
-        raise SymnetError("Say what the weights belong to: --arch mlp:2-32-1 (or a file), or --module module:factory.")
+        raise SymnetError(
+            "Say what the weights belong to: --arch mlp:2-32-1 (or a file), or --module module:factory."
+        )
     model: Any
     model, inputs = make_module(module, shapes or (), seed) if module else (None, ())
     if arch is not None:
@@ -159,7 +196,10 @@ def _read_budgets(texts: list[str]) -> Any:
         SymnetError: no numbers, or one for all beside others.
     """
     pairs = [text.rpartition("=") for text in texts]
-    budgets = {name: _read_number(text, number) for text, (name, _, number) in zip(texts, pairs, strict=True)}
+    budgets = {
+        name: _read_number(text, number)
+        for text, (name, _, number) in zip(texts, pairs, strict=True)
+    }
     if "" not in budgets:
         return budgets
     if len(budgets) > 1:
@@ -196,7 +236,9 @@ def _progress(source: Path) -> Iterator[Callable[[str], None]]:
 
     columns = (TextColumn("writing tensors"), MofNCompleteColumn(), TimeElapsedColumn())
     console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
         task = bar.add_task("writing", total=len(OneByOne(source)))
         yield lambda name: bar.advance(task)
 
@@ -219,12 +261,27 @@ def _check(model: Any, inputs: tuple[Any, ...], cut: Callable[[Mapping[str, Any]
 
 def _finish(done: Surgery, check: str | None, graph_out: Path | None, as_json: bool) -> None:
     old, new = done.old.weights.size, done.graph.weights.size
-    sizes = {n: (s.size, done.graph.neurons[n].size) for n, s in done.old.neurons.items() if s != done.graph.neurons[n]}
+    sizes = {
+        n: (s.size, done.graph.neurons[n].size)
+        for n, s in done.old.neurons.items()
+        if s != done.graph.neurons[n]
+    }
     if graph_out is not None:
         done.graph.save(graph_out)
     if as_json:
-        found = {"written": str(done.weights), "weights_before": old, "weights_after": new, "check": check}
-        print_json({**found, "sets": {name: list(pair) for name, pair in sizes.items()}, "notes": list(done.notes)})
+        found = {
+            "written": str(done.weights),
+            "weights_before": old,
+            "weights_after": new,
+            "check": check,
+        }
+        print_json(
+            {
+                **found,
+                "sets": {name: list(pair) for name, pair in sizes.items()},
+                "notes": list(done.notes),
+            }
+        )
         return
     console = Console()
     table = Table("neuron set", "before", "after", title="Neurons", title_justify="left")
@@ -234,6 +291,9 @@ def _finish(done: Surgery, check: str | None, graph_out: Path | None, as_json: b
         table.add_row(f"and {len(sizes) - _SHOWN} more", "", "", style="dim")
     console.print(table)
     console.print(f"{old:,} weights before, {new:,} after.")
-    for note in (*done.notes, check or "Not checked on the network itself: give --module to do so."):
+    for note in (
+        *done.notes,
+        check or "Not checked on the network itself: give --module to do so.",
+    ):
         console.print(f"  {note}", style="dim", markup=False, highlight=False)
     console.print(f"Written to {done.weights}.", soft_wrap=True, highlight=False)

@@ -38,16 +38,30 @@ def train(
         ),
     ],
     out: Annotated[
-        Path, typer.Option("-o", "--out", help="Folder for all that is found; a killed run goes on there.")
+        Path,
+        typer.Option(
+            "-o", "--out", help="Folder for all that is found; a killed run goes on there."
+        ),
     ] = Path("symnet-tasks"),
-    quick: Annotated[bool, typer.Option("--quick", help="Small sizes: to see that it runs, and the order.")] = False,
-    full: Annotated[bool, typer.Option("--full", help="The published corpora; give corpus.path, and a GPU.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Small sizes: to see that it runs, and the order.")
+    ] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="The published corpora; give corpus.path, and a GPU.")
+    ] = False,
     changes: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change one value, as in training.steps=500. Repeatable."),
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Change one value, as in training.steps=500. Repeatable.",
+        ),
     ] = None,
     corpora: Annotated[
-        Path | None, typer.Option(help="Folder of the corpora, for all runs that share them (default: OUT/corpora).")
+        Path | None,
+        typer.Option(
+            help="Folder of the corpora, for all runs that share them (default: OUT/corpora)."
+        ),
     ] = None,
     accelerator: Annotated[str, typer.Option(help="cpu, gpu or auto.")] = "cpu",
     as_json: Json = False,
@@ -73,7 +87,9 @@ def train(
             results[task] = found.model_dump(mode="json")
             if run.is_first:
                 console.print(Markdown((folder / "results.md").read_text(encoding="utf-8")))
-                line = f"{found.seconds:.0f} s. Table, pictures, predictions, models, card: {folder}"
+                line = (
+                    f"{found.seconds:.0f} s. Table, pictures, predictions, models, card: {folder}"
+                )
                 console.print(line, soft_wrap=True)
     if as_json and run.is_first:
         print_json(results)
@@ -81,16 +97,26 @@ def train(
 
 def evaluate(
     where: Annotated[
-        Path, typer.Argument(metavar="FOLDER_OR_MODEL", help="A folder of `symnet train`, or a model.pt in one.")
+        Path,
+        typer.Argument(
+            metavar="FOLDER_OR_MODEL", help="A folder of `symnet train`, or a model.pt in one."
+        ),
     ],
     networks: Annotated[
         Path | None,
-        typer.Option(help="A folder of your own checkpoints (.pt, .pth, .safetensors): print the model's answers."),
+        typer.Option(
+            help="A folder of your own checkpoints (.pt, .pth, .safetensors): print the model's answers."
+        ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="Write the answers to this file (.csv), or edited networks here.")
+        Path | None,
+        typer.Option(
+            "-o", "--out", help="Write the answers to this file (.csv), or edited networks here."
+        ),
     ] = None,
-    corpora: Annotated[Path | None, typer.Option(help="Folder of the corpora (default: beside FOLDER).")] = None,
+    corpora: Annotated[
+        Path | None, typer.Option(help="Folder of the corpora (default: beside FOLDER).")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Measure the trained models of a folder anew (0 if the figures are as reported), or ask one about networks of your own."""
@@ -106,10 +132,17 @@ def evaluate(
                 say(f"{name}\t{answer}")
         return
     if out is not None:
-        raise SymnetError("--out is for answers about networks of your own; give --networks FOLDER as well.")
+        raise SymnetError(
+            "--out is for answers about networks of your own; give --networks FOLDER as well."
+        )
     checked = measure_again(where, corpora or where.parent / "corpora", console)
     if as_json:
-        print_json({"rows": [row.as_dict() for row in checked], "agree": all(row.agrees for row in checked)})
+        print_json(
+            {
+                "rows": [row.as_dict() for row in checked],
+                "agree": all(row.agrees for row in checked),
+            }
+        )
     else:
         for row in checked:
             console.print(str(row), highlight=False)

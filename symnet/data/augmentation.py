@@ -25,7 +25,9 @@ from symnet.matching.scaling import ScaleLike
 
 __all__ = ["Augmented", "Compose", "Dropout", "Mixed", "Noise", "Permute", "Rescale"]
 
-Weights = dict[str, Tensor]  # one network: name -> (*axes); keyed like a state dict, tied tensors once
+Weights = dict[
+    str, Tensor
+]  # one network: name -> (*axes); keyed like a state dict, tied tensors once
 
 
 class Transform(Protocol):
@@ -69,7 +71,9 @@ class Rescale:
 
     def __call__(self, weights: Weights, rng: np.random.Generator) -> Weights:
         factors = {
-            name: torch.from_numpy(np.exp(self.spread * rng.standard_normal(self.scaling.shape(name))))
+            name: torch.from_numpy(
+                np.exp(self.spread * rng.standard_normal(self.scaling.shape(name)))
+            )
             for name in self.scaling.incoming
         }
         return self.scaling.apply(weights, factors)
@@ -113,7 +117,9 @@ class Dropout:
     def __call__(self, weights: Weights, rng: np.random.Generator) -> Weights:
         found = {}
         for name, tensor in weights.items():
-            kept = torch.from_numpy(np.asarray(rng.random(tuple(tensor.shape)) >= self.rate)).to(tensor.device)
+            kept = torch.from_numpy(np.asarray(rng.random(tuple(tensor.shape)) >= self.rate)).to(
+                tensor.device
+            )
             found[name] = torch.where(kept, tensor, 0.0) if tensor.is_floating_point() else tensor
         return found
 
@@ -197,18 +203,29 @@ class Mixed(_Seeded):
     """
 
     def __init__(
-        self, dataset: Dataset[Any], graph: NeuronGraph, *, alpha: float = 1.0, aligned: bool = True, seed: int = 0
+        self,
+        dataset: Dataset[Any],
+        graph: NeuronGraph,
+        *,
+        alpha: float = 1.0,
+        aligned: bool = True,
+        seed: int = 0,
     ) -> None:
         super().__init__(dataset, seed)
         if len(self) < 2 or not alpha > 0:
-            raise ShapeError(f"Mixed got {len(self)} items and alpha={alpha}; it needs two items and a positive alpha.")
+            raise ShapeError(
+                f"Mixed got {len(self)} items and alpha={alpha}; it needs two items and a positive alpha."
+            )
         self.graph, self.alpha, self.aligned = graph, alpha, aligned
 
     def __getitem__(self, index: int) -> Any:
         index, rng = self._item(index)
         other = (index + int(rng.integers(1, len(self)))) % len(self)
         share = float(rng.beta(self.alpha, self.alpha))
-        (own, rest), (partner, partner_rest) = _split(self.dataset[index]), _split(self.dataset[other])
+        (own, rest), (partner, partner_rest) = (
+            _split(self.dataset[index]),
+            _split(self.dataset[other]),
+        )
         if self.aligned:
             mixed = align(own, partner, self.graph, starts=1).interpolate(share)
         else:

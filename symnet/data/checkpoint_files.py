@@ -16,9 +16,21 @@ __all__ = ["Rename", "checkpoint_paths", "read_checkpoint", "renamed", "without_
 Rename = Mapping[str, str] | Callable[[str], str | None]
 INDEX = ".safetensors.index.json"
 # What trainers write beside the weights.
-ASIDE = ("optimizer", "optim", "scheduler", "rng_state", "training_args", "scaler", "sampler", "random_states")
+ASIDE = (
+    "optimizer",
+    "optim",
+    "scheduler",
+    "rng_state",
+    "training_args",
+    "scaler",
+    "sampler",
+    "random_states",
+)
 COMPILED = "_orig_mod."  # torch.compile puts it before what it has compiled, at any depth
-WRAPPERS = ("module.", "model.")  # of DataParallel; of Lightning and others that hold the network under this name
+WRAPPERS = (
+    "module.",
+    "model.",
+)  # of DataParallel; of Lightning and others that hold the network under this name
 
 
 class AsideError(SymnetError):
@@ -44,7 +56,9 @@ def checkpoint_paths(folder: Path, pattern: str = "**/*") -> tuple[list[Path], l
     try:
         every = sorted(path for path in folder.glob(pattern) if path.is_file())
     except (ValueError, NotImplementedError, OSError) as error:
-        raise FileError(f"pattern={pattern!r:.80} names no files in {shown(folder)}: {reason(error)}.") from error
+        raise FileError(
+            f"pattern={pattern!r:.80} names no files in {shown(folder)}: {reason(error)}."
+        ) from error
     indexed = [path for path in every if path.name.endswith(INDEX)]
     stems = {(path.parent, path.name.removesuffix(INDEX)) for path in indexed}
     found, aside = list(indexed), list[Path]()
@@ -56,7 +70,9 @@ def checkpoint_paths(folder: Path, pattern: str = "**/*") -> tuple[list[Path], l
 
 
 def _is_shard(path: Path, folder: Path, stem: str) -> bool:
-    return path.parent == folder and path.suffix == ".safetensors" and path.name.startswith(f"{stem}-")
+    return (
+        path.parent == folder and path.suffix == ".safetensors" and path.name.startswith(f"{stem}-")
+    )
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
@@ -72,7 +88,9 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     return state_in(content, path)
 
 
-def without_prefix(state: Mapping[str, Tensor], names: Iterable[str], where: str) -> tuple[dict[str, Tensor], str]:
+def without_prefix(
+    state: Mapping[str, Tensor], names: Iterable[str], where: str
+) -> tuple[dict[str, Tensor], str]:
     """The tensors by the network's names, and the prefix that was before all of them.
 
     Args:
@@ -83,9 +101,15 @@ def without_prefix(state: Mapping[str, Tensor], names: Iterable[str], where: str
         StateFileError: a file with several networks under prefixes of their own.
     """
     compiled = any(COMPILED in name for name in state)
-    plain = {name.replace(COMPILED, ""): tensor for name, tensor in state.items()} if compiled else dict(state)
+    plain = (
+        {name.replace(COMPILED, ""): tensor for name, tensor in state.items()}
+        if compiled
+        else dict(state)
+    )
     if len(plain) < len(state):
-        raise StateFileError(f"{where}: without '{COMPILED}' two of its tensors have one name; say rename=.")
+        raise StateFileError(
+            f"{where}: without '{COMPILED}' two of its tensors have one name; say rename=."
+        )
     said = COMPILED if compiled else ""
     wanted = list(names)
     if not wanted:
@@ -104,7 +128,11 @@ def without_prefix(state: Mapping[str, Tensor], names: Iterable[str], where: str
                 "say which one with rename=."
             )
         prefix = fitting[0] if fitting else ""
-    kept = {name.removeprefix(prefix): tensor for name, tensor in plain.items() if name.startswith(prefix)}
+    kept = {
+        name.removeprefix(prefix): tensor
+        for name, tensor in plain.items()
+        if name.startswith(prefix)
+    }
     return kept, prefix + said
 
 
@@ -119,13 +147,17 @@ def renamed(state: Mapping[str, Tensor], rename: Rename | None, where: str) -> d
     """
     if rename is None:
         return dict(state)
-    as_new: Callable[[str], Any] = (lambda name: rename.get(name, name)) if isinstance(rename, Mapping) else rename
+    as_new: Callable[[str], Any] = (
+        (lambda name: rename.get(name, name)) if isinstance(rename, Mapping) else rename
+    )
     result: dict[str, Tensor] = {}
     for name, tensor in state.items():
         new = as_new(name)
         if new is None:
             continue
         if new in result:
-            raise StateFileError(f"{where}: rename= gives two tensors the name '{shown(str(new), 80)}'.")
+            raise StateFileError(
+                f"{where}: rename= gives two tensors the name '{shown(str(new), 80)}'."
+            )
         result[str(new)] = tensor
     return result

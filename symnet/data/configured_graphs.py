@@ -64,7 +64,9 @@ class ConfiguredGraphs:
             if place.is_file():
                 values = read_json(place)
                 if not isinstance(values, dict):
-                    raise StateFileError(f"{shown(place)} holds a {type(values).__name__}; expected an object.")
+                    raise StateFileError(
+                        f"{shown(place)} holds a {type(values).__name__}; expected an object."
+                    )
                 kept = {name: value for name, value in values.items() if name not in ORIGIN}
                 self._texts[folder] = json.dumps(kept, sort_keys=True)
             else:
@@ -78,7 +80,9 @@ class ConfiguredGraphs:
         try:
             model, inputs = self.build(config)
         except (KeyError, TypeError, ValueError) as error:
-            raise StateFileError(f"{shown(path)}: build= made no module of its {CONFIG} ({error!r:.200}).") from error
+            raise StateFileError(
+                f"{shown(path)}: build= made no module of its {CONFIG} ({error!r:.200})."
+            ) from error
         return trace(model.to("meta"), *inputs)
 
 
@@ -98,16 +102,24 @@ def _trace_transformers(config: Mapping[str, Any], path: Path) -> NeuronGraph:
             f"The {CONFIG} beside {shown(path)} is of transformers, which is not installed. Run: pip install transformers"
         ) from error
     kind = getattr(transformers, name, None)
-    if kind is None or not isinstance(kind, type) or not issubclass(kind, transformers.PreTrainedModel):
+    if (
+        kind is None
+        or not isinstance(kind, type)
+        or not issubclass(kind, transformers.PreTrainedModel)
+    ):
         raise StateFileError(f"{shown(path)}: transformers has no model '{shown(name, 80)}'.")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            settings = transformers.AutoConfig.for_model(**{k: v for k, v in config.items() if k != "architectures"})
+            settings = transformers.AutoConfig.for_model(
+                **{k: v for k, v in config.items() if k != "architectures"}
+            )
             with torch.device("meta"):
                 model = kind(settings)
     except Exception as error:  # its code refuses numbers with errors of all kinds
-        raise StateFileError(f"{shown(path)}: no {name} can be made from its {CONFIG}: {reason(error)}.") from error
+        raise StateFileError(
+            f"{shown(path)}: no {name} can be made from its {CONFIG}: {reason(error)}."
+        ) from error
     name, example = _example(model, path)
     keywords: Any = {name: example}
     with warnings.catch_warnings():
@@ -122,7 +134,11 @@ def _example(model: Any, path: Path) -> tuple[str, Tensor]:
     if name == "input_ids":
         return name, torch.randint(config.vocab_size, (2, TOKENS), generator=generator)
     if name == "pixel_values" and hasattr(config, "image_size"):
-        size = config.image_size if isinstance(config.image_size, list | tuple) else [config.image_size] * 2
+        size = (
+            config.image_size
+            if isinstance(config.image_size, list | tuple)
+            else [config.image_size] * 2
+        )
         return name, torch.randn(2, getattr(config, "num_channels", 3), *size, generator=generator)
     raise StateFileError(
         f"{shown(path)}: what {type(model).__name__} is called with ('{name}') is not known here; give build= or the graph."
@@ -132,5 +148,7 @@ def _example(model: Any, path: Path) -> tuple[str, Tensor]:
 def _answer(model: Any) -> str:
     """The output that the graph is to keep."""
     return (
-        "logits" if model.get_output_embeddings() is not None or "For" in type(model).__name__ else "last_hidden_state"
+        "logits"
+        if model.get_output_embeddings() is not None or "For" in type(model).__name__
+        else "last_hidden_state"
     )

@@ -87,7 +87,9 @@ def fit_corpus(
         SymnetError: `fits` is not positive, or there are no images.
     """
     if fits < 1 or not len(data):
-        raise SymnetError(f"fit_corpus needs at least one fit of at least one image; got {fits} of {len(data)}.")
+        raise SymnetError(
+            f"fit_corpus needs at least one fit of at least one image; got {fits} of {len(data)}."
+        )
     jobs = list(_jobs(Path(folder), len(data), fits))
     refitted: list[str] = []
     with _progress(console) as progress:
@@ -106,9 +108,14 @@ def fit_corpus(
             return weights, quality
 
         found = in_parallel(work, jobs)
-        progress.update(task, completed=len(jobs) * recipe.steps)  # shards that were read took no steps
+        progress.update(
+            task, completed=len(jobs) * recipe.steps
+        )  # shards that were read took no steps
     parts, qualities = zip(*found, strict=True)
-    stacked = {name: torch.cat([part[name] for part in parts]).unflatten(0, (fits, len(data))) for name in parts[0]}
+    stacked = {
+        name: torch.cat([part[name] for part in parts]).unflatten(0, (fits, len(data)))
+        for name in parts[0]
+    }
     return Corpus(stacked, torch.cat(qualities).view(fits, len(data)), tuple(sorted(refitted)))
 
 

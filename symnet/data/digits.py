@@ -85,6 +85,8 @@ def split_images(classes: Tensor, *, share: float = 0.2, seed: int = 0) -> Split
 
 def _stratified(images: Tensor, classes: Tensor, count: int, seed: int) -> tuple[Tensor, Tensor]:
     """These images without, and only, `count` of them, each in ascending order."""
-    parts = train_test_split(images.numpy(), test_size=count, random_state=seed, stratify=classes[images].numpy())
+    parts = train_test_split(
+        images.numpy(), test_size=count, random_state=seed, stratify=classes[images].numpy()
+    )
     rest, chosen = (torch.as_tensor(part).sort().values for part in parts)
     return rest, chosen

@@ -36,7 +36,12 @@ class FitRecipe:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "widths", tuple(self.widths))
-        if len(self.widths) < 3 or min(self.widths) < 1 or self.widths[0] != 2 or self.widths[-1] != 1:
+        if (
+            len(self.widths) < 3
+            or min(self.widths) < 1
+            or self.widths[0] != 2
+            or self.widths[-1] != 1
+        ):
             raise SymnetError(
                 f"widths={self.widths}: an image's SIREN maps 2 coordinates to 1 grey value; give (2, ..., 1), all positive."
             )

@@ -50,10 +50,21 @@ def read_siren_folders(folder: str | Path, *, on_error: OnError = "raise") -> Ne
         if place and file:
             row = {"label": int(place[2]), "image": int(file[1]), "fit": place[1] or ""}
             found[path] = row | {"path": str(path.relative_to(root))}
-    networks = _read_all(root, found, "randinit_smaller_{label}s*/net{number}.pth", on_error, "SIREN, omega 30")
+    networks = _read_all(
+        root, found, "randinit_smaller_{label}s*/net{number}.pth", on_error, "SIREN, omega 30"
+    )
     part = np.searchsorted(_SIREN_PARTS, networks.columns["image"], side="right")
-    parts = {name: np.flatnonzero(part == number) for number, name in enumerate(("train", "val", "test"))}
-    return NetworkSet(networks.graph, networks.weights, networks.columns, parts, networks.forward, networks.skipped)
+    parts = {
+        name: np.flatnonzero(part == number) for number, name in enumerate(("train", "val", "test"))
+    }
+    return NetworkSet(
+        networks.graph,
+        networks.weights,
+        networks.columns,
+        parts,
+        networks.forward,
+        networks.skipped,
+    )
 
 
 def read_dws_folders(
@@ -76,10 +87,16 @@ def read_dws_folders(
     root = Path(folder)
     found: dict[Path, dict[str, Any]] = {}
     for path in sorted(root.rglob("*.pth")):
-        places = [match for part in path.relative_to(root).parts if (match := _DWS_FOLDER.fullmatch(part))]
+        places = [
+            match for part in path.relative_to(root).parts if (match := _DWS_FOLDER.fullmatch(part))
+        ]
         if places:
             _, label, number = places[0].groups()
-            found[path] = {"label": int(label), "image": int(number), "path": str(path.relative_to(root))}
+            found[path] = {
+                "label": int(label),
+                "image": int(number),
+                "path": str(path.relative_to(root)),
+            }
     networks = _read_all(
         root,
         found,
@@ -90,7 +107,14 @@ def read_dws_folders(
     if splits is None:
         return networks
     parts = _read_splits(Path(splits), networks, on_error)
-    return NetworkSet(networks.graph, networks.weights, networks.columns, parts, networks.forward, networks.skipped)
+    return NetworkSet(
+        networks.graph,
+        networks.weights,
+        networks.columns,
+        parts,
+        networks.forward,
+        networks.skipped,
+    )
 
 
 def _read_all(
@@ -100,7 +124,11 @@ def _read_all(
         raise SymnetError(f"{root} holds no files {layout}. Name the folder that was unpacked.")
     graph = _graph_of(found, on_error)
     return collect_networks(
-        found, graph, lambda path: (_renamed(read_state_file(path)), found[path]), on_error=on_error, forward=forward
+        found,
+        graph,
+        lambda path: (_renamed(read_state_file(path)), found[path]),
+        on_error=on_error,
+        forward=forward,
     )
 
 
@@ -123,7 +151,9 @@ def _graph_of(found: Mapping[Path, dict[str, Any]], on_error: OnError) -> Neuron
                 )
             return catalogue.mlp([shapes[0][1], *(shape[0] for shape in shapes)])
         except KeyError as error:
-            problem: SymnetError = StateFileError(f"{path} holds no MLP: {error} is missing among its layers.")
+            problem: SymnetError = StateFileError(
+                f"{path} holds no MLP: {error} is missing among its layers."
+            )
         except SymnetError as error:
             problem = error
         if on_error == "raise":
@@ -135,7 +165,10 @@ def _graph_of(found: Mapping[Path, dict[str, Any]], on_error: OnError) -> Neuron
 def _read_splits(path: Path, networks: NetworkSet, on_error: OnError) -> dict[str, np.ndarray]:
     try:
         content = read_json(path)
-        entries = {part: list(zip(values["path"], values["label"], strict=True)) for part, values in content.items()}
+        entries = {
+            part: list(zip(values["path"], values["label"], strict=True))
+            for part, values in content.items()
+        }
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SymnetError(
             f'{path} is no file of splits ({type(error).__name__}: {error}); expected {{"train": {{"path": [...], "label": [...]}}, ...}}.'

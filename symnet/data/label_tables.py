@@ -62,7 +62,9 @@ class LabelTable:
             elif not ways:
                 problems[path] = f"{path}: there is no row of it in {self.where}"
             elif ways[0] in self.doubled:
-                problems[path] = f"{path}: '{shown(ways[0], 80)}' stands in several rows of {self.where}; keep one"
+                problems[path] = (
+                    f"{path}: '{shown(ways[0], 80)}' stands in several rows of {self.where}; keep one"
+                )
             else:
                 others = [other for other in files_of[ways[0]] if other != path]
                 problems[path] = (
@@ -75,7 +77,14 @@ class LabelTable:
 def _ways(path: str) -> list[str]:
     """The names that a table may use for a file, from the most particular on."""
     place = PurePosixPath(path)
-    ways = [path, str(place.with_suffix("")), place.name, place.stem, str(place.parent), place.parent.name]
+    ways = [
+        path,
+        str(place.with_suffix("")),
+        place.name,
+        place.stem,
+        str(place.parent),
+        place.parent.name,
+    ]
     return list(dict.fromkeys(way for way in ways if way not in ("", ".")))
 
 
@@ -105,23 +114,35 @@ def read_labels(source: str | Path | Mapping[str, Any]) -> LabelTable:
     if suffix == ".parquet":
         return _from_rows(_parquet(regular_file(source)), where)
     if suffix not in (".csv", ".tsv", ".txt"):
-        raise FileError(f"{where}: labels are read from .csv, .tsv, .json or .parquet, not '{shown(suffix, 40)}'.")
-    return _from_rows(_csv(read_text(regular_file(source)), where, "\t" if suffix == ".tsv" else ","), where)
+        raise FileError(
+            f"{where}: labels are read from .csv, .tsv, .json or .parquet, not '{shown(suffix, 40)}'."
+        )
+    return _from_rows(
+        _csv(read_text(regular_file(source)), where, "\t" if suffix == ".tsv" else ","), where
+    )
 
 
 def _csv(text: str, where: str, between: str) -> list[Row]:
     try:
-        lines = [line for line in csv.reader(io.StringIO(text, newline=""), delimiter=between) if line]
+        lines = [
+            line for line in csv.reader(io.StringIO(text, newline=""), delimiter=between) if line
+        ]
     except csv.Error as error:
         raise FileError(f"{where} is no table: {reason(error)}.") from error
     if not lines:
-        raise FileError(f"{where} is empty; expected a line of column names, such as: path,accuracy")
+        raise FileError(
+            f"{where} is empty; expected a line of column names, such as: path,accuracy"
+        )
     head = [name.strip() for name in lines[0]]
     if len(set(head)) < len(head) or "" in head:
-        raise FileError(f"{where}: its first line has to give every column a name of its own; it is {lines[0]!s:.120}.")
+        raise FileError(
+            f"{where}: its first line has to give every column a name of its own; it is {lines[0]!s:.120}."
+        )
     for number, line in enumerate(lines[1:], start=2):
         if len(line) != len(head):
-            raise FileError(f"{where}: row {number} has {len(line)} values and the first line names {len(head)}.")
+            raise FileError(
+                f"{where}: row {number} has {len(line)} values and the first line names {len(head)}."
+            )
     return [dict(zip(head, map(_value, line), strict=True)) for line in lines[1:]]
 
 
@@ -147,7 +168,9 @@ def _parquet(path: Path) -> list[Row]:
     try:
         rows: list[Row] = parquet.read_table(path).to_pylist()
     except Exception as error:  # damaged files fail with errors of all kinds
-        raise FileError(f"{shown(path)} is no parquet file, or a damaged one: {reason(error)}.") from error
+        raise FileError(
+            f"{shown(path)} is no parquet file, or a damaged one: {reason(error)}."
+        ) from error
     return rows
 
 
@@ -158,9 +181,15 @@ def _from_values(values: Any, where: str) -> LabelTable:
         raise FileError(
             f"{where} holds no labels; expected a list of objects, or one value or object for each network's name."
         )
-    rows = {str(name): dict(row) if isinstance(row, Mapping) else {"label": row} for name, row in values.items()}
+    rows = {
+        str(name): dict(row) if isinstance(row, Mapping) else {"label": row}
+        for name, row in values.items()
+    }
     columns = tuple(dict.fromkeys(column for row in rows.values() for column in row))
-    plain = {_plain_name(name): {column: _known(row.get(column)) for column in columns} for name, row in rows.items()}
+    plain = {
+        _plain_name(name): {column: _known(row.get(column)) for column in columns}
+        for name, row in rows.items()
+    }
     return LabelTable(plain, columns, where=where)
 
 
@@ -178,7 +207,9 @@ def _from_rows(rows: Sequence[Row], where: str) -> LabelTable:
         for name, row in zip(names, rows, strict=True)
         if counts[name] == 1
     }
-    return LabelTable(plain, rest, tuple(name for name, count in counts.items() if count > 1), where)
+    return LabelTable(
+        plain, rest, tuple(name for name, count in counts.items() if count > 1), where
+    )
 
 
 def _plain_name(name: str) -> str:
@@ -192,7 +223,9 @@ def _known(value: Any) -> Any:
     return value if isinstance(value, str | bool | int | float) else None
 
 
-def as_columns(rows: Iterable[Row], names: Sequence[str], where: str = "labels") -> dict[str, np.ndarray]:
+def as_columns(
+    rows: Iterable[Row], names: Sequence[str], where: str = "labels"
+) -> dict[str, np.ndarray]:
     """The rows' values by column: numbers (`nan` where there is none) where all are numbers, else texts (empty).
 
     Raises:
@@ -206,13 +239,19 @@ def as_columns(rows: Iterable[Row], names: Sequence[str], where: str = "labels")
     columns = {}
     for name in names:
         if name == "path":
-            raise SymnetError(f"{where}: the column 'path' is kept for the files; give yours another name.")
+            raise SymnetError(
+                f"{where}: the column 'path' is kept for the files; give yours another name."
+            )
         values = [row.get(name) for row in rows]
         known = [value for value in values if value is not None]
         if known and all(isinstance(value, int) for value in known) and len(known) == len(values):
-            columns[name] = np.array(values, dtype=bool if all(isinstance(v, bool) for v in known) else np.int64)
+            columns[name] = np.array(
+                values, dtype=bool if all(isinstance(v, bool) for v in known) else np.int64
+            )
         elif all(isinstance(value, int | float) for value in known):
-            columns[name] = np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+            columns[name] = np.array(
+                [np.nan if value is None else value for value in values], dtype=np.float64
+            )
         else:
             columns[name] = np.array(["" if value is None else str(value) for value in values])
     return columns

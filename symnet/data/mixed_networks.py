@@ -61,7 +61,9 @@ class MixedNetworks:
     @property
     def columns(self) -> dict[str, np.ndarray]:
         """What is known about every network: the columns that all sets have."""
-        shared = [name for name in self.sets[0].columns if all(name in each.columns for each in self.sets)]
+        shared = [
+            name for name in self.sets[0].columns if all(name in each.columns for each in self.sets)
+        ]
         return {name: np.concatenate([each.columns[name] for each in self.sets]) for name in shared}
 
     @property
@@ -111,7 +113,9 @@ class MixedNetworks:
     def part(self, name: str) -> MixedNetworks:
         """One of the splits."""
         if name not in self.parts:
-            raise SymnetError(f"There is no part '{name}'; this set has {', '.join(self.parts) or 'no splits'}.")
+            raise SymnetError(
+                f"There is no part '{name}'; this set has {', '.join(self.parts) or 'no splits'}."
+            )
         return self.select(self.parts[name])
 
     def batches(
@@ -122,16 +126,20 @@ class MixedNetworks:
         chunks: list[tuple[int, np.ndarray]] = []
         for number, each in enumerate(self.sets):
             order = rng.permutation(len(each)) if shuffle else np.arange(len(each))
-            chunks += [(number, order[start : start + size]) for start in range(0, len(order), size)]
+            chunks += [
+                (number, order[start : start + size]) for start in range(0, len(order), size)
+            ]
         for place in rng.permutation(len(chunks)) if shuffle else range(len(chunks)):
             number, rows = chunks[place]
             chosen = self.sets[number]
             index = torch.from_numpy(rows)
             weights = {name: tensor[index] for name, tensor in chosen.weights.items()}
-            yield chosen.graph, weights, {name: values[rows] for name, values in chosen.columns.items()}
+            yield (
+                chosen.graph,
+                weights,
+                {name: values[rows] for name, values in chosen.columns.items()},
+            )
 
     def __repr__(self) -> str:
         left = f", {len(self.skipped)} left out" if self.skipped else ""
-        return (
-            f"MixedNetworks({len(self)} networks of {len(self.sets)} architectures, columns {list(self.columns)}{left})"
-        )
+        return f"MixedNetworks({len(self)} networks of {len(self.sets)} architectures, columns {list(self.columns)}{left})"

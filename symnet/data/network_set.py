@@ -62,7 +62,9 @@ class NetworkSet:
     def __getitem__(self, number: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
         if not -len(self) <= number < len(self):
             raise IndexError(f"network {number} of {len(self)}")
-        return {name: t[number] for name, t in self.weights.items()}, {k: v[number] for k, v in self.columns.items()}
+        return {name: t[number] for name, t in self.weights.items()}, {
+            k: v[number] for k, v in self.columns.items()
+        }
 
     def select(self, rows: Sequence[int] | np.ndarray) -> NetworkSet:
         """The networks of these numbers; splits are those of the whole, and do not come along."""
@@ -97,7 +99,9 @@ class NetworkSet:
         """torch's loader: batches of weights `{name: (batch, *axes)}` and of columns; texts come as lists."""
         generator = torch.Generator().manual_seed(seed)
         sampler = BatchSampler(
-            RandomSampler(self, generator=generator) if shuffle else SequentialSampler(self), batch, drop_last=False
+            RandomSampler(self, generator=generator) if shuffle else SequentialSampler(self),
+            batch,
+            drop_last=False,
         )
         return DataLoader(_Rows(self), sampler=sampler, batch_size=None)
 
@@ -115,7 +119,9 @@ class NetworkSet:
     def part(self, name: str) -> NetworkSet:
         """One of the source's splits."""
         if name not in self.parts:
-            raise SymnetError(f"There is no part '{name}'; this set has {', '.join(self.parts) or 'no splits'}.")
+            raise SymnetError(
+                f"There is no part '{name}'; this set has {', '.join(self.parts) or 'no splits'}."
+            )
         return self.select(self.parts[name])
 
     def __repr__(self) -> str:
@@ -169,7 +175,9 @@ def collect_networks(
                 raise
             skipped.append(str(error))
     if not states:
-        raise SymnetError(f"No network could be read{f'; first: {skipped[0]}' if skipped else ': there are no files'}.")
+        raise SymnetError(
+            f"No network could be read{f'; first: {skipped[0]}' if skipped else ': there are no files'}."
+        )
     weights = {name: torch.stack([state[name] for state in states]) for name in graph.shapes}
     columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
     return NetworkSet(graph, weights, columns, forward=forward, skipped=tuple(skipped))
@@ -184,7 +192,11 @@ def fitting(state: Mapping[str, Tensor], graph: NeuronGraph, where: str) -> dict
     found = {}
     for name, shape in graph.shapes.items():
         if name not in state or tuple(state[name].shape) != shape:
-            given = tuple(state[name].shape) if name in state else f"missing (there are {', '.join(list(state)[:8])})"
+            given = (
+                tuple(state[name].shape)
+                if name in state
+                else f"missing (there are {', '.join(list(state)[:8])})"
+            )
             raise StateFileError(
                 f"{where}: tensor '{name}' should be {shape} and is {given}; is it another architecture?"
             )
@@ -195,5 +207,7 @@ def fitting(state: Mapping[str, Tensor], graph: NeuronGraph, where: str) -> dict
             )
         found[name] = state[name].detach().float()
         if not bool(found[name].isfinite().all()):
-            raise StateFileError(f"{where}: tensor '{name}' has entries that are not finite, as float32.")
+            raise StateFileError(
+                f"{where}: tensor '{name}' has entries that are not finite, as float32."
+            )
     return found

@@ -11,7 +11,14 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from symnet.data.checkpoint_files import AsideError, Rename, checkpoint_paths, read_checkpoint, renamed, without_prefix
+from symnet.data.checkpoint_files import (
+    AsideError,
+    Rename,
+    checkpoint_paths,
+    read_checkpoint,
+    renamed,
+    without_prefix,
+)
 from symnet.data.configured_graphs import Build, ConfiguredGraphs
 from symnet.data.label_tables import LabelTable, as_columns, read_labels
 from symnet.data.mixed_networks import MixedNetworks
@@ -103,7 +110,11 @@ def read_folder(
 
 def unknown_architecture(state: Mapping[str, Tensor]) -> NeuronGraph:
     """A graph of these shapes that claims no symmetry: every axis stands still."""
-    axes = {name: " ".join(map(str, tensor.shape)) for name, tensor in state.items() if tensor.is_floating_point()}
+    axes = {
+        name: " ".join(map(str, tensor.shape))
+        for name, tensor in state.items()
+        if tensor.is_floating_point()
+    }
     return NeuronGraph({}, axes, notes=(UNKNOWN,))
 
 
@@ -148,7 +159,9 @@ class _Reading:
             if graph is None and not self.shapes_only:
                 graph = self.configured.of(path)
             state = renamed(read_checkpoint(path), self.rename, shown(path))
-            state, prefix = without_prefix(state, () if graph is None else graph.shapes, shown(path))
+            state, prefix = without_prefix(
+                state, () if graph is None else graph.shapes, shown(path)
+            )
             graph = unknown_architecture(state) if graph is None else graph
             weights = fitting(state, graph, shown(path))
         except AsideError:
@@ -159,13 +172,17 @@ class _Reading:
             return
         self.prefixes[prefix] += bool(prefix)
         if graph not in self.members:
-            self.members[graph] = _Members(graph, GrowingWeights(graph.shapes, self.left + 1, self.most_memory))
+            self.members[graph] = _Members(
+                graph, GrowingWeights(graph.shapes, self.left + 1, self.most_memory)
+            )
         self.members[graph].weights.append(weights)
         self.members[graph].names.append(name)
 
     def finish(self, table: LabelTable | None, on_error: OnError) -> NetworkSet | MixedNetworks:
         """The sets of all that was read, joined with the table."""
-        members = self._without_strangers(sorted(self.members.values(), key=lambda some: some.names[0]))
+        members = self._without_strangers(
+            sorted(self.members.values(), key=lambda some: some.names[0])
+        )
         rows: dict[str, Mapping[str, Any]] = {}
         if table is not None:
             read = [name for some in members for name in some.names]
@@ -184,7 +201,9 @@ class _Reading:
             raise SymnetError(f"No network could be read{why}.")
         notes = (*self._notes(), *self.notes)
         sets = tuple(_as_set(some, rows, table, tuple(problems), notes) for some in members)
-        return sets[0] if len(sets) == 1 else MixedNetworks(sets, skipped=tuple(problems), notes=notes)
+        return (
+            sets[0] if len(sets) == 1 else MixedNetworks(sets, skipped=tuple(problems), notes=notes)
+        )
 
     def _without_strangers(self, members: list[_Members]) -> list[_Members]:
         """Of networks of which only shapes are known, those that most files have; the others are named."""
@@ -205,7 +224,9 @@ class _Reading:
             if count
         ]
         if self.aside:
-            names = [str(path.relative_to(self.root)) for path in sorted(self.aside) if path != self.root]
+            names = [
+                str(path.relative_to(self.root)) for path in sorted(self.aside) if path != self.root
+            ]
             notes.append(f"left aside, as they hold no networks: {_several(names)}")
         if any(UNKNOWN in some.graph.notes for some in self.members.values()):
             notes.append(
@@ -238,9 +259,7 @@ def _told(problems: Sequence[str], most: int = 5) -> str:
     if len(problems) == 1:
         return problems[0]
     rest = f" And {len(problems) - most} more." if len(problems) > most else ""
-    return (
-        f"{len(problems)} files cannot be used (on_error='skip' leaves them out): {'; '.join(problems[:most])}.{rest}"
-    )
+    return f"{len(problems)} files cannot be used (on_error='skip' leaves them out): {'; '.join(problems[:most])}.{rest}"
 
 
 def _several(names: Sequence[str], most: int = 4) -> str:

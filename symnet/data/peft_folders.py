@@ -19,7 +19,9 @@ from symnet.graph.catalogue import lora
 if TYPE_CHECKING:
     from torch import Tensor
 
-_KEY = re.compile(r"^(?:base_model\.model\.)?(?P<module>.+)\.lora_(?P<factor>[AB])(?:\.[\w-]+)?\.weight$")
+_KEY = re.compile(
+    r"^(?:base_model\.model\.)?(?P<module>.+)\.lora_(?P<factor>[AB])(?:\.[\w-]+)?\.weight$"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,11 +53,21 @@ def read_peft_folder(folder: str | Path) -> Adapter:
     """
     folder = Path(folder)
     config = read_json(folder / "adapter_config.json")
-    if not isinstance(config, dict) or str(config.get("peft_type", "LORA")).upper() != "LORA" or config.get("use_dora"):
+    if (
+        not isinstance(config, dict)
+        or str(config.get("peft_type", "LORA")).upper() != "LORA"
+        or config.get("use_dora")
+    ):
         kind = "DoRA" if isinstance(config, dict) and config.get("use_dora") else "no LoRA"
-        raise StateFileError(f"The adapter in {folder} is {kind}: its function is no product of two matrices alone.")
+        raise StateFileError(
+            f"The adapter in {folder} is {kind}: its function is no product of two matrices alone."
+        )
     path = next(
-        (p for p in (folder / "adapter_model.safetensors", folder / "adapter_model.bin") if p.exists()),
+        (
+            p
+            for p in (folder / "adapter_model.safetensors", folder / "adapter_model.bin")
+            if p.exists()
+        ),
         None,
     )
     if path is None:
@@ -90,7 +102,9 @@ def _factors(state: Mapping[str, Tensor]) -> tuple[dict[str, dict[str, Tensor]],
 
 def _checked(module: str, pair: Mapping[str, Tensor], path: Path) -> tuple[Tensor, Tensor]:
     if set(pair) != {"A", "B"}:
-        raise StateFileError(f"{path}: '{module}' has lora_{min(pair)} alone; both factors are needed.")
+        raise StateFileError(
+            f"{path}: '{module}' has lora_{min(pair)} alone; both factors are needed."
+        )
     down, up = pair["A"], pair["B"]
     if down.ndim != 2 or up.ndim != 2 or up.shape[1] != down.shape[0]:
         raise StateFileError(

@@ -28,10 +28,18 @@ class BrokenShardError(SymnetError):
 def describe_shard(recipe: FitRecipe, images: Tensor, seed: int) -> dict[str, object]:
     """What a shard holds, as plain values: two shards are interchangeable when these are equal."""
     digest = hashlib.sha256(images.contiguous().numpy().tobytes()).hexdigest()
-    return {"format": FORMAT, "recipe": recipe.as_dict(), "images": digest, "count": len(images), "seed": seed}
+    return {
+        "format": FORMAT,
+        "recipe": recipe.as_dict(),
+        "images": digest,
+        "count": len(images),
+        "seed": seed,
+    }
 
 
-def write_shard(path: Path, weights: dict[str, Tensor], quality: Tensor, header: dict[str, object]) -> None:
+def write_shard(
+    path: Path, weights: dict[str, Tensor], quality: Tensor, header: dict[str, object]
+) -> None:
     """Write weights `{name: (n, *axes)}` and PSNR `(n,)`; a kill leaves the old file or the new one, never half of one."""
     arrays = {f"weights/{name}": tensor.numpy() for name, tensor in weights.items()}
     arrays |= {"header": np.array(json.dumps(header)), "psnr": quality.numpy()}
@@ -53,15 +61,23 @@ def read_shard(
         names = [name for name in arrays if name.startswith("weights/")]
         weights = {name.removeprefix("weights/"): torch.from_numpy(arrays[name]) for name in names}
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise BrokenShardError(f"{path.name} cannot be read ({type(error).__name__}: {error}).") from error
+        raise BrokenShardError(
+            f"{path.name} cannot be read ({type(error).__name__}: {error})."
+        ) from error
     if found != header:
         differing = sorted(key for key in {*found, *header} if found.get(key) != header.get(key))
-        raise BrokenShardError(f"{path.name} was fitted otherwise: its {', '.join(differing)} differ.")
+        raise BrokenShardError(
+            f"{path.name} was fitted otherwise: its {', '.join(differing)} differ."
+        )
     try:
         shown = psnr(evaluate(weights, grid, omega), images)
         difference = float((shown - quality).abs().max())
     except (RuntimeError, KeyError) as error:
-        raise BrokenShardError(f"{path.name} holds tensors of the wrong shape ({error}).") from error
+        raise BrokenShardError(
+            f"{path.name} holds tensors of the wrong shape ({error})."
+        ) from error
     if not difference < _PSNR_TOLERANCE:
-        raise BrokenShardError(f"{path.name} states a PSNR that its weights miss by {difference:.2g} dB.")
+        raise BrokenShardError(
+            f"{path.name} states a PSNR that its weights miss by {difference:.2g} dB."
+        )
     return weights, quality

@@ -55,7 +55,9 @@ def initial_weights(
     for layer, (fan_in, fan_out) in enumerate(zip(widths, widths[1:], strict=False)):
         bound = 1.0 / fan_in if layer == 0 else math.sqrt(6.0 / fan_in) / omega
         weights[f"{2 * layer}.weight"] = _uniform((count, fan_out, fan_in), bound, generator)
-        weights[f"{2 * layer}.bias"] = _uniform((count, fan_out), bound if layer == 0 else 0.0, generator)
+        weights[f"{2 * layer}.bias"] = _uniform(
+            (count, fan_out), bound if layer == 0 else 0.0, generator
+        )
     return weights
 
 
@@ -72,7 +74,9 @@ def evaluate(weights: dict[str, Tensor], points: Tensor, omega: float) -> Tensor
     layers = len(weights) // 2
     hidden = points.T.expand(weights["0.weight"].shape[0], -1, -1)  # (n, 2, point)
     for layer in range(layers):
-        hidden = torch.baddbmm(weights[f"{2 * layer}.bias"].unsqueeze(-1), weights[f"{2 * layer}.weight"], hidden)
+        hidden = torch.baddbmm(
+            weights[f"{2 * layer}.bias"].unsqueeze(-1), weights[f"{2 * layer}.weight"], hidden
+        )
         if layer < layers - 1:
             hidden = torch.sin(omega * hidden)
     return hidden.squeeze(1)

@@ -86,13 +86,19 @@ def read_small_cnn_zoo(
         )
     values = np.asarray(table[rows], dtype=np.float32)
     finite = np.isfinite(values).all(axis=1)
-    skipped = tuple(f"{root}: network of row {row} has weights that are not finite." for row in rows[~finite])
+    skipped = tuple(
+        f"{root}: network of row {row} has weights that are not finite." for row in rows[~finite]
+    )
     if skipped and on_error == "raise":
-        raise SymnetError(f"{skipped[0]} With on_error='skip' {len(skipped)} such networks are left out.")
+        raise SymnetError(
+            f"{skipped[0]} With on_error='skip' {len(skipped)} such networks are left out."
+        )
     graph, weights = _as_cnn(variables, torch.from_numpy(values[finite]))
     rows = rows[finite]
     columns = {
-        "accuracy": _numbers(metrics["test_accuracy"], root, "test_accuracy")[rows].astype(np.float32),
+        "accuracy": _numbers(metrics["test_accuracy"], root, "test_accuracy")[rows].astype(
+            np.float32
+        ),
         "activation": np.array(metrics["config.activation"])[rows],
         "step": steps[rows].astype(np.int64),
         "row": rows,
@@ -116,9 +122,13 @@ def read_zoo_split(path: str | Path, *, header: Literal["skip", "index"] = "skip
     except FileError as error:
         raise SymnetError(f"The split {path} cannot be read: {error}") from error
     taken = lines[1:] if header == "skip" else lines
-    numbers = [line.rpartition(",")[2] for line in taken]  # a table that was written with its index has two columns
+    numbers = [
+        line.rpartition(",")[2] for line in taken
+    ]  # a table that was written with its index has two columns
     if bad := [line for line in numbers if whole_numbers([line]) is None]:
-        raise SymnetError(f"{path}: {bad[0]!r:.60} is no number of a network; header={header!r} was asked for.")
+        raise SymnetError(
+            f"{path}: {bad[0]!r:.60} is no number of a network; header={header!r} was asked for."
+        )
     return np.array(numbers, dtype=np.int64)
 
 
@@ -143,7 +153,14 @@ def zoo_parts(networks: NetworkSet, numbers: np.ndarray, *, seed: int = 0) -> Ne
         name: np.array(rows, dtype=np.int64)
         for name, rows in (("train", first[:cut]), ("val", first[cut:]), ("test", test))
     }
-    return NetworkSet(networks.graph, networks.weights, networks.columns, parts, networks.forward, networks.skipped)
+    return NetworkSet(
+        networks.graph,
+        networks.weights,
+        networks.columns,
+        parts,
+        networks.forward,
+        networks.skipped,
+    )
 
 
 def _read_layout(path: Path) -> list[Variable]:
@@ -159,7 +176,9 @@ def _read_layout(path: Path) -> list[Variable]:
             )
         variable = Variable(name, tuple(int(size) for size in sizes[1].split(",")), places[0])
         if places[1] - variable.start != math.prod(variable.shape):
-            raise SymnetError(f"{path}: variable {name!r:.60} of shape {shape} has {places[1] - places[0]} places.")
+            raise SymnetError(
+                f"{path}: variable {name!r:.60} of shape {shape} has {places[1] - places[0]} places."
+            )
         found.append(variable)
     found.sort(key=lambda variable: variable.start)
     stop = 0
@@ -189,9 +208,13 @@ def _as_cnn(variables: Iterable[Variable], rows: Tensor) -> tuple[NeuronGraph, d
         )
     channels = [convolutions[0].shape[3], *(kernel.shape[4] for kernel in convolutions)]
     graph = catalogue.cnn(channels, tuple(convolutions[0].shape[1:3]), kernels[-1].shape[2])
-    turned = [kernel.permute(0, 4, 3, 1, 2) for kernel in convolutions] + [kernels[-1].transpose(1, 2)]
+    turned = [kernel.permute(0, 4, 3, 1, 2) for kernel in convolutions] + [
+        kernels[-1].transpose(1, 2)
+    ]
     tensors = [tensor for pair in zip(turned, biases, strict=True) for tensor in pair]
-    weights = {name: tensor.contiguous() for name, tensor in zip(graph.shapes, tensors, strict=True)}
+    weights = {
+        name: tensor.contiguous() for name, tensor in zip(graph.shapes, tensors, strict=True)
+    }
     for name, tensor in weights.items():
         if tuple(tensor.shape[1:]) != graph.shapes[name]:
             raise SymnetError(

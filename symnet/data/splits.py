@@ -18,9 +18,13 @@ def known_rows(columns: Mapping[str, np.ndarray], column: str) -> tuple[np.ndarr
         SymnetError: there is no such column, or no value in it.
     """
     if column not in columns:
-        raise SymnetError(f"There is no column '{column}'; there are {', '.join(columns) or 'none'}.")
+        raise SymnetError(
+            f"There is no column '{column}'; there are {', '.join(columns) or 'none'}."
+        )
     values = columns[column]
-    missing = values == "" if values.dtype.kind in "OSU" else ~np.isfinite(values.astype(np.float64))
+    missing = (
+        values == "" if values.dtype.kind in "OSU" else ~np.isfinite(values.astype(np.float64))
+    )
     if missing.all():
         raise SymnetError(f"The column '{column}' has no values for these {len(values)} networks.")
     names = columns.get("path", np.arange(len(values)))
@@ -36,13 +40,19 @@ def group_numbers(count: int, columns: Mapping[str, np.ndarray], by: str | None)
     if by is None:
         return np.arange(count)
     if by not in columns:
-        raise SymnetError(f"There is no column '{by}' to split by; there are {', '.join(columns) or 'none'}.")
+        raise SymnetError(
+            f"There is no column '{by}' to split by; there are {', '.join(columns) or 'none'}."
+        )
     groups: np.ndarray = np.unique(columns[by], return_inverse=True)[1]
     return groups.reshape(count)
 
 
 def split_rows(
-    count: int, shares: Mapping[str, float], columns: Mapping[str, np.ndarray], by: str | None, seed: int
+    count: int,
+    shares: Mapping[str, float],
+    columns: Mapping[str, np.ndarray],
+    by: str | None,
+    seed: int,
 ) -> dict[str, np.ndarray]:
     """Numbers of networks by part: the named shares, and the rest in the part `train`.
 
@@ -55,7 +65,9 @@ def split_rows(
             "as in validation=0.2, test=0.2; what is left is the part 'train'."
         )
     if sum(shares.values()) >= 1:
-        raise SymnetError(f"split got the shares {dict(shares)}: they leave no networks to learn from.")
+        raise SymnetError(
+            f"split got the shares {dict(shares)}: they leave no networks to learn from."
+        )
     groups = group_numbers(count, columns, by)
     number = int(groups.max(initial=-1)) + 1
     order = np.random.default_rng(seed).permutation(number)
@@ -64,7 +76,9 @@ def split_rows(
     chosen = {"train": order[bounds[-1] :], **chosen}
     if empty := [name for name, some in chosen.items() if not len(some)]:
         what = f"groups of '{by}'" if by else "networks"
-        raise SymnetError(f"{number} {what} are too few to split into {dict(shares)}: '{empty[0]}' would be empty.")
+        raise SymnetError(
+            f"{number} {what} are too few to split into {dict(shares)}: '{empty[0]}' would be empty."
+        )
     return {name: np.flatnonzero(np.isin(groups, some)) for name, some in chosen.items()}
 
 
@@ -78,7 +92,9 @@ def fold_numbers(groups: np.ndarray, folds: int, seed: int) -> np.ndarray:
     sizes = np.bincount(groups)
     order = np.random.default_rng(seed).permutation(len(sizes))
     filled, fold_of = np.zeros(folds, dtype=np.int64), np.zeros(len(sizes), dtype=np.int64)
-    for group in order[np.argsort(-sizes[order], kind="stable")]:  # the largest first, each to the emptiest fold
+    for group in order[
+        np.argsort(-sizes[order], kind="stable")
+    ]:  # the largest first, each to the emptiest fold
         fold_of[group] = int(filled.argmin())
         filled[fold_of[group]] += sizes[group]
     return fold_of[groups]

@@ -36,7 +36,9 @@ class GrowingWeights:
         tensor([[1., 2.]])
     """
 
-    def __init__(self, shapes: Mapping[str, tuple[int, ...]], capacity: int, most_memory: int) -> None:
+    def __init__(
+        self, shapes: Mapping[str, tuple[int, ...]], capacity: int, most_memory: int
+    ) -> None:
         self.count = 0
         size = 4 * capacity * sum(int(np.prod(shape, dtype=np.int64)) for shape in shapes.values())
         self.on_disk = size > most_memory and capacity > 0
@@ -72,4 +74,8 @@ class GrowingWeights:
         """The networks so far; of tensors in memory no more is kept than they fill."""
         used = {name: tensor[: self.count] for name, tensor in self._tensors.items()}
         full = all(len(tensor) == self.count for tensor in self._tensors.values())
-        return used if self.on_disk or full else {name: tensor.clone() for name, tensor in used.items()}
+        return (
+            used
+            if self.on_disk or full
+            else {name: tensor.clone() for name, tensor in used.items()}
+        )

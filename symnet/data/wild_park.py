@@ -27,7 +27,9 @@ __all__ = ["read_wild_park"]
 Build = Callable[[Mapping[str, Any]], tuple[nn.Module, tuple[Any, ...]]]
 
 
-def read_wild_park(folder: str | Path, build: Build, *, on_error: OnError = "raise") -> list[NetworkSet]:
+def read_wild_park(
+    folder: str | Path, build: Build, *, on_error: OnError = "raise"
+) -> list[NetworkSet]:
     """The networks in a folder, one set for each architecture; architectures are traced, never guessed from shapes.
 
     Args:
@@ -61,20 +63,33 @@ def read_wild_park(folder: str | Path, build: Build, *, on_error: OnError = "rai
                 raise
             skipped.append(str(error))
     if not groups:
-        raise SymnetError(f"{root} holds no checkpoints that can be used{f'; first: {skipped[0]}' if skipped else ''}.")
+        raise SymnetError(
+            f"{root} holds no checkpoints that can be used{f'; first: {skipped[0]}' if skipped else ''}."
+        )
     return [_as_set(graph, members, tuple(skipped)) for graph, members in groups.items()]
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], Mapping[str, Any], dict[str, float]]:
     content = read_content(path)
-    if not isinstance(content, Mapping) or not all(isinstance(content.get(k), Mapping) for k in ("model", "config")):
-        raise StateFileError(f"{path} is no checkpoint with 'model' and 'config'; it holds {_outline(content)}.")
+    if not isinstance(content, Mapping) or not all(
+        isinstance(content.get(k), Mapping) for k in ("model", "config")
+    ):
+        raise StateFileError(
+            f"{path} is no checkpoint with 'model' and 'config'; it holds {_outline(content)}."
+        )
     if not all(isinstance(name, str) for name in (*content, *content["config"])):
         raise StateFileError(f"{path}: a name in its configuration or beside it is no text.")
     return (
         state_in(content["model"], path),
         content["config"],
-        dict(_numbers({**content["config"], **{name: value for name, value in content.items() if name != "model"}})),
+        dict(
+            _numbers(
+                {
+                    **content["config"],
+                    **{name: value for name, value in content.items() if name != "model"},
+                }
+            )
+        ),
     )
 
 
@@ -83,7 +98,9 @@ def _key(config: Mapping[str, Any], path: Path) -> str:
     try:
         return json.dumps(config, sort_keys=True, default=str)
     except (TypeError, ValueError) as error:
-        raise StateFileError(f"{path}: its configuration cannot be told from others ({error}).") from error
+        raise StateFileError(
+            f"{path}: its configuration cannot be told from others ({error})."
+        ) from error
 
 
 def _outline(content: Any) -> str:
@@ -100,7 +117,9 @@ def _numbers(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, 
         if isinstance(value, Mapping):
             yield from _numbers(value, f"{above}{name}.")
         elif isinstance(value, int | float) and not isinstance(value, bool):
-            with suppress(OverflowError):  # a whole number of hundreds of digits is no measure of a network
+            with suppress(
+                OverflowError
+            ):  # a whole number of hundreds of digits is no measure of a network
                 yield f"{above}{name}", float(value)
 
 
@@ -115,12 +134,18 @@ def _traced(build: Build, config: Mapping[str, Any], path: Path) -> NeuronGraph:
 
 
 def _as_set(
-    graph: NeuronGraph, members: list[tuple[dict[str, Tensor], dict[str, Any]]], skipped: tuple[str, ...]
+    graph: NeuronGraph,
+    members: list[tuple[dict[str, Tensor], dict[str, Any]]],
+    skipped: tuple[str, ...],
 ) -> NetworkSet:
     states, rows = zip(*members, strict=True)
     weights = {name: torch.stack([state[name] for state in states]) for name in graph.shapes}
     shared = [name for name in rows[0] if all(name in row for row in rows)]
     columns = {name: np.array([row[name] for row in rows]) for name in shared}
     return NetworkSet(
-        graph, weights, columns, forward="the module that was built from each configuration", skipped=skipped
+        graph,
+        weights,
+        columns,
+        forward="the module that was built from each configuration",
+        skipped=skipped,
     )

@@ -50,7 +50,11 @@ def read_archive(path: str | Path, *, mapped: bool = False) -> Any:
             "Save it with torch.save(model.state_dict(), path), or as safetensors."
         ) from error
     for tensor in _tensors(content, path):
-        if not tensor.is_meta and tensor.layout is torch.strided and tensor.numel() * tensor.itemsize > size:
+        if (
+            not tensor.is_meta
+            and tensor.layout is torch.strided
+            and tensor.numel() * tensor.itemsize > size
+        ):
             raise StateFileError(
                 f"{shown(path)}: a tensor of shape {_shape(tensor)} claims more than the {size:,} bytes of the file."
             )
@@ -99,7 +103,11 @@ def _why(error: Exception) -> str:
     if "weights_only" not in text.lower() and "Weights only" not in text:
         return reason(error)
     code = _CODE.search(text)
-    return f"it needs code to be read, {shown(code[1], 80)}" if code else "it needs code to be read, or is damaged"
+    return (
+        f"it needs code to be read, {shown(code[1], 80)}"
+        if code
+        else "it needs code to be read, or is damaged"
+    )
 
 
 def _tensors(content: Any, path: str | Path) -> Iterator[Tensor]:
@@ -127,11 +135,15 @@ def _tensors(content: Any, path: str | Path) -> Iterator[Tensor]:
             entered.discard(id(value))
             entries[id(value)] = len(inside) + sum(entries.get(id(each), 0) for each in inside)
             if entries[id(value)] > MOST_ENTRIES:
-                raise StateFileError(f"{shown(path)} holds more than {MOST_ENTRIES:,} entries in all.")
+                raise StateFileError(
+                    f"{shown(path)} holds more than {MOST_ENTRIES:,} entries in all."
+                )
             continue
         depth += 1
         if id(value) in entered or depth > DEEPEST:
-            raise StateFileError(f"{shown(path)} holds containers nested in themselves, or deeper than {DEEPEST}.")
+            raise StateFileError(
+                f"{shown(path)} holds containers nested in themselves, or deeper than {DEEPEST}."
+            )
         entered.add(id(value))
         stack.append((value, True))
         stack.extend((each, False) for each in inside)

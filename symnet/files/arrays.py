@@ -26,10 +26,14 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
         with place.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except Exception as error:  # damaged archives fail anywhere in zipfile and numpy
-        raise FileError(f"{shown(path)} cannot be read ({type(error).__name__}: {reason(error)}).") from error
+        raise FileError(
+            f"{shown(path)} cannot be read ({type(error).__name__}: {reason(error)})."
+        ) from error
 
 
-def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray], *, compressed: bool = False) -> None:
+def write_arrays(
+    path: str | Path, arrays: Mapping[str, np.ndarray], *, compressed: bool = False
+) -> None:
     """Writes arrays, whole or not at all, into folders that are made if they are missing.
 
     Raises:

@@ -30,7 +30,9 @@ def place_outputs(names: Iterable[str], source: str | Path, out: str | Path) -> 
     """
     folder, root = Path(out), Path(source)
     if folder.exists() and not folder.is_dir():
-        raise FileError(f"{shown(out)} is a file; name a folder for the answers, which are a file each.")
+        raise FileError(
+            f"{shown(out)} is a file; name a folder for the answers, which are a file each."
+        )
     if _real(folder).is_relative_to(_real(root)):
         raise FileError(
             f"{shown(out)} lies in {shown(source)}, whose files are read: the answers would be read as networks the "
@@ -56,7 +58,9 @@ def check_outputs(outputs: Mapping[str, str | Path], inputs: Iterable[str | Path
     for name, path in outputs.items():
         place = _real(path)
         if place in read:
-            raise FileError(f"{shown(path)} is read by this command and would be replaced; name another output.")
+            raise FileError(
+                f"{shown(path)} is read by this command and would be replaced; name another output."
+            )
         if place in taken:
             raise FileError(
                 f"The answers to {shown(taken[place], 80)} and {shown(name, 80)} would both be written to {shown(path)}."

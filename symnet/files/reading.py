@@ -29,7 +29,9 @@ def read_bytes(path: str | Path, most: int = LARGEST_TEXT) -> bytes:
     except (OSError, ValueError) as error:
         raise FileError(f"{shown(path)} cannot be read: {reason(error)}.") from error
     if len(content) > most:
-        raise FileError(f"{shown(path)} is longer than the {most:,} bytes that are read of such a file.")
+        raise FileError(
+            f"{shown(path)} is longer than the {most:,} bytes that are read of such a file."
+        )
     return content
 
 
@@ -43,7 +45,9 @@ def read_text(path: str | Path, most: int = LARGEST_TEXT) -> str:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise FileError(f"{shown(path)} holds no text in UTF-8: byte {error.start + 1} fits nothing.") from error
+        raise FileError(
+            f"{shown(path)} holds no text in UTF-8: byte {error.start + 1} fits nothing."
+        ) from error
 
 
 def read_json(path: str | Path, most: int = LARGEST_TEXT) -> Any:

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 from symnet.errors import FileError, StateFileError
 from symnet.files.archives import TORCH_SUFFIXES, check_tensor, read_archive
 from symnet.files.paths import shown
-from symnet.files.tensor_files import INDEX, SAFETENSORS, StateFile, open_tensors, write_shards, write_tensor_file
+from symnet.files.tensor_files import (
+    INDEX,
+    SAFETENSORS,
+    StateFile,
+    open_tensors,
+    write_shards,
+    write_tensor_file,
+)
 from symnet.files.writing import write_file
 
 if TYPE_CHECKING:
@@ -85,7 +92,9 @@ def read_state_file(path: str | Path) -> dict[str, Tensor]:
 def read_content(path: str | Path) -> Any:
     """All that a file of weights holds, on the CPU; errors as for :func:`read_state_file`."""
     with _as_state_errors():
-        return dict(open_tensors(path)) if _kind(path) in (SAFETENSORS, INDEX) else read_archive(path)
+        return (
+            dict(open_tensors(path)) if _kind(path) in (SAFETENSORS, INDEX) else read_archive(path)
+        )
 
 
 def write_state_file(
@@ -141,7 +150,9 @@ def _plain(pairs: Iterable[tuple[str, Tensor]], path: str | Path) -> Iterator[tu
     names: set[str] = set()
     for name, tensor in pairs:
         if name in names:
-            raise StateFileError(f"{shown(path)}: there are two tensors of the name '{shown(name, 80)}'.")
+            raise StateFileError(
+                f"{shown(path)}: there are two tensors of the name '{shown(name, 80)}'."
+            )
         names.add(name)
         yield name, check_tensor(tensor, name, path).cpu().contiguous()
 
@@ -179,7 +190,11 @@ def state_in(content: Any, path: str | Path) -> dict[str, Tensor]:
                 )
             return {name: check_tensor(tensor, name, path) for name, tensor in tensors.items()}
         queue = inner + queue
-    found = ", ".join(shown(str(name), 30) for name in list(content)[:6]) if isinstance(content, Mapping) else ""
+    found = (
+        ", ".join(shown(str(name), 30) for name in list(content)[:6])
+        if isinstance(content, Mapping)
+        else ""
+    )
     raise StateFileError(
         f"{shown(path)} holds no state dict but {found or f'a {type(content).__name__}'}. Save the network's state_dict()."
     )

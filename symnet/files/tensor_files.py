@@ -20,7 +20,15 @@ from symnet.files.writing import replacing, write_file
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["INDEX", "SAFETENSORS", "StateFile", "open_tensor_file", "open_tensors", "write_shards", "write_tensor_file"]
+__all__ = [
+    "INDEX",
+    "SAFETENSORS",
+    "StateFile",
+    "open_tensor_file",
+    "open_tensors",
+    "write_shards",
+    "write_tensor_file",
+]
 
 SAFETENSORS = ".safetensors"
 INDEX = ".safetensors.index.json"
@@ -83,7 +91,9 @@ def open_tensor_file(path: str | Path) -> StateFile:
     return _as_state(path, dict.fromkeys(file.keys(), (Path(path), file)), file.metadata() or {})
 
 
-def write_tensor_file(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+def write_tensor_file(
+    path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
+) -> None:
     """Writes one safetensors file, whole or not at all."""
     library = _library()
     with replacing(path) as scratch:
@@ -92,7 +102,9 @@ def write_tensor_file(path: str | Path, tensors: Mapping[str, Tensor], metadata:
         except Exception as error:
             if code := re.search(r"os error (\d+)", str(error)):
                 raise OSError(int(code[1]), os.strerror(int(code[1]))) from error
-            raise StateFileError(f"{shown(path)}: safetensors cannot hold these tensors: {reason(error)}.") from error
+            raise StateFileError(
+                f"{shown(path)}: safetensors cannot hold these tensors: {reason(error)}."
+            ) from error
 
 
 def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -167,10 +179,15 @@ def _remove(paths: Iterable[Path]) -> None:
 
 def _open_shards(path: Path) -> StateFile:
     places = _weight_map(path)
-    opened = {name: (path.with_name(name), _open(path.with_name(name))) for name in dict.fromkeys(places.values())}
+    opened = {
+        name: (path.with_name(name), _open(path.with_name(name)))
+        for name in dict.fromkeys(places.values())
+    }
     for name, place in places.items():
         if name not in opened[place][1].keys():  # noqa: SIM118
-            raise StateFileError(f"{shown(path)}: tensor '{shown(name, 80)}' is not in {shown(place, 80)}.")
+            raise StateFileError(
+                f"{shown(path)}: tensor '{shown(name, 80)}' is not in {shown(place, 80)}."
+            )
     for place, (_, file) in opened.items():
         if extra := [name for name in file.keys() if places.get(name) != place]:  # noqa: SIM118
             raise StateFileError(
@@ -182,7 +199,9 @@ def _open_shards(path: Path) -> StateFile:
     return _as_state(path, {name: opened[place] for name, place in places.items()}, metadata)
 
 
-def _as_state(path: str | Path, files: Mapping[str, tuple[Path, Any]], metadata: Mapping[str, str]) -> StateFile:
+def _as_state(
+    path: str | Path, files: Mapping[str, tuple[Path, Any]], metadata: Mapping[str, str]
+) -> StateFile:
     """Reads from opened files, given by the tensors' names."""
 
     def read(name: str) -> Tensor:
@@ -204,10 +223,17 @@ def _weight_map(path: Path) -> dict[str, str]:
     index = read_json(regular_file(path))
     places = index.get("weight_map") if isinstance(index, dict) else None
     if not isinstance(places, dict) or not places:
-        raise StateFileError(f"{shown(path)} is no index of shards; expected {{'weight_map': {{tensor: file, ...}}}}.")
+        raise StateFileError(
+            f"{shown(path)} is no index of shards; expected {{'weight_map': {{tensor: file, ...}}}}."
+        )
     for name, place in places.items():
         # A shard lies beside its index: a name that leads elsewhere is not followed.
-        if not isinstance(place, str) or Path(place).name != place or place in (".", "..") or "\\" in place:
+        if (
+            not isinstance(place, str)
+            or Path(place).name != place
+            or place in (".", "..")
+            or "\\" in place
+        ):
             raise StateFileError(
                 f"{shown(path)}: tensor '{shown(name, 80)}' lies in {shown(repr(place), 80)}; a shard is a file beside the index."
             )
@@ -221,7 +247,9 @@ def _open(path: str | Path) -> Any:
     except MissingExtraError:
         raise
     except Exception as error:
-        raise StateFileError(f"{shown(path)} is no safetensors file, or a damaged one: {reason(error)}.") from error
+        raise StateFileError(
+            f"{shown(path)} is no safetensors file, or a damaged one: {reason(error)}."
+        ) from error
 
 
 def _library() -> ModuleType:

@@ -53,7 +53,9 @@ def write_file(path: str | Path, content: Content, *, folders: bool = False) -> 
                 else:
                     content(buffered)
         except Exception as error:
-            if file.failure is not None:  # what a library makes of it may not say that the disk is full
+            if (
+                file.failure is not None
+            ):  # what a library makes of it may not say that the disk is full
                 raise file.failure from error
             raise
     return Path(path)
@@ -143,7 +145,12 @@ def _open_scratch(target: Path) -> tuple[Path, int]:
     begin = f".{target.name[:40]}"
     for ending in ("", *(f".{secrets.token_hex(4)}" for _ in range(20))):
         scratch = target.with_name(f"{begin}{ending}.tmp")
-        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | (0 if fcntl and not ending else os.O_EXCL)
+        flags = (
+            os.O_RDWR
+            | os.O_CREAT
+            | getattr(os, "O_NOFOLLOW", 0)
+            | (0 if fcntl and not ending else os.O_EXCL)
+        )
         try:
             number = os.open(scratch, flags, 0o666)
         except FileExistsError:

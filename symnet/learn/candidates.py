@@ -75,10 +75,14 @@ def candidates_for(
         SymnetError: the reader that is asked for does not exist or cannot be built.
     """
     if asked not in ("best", *READERS):
-        raise SymnetError(f"reader={asked!r:.60}: choose 'best' (compares all), or one of {', '.join(READERS)}.")
+        raise SymnetError(
+            f"reader={asked!r:.60}: choose 'best' (compares all), or one of {', '.join(READERS)}."
+        )
     if graph is None:
         if asked not in ("best", "statistics"):
-            raise SymnetError(f"reader={asked!r} is of one architecture; networks of several are read by 'statistics'.")
+            raise SymnetError(
+                f"reader={asked!r} is of one architecture; networks of several are read by 'statistics'."
+            )
         return [Candidate("statistics", None, {}, tuple(kinds))], {}
     candidates, left_out = [], dict[str, str]()
     for name in READERS if asked == "best" else (asked,):
@@ -95,7 +99,9 @@ def candidates_for(
         if why:
             left_out[name] = why
     if not candidates:
-        raise SymnetError(f"No reader can be built for these networks: {'; '.join(left_out.values())}")
+        raise SymnetError(
+            f"No reader can be built for these networks: {'; '.join(left_out.values())}"
+        )
     return candidates, left_out
 
 
@@ -111,7 +117,9 @@ def _why_not(name: str, graph: NeuronGraph, module: nn.Module | None) -> str:
     return ""
 
 
-def _options(name: str, graph: NeuronGraph, module: nn.Module | None, example: Tensor | None) -> dict[str, Any]:
+def _options(
+    name: str, graph: NeuronGraph, module: nn.Module | None, example: Tensor | None
+) -> dict[str, Any]:
     options: dict[str, Any] = {"statistics": True, "channels": 0}
     if name in ("layers", "all"):
         options |= LAYERS

@@ -66,6 +66,8 @@ def _differences(found: Any, wanted: Any, place: str = "") -> list[str]:
     """The values in which two plain trees differ, each with its place."""
     if isinstance(found, dict) and isinstance(wanted, dict):
         keys = dict.fromkeys([*found, *wanted])
-        below = (_differences(found.get(k), wanted.get(k), f"{place}.{k}".lstrip(".")) for k in keys)
+        below = (
+            _differences(found.get(k), wanted.get(k), f"{place}.{k}".lstrip(".")) for k in keys
+        )
         return [difference for some in below for difference in some]
     return [] if found == wanted else [f"{place} was {found!r} and is {wanted!r}"]

@@ -7,7 +7,13 @@ from dataclasses import dataclass
 __all__ = ["Comparison", "Tried"]
 
 FEW = 100  # networks below which differences between readers say little
-TITLES = {"r2": "R²", "tau": "tau", "error": "error", "accuracy": "accuracy", "certainty": "certainty"}
+TITLES = {
+    "r2": "R²",
+    "tau": "tau",
+    "error": "error",
+    "accuracy": "accuracy",
+    "certainty": "certainty",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,10 @@ class Changed(nn.Module):
     def forward(self, weights: Mapping[str, Tensor]) -> Weights:
         change = self.network({name: tensor.unsqueeze(-1) for name, tensor in weights.items()})
         spread = dict(zip(self.network.scale.names, self.network.scale.deviation, strict=True))
-        return {name: tensor + change[name].squeeze(-1) * spread[name] for name, tensor in weights.items()}
+        return {
+            name: tensor + change[name].squeeze(-1) * spread[name]
+            for name, tensor in weights.items()
+        }
 
 
 class Editor(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
@@ -109,19 +112,25 @@ class Editor(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no type
         """
         (given,) = as_sets(networks, self.graph if self.graph is not None else _graph_of(networks))
         if len(given) < LEAST:
-            raise SymnetError(f"{len(given)} networks are too few to learn from; give {LEAST} at least.")
+            raise SymnetError(
+                f"{len(given)} networks are too few to learn from; give {LEAST} at least."
+            )
         order = torch.randperm(len(given), generator=torch.Generator().manual_seed(self.seed))
         fifth = len(order) // 5
         parts = Parts(order[fifth:], order[: fifth // 2], order[fifth // 2 : fifth])
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             network = EquivariantNetwork(given.graph, self.channels, layers=self.layers)
-        network.calibrate({name: given.weights[name][parts.train].unsqueeze(-1) for name in network.inputs})
+        network.calibrate(
+            {name: given.weights[name][parts.train].unsqueeze(-1) for name in network.inputs}
+        )
         with torch.no_grad():
             for parameter in (*network.last.parameters(), *network.itself.parameters()):
                 parameter.mul_(START)
         shown, wanted = _shown_and_wanted(network, given, target, show)
-        problem = EditQuestion(given.graph, dict(given.weights), {"target": wanted}, parts, show=shown)
+        problem = EditQuestion(
+            given.graph, dict(given.weights), {"target": wanted}, parts, show=shown
+        )
         key: dict[str, Any] = {
             "digest": digest_of([given], wanted.flatten(1).double().mean(1).numpy()),
             "kind": "Editor",
@@ -138,11 +147,15 @@ class Editor(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no type
         assert isinstance(trained, Changed)
         held = order[:fifth]
         error = _mean_square(problem.predictions(trained, held), wanted[held])
-        before = _mean_square(shown({name: tensor[held] for name, tensor in given.weights.items()}), wanted[held])
+        before = _mean_square(
+            shown({name: tensor[held] for name, tensor in given.weights.items()}), wanted[held]
+        )
         self.graph_, self.members_ = given.graph, (Member(trained.network.eval()),)
         self.reader_, self.target_ = "layers", "networks"
         measures = {"r2": 1 - error / before if before else 0.0, "error": error}
-        row = Tried("layers", "an equivariant network", measures, outcome.parameters, outcome.seconds)
+        row = Tried(
+            "layers", "an equivariant network", measures, outcome.parameters, outcome.seconds
+        )
         self.comparison_ = Comparison((row,), "layers", {}, len(given), "r2", 0.0)
         if self.verbose:
             print(self.comparison_)
@@ -152,23 +165,32 @@ class Editor(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no type
     def predict(self, networks: Networks) -> NetworkSet:
         """The changed networks, with the columns that they had."""
         if not hasattr(self, "members_"):
-            raise SymnetError("This Editor has not learned anything: call fit(networks, target) first.")
+            raise SymnetError(
+                "This Editor has not learned anything: call fit(networks, target) first."
+            )
         (given,) = as_sets(networks, self.graph_)
         changed = Changed(self.members_[0].reader)  # type: ignore[arg-type]
         with one_thread():
-            parts = [changed({name: t[..., 0] for name, t in chunk.items()}) for chunk in chunks_of(given)]
+            parts = [
+                changed({name: t[..., 0] for name, t in chunk.items()})
+                for chunk in chunks_of(given)
+            ]
         weights = {name: torch.cat([part[name] for part in parts]) for name in given.graph.shapes}
         return NetworkSet(given.graph, weights, given.columns)
 
     @torch.no_grad()
-    def score(self, networks: Networks, target: NetworkSet | Tensor, *, show: Show | None = None) -> float:
+    def score(
+        self, networks: Networks, target: NetworkSet | Tensor, *, show: Show | None = None
+    ) -> float:
         """The share of the mean square of the difference to the targets that the change takes away."""
         edited = self.predict(networks)
         (given,) = as_sets(networks, self.graph_)
         network = self.members_[0].reader
         assert isinstance(network, EquivariantNetwork)
         shown, wanted = _shown_and_wanted(network, given, target, show)
-        after, before = (_mean_square(shown(dict(some.weights)), wanted) for some in (edited, given))
+        after, before = (
+            _mean_square(shown(dict(some.weights)), wanted) for some in (edited, given)
+        )
         return 1 - after / before if before else 0.0
 
     def save(self, path: str | Path) -> None:
@@ -189,12 +211,16 @@ def _shown_and_wanted(
     """What is compared, as a function of weights, and what it shall be."""
     if isinstance(target, NetworkSet):
         if show is not None or target.graph != given.graph:
-            raise ShapeError("The networks to become are of another graph, or show= was given beside them.")
+            raise ShapeError(
+                "The networks to become are of another graph, or show= was given beside them."
+            )
         spread = dict(zip(network.scale.names, network.scale.deviation.clone(), strict=True))
         show = partial(_in_units, spread)
         wanted = show(dict(target.weights))
     elif show is None or not isinstance(target, Tensor):
-        raise ShapeError("Give the networks to become as a NetworkSet, or what they shall show as a tensor and show=.")
+        raise ShapeError(
+            "Give the networks to become as a NetworkSet, or what they shall show as a tensor and show=."
+        )
     else:
         wanted = target
     if len(wanted) != len(given):

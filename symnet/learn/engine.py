@@ -45,7 +45,9 @@ class Outcome:
     steps: int
     seconds: float  # of training steps alone
     parameters: int
-    curve: tuple[tuple[int, float, float], ...]  # (step, mean training loss since the last look, validation metric)
+    curve: tuple[
+        tuple[int, float, float], ...
+    ]  # (step, mean training loss since the last look, validation metric)
 
 
 @dataclass
@@ -130,14 +132,24 @@ class Engine:
         on_progress: Callable[[float, float], None] | None = None,
         log: bool = True,
     ) -> None:
-        self.problem, self.recipe, self.folder, self.name, self.seed = problem, recipe, Path(folder), name, seed
+        self.problem, self.recipe, self.folder, self.name, self.seed = (
+            problem,
+            recipe,
+            Path(folder),
+            name,
+            seed,
+        )
         self.augment, self.on_progress = augment, on_progress
         self.fabric = fabric or make_fabric(recipe.precision)
         self.key = {**(key or {}), "model": name, "seed": seed, "training": recipe.model_dump()}
         rank, world = self.fabric.global_rank, self.fabric.world_size
-        self.sampler = Sampler(problem.parts.train, batch=recipe.batch, seed=seed, rank=rank, world=world)
+        self.sampler = Sampler(
+            problem.parts.train, batch=recipe.batch, seed=seed, rank=rank, world=world
+        )
         self.progress, self.best_state = _Progress(), dict[str, Tensor]()
-        self.predictions = torch.empty(0)  # for the test networks, once trained, in the first process
+        self.predictions = torch.empty(
+            0
+        )  # for the test networks, once trained, in the first process
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             raw = build()
@@ -205,7 +217,9 @@ class Engine:
         progress.loss_count += 1
         progress.seconds += time.perf_counter() - started
         if self.on_progress is not None:
-            self.on_progress(progress.step / self.recipe.steps, progress.loss_sum / progress.loss_count)
+            self.on_progress(
+                progress.step / self.recipe.steps, progress.loss_sum / progress.loss_count
+            )
 
     def _batch(self, step: int) -> Batch:
         if self.augment is None:
@@ -216,7 +230,10 @@ class Engine:
         weights = self.augment(batch.weights, draws(self.seed + 17, step))
         share = slice(self.sampler.rank, None, self.sampler.world)
         return self._moved(
-            Batch({k: t[share] for k, t in weights.items()}, {k: t[share] for k, t in batch.targets.items()})
+            Batch(
+                {k: t[share] for k, t in weights.items()},
+                {k: t[share] for k, t in batch.targets.items()},
+            )
         )
 
     def _moved(self, batch: Batch) -> Batch:
@@ -224,7 +241,11 @@ class Engine:
 
     def _stop(self, loss: float) -> None:
         kept = self._checkpointed_step()
-        where = f"the checkpoint of step {kept} is intact" if kept else "no checkpoint was written before"
+        where = (
+            f"the checkpoint of step {kept} is intact"
+            if kept
+            else "no checkpoint was written before"
+        )
         raise TrainingError(
             f"{self.name}, seed {self.seed}: at step {self.progress.step + 1} the loss is {loss:.4g} and the gradient's norm is "
             f"no number; {where}. Lower training.learning_rate (now {self.recipe.learning_rate}) or training.clip, or look for "
@@ -232,7 +253,11 @@ class Engine:
         )
 
     def _checkpointed_step(self) -> int:
-        return self.progress.step - self.progress.step % self.recipe.checkpoint_every if self.checkpoint.exists() else 0
+        return (
+            self.progress.step - self.progress.step % self.recipe.checkpoint_every
+            if self.checkpoint.exists()
+            else 0
+        )
 
     def _share_of_rate(self, step: int) -> float:
         """Learning rate relative to its peak: up in a line, then down along half a cosine."""
@@ -246,20 +271,26 @@ class Engine:
         progress, found = self.progress, math.nan
         if self.fabric.is_global_zero:
             with self.fabric.autocast():
-                found = self.problem.judge(self.model.module, self.problem.parts.validation, device=self.fabric.device)[
-                    self.problem.metric
-                ]
+                found = self.problem.judge(
+                    self.model.module, self.problem.parts.validation, device=self.fabric.device
+                )[self.problem.metric]
         found = self.fabric.broadcast(found)
         loss = progress.loss_sum / max(1, progress.loss_count)
         better = found > progress.best if self.problem.larger_is_better else found < progress.best
         if better or not self.best_state:
             progress.best, progress.best_step = found, progress.step
-            self.best_state = {name: t.detach().cpu().clone() for name, t in self.model.module.state_dict().items()}
+            self.best_state = {
+                name: t.detach().cpu().clone() for name, t in self.model.module.state_dict().items()
+            }
         progress.curve.append([progress.step, loss, found])
         progress.loss_sum, progress.loss_count = 0.0, 0
         if self.logger is not None:
             rate = float(self.schedule.get_last_lr()[0])
-            measured = {"loss/train": loss, f"validation/{self.problem.metric}": found, "learning_rate": rate}
+            measured = {
+                "loss/train": loss,
+                f"validation/{self.problem.metric}": found,
+                "learning_rate": rate,
+            }
             self.logger.log_metrics(measured, step=progress.step)
 
     def _save(self) -> None:
@@ -301,7 +332,9 @@ class Engine:
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
         self.progress, self.best_state = _Progress(**state["progress"]), state["best"]
-        own = {kind: states[self.fabric.global_rank] for kind, states in state["generators"].items()}
+        own = {
+            kind: states[self.fabric.global_rank] for kind, states in state["generators"].items()
+        }
         torch.set_rng_state(own["cpu"])
         if "cuda" in own:
             torch.cuda.set_rng_state(own["cuda"])
@@ -312,10 +345,14 @@ class Engine:
         if self.fabric.is_global_zero:
             with self.fabric.autocast():
                 rows = self.problem.parts.test
-                self.predictions = self.problem.predictions(self.best_model, rows, device=self.fabric.device)
+                self.predictions = self.problem.predictions(
+                    self.best_model, rows, device=self.fabric.device
+                )
             test = self.problem.report(self.predictions, self.problem.known(rows))
         if self.logger is not None:
-            self.logger.log_metrics({f"test/{name}": value for name, value in test.items()}, step=progress.step)
+            self.logger.log_metrics(
+                {f"test/{name}": value for name, value in test.items()}, step=progress.step
+            )
             self.logger.finalize("success")
         self.fabric.barrier()  # no process leaves while another still waits for it
         return Outcome(

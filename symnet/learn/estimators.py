@@ -92,21 +92,32 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no 
         groups = group_numbers(len(values), columns, by)
         count = min(self.folds, len(np.unique(groups)))
         if count < 2:
-            raise SymnetError(f"All networks have the same '{by}': there is nothing to judge a reader on.")
+            raise SymnetError(
+                f"All networks have the same '{by}': there is nothing to judge a reader on."
+            )
         folds = Folds(fold_numbers(groups, count, self.seed), count)
         graph = sets[0].graph if len(sets) == 1 else None
         kinds = sorted({kind for each in sets for kind in kinds_of(each.graph.shapes).values()})
         candidates, left_out = candidates_for(graph, kinds, self.reader, self.module, self.example)
-        key = {"digest": digest_of(sets, values), "folds": count, "by": by, "kind": type(self).__name__}
+        key = {
+            "digest": digest_of(sets, values),
+            "folds": count,
+            "by": by,
+            "kind": type(self).__name__,
+        }
         with one_thread(), scratch_folder(self.folder) as folder:
             tried = self._compare(candidates, sets, values, folds, folder, key, on_progress)
-        measures = {name: self._measures(members.held_out, values) for name, members in tried.items()}
+        measures = {
+            name: self._measures(members.held_out, values) for name, members in tried.items()
+        }
         kept = max(tried, key=lambda name: measures[name][self.metric])
         rows = [
             Tried(name, READERS[name], measures[name], members.parameters, members.seconds)
             for name, members in tried.items()
         ]
-        self.comparison_ = Comparison(tuple(rows), kept, left_out, len(values), self.metric, self._reference(values))
+        self.comparison_ = Comparison(
+            tuple(rows), kept, left_out, len(values), self.metric, self._reference(values)
+        )
         self.graph_, self.members_, self.reader_ = graph, tried[kept].members, kept
         self.held_out_ = tried[kept].held_out.numpy()
         self.target_ = target if isinstance(target, str) else "target"
@@ -137,15 +148,21 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no 
 
     def _check(self, count: int) -> None:
         if count < LEAST:
-            raise SymnetError(f"{count} networks are too few to learn from; give {LEAST} at least, better hundreds.")
+            raise SymnetError(
+                f"{count} networks are too few to learn from; give {LEAST} at least, better hundreds."
+            )
         if self.folds < 2 or self.steps < 1:
-            raise SymnetError(f"folds={self.folds} and steps={self.steps}: give two folds and one step at least.")
+            raise SymnetError(
+                f"folds={self.folds} and steps={self.steps}: give two folds and one step at least."
+            )
 
     @torch.no_grad()
     def _answers(self, networks: Networks) -> Tensor:
         """What the members say, `(members, networks, ...)`."""
         if not hasattr(self, "members_"):
-            raise SymnetError(f"This {type(self).__name__} has not learned anything: call fit(networks, target) first.")
+            raise SymnetError(
+                f"This {type(self).__name__} has not learned anything: call fit(networks, target) first."
+            )
         with one_thread():
             parts = [
                 torch.stack([self._answer(member, chunk) for member in self.members_])
@@ -164,7 +181,9 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no 
 
     def score(self, networks: Networks, target: Any) -> float:
         """R² of a Regressor's answers, the share of right answers of a Classifier."""
-        sets = as_sets(networks, self.graph_ if hasattr(self, "graph_") else self.graph, build=self.build)
+        sets = as_sets(
+            networks, self.graph_ if hasattr(self, "graph_") else self.graph, build=self.build
+        )
         values = self._prepared(target_values(sets, target), fitted=True)
         whole = [self._said(self._answers(each)) for each in sets]
         return self._measures(torch.cat(whole), values)[self.metric]
@@ -237,7 +256,9 @@ class Regressor(_Estimator):
             )
         values = values.astype(np.float64)
         if not fitted and np.ptp(values) == 0:
-            raise SymnetError(f"All networks have the same value, {values[0]:g}: there is nothing to learn.")
+            raise SymnetError(
+                f"All networks have the same value, {values[0]:g}: there is nothing to learn."
+            )
         return values
 
     def _classes(self) -> int:
@@ -289,8 +310,12 @@ class Classifier(_Estimator):
                     f"{len(values)} networks of {len(self.classes_)} classes: a Classifier needs two classes at least, and some "
                     "networks of each. For numbers use a Regressor."
                 )
-        elif unknown := sorted({str(value) for value in values} - {str(value) for value in self.classes_}):
-            raise SymnetError(f"The classes {', '.join(unknown[:4])} were not among those that were learned.")
+        elif unknown := sorted(
+            {str(value) for value in values} - {str(value) for value in self.classes_}
+        ):
+            raise SymnetError(
+                f"The classes {', '.join(unknown[:4])} were not among those that were learned."
+            )
         return np.searchsorted(self.classes_, values).astype(np.int64)
 
     def _classes(self) -> int:

@@ -101,7 +101,11 @@ def train_members(
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(1000 * seed + fold)
             reader = candidate.build(max(classes, 1))
-        readings = {} if isinstance(reader, InvariantNetwork) and reader.readings is None else taken.of(reader)
+        readings = (
+            {}
+            if isinstance(reader, InvariantNetwork) and reader.readings is None
+            else taken.of(reader)
+        )
         calibrate(reader, rows, readings, taken.sets[0])
         model, weights = _trained_part(reader, readings, taken)
         kind = ClassQuestion if classes else NumberQuestion

@@ -21,7 +21,11 @@ def regression_measures(predictions: Tensor, truth: Tensor) -> dict[str, float]:
     """
     truth = truth.to(predictions)
     # tau is undefined for equal predictions: they order nothing.
-    tau = float(kendalltau(predictions.numpy(), truth.numpy()).statistic) if len(predictions.unique()) > 1 else 0.0
+    tau = (
+        float(kendalltau(predictions.numpy(), truth.numpy()).statistic)
+        if len(predictions.unique()) > 1
+        else 0.0
+    )
     variance = (truth - truth.mean()).square().mean()
     return {
         "tau": tau,

@@ -38,7 +38,10 @@ def permuter(graph: NeuronGraph) -> Callable[[Weights, torch.Generator], Weights
 
     def permute(weights: Weights, generator: torch.Generator) -> Weights:
         count = len(next(iter(weights.values())))
-        orders = {name: torch.rand(count, size, generator=generator).argsort(1) for name, size in sizes.items()}
+        orders = {
+            name: torch.rand(count, size, generator=generator).argsort(1)
+            for name, size in sizes.items()
+        }
         return {name: _gather(tensor, axes[name], orders) for name, tensor in weights.items()}
 
     return permute
@@ -77,7 +80,9 @@ def _act_one_by_one(graph: NeuronGraph, weights: Weights, generator: torch.Gener
     count = len(next(iter(weights.values())))
     seeds = torch.randint(2**31, (count,), generator=generator).tolist()
     moved = [
-        graph.act(graph.random_element(seed=seed), {name: tensor[k] for name, tensor in weights.items()})
+        graph.act(
+            graph.random_element(seed=seed), {name: tensor[k] for name, tensor in weights.items()}
+        )
         for k, seed in enumerate(seeds)
     ]
     return {name: torch.stack([network[name] for network in moved]) for name in weights}
@@ -93,7 +98,9 @@ def order_neurons(graph: NeuronGraph, weights: Weights) -> Weights:
     """
     count = len(next(iter(weights.values())))
     ordered = [
-        canonicalize({name: tensor[k] for name, tensor in weights.items()}, graph, order=True).weights
+        canonicalize(
+            {name: tensor[k] for name, tensor in weights.items()}, graph, order=True
+        ).weights
         for k in range(count)
     ]
     if not ordered:

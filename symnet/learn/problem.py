@@ -45,7 +45,9 @@ class Parts:
 
     def __post_init__(self) -> None:
         every = torch.cat([self.train, self.validation, self.test])
-        if not all(map(len, (self.train, self.validation, self.test))) or len(every.unique()) < len(every):
+        if not all(map(len, (self.train, self.validation, self.test))) or len(every.unique()) < len(
+            every
+        ):
             raise ShapeError(
                 f"Parts of {len(self.train)}, {len(self.validation)} and {len(self.test)} networks: each needs at least "
                 "one, and none may be in two parts."
@@ -127,13 +129,18 @@ class Problem(ABC):
             {name: tensor[rows] for name, tensor in self.targets.items()},
         )
 
-    def predictions(self, model: nn.Module, rows: Tensor, *, device: Any = "cpu", most: int = 250) -> Tensor:
+    def predictions(
+        self, model: nn.Module, rows: Tensor, *, device: Any = "cpu", most: int = 250
+    ) -> Tensor:
         """What a model in evaluation mode says of these networks, on the CPU, `(rows, ...)`; its mode is left as it was."""
         before = model.training
         model.eval()
         try:
             with torch.no_grad():
-                found = [self.predict(model, _moved(self.take(part), device)).cpu() for part in rows.split(most)]
+                found = [
+                    self.predict(model, _moved(self.take(part), device)).cpu()
+                    for part in rows.split(most)
+                ]
         finally:
             model.train(before)
         return torch.cat(found).float()
@@ -145,9 +152,15 @@ class Problem(ABC):
     def ordered(self, rows: Tensor | None = None) -> Self:
         """The same problem with the neurons of these networks (default: of all) in an order of their own."""
         rows = torch.arange(len(next(iter(self.weights.values())))) if rows is None else rows
-        found = order_neurons(self.graph, {name: tensor[rows] for name, tensor in self.weights.items()})
+        found = order_neurons(
+            self.graph, {name: tensor[rows] for name, tensor in self.weights.items()}
+        )
         return replace(
-            self, weights={name: self.weights[name].index_copy(0, rows, tensor) for name, tensor in found.items()}
+            self,
+            weights={
+                name: self.weights[name].index_copy(0, rows, tensor)
+                for name, tensor in found.items()
+            },
         )
 
     def known(self, rows: Tensor) -> dict[str, Tensor]:
@@ -157,5 +170,8 @@ class Problem(ABC):
 
 def _moved(batch: Batch, device: Any) -> Batch:
     return Batch(
-        *({name: tensor.to(device) for name, tensor in part.items()} for part in (batch.weights, batch.targets))
+        *(
+            {name: tensor.to(device) for name, tensor in part.items()}
+            for part in (batch.weights, batch.targets)
+        )
     )

@@ -44,7 +44,10 @@ class NumberQuestion(Question):
         return answer
 
     def measure(self, predictions: Tensor, targets: dict[str, Tensor]) -> dict[str, float]:
-        return {**super().measure(predictions, targets), **regression_measures(predictions, targets["target"])}
+        return {
+            **super().measure(predictions, targets),
+            **regression_measures(predictions, targets["target"]),
+        }
 
 
 @dataclass(frozen=True)

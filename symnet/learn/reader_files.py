@@ -19,7 +19,15 @@ from symnet.nn.bundle import describe, rebuild
 __all__ = ["FORMAT", "PLAIN", "describe_member", "rebuild_member", "save_reader"]
 
 FORMAT = 1
-PLAIN = ("reader", "folds", "steps", "channels", "layers", "seed", "verbose")  # parameters that a file holds
+PLAIN = (
+    "reader",
+    "folds",
+    "steps",
+    "channels",
+    "layers",
+    "seed",
+    "verbose",
+)  # parameters that a file holds
 
 
 def save_reader(estimator: Any, path: str | Path) -> None:
@@ -43,7 +51,9 @@ def save_reader(estimator: Any, path: str | Path) -> None:
     header = {
         "format": FORMAT,
         "estimator": type(estimator).__name__,
-        "parameters": {name: getattr(estimator, name) for name in PLAIN if hasattr(estimator, name)},
+        "parameters": {
+            name: getattr(estimator, name) for name in PLAIN if hasattr(estimator, name)
+        },
         "target": estimator.target_,
         "kept": estimator.reader_,
         "graph": None if estimator.graph_ is None else str(estimator.graph_),
@@ -57,7 +67,9 @@ def save_reader(estimator: Any, path: str | Path) -> None:
 def describe_member(reader: nn.Module) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """A member as plain values and tensors."""
     if isinstance(reader, KindReader):
-        state = {name: tensor.detach().cpu().clone() for name, tensor in reader.state_dict().items()}
+        state = {
+            name: tensor.detach().cpu().clone() for name, tensor in reader.state_dict().items()
+        }
         return {"kind": "KindReader", "config": reader.config}, state
     return describe(reader)
 

@@ -21,7 +21,10 @@ Reader = InvariantNetwork | KindReader | EquivariantNetwork
 def chunks_of(networks: NetworkSet, size: int = CHUNK) -> list[dict[str, Tensor]]:
     """Features `{name: (networks, *axes, 1)}` of some networks after others: views, not copies."""
     return [
-        {name: tensor[start : start + size].unsqueeze(-1) for name, tensor in networks.weights.items()}
+        {
+            name: tensor[start : start + size].unsqueeze(-1)
+            for name, tensor in networks.weights.items()
+        }
         for start in range(0, len(networks), size)
     ]
 
@@ -43,7 +46,9 @@ class TakenReadings:
         if isinstance(reader, KindReader):
             if "kinds" not in self._taken:
                 parts = [
-                    kind_statistics({name: tensor[..., 0] for name, tensor in chunk.items()}, reader.kinds)
+                    kind_statistics(
+                        {name: tensor[..., 0] for name, tensor in chunk.items()}, reader.kinds
+                    )
                     for networks in self.sets
                     for chunk in chunks_of(networks)
                 ]
@@ -61,7 +66,10 @@ class TakenReadings:
 
 
 def calibrate(
-    reader: InvariantNetwork | KindReader, rows: Tensor, readings: Mapping[str, Tensor], networks: NetworkSet
+    reader: InvariantNetwork | KindReader,
+    rows: Tensor,
+    readings: Mapping[str, Tensor],
+    networks: NetworkSet,
 ) -> None:
     """Set a reader's scales to the networks that it learns from."""
     if isinstance(reader, KindReader):
@@ -71,7 +79,9 @@ def calibrate(
         reader.readings.calibrate_to({kind: values[rows] for kind, values in readings.items()})
     if reader.body is not None:
         some = rows[:MOST_TO_CALIBRATE]
-        reader.scale.calibrate({name: networks.weights[name][some].unsqueeze(-1) for name in reader.inputs})
+        reader.scale.calibrate(
+            {name: networks.weights[name][some].unsqueeze(-1) for name in reader.inputs}
+        )
 
 
 class Head(nn.Module):
@@ -96,5 +106,7 @@ class WithChannel(nn.Module):
         self.network = network
 
     def forward(self, weights: Mapping[str, Tensor]) -> Tensor:
-        answer: Tensor = self.network({name: tensor.unsqueeze(-1) for name, tensor in weights.items()})
+        answer: Tensor = self.network(
+            {name: tensor.unsqueeze(-1) for name, tensor in weights.items()}
+        )
         return answer

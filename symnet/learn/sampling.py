@@ -35,9 +35,13 @@ class Sampler:
         True
     """
 
-    def __init__(self, rows: Tensor, *, batch: int, seed: int, rank: int = 0, world: int = 1) -> None:
+    def __init__(
+        self, rows: Tensor, *, batch: int, seed: int, rank: int = 0, world: int = 1
+    ) -> None:
         if not len(rows) or batch < 1:
-            raise SymnetError(f"A sampler of {len(rows)} networks and batch={batch}: both must be positive.")
+            raise SymnetError(
+                f"A sampler of {len(rows)} networks and batch={batch}: both must be positive."
+            )
         if batch % world:
             raise SymnetError(
                 f"batch={batch} cannot be shared evenly by {world} processes; set training.batch to a multiple of {world}."
@@ -49,7 +53,9 @@ class Sampler:
         """The networks of this process at a step, `(batch / world,)`."""
         places = torch.arange(step * self.batch, (step + 1) * self.batch)
         epochs, within = places // len(self.rows), places % len(self.rows)
-        found = [self._permutation(int(epoch))[within[epochs == epoch]] for epoch in epochs.unique()]
+        found = [
+            self._permutation(int(epoch))[within[epochs == epoch]] for epoch in epochs.unique()
+        ]
         return torch.cat(found)[self.rank :: self.world]
 
     def _permutation(self, epoch: int) -> Tensor:

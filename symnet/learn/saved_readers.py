@@ -21,7 +21,9 @@ from symnet.learn.reader_files import FORMAT, PLAIN, rebuild_member
 __all__ = ["load"]
 
 
-def load(path: str | Path, *, module: nn.Module | None = None, build: Any = None) -> Regressor | Classifier | Editor:
+def load(
+    path: str | Path, *, module: nn.Module | None = None, build: Any = None
+) -> Regressor | Classifier | Editor:
     """The fitted estimator in a file that `save` wrote: its predictions are the same to the last bit.
 
     Args:
@@ -47,25 +49,39 @@ def load(path: str | Path, *, module: nn.Module | None = None, build: Any = None
     file = open_tensor_file(path)
     try:
         header = json.loads(file.metadata["symnet reader"])
-        kind = {"Regressor": Regressor, "Classifier": Classifier, "Editor": Editor}[header["estimator"]]
+        kind = {"Regressor": Regressor, "Classifier": Classifier, "Editor": Editor}[
+            header["estimator"]
+        ]
     except (KeyError, ValueError, TypeError, RecursionError) as error:
         raise SymnetError(f"{shown(path)} is no reader that symnet.learn has saved.") from error
     if header.get("format") != FORMAT:
-        raise SymnetError(f"{shown(path)} has format {header.get('format')!r:.20}; this symnet reads {FORMAT}.")
+        raise SymnetError(
+            f"{shown(path)} has format {header.get('format')!r:.20}; this symnet reads {FORMAT}."
+        )
     try:
         return _rebuilt(kind, header, dict(file), Path(path), module, build)
     except (KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
         if isinstance(error, SymnetError):
             raise
-        raise SymnetError(f"{shown(path)} holds a damaged reader ({type(error).__name__}: {error!s:.120}).") from error
+        raise SymnetError(
+            f"{shown(path)} holds a damaged reader ({type(error).__name__}: {error!s:.120})."
+        ) from error
 
 
 def _rebuilt(
-    kind: Any, header: dict[str, Any], tensors: dict[str, Tensor], path: Path, module: nn.Module | None, build: Any
+    kind: Any,
+    header: dict[str, Any],
+    tensors: dict[str, Tensor],
+    path: Path,
+    module: nn.Module | None,
+    build: Any,
 ) -> Any:
     given = {"module": module} if kind is not Editor else {}
     given |= {"build": build} if kind is not Editor else {}
-    estimator = kind(**{name: header["parameters"][name] for name in PLAIN if name in header["parameters"]}, **given)
+    estimator = kind(
+        **{name: header["parameters"][name] for name in PLAIN if name in header["parameters"]},
+        **given,
+    )
     estimator.graph_ = None if header["graph"] is None else parse(header["graph"])
     estimator.graph = estimator.graph_
     estimator.target_, estimator.reader_ = header["target"], header["kept"]
@@ -80,7 +96,11 @@ def _rebuilt(
         state = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
         centre, spread = tensors[f"{number}:scale"].tolist()
         members.append(Member(rebuild_member(path, described, state, module), centre, spread))
-    if not members or any(not bool(t.isfinite().all()) for t in tensors.values() if t.is_floating_point()):
-        raise SymnetError(f"{shown(path)}: it has no members, or numbers that are not finite; the file is damaged.")
+    if not members or any(
+        not bool(t.isfinite().all()) for t in tensors.values() if t.is_floating_point()
+    ):
+        raise SymnetError(
+            f"{shown(path)}: it has no members, or numbers that are not finite; the file is damaged."
+        )
     estimator.members_ = tuple(members)
     return estimator

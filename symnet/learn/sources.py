@@ -20,11 +20,17 @@ from symnet.nn import features
 
 __all__ = ["Networks", "as_sets", "digest_of", "names_of", "target_values"]
 
-Networks = NetworkSet | MixedNetworks | str | Path | nn.Module | Mapping[str, Tensor] | Sequence[Any]
+Networks = (
+    NetworkSet | MixedNetworks | str | Path | nn.Module | Mapping[str, Tensor] | Sequence[Any]
+)
 
 
 def as_sets(
-    networks: Networks, graph: NeuronGraph | None, *, build: Build | None = None, shapes_only: bool = False
+    networks: Networks,
+    graph: NeuronGraph | None,
+    *,
+    build: Build | None = None,
+    shapes_only: bool = False,
 ) -> tuple[NetworkSet, ...]:
     """Networks as sets, one for each architecture.
 
@@ -42,7 +48,9 @@ def as_sets(
         case MixedNetworks():
             sets = networks.sets
         case str() | Path():
-            return as_sets(read_folder(networks, graph, build=build, shapes_only=shapes_only), graph)
+            return as_sets(
+                read_folder(networks, graph, build=build, shapes_only=shapes_only), graph
+            )
         case _:
             sets = (_from_states(networks, graph),)
     if graph is not None and (len(sets) > 1 or sets[0].graph != graph):
@@ -62,7 +70,10 @@ def _from_states(networks: Any, graph: NeuronGraph | None) -> NetworkSet:
         raise SymnetError(
             "Modules and state dicts need a graph: Regressor(graph), with graph = sn.trace(module, inputs)."
         )
-    weights = {name: tensor[..., 0].detach().float().cpu() for name, tensor in features(networks, graph).items()}
+    weights = {
+        name: tensor[..., 0].detach().float().cpu()
+        for name, tensor in features(networks, graph).items()
+    }
     return NetworkSet(graph, weights)
 
 
@@ -84,8 +95,12 @@ def target_values(sets: Sequence[NetworkSet], target: Any) -> np.ndarray:
     else:
         values = target.detach().cpu().numpy() if isinstance(target, Tensor) else np.asarray(target)
     if values.shape != (count,):
-        raise ShapeError(f"There are {count} networks and targets of shape {values.shape}; give one for each network.")
-    missing = values == "" if values.dtype.kind in "OSU" else ~np.isfinite(values.astype(np.float64))
+        raise ShapeError(
+            f"There are {count} networks and targets of shape {values.shape}; give one for each network."
+        )
+    missing = (
+        values == "" if values.dtype.kind in "OSU" else ~np.isfinite(values.astype(np.float64))
+    )
     if missing.any():
         names = [names_of(sets)[row] for row in np.flatnonzero(missing)[:4]]
         raise SymnetError(
@@ -106,7 +121,9 @@ def names_of(sets: Sequence[NetworkSet]) -> list[str]:
 
 def digest_of(sets: Sequence[NetworkSet], values: np.ndarray) -> str:
     """Tells one fit's networks and targets from another's, by all targets and names and the weights of some networks."""
-    digest = hashlib.sha256(json.dumps([names_of(sets), [str(networks.graph) for networks in sets]]).encode())
+    digest = hashlib.sha256(
+        json.dumps([names_of(sets), [str(networks.graph) for networks in sets]]).encode()
+    )
     digest.update(json.dumps(values.tolist()).encode())
     for networks in sets:
         rows = torch.linspace(0, len(networks) - 1, min(len(networks), 16)).long()

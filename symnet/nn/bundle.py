@@ -22,7 +22,13 @@ from symnet.tracing.execution import random_numbers
 FORMAT = 2  # since 2 networks hold the scales of their inputs
 KINDS: dict[str, type[Any]] = {
     kind.__name__: kind
-    for kind in (InvariantNetwork, EquivariantNetwork, StatisticsNetwork, PointwiseNetwork, FlatNetwork)
+    for kind in (
+        InvariantNetwork,
+        EquivariantNetwork,
+        StatisticsNetwork,
+        PointwiseNetwork,
+        FlatNetwork,
+    )
 }
 
 
@@ -60,8 +66,16 @@ def describe(model: nn.Module) -> tuple[dict[str, Any], dict[str, Tensor]]:
             f"sn.nn.save writes {', '.join(KINDS)}, which it can build anew; this is a {type(model).__name__}. "
             "Keep its state_dict() yourself, with the code that makes it."
         )
-    described = {"format": FORMAT, "kind": type(model).__name__, "graph": str(model.graph), "config": model.config}
-    state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()}
+    described = {
+        "format": FORMAT,
+        "kind": type(model).__name__,
+        "graph": str(model.graph),
+        "config": model.config,
+    }
+    state = {
+        name: tensor.detach().cpu().contiguous().clone()
+        for name, tensor in model.state_dict().items()
+    }
     return described, state
 
 
@@ -79,7 +93,9 @@ def load(path: str | Path, *, module: nn.Module | None = None) -> Any:
     return rebuild(path, *_open(path), module)
 
 
-def rebuild(path: Path, described: Any, state: dict[str, Tensor], module: nn.Module | None = None) -> Any:
+def rebuild(
+    path: Path, described: Any, state: dict[str, Tensor], module: nn.Module | None = None
+) -> Any:
     """The network of a description and its tensors; `path` is for messages, errors are those of :func:`load`."""
     kind, graph = _check_header(path, described)
     config: dict[str, Any] = dict(described["config"])
@@ -89,7 +105,9 @@ def rebuild(path: Path, described: Any, state: dict[str, Tensor], module: nn.Mod
         with random_numbers():  # initial values, which the file's replace
             model = KINDS[kind](graph, **config)
     except (TypeError, ValueError, SymnetError) as error:
-        raise SymnetError(f"{path}: no {kind} can be made from what the file describes: {error}") from error
+        raise SymnetError(
+            f"{path}: no {kind} can be made from what the file describes: {error}"
+        ) from error
     if described["format"] < 2 and isinstance(getattr(model, "scale", None), nn.Module):
         state.setdefault("scale.deviation", model.scale.deviation)
     _fill(path, model, state)
@@ -99,7 +117,9 @@ def rebuild(path: Path, described: Any, state: dict[str, Tensor], module: nn.Mod
 def _with_module(path: Path, example: Any, module: nn.Module | None) -> dict[str, Any]:
     """The options that a file cannot hold."""
     if module is None:
-        raise SymnetError("it runs a module of the networks that it reads. Pass one: sn.nn.load(path, module=module).")
+        raise SymnetError(
+            "it runs a module of the networks that it reads. Pass one: sn.nn.load(path, module=module)."
+        )
     shape, dtype = example
     return {"module": module, "example": torch.zeros(shape, dtype=getattr(torch, dtype))}
 
@@ -122,13 +142,17 @@ def _check_header(path: Path, described: Any) -> tuple[str, NeuronGraph]:
     if not isinstance(described, dict):
         raise SymnetError(f"{path}: its description is {described!r:.40} instead of a dict.")
     if wrong := [key for key, kind in keys.items() if not isinstance(described.get(key), kind)]:
-        raise SymnetError(f"{path}: {', '.join(wrong)} of its description is missing or of a wrong type.")
+        raise SymnetError(
+            f"{path}: {', '.join(wrong)} of its description is missing or of a wrong type."
+        )
     if described["format"] > FORMAT:
         raise SymnetError(
             f"{path} has format {described['format']}; this symnet reads up to {FORMAT}. Install a newer one."
         )
     if described["kind"] not in KINDS:
-        raise SymnetError(f"{path} holds a {described['kind']!r:.60}; known are {', '.join(KINDS)}.")
+        raise SymnetError(
+            f"{path} holds a {described['kind']!r:.60}; known are {', '.join(KINDS)}."
+        )
     try:
         return described["kind"], parse(described["graph"])
     except SymnetError as error:
@@ -142,9 +166,17 @@ def _fill(path: Path, model: nn.Module, state: dict[str, Tensor]) -> None:
     problems += [f"'{name}' is not a part of it" for name in state if name not in expected]
     for name in expected:
         if name in state and state[name].shape != expected[name].shape:
-            problems.append(f"'{name}' is {tuple(state[name].shape)} instead of {tuple(expected[name].shape)}")
-        elif name in state and expected[name].is_floating_point() and not state[name].is_floating_point():
+            problems.append(
+                f"'{name}' is {tuple(state[name].shape)} instead of {tuple(expected[name].shape)}"
+            )
+        elif (
+            name in state
+            and expected[name].is_floating_point()
+            and not state[name].is_floating_point()
+        ):
             problems.append(f"'{name}' is {state[name].dtype}")
     if problems:
-        raise SymnetError(f"{path}: its tensors do not fit its {type(model).__name__}: {'; '.join(problems[:8])}.")
+        raise SymnetError(
+            f"{path}: its tensors do not fit its {type(model).__name__}: {'; '.join(problems[:8])}."
+        )
     model.load_state_dict(state, assign=True)

@@ -175,15 +175,11 @@ def _slot_merges(table: Table, places: _Places) -> dict[_SlotKind, SlotPairs]:
     return result
 
 
-def _row_merges(
-    plan: LayerPlan, table: Table
-) -> dict[AxisGroups, list[tuple[TableRow, _Merged]]]:
+def _row_merges(plan: LayerPlan, table: Table) -> dict[AxisGroups, list[tuple[TableRow, _Merged]]]:
     result: dict[AxisGroups, list[tuple[TableRow, _Merged]]] = {}
     for row in table.rows:
         statistic = plan.statistics[row.statistic]
-        for groups, merged in _mergings(
-            statistic.dims, statistic.pattern, _parts(plan, row), True
-        ):
+        for groups, merged in _mergings(statistic.dims, statistic.pattern, _parts(plan, row), True):
             result.setdefault(groups, []).append((row, merged))
     return result
 
@@ -246,9 +242,7 @@ def _parts(plan: LayerPlan, row: TableRow) -> tuple[int, ...]:
     return tuple(plan.statistics[row.statistic].kept[axis] for axis in row.order)
 
 
-def _row_key(
-    plan: LayerPlan, row: TableRow, parts: tuple[int, ...]
-) -> RowKey:
+def _row_key(plan: LayerPlan, row: TableRow, parts: tuple[int, ...]) -> RowKey:
     statistic = plan.statistics[row.statistic]
     return statistic.tensor, statistic.block, statistic.pattern, parts
 

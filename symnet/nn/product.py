@@ -353,5 +353,3 @@ def _einsum(
         *product.shape[: -len(features)], math.prod(product.shape[-len(features) :])
     )
     return product / step.divisor if step.divisor > 1 else product
-
-

@@ -61,7 +61,10 @@ class InputScale(nn.Module):
 
     def forward(self, x: Mapping[str, Tensor]) -> Features:
         check_features(x, self.space, "InputScale got")
-        return {name: x[name] / self.deviation[number].to(x[name].dtype) for number, name in enumerate(self.names)}
+        return {
+            name: x[name] / self.deviation[number].to(x[name].dtype)
+            for number, name in enumerate(self.names)
+        }
 
 
 class PathNumbers(nn.Module):
@@ -91,14 +94,19 @@ class PathNumbers(nn.Module):
             if rows * columns > WIDEST:
                 narrow = max(WIDEST // rows, 1)
                 self.register_buffer(
-                    f"projection_{number}", torch.randn(columns, narrow, generator=generator) / columns**0.5
+                    f"projection_{number}",
+                    torch.randn(columns, narrow, generator=generator) / columns**0.5,
                 )
                 self._projected.append(number)
 
     def forward(self, x: Mapping[str, Tensor]) -> Tensor:
         products = self.path(x)
         return torch.cat(
-            [self._numbers(number, products[name]) for number, name in enumerate(self.path.outputs)], dim=1
+            [
+                self._numbers(number, products[name])
+                for number, name in enumerate(self.path.outputs)
+            ],
+            dim=1,
         )
 
     def _numbers(self, number: int, product: Tensor) -> Tensor:
@@ -167,7 +175,9 @@ class Readings(nn.Module):
         self.width, self.dropout = width, nn.Dropout(dropout)
         self.layers = nn.ModuleDict()
         with torch.no_grad():
-            zero = {name: torch.zeros(1, *shape, in_channels) for name, shape in graph.shapes.items()}
+            zero = {
+                name: torch.zeros(1, *shape, in_channels) for name, shape in graph.shapes.items()
+            }
             sizes = {name: source(zero).shape[1] for name, source in sources.items()}
         for name, size in sizes.items():
             self.register_buffer(f"{name}_mean", torch.zeros(size))
@@ -189,7 +199,9 @@ class Readings(nn.Module):
         for name, values in taken.items():
             getattr(self, f"{name}_mean").copy_(values.mean(0))
             spread = values.std(0, correction=0)
-            getattr(self, f"{name}_spread").copy_(torch.where(spread > 1e-6 * (1 + values.mean(0).abs()), spread, 1.0))
+            getattr(self, f"{name}_spread").copy_(
+                torch.where(spread > 1e-6 * (1 + values.mean(0).abs()), spread, 1.0)
+            )
 
     def take(self, x: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Every kind of reading as it is, ``(batch, numbers)``: the same in every step of training unless probes are learned."""
@@ -210,7 +222,10 @@ class Readings(nn.Module):
 
     def mix(self, readings: Mapping[str, Tensor]) -> Tensor:
         """What layers make of readings, ``(batch, out_features)``."""
-        mixed = [nn.functional.gelu(layer(self.dropout(readings[name]))) for name, layer in self.layers.items()]
+        mixed = [
+            nn.functional.gelu(layer(self.dropout(readings[name])))
+            for name, layer in self.layers.items()
+        ]
         return torch.cat(mixed, dim=1)
 
     def forward(self, x: Mapping[str, Tensor]) -> Tensor:

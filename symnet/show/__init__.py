@@ -1,6 +1,11 @@
 """Pictures of derived layers (matplotlib, no screen needed). Nothing imports this but the command line and the tasks."""
 
-from symnet.show.architecture_page import InlinePage, explore, explorer_page, write_architecture_page
+from symnet.show.architecture_page import (
+    InlinePage,
+    explore,
+    explorer_page,
+    write_architecture_page,
+)
 from symnet.show.colours import distinct_colours
 from symnet.show.figures import draw, save_picture
 from symnet.show.labels import TyingPattern, label_matrix, narrowed

@@ -59,7 +59,9 @@ def examples() -> list[Example]:
     hidden = {"h": Symmetric(4)}
     return [
         Example("MLP 2-3-2", catalogue.mlp([2, 3, 2])),
-        Example("MLP 2-3-3-1, inputs and outputs permuted", catalogue.mlp([2, 3, 3, 1], io="permuted")),
+        Example(
+            "MLP 2-3-3-1, inputs and outputs permuted", catalogue.mlp([2, 3, 3, 1], io="permuted")
+        ),
         Example("a set of four (DeepSets)", NeuronGraph(hidden, {"x": "h"})),
         Example("a graph of four nodes: 15 maps", NeuronGraph(hidden, {"edges": "h h"})),
         Example("CNN 1-2-2, kernels of 2 by 2", catalogue.cnn([1, 2, 2], kernel_size=2, classes=2)),
@@ -76,13 +78,21 @@ def examples() -> list[Example]:
         ),
         Example(
             "LoRA: invertible maps between A and B",
-            NeuronGraph({"in": Fixed(2), "r": GeneralLinear(2), "out": Fixed(2)}, {"A": "r in", "B": "out r*"}),
+            NeuronGraph(
+                {"in": Fixed(2), "r": GeneralLinear(2), "out": Fixed(2)},
+                {"A": "r in", "B": "out r*"},
+            ),
         ),
-        Example("a rotated stream: matchings", NeuronGraph({"m": Orthogonal(3)}, {"weight": "m m", "gain": "m"})),
+        Example(
+            "a rotated stream: matchings",
+            NeuronGraph({"m": Orthogonal(3)}, {"weight": "m m", "gain": "m"}),
+        ),
     ]
 
 
-def explorer_page(title: str, given: NeuronGraph | None = None, sections: list[Section] | None = None) -> str:
+def explorer_page(
+    title: str, given: NeuronGraph | None = None, sections: list[Section] | None = None
+) -> str:
     """The HTML text of the page.
 
     Args:
@@ -100,7 +110,9 @@ def explorer_page(title: str, given: NeuronGraph | None = None, sections: list[S
         "palette": _hexadecimal(distinct_colours(_PALETTE)),
         "pale": _hexadecimal(_PALE + (1 - _PALE) * distinct_colours(40)),
     }
-    template = Environment(trim_blocks=True, lstrip_blocks=True).from_string(read_asset("template.html"))
+    template = Environment(trim_blocks=True, lstrip_blocks=True).from_string(
+        read_asset("template.html")
+    )
     return template.render(
         title=html.escape(title),
         sections=[_escaped(section) for section in sections or []],
@@ -151,11 +163,15 @@ def explore(graph: NeuronGraph, *, title: str = "symnet", most: int | None = Non
     """
     shown = _small_enough(graph, most) or graph
     narrowed_to = max((one.size for one in shown.neurons.values()), default=0)
-    heading = title if shown == graph else f"{title} (sets of at most {most or narrowed_to} neurons)"
+    heading = (
+        title if shown == graph else f"{title} (sets of at most {most or narrowed_to} neurons)"
+    )
     return InlinePage(explorer_page(heading, shown))
 
 
-def write_architecture_page(path: str | Path, graph: NeuronGraph, *, title: str, most: int | None = None) -> Path:
+def write_architecture_page(
+    path: str | Path, graph: NeuronGraph, *, title: str, most: int | None = None
+) -> Path:
     """The path of a page that explores a graph, and shows the counts, the plan and the equations of its layer.
 
     Args:
@@ -170,9 +186,7 @@ def write_architecture_page(path: str | Path, graph: NeuronGraph, *, title: str,
     )
     match shown:
         case None:
-            counts += (
-                f" Its {graph.weights.size:,} weights are too many to explore one by one: above are smaller networks."
-            )
+            counts += f" Its {graph.weights.size:,} weights are too many to explore one by one: above are smaller networks."
         case NeuronGraph() if shown != graph:
             widest = max((one.size for one in shown.neurons.values()), default=0)
             counts += f" Above, each set is drawn with at most {most or widest} neurons."
@@ -187,7 +201,9 @@ def write_architecture_page(path: str | Path, graph: NeuronGraph, *, title: str,
             "Signals run from left to right.",
             lambda: (graph_picture(graph), str(graph)),
         ),
-        Section("The layer of this network, at its full size", counts, text=_shortened(maps.summary())),
+        Section(
+            "The layer of this network, at its full size", counts, text=_shortened(maps.summary())
+        ),
         pictured("The plan", "What the layer computes.", plan_and_text),
         Section("The equations in LaTeX", text=_latex(maps)),
     ]
@@ -196,7 +212,11 @@ def write_architecture_page(path: str | Path, graph: NeuronGraph, *, title: str,
 
 def _small_enough(graph: NeuronGraph, most: int | None) -> NeuronGraph | None:
     """The graph to explore: narrowed as asked for, else as little as makes its matrix one that can be seen; None if nothing does."""
-    choices = [graph, *(narrowed(graph, width) for width in (4, 3, 2))] if most is None else [narrowed(graph, most)]
+    choices = (
+        [graph, *(narrowed(graph, width) for width in (4, 3, 2))]
+        if most is None
+        else [narrowed(graph, most)]
+    )
     return next((one for one in choices if one.weights.size <= SIZE_LIMIT), None)
 
 
@@ -206,7 +226,9 @@ def _shortened(text: str) -> str:
     return (
         text
         if left <= 0
-        else "\n".join([*lines[:LINES_SHOWN], f"... {left:,} more lines: print(sn.derive(graph).summary())"])
+        else "\n".join(
+            [*lines[:LINES_SHOWN], f"... {left:,} more lines: print(sn.derive(graph).summary())"]
+        )
     )
 
 
@@ -245,4 +267,9 @@ def _hexadecimal(colours: np.ndarray) -> list[str]:
 
 
 def _escaped(section: Section) -> Section:
-    return Section(html.escape(section.heading), html.escape(section.words), section.picture, html.escape(section.text))
+    return Section(
+        html.escape(section.heading),
+        html.escape(section.words),
+        section.picture,
+        html.escape(section.text),
+    )

@@ -19,12 +19,24 @@ COLOUR_LIMIT = 600
 _VISIONS = np.array(
     [
         np.eye(3),
-        [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
-        [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+        [
+            [0.367322, 0.860646, -0.227968],
+            [0.280085, 0.672501, 0.047413],
+            [-0.011820, 0.042940, 0.968881],
+        ],
+        [
+            [0.152286, 1.052583, -0.204868],
+            [0.114503, 0.786281, 0.099216],
+            [-0.003882, -0.048116, 1.051998],
+        ],
     ]
 )
 _RGB_TO_XYZ = np.array(
-    [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
+    [
+        [0.4124564, 0.3575761, 0.1804375],
+        [0.2126729, 0.7151522, 0.0721750],
+        [0.0193339, 0.1191920, 0.9503041],
+    ]
 )
 _WHITE = _RGB_TO_XYZ.sum(axis=1)
 
@@ -38,7 +50,9 @@ def as_seen(rgb: np.ndarray) -> np.ndarray:
     """CIELAB coordinates of sRGB colours under each vision: ``(n, 3) -> (n, 3 visions, 3)``."""
     seen = np.clip(np.einsum("vij,nj->nvi", _VISIONS, to_linear(rgb)), 0, 1)
     scaled = seen @ (_RGB_TO_XYZ / _WHITE[:, None]).T
-    curved = np.where(scaled > (6 / 29) ** 3, np.cbrt(scaled), scaled / (3 * (6 / 29) ** 2) + 4 / 29)
+    curved = np.where(
+        scaled > (6 / 29) ** 3, np.cbrt(scaled), scaled / (3 * (6 / 29) ** 2) + 4 / 29
+    )
     x, y, z = np.moveaxis(curved, -1, 0)
     return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=-1)
 
@@ -52,13 +66,20 @@ def distance(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 def _ordered_colours() -> np.ndarray:
     """All colours that are ever handed out, in order: ``(COLOUR_LIMIT, 3)``, multiples of 1/255."""
     steps = np.linspace(0.1, 1.0, 13)
-    candidates = np.round(np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3) * 255) / 255
+    candidates = (
+        np.round(
+            np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3) * 255
+        )
+        / 255
+    )
     points = as_seen(candidates)
     # White is the paper: no colour may come near it.
     gap = distance(points, as_seen(np.ones((1, 3))))
     chosen: list[int] = []
     for _ in range(COLOUR_LIMIT):
-        chosen.append(int(gap.argmax()) if chosen else int(distance(points, as_seen(_FIRST)).argmin()))
+        chosen.append(
+            int(gap.argmax()) if chosen else int(distance(points, as_seen(_FIRST)).argmin())
+        )
         gap = np.minimum(gap, distance(points, points[chosen[-1]]))
     return candidates[chosen]
 

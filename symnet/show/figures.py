@@ -43,11 +43,15 @@ def take_names_as_text(figure: Figure) -> None:
 def draw(figure: Figure, format: str = "png", dpi: int = 150) -> bytes:
     """The figure as the bytes of a file; the same figure gives the same bytes."""
     if format not in FORMATS:
-        raise SymnetError(f"A picture cannot be written as {format!r}; choose one of {', '.join(FORMATS)}.")
+        raise SymnetError(
+            f"A picture cannot be written as {format!r}; choose one of {', '.join(FORMATS)}."
+        )
     # The date, the program's version and random element names are what would differ.
-    metadata: dict[str, None] = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[
-        format
-    ]
+    metadata: dict[str, None] = {
+        "png": {"Software": None},
+        "svg": {"Date": None},
+        "pdf": {"CreationDate": None},
+    }[format]
     take_names_as_text(figure)
     buffer = io.BytesIO()
     with rc_context({"svg.hashsalt": "symnet", "svg.fonttype": "path"}):

@@ -30,9 +30,7 @@ class TyingPattern:
                [1, 1, 0, 3, 3, 2]])
     """
 
-    labels: (
-        np.ndarray
-    )  # int64 (output entries, input entries), 0 .. dimension - 1; -1 where a signed group forces a zero
+    labels: np.ndarray  # int64 (output entries, input entries), 0 .. dimension - 1; -1 where a signed group forces a zero
     rows: dict[str, range]  # output tensor -> its rows
     columns: dict[str, range]  # input tensor -> its columns
 
@@ -74,7 +72,9 @@ def label_matrix(maps: EquivariantMaps) -> TyingPattern:
         for input, column in columns.items():
             pattern = maps.between(output, input)
             found = pattern.labels()
-            labels[band.start : band.stop, column.start : column.stop] = np.where(found < 0, found, found + start)
+            labels[band.start : band.stop, column.start : column.stop] = np.where(
+                found < 0, found, found + start
+            )
             start += pattern.dimension
     return TyingPattern(labels, rows, columns)
 
@@ -93,8 +93,13 @@ def narrowed(graph: NeuronGraph, most: int) -> NeuronGraph:
         (3,)
     """
     if most < 1:
-        raise GraphError(f"A neuron set cannot be narrowed to {most} neurons; give at least 1, best 2 to 4.")
-    neurons = {name: NeuronSet(_narrow_group(given.group, most), given.over) for name, given in graph.neurons.items()}
+        raise GraphError(
+            f"A neuron set cannot be narrowed to {most} neurons; give at least 1, best 2 to 4."
+        )
+    neurons = {
+        name: NeuronSet(_narrow_group(given.group, most), given.over)
+        for name, given in graph.neurons.items()
+    }
     axes = {name: tensor.axes for name, tensor in graph.weights.items()}
     return NeuronGraph(neurons, axes, aliases=graph.aliases, notes=graph.notes)
 

@@ -45,7 +45,9 @@ def columns_of(graph: NeuronGraph) -> dict[str, int]:
     flow = networkx.DiGraph()
     flow.add_nodes_from(name for name in graph.neurons if not graph.neurons[name].over)
     for tensor in graph.weights.values():
-        named = [list(dict.fromkeys(_root(graph, s) for s in symbols_in(axis))) for axis in tensor.axes]
+        named = [
+            list(dict.fromkeys(_root(graph, s) for s in symbols_in(axis))) for axis in tensor.axes
+        ]
         named = [symbols for symbols in named if symbols]
         for source in named[-1] if len(named) > 1 else []:
             for target in named[0]:
@@ -97,7 +99,10 @@ class Drawing:
             heights[column] = y
         tallest = max(heights.values(), default=0.0)
         wide = max(_WIDE, tallest / max(1, len(heights)))  # tall networks are not drawn narrow
-        return {neuron: (wide * column, y + (tallest - heights[column]) / 2) for neuron, (column, y) in found.items()}
+        return {
+            neuron: (wide * column, y + (tallest - heights[column]) / 2)
+            for neuron, (column, y) in found.items()
+        }
 
     @cached_property
     def ends(self) -> dict[str, list[tuple[Neuron, ...]]]:
@@ -116,11 +121,15 @@ class Drawing:
         """The place that an element moves a neuron to."""
         name, *values = neuron
         ancestors = self.graph.weights.ancestors[str(name)]
-        at = {key: np.array(value) for key, value in zip((*ancestors, str(name)), values, strict=True)}
+        at = {
+            key: np.array(value) for key, value in zip((*ancestors, str(name)), values, strict=True)
+        }
         return (name, *(int(element.image(key, at)) for key in at))
 
     def _copies(self, name: str) -> tuple[int, ...]:
-        return tuple(self.graph.neurons[ancestor].size for ancestor in self.graph.weights.ancestors[name])
+        return tuple(
+            self.graph.neurons[ancestor].size for ancestor in self.graph.weights.ancestors[name]
+        )
 
     def _neurons_at(self, block: Block, values: tuple[int, ...]) -> tuple[Neuron, ...]:
         parents = {place for instance in block.instances for _, place in instance.parents}
@@ -129,7 +138,9 @@ class Drawing:
             if instance.symbol is not None and k not in parents:
                 above = dict(instance.parents)
                 ancestors = self.graph.weights.ancestors[instance.symbol]
-                found.append((instance.symbol, *(values[above[name]] for name in ancestors), values[k]))
+                found.append(
+                    (instance.symbol, *(values[above[name]] for name in ancestors), values[k])
+                )
         return tuple(found)
 
 
@@ -169,9 +180,16 @@ def draw_neurons(
             _draw_weight(axes, ends, stroke, places, used)
     for neuron, centre in places.items():
         still = isinstance(drawing.graph.neurons[str(neuron[0])].group, Fixed)
-        axes.add_patch(Circle(centre, RADIUS, facecolor="0.85" if still else "white", edgecolor="0.25", zorder=5))
+        axes.add_patch(
+            Circle(
+                centre, RADIUS, facecolor="0.85" if still else "white", edgecolor="0.25", zorder=5
+            )
+        )
     for name in drawing.graph.neurons if names else ():
-        x, y = min((place for neuron, place in drawing.places.items() if neuron[0] == name), key=lambda place: place[1])
+        x, y = min(
+            (place for neuron, place in drawing.places.items() if neuron[0] == name),
+            key=lambda place: place[1],
+        )
         axes.text(x, y - 0.42, name, ha="center", va="bottom", fontsize=NORMAL)
 
 
@@ -183,7 +201,11 @@ def _draw_weight(
     used: Counter[tuple[Neuron, ...]],
 ) -> None:
     """A line from the last of its neurons to the first, bent where there are several; a dot for one neuron alone."""
-    style: dict[str, Any] = {"edgecolor": stroke.colour, "linewidth": stroke.width, "zorder": stroke.above}
+    style: dict[str, Any] = {
+        "edgecolor": stroke.colour,
+        "linewidth": stroke.width,
+        "zorder": stroke.above,
+    }
     key = ends if len(ends) < 2 else (ends[-1], ends[0])
     number, used[key] = used[key], used[key] + 1
     if not ends:
@@ -195,8 +217,12 @@ def _draw_weight(
         centre = (x + RADIUS + 0.14 + 0.2 * (number % 3), y + RADIUS + 0.2 * (number // 3))
         axes.add_patch(Circle(centre, 0.09, facecolor=stroke.colour, **style | {"zorder": 6}))
     elif ends[0] == ends[-1]:
-        axes.add_patch(Circle((x, y - RADIUS - 0.12 - 0.05 * number), 0.2 + 0.05 * number, fill=False, **style))
+        axes.add_patch(
+            Circle((x, y - RADIUS - 0.12 - 0.05 * number), 0.2 + 0.05 * number, fill=False, **style)
+        )
     else:
         bend = (-1) ** number * 0.09 * math.ceil(number / 2) + (0.35 if x == u else 0.0)
         curve = f"arc3,rad={bend:.3f}"
-        axes.add_patch(FancyArrowPatch((x, y), (u, v), arrowstyle="-", connectionstyle=curve, **style))
+        axes.add_patch(
+            FancyArrowPatch((x, y), (u, v), arrowstyle="-", connectionstyle=curve, **style)
+        )

@@ -41,7 +41,10 @@ def orbit_picture(graph: NeuronGraph, output: Entry, input: Entry) -> Figure:
     """
     maps = derive(graph)
     pattern = label_matrix(maps)
-    row, column = (_place(graph, bands, entry) for bands, entry in ((pattern.rows, output), (pattern.columns, input)))
+    row, column = (
+        _place(graph, bands, entry)
+        for bands, entry in ((pattern.rows, output), (pattern.columns, input))
+    )
     label = int(pattern.labels[row, column])
     figure = new_figure(11.0, 5.4)
     left, right = figure.add_axes((0.1, 0.04, 0.4, 0.68)), figure.add_axes((0.53, 0.04, 0.46, 0.72))
@@ -50,7 +53,11 @@ def orbit_picture(graph: NeuronGraph, output: Entry, input: Entry) -> Figure:
     draw_neurons(right, drawing, _strokes(pattern, drawing, row, label))
     words = maps.between(output[0], input[0]).describe(output[1], input[1])
     size, here = int((pattern.labels == label).sum()), int((pattern.labels[row] == label).sum())
-    told = f"{size} entries share one coefficient, {here} of them in this row" if label >= 0 else "must be zero"
+    told = (
+        f"{size} entries share one coefficient, {here} of them in this row"
+        if label >= 0
+        else "must be zero"
+    )
     title = f"from {_name(input)} to {_name(output)}: {words}"
     figure.suptitle(fill(title, 100), fontsize=LARGE, y=0.98, va="top")
     figure.text(0.5, 0.895, told, ha="center", fontsize=NORMAL, color="0.3")
@@ -66,9 +73,13 @@ def _place(graph: NeuronGraph, bands: dict[str, range], entry: Entry) -> int:
     if name not in bands:
         raise GraphError(f"There is no tensor '{name}'; they are {', '.join(bands)}.")
     shape = graph.shapes[name]
-    if len(index) != len(shape) or any(not 0 <= i < size for i, size in zip(index, shape, strict=True)):
+    if len(index) != len(shape) or any(
+        not 0 <= i < size for i, size in zip(index, shape, strict=True)
+    ):
         raise GraphError(f"Tensor '{name}' of shape {shape} has no entry {index}.")
-    return bands[name].start + int(np.ravel_multi_index(index, shape)) if shape else bands[name].start
+    return (
+        bands[name].start + int(np.ravel_multi_index(index, shape)) if shape else bands[name].start
+    )
 
 
 def _draw_matrix(axes: Axes, pattern: TyingPattern, label: int, chosen: tuple[int, int]) -> None:
@@ -79,7 +90,10 @@ def _draw_matrix(axes: Axes, pattern: TyingPattern, label: int, chosen: tuple[in
     axes.imshow(image, interpolation="nearest", extent=(0, width, height, 0))
     row, column = chosen
     axes.plot(
-        [column, column + 1, column + 1, column, column], [row, row, row + 1, row + 1, row], color="black", lw=1.6
+        [column, column + 1, column + 1, column, column],
+        [row, row, row + 1, row + 1, row],
+        color="black",
+        lw=1.6,
     )
     for bands, line, set_ticks in (
         (pattern.rows, axes.axhline, axes.set_yticks),
@@ -89,12 +103,16 @@ def _draw_matrix(axes: Axes, pattern: TyingPattern, label: int, chosen: tuple[in
             line(band.start, color="white", linewidth=1.6)
         set_ticks([(band.start + band.stop) / 2 for band in bands.values()], list(bands))
     axes.tick_params(length=0, labelsize=SMALL)
-    axes.tick_params(axis="x", rotation=90, top=True, labeltop=True, bottom=False, labelbottom=False)
+    axes.tick_params(
+        axis="x", rotation=90, top=True, labeltop=True, bottom=False, labelbottom=False
+    )
     for spine in axes.spines.values():
         spine.set_visible(False)
 
 
-def _strokes(pattern: TyingPattern, drawing: Drawing, row: int, label: int) -> dict[str, list[Stroke]]:
+def _strokes(
+    pattern: TyingPattern, drawing: Drawing, row: int, label: int
+) -> dict[str, list[Stroke]]:
     found = {}
     for name, band in pattern.columns.items():
         strokes = []

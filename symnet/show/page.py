@@ -74,5 +74,7 @@ def encode(figure: Figure) -> str:
 
 def make_page(title: str, sections: list[Section]) -> str:
     """The HTML text of a page; pictures are inside it, every text is escaped."""
-    template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(_TEMPLATE)
+    template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
+        _TEMPLATE
+    )
     return template.render(title=title, sections=sections, encode=encode)

@@ -30,7 +30,9 @@ class _Flow:
     """What stands in the three columns, and which rows of them lines join: by ``(column, row, row of the next column)``."""
 
     columns: tuple[list[str], list[str], list[str]]
-    lines: tuple[list[tuple[int, int]], list[tuple[int, int]]]  # (statistic, table) and (table, output)
+    lines: tuple[
+        list[tuple[int, int]], list[tuple[int, int]]
+    ]  # (statistic, table) and (table, output)
     note: str = ""
 
 
@@ -69,17 +71,22 @@ def plan_picture(plan: LayerPlan, *, title: str | None = None) -> Figure:
         for text, (x, y) in zip(column, places_of, strict=True):
             style = {"boxstyle": "round,pad=0.25", "facecolor": "white", "edgecolor": "0.45"}
             axes.text(x, y, text, ha="center", va="center", fontsize=SMALL, bbox=style)
-    default = (
-        f"The plan: {plan.dimension:,} maps and {plan.bias_dimension:,} biases in {len(plan.tables)} tables{flow.note}"
+    default = f"The plan: {plan.dimension:,} maps and {plan.bias_dimension:,} biases in {len(plan.tables)} tables{flow.note}"
+    figure.suptitle(
+        default if title is None else title,
+        fontsize=LARGE,
+        y=1 - 0.1 / figure.get_figheight(),
+        va="top",
     )
-    figure.suptitle(default if title is None else title, fontsize=LARGE, y=1 - 0.1 / figure.get_figheight(), va="top")
     return figure
 
 
 def _whole_flow(plan: LayerPlan) -> _Flow:
     row_of = {name: k for k, name in enumerate(plan.outputs)}
     into = [(row.statistic, k) for k, table in enumerate(plan.tables) for row in table.rows]
-    out_of = [(k, row_of[slot.tensor]) for k, table in enumerate(plan.tables) for slot in table.slots]
+    out_of = [
+        (k, row_of[slot.tensor]) for k, table in enumerate(plan.tables) for slot in table.slots
+    ]
     columns = (_statistics(plan), _tables(plan), _outputs(plan))
     return _Flow(columns, (list(dict.fromkeys(into)), list(dict.fromkeys(out_of))))
 
@@ -92,9 +99,13 @@ def _folded_flow(plan: LayerPlan) -> _Flow:
     inputs = [name for name in read.tensors if counts[name]]
     tables: dict[str, list[int]] = {}  # axes in the kept sets' names -> tables
     for k, table in enumerate(plan.tables):
-        tables.setdefault(",".join(read.kept[symbol] for symbol in table.symbols) or "global", []).append(k)
+        tables.setdefault(
+            ",".join(read.kept[symbol] for symbol in table.symbols) or "global", []
+        ).append(k)
     row_of = {k: row for row, numbers in enumerate(tables.values()) for k in numbers}
-    input_rows, output_rows = ({name: k for k, name in enumerate(names)} for names in (inputs, written.tensors))
+    input_rows, output_rows = (
+        {name: k for k, name in enumerate(names)} for names in (inputs, written.tensors)
+    )
     into: dict[tuple[int, int], None] = {}
     out_of: dict[tuple[int, int], None] = {}
     for k, table in enumerate(plan.tables):
@@ -127,7 +138,10 @@ def _statistics(plan: LayerPlan) -> list[str]:
 
 
 def _tables(plan: LayerPlan) -> list[str]:
-    return [f"[{table.name}]  {table.height} x {table.width}, {_count(table.parameters)}" for table in plan.tables]
+    return [
+        f"[{table.name}]  {table.height} x {table.width}, {_count(table.parameters)}"
+        for table in plan.tables
+    ]
 
 
 def _count(parameters: int) -> str:
@@ -156,7 +170,9 @@ def _draw_flow(axes: Axes, flow: _Flow, places: list[list[tuple[float, float]]])
         _draw_curve(axes, tables[table], outputs[output], colours[table])
 
 
-def _draw_curve(axes: Axes, start: tuple[float, float], end: tuple[float, float], colour: np.ndarray) -> None:
+def _draw_curve(
+    axes: Axes, start: tuple[float, float], end: tuple[float, float], colour: np.ndarray
+) -> None:
     # Flat beside the boxes, which lie above it, and bent only between them.
     x, u = start[0] + 0.15, end[0] - 0.15
     steps = np.linspace(0, 1, 25)

@@ -40,7 +40,9 @@ class Square:
         error: the largest difference between the two ways round, relative to the largest entry.
     """
 
-    def __init__(self, graph: NeuronGraph, element: GroupElement | None = None, *, seed: int = 0) -> None:
+    def __init__(
+        self, graph: NeuronGraph, element: GroupElement | None = None, *, seed: int = 0
+    ) -> None:
         self.graph, self.drawing = graph, Drawing(graph)
         self.element = _moving_element(graph, seed) if element is None else element
         rng = np.random.default_rng(seed)
@@ -51,12 +53,17 @@ class Square:
         self.moved = graph.act(self.element, self.before)
         moved_after, after_moved = self._apply(self.moved), graph.act(self.element, self.after)
         scale = max((float(np.abs(values).max()) for values in self.after.values()), default=1.0)
-        self.error = max(float(np.abs(moved_after[name] - after_moved[name]).max()) for name in self.after) / scale
+        self.error = (
+            max(float(np.abs(moved_after[name] - after_moved[name]).max()) for name in self.after)
+            / scale
+        )
         self.moved_after = moved_after
 
     def _apply(self, weights: Weights) -> dict[str, np.ndarray]:
         with torch.no_grad():
-            found = self._layer({name: torch.from_numpy(value)[None, ..., None] for name, value in weights.items()})
+            found = self._layer(
+                {name: torch.from_numpy(value)[None, ..., None] for name, value in weights.items()}
+            )
         return {name: value[0, ..., 0].numpy() for name, value in found.items()}
 
 
@@ -67,7 +74,9 @@ def _moving_element(graph: NeuronGraph, seed: int) -> GroupElement:
     return max(drawn, key=lambda element: sum(element.moves(name) for name in graph.neurons))
 
 
-def commuting_square(graph: NeuronGraph, element: GroupElement | None = None, *, seed: int = 0) -> Figure:
+def commuting_square(
+    graph: NeuronGraph, element: GroupElement | None = None, *, seed: int = 0
+) -> Figure:
     """Four pictures of one network: x, L(x), g.x and L(g.x), which is g.L(x) as well.
 
     Lines and dots are weights, coloured by their values; L is a layer with random coefficients, g acts on the neurons.
@@ -96,8 +105,12 @@ def commuting_square(graph: NeuronGraph, element: GroupElement | None = None, *,
     for start, end, name in arrows:
         style: dict[str, Any] = {"arrowstyle": "-|>", "linewidth": 1.6, "color": "0.2"}
         figure.add_artist(FancyArrowPatch(start, end, mutation_scale=16, **style))
-        figure.text((start[0] + end[0]) / 2 + 0.008, (start[1] + end[1]) / 2 + 0.008, name, fontsize=LARGE)
-    words = f"Both ways round give the same weights (largest relative difference {square.error:.0e})"
+        figure.text(
+            (start[0] + end[0]) / 2 + 0.008, (start[1] + end[1]) / 2 + 0.008, name, fontsize=LARGE
+        )
+    words = (
+        f"Both ways round give the same weights (largest relative difference {square.error:.0e})"
+    )
     figure.suptitle(words, fontsize=LARGE, y=0.985, va="top")
     return figure
 
@@ -142,7 +155,10 @@ def _between(start: Place, end: Place, share: float) -> Place:
 
 
 def _frame(
-    square: Square, weights: tuple[Weights, Weights], places: Mapping[Neuron, Place], titles: tuple[str, str]
+    square: Square,
+    weights: tuple[Weights, Weights],
+    places: Mapping[Neuron, Place],
+    titles: tuple[str, str],
 ) -> Figure:
     figure = new_figure(9.6, 4.2)
     for x, values, title in zip((0.02, 0.53), weights, titles, strict=True):
@@ -155,7 +171,9 @@ def _frame(
     return figure
 
 
-def save_animation(frames: Iterable[Figure], path: str | Path, *, dpi: int = 80, milliseconds: int = 70) -> Path:
+def save_animation(
+    frames: Iterable[Figure], path: str | Path, *, dpi: int = 80, milliseconds: int = 70
+) -> Path:
     """The path of an animated picture (``.gif``), which rests a while on its first and last frame.
 
     Raises:
@@ -165,7 +183,9 @@ def save_animation(frames: Iterable[Figure], path: str | Path, *, dpi: int = 80,
 
     target = Path(path)
     if target.suffix.lower() != ".gif":
-        raise SymnetError(f"An animation cannot be written as {target.suffix.lstrip('.')!r}; write a .gif.")
+        raise SymnetError(
+            f"An animation cannot be written as {target.suffix.lstrip('.')!r}; write a .gif."
+        )
     images = []
     for figure in frames:
         buffer = io.BytesIO()

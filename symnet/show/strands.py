@@ -34,7 +34,9 @@ def draw_strands(rows: Mapping[str, SharingPattern], most: int = 12) -> str:
         diagrams = [placed.diagram for placed in pattern.diagrams][:most]
         left = len(pattern.diagrams) - len(diagrams)
         note = f" ({len(pattern.diagrams)})" + (f", {left} more not drawn" if left else "")
-        body.append(f'<text x="{MARGIN}" y="{y + 8}" font-weight="bold">{escape(title + note)}</text>')
+        body.append(
+            f'<text x="{MARGIN}" y="{y + 8}" font-weight="bold">{escape(title + note)}</text>'
+        )
         x = MARGIN
         for diagram in diagrams:
             body.append(f'<g transform="translate({x},{y + 34})">{_one(diagram)}</g>')
@@ -64,7 +66,10 @@ def _one(diagram: Diagram) -> str:
             for k in strands
             if len(strands) > 1
         ]
-        drawn += [f'<circle cx="{places[k][0]}" cy="{places[k][1]}" r="3.5" fill="{colour}"/>' for k in strands]
+        drawn += [
+            f'<circle cx="{places[k][0]}" cy="{places[k][1]}" r="3.5" fill="{colour}"/>'
+            for k in strands
+        ]
     drawn += [
         f'<text x="{places[k][0] - 4}" y="{places[k][1] + (-7 if k < diagram.split else 16)}">{_label(diagram, k)}</text>'
         for k in places

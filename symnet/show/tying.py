@@ -11,12 +11,16 @@ from symnet.show.colours import as_seen, distance, distinct_colours, text_colour
 from symnet.show.figures import LARGE, NORMAL, SMALL, new_figure
 from symnet.show.labels import TyingPattern, label_matrix
 
-_ZERO = np.ones((1, 3))  # last, where label -1 finds it: weights that a signed group forces to zero are left white
+_ZERO = np.ones(
+    (1, 3)
+)  # last, where label -1 finds it: weights that a signed group forces to zero are left white
 _NUMBERED = 30  # up to so many rows and columns the orbits' numbers fit into the entries
 _CHARACTER = 0.078  # inches that a character of a tensor's name takes
 
 
-def tying_matrix(maps: EquivariantMaps, *, title: str | None = None, numbers: bool | None = None) -> Figure:
+def tying_matrix(
+    maps: EquivariantMaps, *, title: str | None = None, numbers: bool | None = None
+) -> Figure:
     """A picture of the layer's weight matrix: equal colours are tied weights, one colour for each orbit.
 
     Args:
@@ -36,7 +40,9 @@ def tying_matrix(maps: EquivariantMaps, *, title: str | None = None, numbers: bo
     inches = np.array([left + width * entry + 0.7, above + height * entry + 0.3])
     figure = new_figure(*np.maximum(inches, 3.2))
     total = figure.get_size_inches()
-    axes = figure.add_axes((left / total[0], 0.3 / total[1], width * entry / total[0], height * entry / total[1]))
+    axes = figure.add_axes(
+        (left / total[0], 0.3 / total[1], width * entry / total[0], height * entry / total[1])
+    )
     axes.imshow(
         np.vstack([colours, _ZERO])[pattern.labels],
         interpolation="nearest",
@@ -48,7 +54,9 @@ def tying_matrix(maps: EquivariantMaps, *, title: str | None = None, numbers: bo
     _draw_blocks(axes, pattern)
     _label_bands(axes, pattern, entry)
     default = f"{pattern.dimension} orbits tie {pattern.labels.size:,} weights"
-    figure.suptitle(default if title is None else title, fontsize=LARGE, y=1 - 0.12 / total[1], va="top")
+    figure.suptitle(
+        default if title is None else title, fontsize=LARGE, y=1 - 0.12 / total[1], va="top"
+    )
     return figure
 
 
@@ -75,7 +83,9 @@ def colour_orbits(pattern: TyingPattern) -> np.ndarray:
     blocks.sort(key=lambda block: -len(block))
     for block in blocks:
         if len(block) > 1:
-            chosen[block[0]] = np.where(free, points[:, 0, 0], -1).argmax()  # the lightest that is left
+            chosen[block[0]] = np.where(
+                free, points[:, 0, 0], -1
+            ).argmax()  # the lightest that is left
             free[chosen[block[0]]] = False
     for block in blocks:
         for place, orbit in enumerate(block):
@@ -122,7 +132,9 @@ def spread(centres: list[float], gap: float) -> list[float]:
         >>> spread([1.0, 1.5, 9.0], 2.0)
         [0.25, 2.25, 9.0]
     """
-    groups: list[tuple[float, int]] = []  # clusters of touching labels: mean of the wished first places, count
+    groups: list[
+        tuple[float, int]
+    ] = []  # clusters of touching labels: mean of the wished first places, count
     for centre in centres:
         first, count = centre, 1
         while groups and groups[-1][0] + gap * groups[-1][1] > first:
@@ -145,9 +157,18 @@ def _label_bands(axes: Axes, pattern: TyingPattern, entry: float) -> None:
     for name, centre, place in zip(pattern.columns, columns, spread(columns, gap), strict=True):
         axes.plot([centre, place], [-0.1 * away, -away], color="0.6", linewidth=0.8, clip_on=False)
         axes.text(
-            place, -1.15 * away, name, ha="left", va="bottom", fontsize=NORMAL, rotation=55, rotation_mode="anchor"
+            place,
+            -1.15 * away,
+            name,
+            ha="left",
+            va="bottom",
+            fontsize=NORMAL,
+            rotation=55,
+            rotation_mode="anchor",
         )
     height, width = pattern.labels.shape
     axes.set_xlim(0, width)
     axes.set_ylim(height, 0)
-    axes.set_xlabel("inputs across, outputs down; white lines part the tensors", fontsize=SMALL, color="0.4")
+    axes.set_xlabel(
+        "inputs across, outputs down; white lines part the tensors", fontsize=SMALL, color="0.4"
+    )

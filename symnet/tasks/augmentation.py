@@ -39,7 +39,10 @@ def move_images(
     slant[:, 0, 1] = shear * normal()
     sizes = 1 + stretch * normal(1, 2)
     offset = shift * normal(2, 1)
-    moved = {"0.weight": first @ (rotation @ slant * sizes), "0.bias": weights["0.bias"] + (first @ offset).squeeze(-1)}
+    moved = {
+        "0.weight": first @ (rotation @ slant * sizes),
+        "0.bias": weights["0.bias"] + (first @ offset).squeeze(-1),
+    }
     return {**weights, **moved}
 
 
@@ -53,7 +56,9 @@ def permute_neurons(weights: Weights, generator: torch.Generator) -> Weights:
     moved = dict(weights)
     for layer in range(layers - 1):
         rows, columns = f"{2 * layer}.weight", f"{2 * layer + 2}.weight"
-        order = torch.rand(weights[f"{2 * layer}.bias"].shape, generator=generator).argsort(1)  # (batch, width)
+        order = torch.rand(weights[f"{2 * layer}.bias"].shape, generator=generator).argsort(
+            1
+        )  # (batch, width)
         moved[rows] = moved[rows].gather(1, order.unsqueeze(2).expand_as(moved[rows]))
         moved[f"{2 * layer}.bias"] = moved[f"{2 * layer}.bias"].gather(1, order)
         moved[columns] = moved[columns].gather(2, order.unsqueeze(1).expand_as(moved[columns]))

@@ -45,7 +45,9 @@ class Bundle:
             return self.model({name: tensor.unsqueeze(-1) for name, tensor in weights.items()})
 
 
-def save_model(path: Path, model: nn.Module, name: str, problem: Problem, configuration: Configuration) -> None:
+def save_model(
+    path: Path, model: nn.Module, name: str, problem: Problem, configuration: Configuration
+) -> None:
     """Writes a model, whole or not at all."""
     described = {
         "format": FORMAT,
@@ -75,10 +77,16 @@ def load_model(path: str | Path) -> Bundle:
     described, state = _open(path)
     try:
         graph = sn.parse(described["graph"])
-        scales = {name: torch.ones(2, *shape) for name, shape in graph.shapes.items()}  # the real ones are in the state
+        scales = {
+            name: torch.ones(2, *shape) for name, shape in graph.shapes.items()
+        }  # the real ones are in the state
         with torch.random.fork_rng(devices=[]):
             model = build_model(
-                described["name"], graph, described["outputs"], Sizes.model_validate(described["sizes"]), scales
+                described["name"],
+                graph,
+                described["outputs"],
+                Sizes.model_validate(described["sizes"]),
+                scales,
             )
         model.load_state_dict(state)
     except (RuntimeError, KeyError, TypeError, ValueError) as error:
@@ -107,5 +115,7 @@ def _open(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             f"{FORMAT} of the models {', '.join(MODELS)}, and found {described['format']!r:.20} of {described['name']!r:.40}."
         )
     if broken:
-        raise SymnetError(f"{path}: parameter '{broken[0]}' has entries that are not finite; the file is damaged.")
+        raise SymnetError(
+            f"{path}: parameter '{broken[0]}' has entries that are not finite; the file is damaged."
+        )
     return described, state

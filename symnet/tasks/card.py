@@ -27,7 +27,9 @@ LIMITS = {
 }
 
 
-def write_card(found: Found, configuration: Configuration, problem: Problem, table: str, path: Path) -> None:
+def write_card(
+    found: Found, configuration: Configuration, problem: Problem, table: str, path: Path
+) -> None:
     """Writes the card as Markdown."""
     train, validation, test = found.networks
     corpus = configuration.model_dump(mode="json").get("corpus", {})
@@ -43,7 +45,9 @@ def write_card(found: Found, configuration: Configuration, problem: Problem, tab
         "```",
         "",
         f"Per seed, {train:,} networks to learn from, {validation:,} to choose the best step by, {test:,} for the figures below. "
-        "Corpus: " + ", ".join(f"{key} = {value}" for key, value in corpus.items() if value != "") + ".",
+        "Corpus: "
+        + ", ".join(f"{key} = {value}" for key, value in corpus.items() if value != "")
+        + ".",
         "",
         "## What was measured",
         "",

@@ -89,4 +89,6 @@ def load_classification(
     fitted = fitted_images(configuration.corpus, folder, console)
     targets = {"class": fitted.classes, "image": fitted.image}
     motion = configuration.corpus.motion
-    return lambda seed: Classification(fitted.graph, fitted.weights, targets, fitted.parts(seed), motion)
+    return lambda seed: Classification(
+        fitted.graph, fitted.weights, targets, fitted.parts(seed), motion
+    )

@@ -44,7 +44,9 @@ class ZooCorpus(Section):
     """Classifiers whose test accuracy is known."""
 
     source: Literal["digits", "small-cnn-zoo"] = "digits"
-    architecture: Literal["cnn", "residual", "transformer"] = "cnn"  # the last two are traced modules
+    architecture: Literal["cnn", "residual", "transformer"] = (
+        "cnn"  # the last two are traced modules
+    )
     networks: Count = 2000
     steps: Annotated[int, Field(ge=30)] = 240  # of the longest training
     seed: int = 0
@@ -61,7 +63,9 @@ class FitCorpus(Section):
     omega: Annotated[float, Field(gt=0)] = 5.0
     steps: Count = 140
     weight_decay: Annotated[float, Field(ge=0)] = 0.5
-    motion: Annotated[float, Field(ge=0)] = 1.0  # how far training images are moved, by their weights alone
+    motion: Annotated[float, Field(ge=0)] = (
+        1.0  # how far training images are moved, by their weights alone
+    )
     path: str = ""  # folder of the published files
 
 
@@ -152,7 +156,10 @@ class TicketsConfiguration(Configuration):
 
 _ANY: TypeAdapter[Configuration] = TypeAdapter(
     Annotated[
-        AccuracyConfiguration | ClassificationConfiguration | EditingConfiguration | TicketsConfiguration,
+        AccuracyConfiguration
+        | ClassificationConfiguration
+        | EditingConfiguration
+        | TicketsConfiguration,
         Field(discriminator="task"),
     ]
 )
@@ -189,10 +196,15 @@ def read(path: str | Path, changes: Sequence[str] = ()) -> Configuration:
     try:
         text = read_text(path)
     except FileError as error:
-        raise ConfigurationError(f"{shown(path)} cannot be read: {error} Name a TOML file.") from error
+        raise ConfigurationError(
+            f"{shown(path)} cannot be read: {error} Name a TOML file."
+        ) from error
     try:
         values = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # also numbers of thousands of digits, and nests without end
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # also numbers of thousands of digits, and nests without end
         raise ConfigurationError(f"{path} is no TOML: {reason(error)}.") from error
     for change in changes:
         _change(values, change)
@@ -211,14 +223,22 @@ def as_toml(configuration: Configuration) -> str:
     plain = {key: value for key, value in values.items() if not isinstance(value, dict)}
     lines = [f"{key} = {_toml(value)}" for key, value in plain.items()]
     for section in (key for key in values if key not in plain):
-        lines += ["", f"[{section}]", *(f"{key} = {_toml(value)}" for key, value in values[section].items())]
+        lines += [
+            "",
+            f"[{section}]",
+            *(f"{key} = {_toml(value)}" for key, value in values[section].items()),
+        ]
     return "\n".join(lines) + "\n"
 
 
 def _toml(value: Any) -> str:
     """A plain value in TOML, which is JSON but for tables."""
     if isinstance(value, dict):
-        return "{ " + ", ".join(f"{json.dumps(key)} = {_toml(inner)}" for key, inner in value.items()) + " }"
+        return (
+            "{ "
+            + ", ".join(f"{json.dumps(key)} = {_toml(inner)}" for key, inner in value.items())
+            + " }"
+        )
     return json.dumps(value, ensure_ascii=False)
 
 
@@ -253,7 +273,9 @@ def _change(values: dict[str, Any], change: str) -> None:
         ) from error
     *sections, last = key.strip().split(".")
     if not equals or not all((*sections, last)):
-        raise ConfigurationError(f"{change!r} is no change; write section.key=value, as in training.steps=500.")
+        raise ConfigurationError(
+            f"{change!r} is no change; write section.key=value, as in training.steps=500."
+        )
     for section in sections:
         values = values.setdefault(section, {})
         if not isinstance(values, dict):

@@ -32,7 +32,15 @@ from symnet.files import write_file
 from symnet.learn.threads import one_thread
 from symnet.tasks.page import write_page
 from symnet.tasks.readers import NeuronReader
-from symnet.tasks.results import FitQuality, Layer, Moved, Results, layers_table, moved_table, results_table
+from symnet.tasks.results import (
+    FitQuality,
+    Layer,
+    Moved,
+    Results,
+    layers_table,
+    moved_table,
+    results_table,
+)
 from symnet.tasks.study import FLAT, FLAT_PERMUTED, NEURONS, Settings, Study
 
 __all__ = ["FLAT", "FLAT_PERMUTED", "NEURONS", "QUICK", "Settings", "run"]
@@ -66,7 +74,11 @@ def run(
     if seeds < 1:
         raise SymnetError(f"seeds={seeds}: train with at least one.")
     started = time.perf_counter()
-    folder, chosen, console = Path(out_dir), settings or (QUICK if quick else Settings()), console or Console()
+    folder, chosen, console = (
+        Path(out_dir),
+        settings or (QUICK if quick else Settings()),
+        console or Console(),
+    )
     data = digits().first(chosen.images)
     graph = sn.catalogue.mlp(list(chosen.fit.widths))
 
@@ -81,19 +93,27 @@ def run(
         for seed in range(1, seeds + 1):
             models = study.train_all(seed)
             test = study.parts(seed)[1]
-            moved = moved or tuple(study.move(reader, model, test) for reader, model in models.items())
+            moved = moved or tuple(
+                study.move(reader, model, test) for reader, model in models.items()
+            )
     console.rule("4  The result")
-    found = Results(folder, quality, layers, verified, tuple(study.trained), moved, 0.0, folder / "index.html")
+    found = Results(
+        folder, quality, layers, verified, tuple(study.trained), moved, 0.0, folder / "index.html"
+    )
     found = replace(found, seconds=time.perf_counter() - started)
     write_page(found, graph, data, corpus, chosen.fit.omega)
     write_file(folder / "results.json", found.as_json())
     console.print(moved_table(found.moved))
     console.print(results_table(found.trained))
-    console.print(f"{time.perf_counter() - started:.0f} s in all. Pictures: {found.page}", soft_wrap=True)
+    console.print(
+        f"{time.perf_counter() - started:.0f} s in all. Pictures: {found.page}", soft_wrap=True
+    )
     return found
 
 
-def _fit(folder: Path, data: Digits, chosen: Settings, console: Console) -> tuple[Corpus, FitQuality]:
+def _fit(
+    folder: Path, data: Digits, chosen: Settings, console: Console
+) -> tuple[Corpus, FitQuality]:
     """The corpus, fitted or read, and a line about its quality."""
     started = time.perf_counter()
     corpus = fit_corpus(folder / "fits", data, chosen.fit, fits=chosen.fits, console=console)
@@ -122,7 +142,9 @@ def _derive(study: Study) -> tuple[tuple[Layer, ...], tuple[str, ...]]:
     """
     graph, console = study.graph, study.console
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)  # the reports are results too: a run that was killed ends with the same
+        torch.manual_seed(
+            0
+        )  # the reports are results too: a run that was killed ends with the same
         network = siren(study.settings.fit.widths, study.settings.fit.omega)
         full = sn.nn.Linear(graph, 1, 4)
         points = torch.rand(32, 2) * 2 - 1
@@ -130,7 +152,9 @@ def _derive(study: Study) -> tuple[tuple[Layer, ...], tuple[str, ...]]:
     assert isinstance(reader, NeuronReader)
     console.print(str(graph), highlight=False, markup=False)
     console.print(full.describe(), highlight=False, markup=False, soft_wrap=True)
-    layers = tuple(_count(name, layer) for name, layer in {"all to all": full, **reader.layers()}.items())
+    layers = tuple(
+        _count(name, layer) for name, layer in {"all to all": full, **reader.layers()}.items()
+    )
     console.print(layers_table(layers))
     reports = {
         "A SIREN, its neurons permuted": sn.verify.network(network, graph, points, seed=0),

@@ -60,7 +60,9 @@ class Editing(Problem):
 
     def _edited(self, model: nn.Module, batch: Batch) -> Tensor:
         change = model(batch.features)
-        return self.show({name: tensor + change[name].squeeze(-1) for name, tensor in batch.weights.items()})
+        return self.show(
+            {name: tensor + change[name].squeeze(-1) for name, tensor in batch.weights.items()}
+        )
 
 
 def shown_by(network: nn.Module, grid: Tensor) -> Show:
@@ -99,6 +101,12 @@ def load_editing(
     fitted = fitted_images(configuration.corpus, folder, console)
     images = fitted.images()
     side = round(images.shape[1] ** 0.5)
-    targets = {"edited": dilated(images, side) if configuration.corpus.edit == "dilate" else contrasted(images)}
+    targets = {
+        "edited": dilated(images, side)
+        if configuration.corpus.edit == "dilate"
+        else contrasted(images)
+    }
     # The batched form of shown_by(siren(...), grid), twice as fast.
-    return lambda seed: Editing(fitted.graph, fitted.weights, targets, fitted.parts(seed), show=fitted.show)
+    return lambda seed: Editing(
+        fitted.graph, fitted.weights, targets, fitted.parts(seed), show=fitted.show
+    )

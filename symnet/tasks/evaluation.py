@@ -43,7 +43,8 @@ class Checked:
     def agrees(self) -> bool:
         """Whether all measures are as reported, up to rounding."""
         return self.reported.keys() == self.measured.keys() and all(
-            math.isclose(self.measured[name], value, abs_tol=TOLERANCE) for name, value in self.reported.items()
+            math.isclose(self.measured[name], value, abs_tol=TOLERANCE)
+            for name, value in self.reported.items()
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -52,7 +53,8 @@ class Checked:
 
     def __str__(self) -> str:
         pairs = ", ".join(
-            f"{name} {value:.4f} ({self.reported.get(name, math.nan):.4f})" for name, value in self.measured.items()
+            f"{name} {value:.4f} ({self.reported.get(name, math.nan):.4f})"
+            for name, value in self.measured.items()
         )
         return f"{self.model}, seed {self.seed}: {pairs}{'' if self.agrees else '  DIFFERS'}"
 
@@ -83,7 +85,9 @@ def _measure(bundle: Bundle, problem: Problem) -> dict[str, float]:
     return problem.report(used.predictions(bundle.model, rows), problem.known(rows))
 
 
-def predict_folder(where: Path, networks: Path, out: Path | None, console: Console | None = None) -> dict[str, Any]:
+def predict_folder(
+    where: Path, networks: Path, out: Path | None, console: Console | None = None
+) -> dict[str, Any]:
     """A model's answers about the checkpoints of a folder, by file name.
 
     Numbers for tasks 1 and 2 (a predicted accuracy; a class and its probability); for tasks 3 and 4 the files that were written
@@ -143,7 +147,9 @@ def _write_networks(
 ) -> dict[str, str]:
     change = bundle.task == "editing"
     for k, place in enumerate(places.values()):
-        state = {key: (weights[key][k] if change else 0) + answer[key][k].squeeze(-1) for key in weights}
+        state = {
+            key: (weights[key][k] if change else 0) + answer[key][k].squeeze(-1) for key in weights
+        }
         place.parent.mkdir(parents=True, exist_ok=True)
         write_state_file(place, state)
     return {name: str(place) for name, place in places.items()}

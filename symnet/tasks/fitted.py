@@ -50,14 +50,21 @@ class FittedImages:
 
     def show(self, weights: Weights) -> Tensor:
         """The images that networks show: `(networks, pixels)`."""
-        return evaluate(weights, self.grid.to(next(iter(weights.values()))), self.omega) + self.offset
+        return (
+            evaluate(weights, self.grid.to(next(iter(weights.values()))), self.omega) + self.offset
+        )
 
     def images(self) -> Tensor:
         """What the networks were fitted to, as far as is known, `(networks, pixels)`: pixels, or what they show."""
         if self.pixels is not None:
             return self.pixels
         rows = torch.arange(len(self.classes)).split(1000)
-        return torch.cat([self.show({name: tensor[part] for name, tensor in self.weights.items()}) for part in rows])
+        return torch.cat(
+            [
+                self.show({name: tensor[part] for name, tensor in self.weights.items()})
+                for part in rows
+            ]
+        )
 
 
 def corpus_folder(folder: Path, kind: str, values: object) -> Path:
@@ -75,7 +82,9 @@ def fitted_images(corpus: FitCorpus, folder: Path, console: Console | None) -> F
     if corpus.source == "digits":
         return _fitted_digits(corpus, folder, console)
     if not corpus.path:
-        raise SymnetError(f"corpus.source={corpus.source!r} is read from a folder: --set 'corpus.path=\"FOLDER\"'.")
+        raise SymnetError(
+            f"corpus.source={corpus.source!r} is read from a folder: --set 'corpus.path=\"FOLDER\"'."
+        )
     read: Mapping[str, Callable[..., NetworkSet]] = {
         "siren-folders": read_siren_folders,
         "dws-folders": read_dws_folders,
@@ -88,7 +97,12 @@ def _fitted_digits(corpus: FitCorpus, folder: Path, console: Console | None) -> 
 
     A fifth of the images is for testing, drawn by the seed; a tenth is for validation, the same for every seed.
     """
-    recipe = FitRecipe(widths=corpus.widths, omega=corpus.omega, steps=corpus.steps, weight_decay=corpus.weight_decay)
+    recipe = FitRecipe(
+        widths=corpus.widths,
+        omega=corpus.omega,
+        steps=corpus.steps,
+        weight_decay=corpus.weight_decay,
+    )
     data = digits().first(corpus.images)
     # Shards that hold as many images are the same, however many fits are asked for.
     where = corpus_folder(folder, "sirens", {**recipe.as_dict(), "images": corpus.images})
@@ -105,7 +119,9 @@ def _fitted_digits(corpus: FitCorpus, folder: Path, console: Console | None) -> 
 
     graph = sn.catalogue.mlp(list(corpus.widths))
     classes, pixels = data.classes[image], data.images[image]
-    return FittedImages(graph, weights, classes, image, data.grid, corpus.omega, parts, pixels=pixels)
+    return FittedImages(
+        graph, weights, classes, image, data.grid, corpus.omega, parts, pixels=pixels
+    )
 
 
 def _published(networks: NetworkSet, corpus: FitCorpus) -> FittedImages:
@@ -119,7 +135,9 @@ def _published(networks: NetworkSet, corpus: FitCorpus) -> FittedImages:
 
     def parts(seed: int) -> Parts:
         if all(len(networks.parts.get(name, ())) for name in ("train", "val", "test")):
-            return Parts(*(torch.from_numpy(networks.parts[name]) for name in ("train", "val", "test")))
+            return Parts(
+                *(torch.from_numpy(networks.parts[name]) for name in ("train", "val", "test"))
+            )
         count = int(image.max()) + 1
         order = torch.randperm(count, generator=torch.Generator().manual_seed(3000 + seed))
         tenth = max(1, count // 10)
@@ -129,14 +147,19 @@ def _published(networks: NetworkSet, corpus: FitCorpus) -> FittedImages:
     classes = torch.from_numpy(networks.columns["label"].astype(np.int64))
     grid = pixel_grid(PUBLISHED_SIDE)
     offset = 0.5 if corpus.source == "dws-folders" else 0.0
-    return FittedImages(graph, dict(networks.weights), classes, image, grid, corpus.omega, parts, offset)
+    return FittedImages(
+        graph, dict(networks.weights), classes, image, grid, corpus.omega, parts, offset
+    )
 
 
 def _numbered(networks: NetworkSet) -> Tensor:
     """The images counted from zero, `(networks,)`: of further fits of an image the label and number are the same."""
     columns = networks.columns
     if "fit" in columns:
-        names = [f"{label}/{number}" for label, number in zip(columns["label"], columns["image"], strict=True)]
+        names = [
+            f"{label}/{number}"
+            for label, number in zip(columns["label"], columns["image"], strict=True)
+        ]
     else:  # one network an image, and numbers start anew in every split
         names = [str(path) for path in columns["path"]]
     return torch.from_numpy(np.unique(names, return_inverse=True)[1].astype(np.int64))

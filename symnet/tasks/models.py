@@ -42,10 +42,14 @@ class Model:
 MODELS = {
     "equivariant": Model("derived NF-Layers", True),
     "attention": Model("neural functional attention (Zhou et al. 2023b)", True),
-    "statistics": Model("MLP on means, variances and quantiles of each tensor (Unterthiner et al. 2020)", True),
+    "statistics": Model(
+        "MLP on means, variances and quantiles of each tensor (Unterthiner et al. 2020)", True
+    ),
     "pointwise": Model("one MLP on every weight by itself", True),
     "flat": Model("MLP on the flattened weights", False),
-    "flat-permuted": Model("the same, trained on random numberings of the neurons", False, permute=True),
+    "flat-permuted": Model(
+        "the same, trained on random numberings of the neurons", False, permute=True
+    ),
     "flat-ordered": Model("the same, neurons put in order by their weights", False, order=True),
 }
 
@@ -62,7 +66,11 @@ def find_model(name: str) -> Model:
 
 
 def build_model(
-    name: str, graph: sn.NeuronGraph, outputs: int | str, sizes: Sizes, training: Mapping[str, Tensor]
+    name: str,
+    graph: sn.NeuronGraph,
+    outputs: int | str,
+    sizes: Sizes,
+    training: Mapping[str, Tensor],
 ) -> nn.Module:
     """A new model.
 
@@ -91,11 +99,15 @@ def build_model(
             )
         return _reading(graph, outputs, sizes, training)
     if name == "attention":
-        network = sn.nn.InvariantNetwork(graph, outputs=outputs, hidden=sizes.hidden, **_attention(sizes))
+        network = sn.nn.InvariantNetwork(
+            graph, outputs=outputs, hidden=sizes.hidden, **_attention(sizes)
+        )
         return nn.Sequential(Standardize(training), network)
     if name == "statistics":
         return nn.Sequential(
-            Standardize(training), Statistics(graph), _head(7 * len(training), sizes.hidden, outputs, sizes.dropout)
+            Standardize(training),
+            Statistics(graph),
+            _head(7 * len(training), sizes.hidden, outputs, sizes.dropout),
         )
     if name == "pointwise":
         return _pointwise_reading(graph, outputs, sizes, training)
@@ -113,7 +125,9 @@ def _layers(graph: sn.NeuronGraph, c_in: int, sizes: Sizes, sines: bool = False)
     found: list[nn.Module] = []
     for number in range(sizes.layers):
         channels = sizes.channels
-        layer = sn.nn.Linear(graph, c_in if number == 0 else channels, channels, gain=1.5 if sines else 1.0)
+        layer = sn.nn.Linear(
+            graph, c_in if number == 0 else channels, channels, gain=1.5 if sines else 1.0
+        )
         if sines and layer.bias is not None:
             # Wide enough to go round the sine, from phases that start anywhere.
             nn.init.uniform_(layer.bias, -math.pi, math.pi)
@@ -123,7 +137,9 @@ def _layers(graph: sn.NeuronGraph, c_in: int, sizes: Sizes, sines: bool = False)
     return found
 
 
-def _blocks(graph: sn.NeuronGraph, training: Mapping[str, Tensor], c_in: int, sizes: Sizes) -> list[nn.Module]:
+def _blocks(
+    graph: sn.NeuronGraph, training: Mapping[str, Tensor], c_in: int, sizes: Sizes
+) -> list[nn.Module]:
     """An MLP on every weight by itself, then blocks that add what an NF-Layer finds around it.
 
     A layer's output shares its variance among all its maps, of which "the weight itself" is one of dozens: without the sum, what is
@@ -138,7 +154,9 @@ def _blocks(graph: sn.NeuronGraph, training: Mapping[str, Tensor], c_in: int, si
     return found
 
 
-def _reading(graph: sn.NeuronGraph, outputs: int, sizes: Sizes, training: Mapping[str, Tensor]) -> nn.Module:
+def _reading(
+    graph: sn.NeuronGraph, outputs: int, sizes: Sizes, training: Mapping[str, Tensor]
+) -> nn.Module:
     permuted, encoding, c_in = _encoded(graph, sizes)
     pool = sn.nn.Pool(permuted)
     head = _head(pool.dimension * sizes.channels, sizes.hidden, outputs, sizes.dropout)
@@ -189,7 +207,9 @@ def _mlp(widths: list[int]) -> nn.Sequential:
     return nn.Sequential(*modules[:-1])
 
 
-def _pointwise_reading(graph: sn.NeuronGraph, outputs: int, sizes: Sizes, training: Mapping[str, Tensor]) -> nn.Module:
+def _pointwise_reading(
+    graph: sn.NeuronGraph, outputs: int, sizes: Sizes, training: Mapping[str, Tensor]
+) -> nn.Module:
     pool = sn.nn.Pool(graph)
     each = EachWeight(training, [1, *[sizes.channels] * sizes.layers])
     head = _head(pool.dimension * sizes.channels, sizes.hidden, outputs, sizes.dropout)
@@ -210,7 +230,10 @@ class Change(nn.Module):
     def forward(self, x: Mapping[str, Tensor]) -> Features:
         change = self.body(self.standardize(x))
         spread = self.standardize.spread
-        return {name: change[name] * self.size[k] * spread[k] for k, name in enumerate(self.standardize.names)}
+        return {
+            name: change[name] * self.size[k] * spread[k]
+            for k, name in enumerate(self.standardize.names)
+        }
 
 
 class FlatChange(nn.Module):
@@ -249,13 +272,19 @@ def _encoded(graph: sn.NeuronGraph, sizes: Sizes) -> tuple[sn.NeuronGraph, list[
     if not sizes.encode:
         return graph, [], 1
     if unknown := [name for name in sizes.encode if name not in graph.neurons]:
-        raise SymnetError(f"network.encode names {unknown}, but the neuron sets are {', '.join(graph.neurons)}.")
-    permuted = graph.with_groups({name: sn.Symmetric(graph.neurons[name].size) for name in sizes.encode})
+        raise SymnetError(
+            f"network.encode names {unknown}, but the neuron sets are {', '.join(graph.neurons)}."
+        )
+    permuted = graph.with_groups(
+        {name: sn.Symmetric(graph.neurons[name].size) for name in sizes.encode}
+    )
     encoding = sn.nn.PositionalEncoding(permuted, sizes.encode, ENCODING, kind="learned")
     return permuted, [encoding], 1 + len(sizes.encode) * ENCODING
 
 
-def _rewriting(name: str, graph: sn.NeuronGraph, kind: str, sizes: Sizes, training: Mapping[str, Tensor]) -> nn.Module:
+def _rewriting(
+    name: str, graph: sn.NeuronGraph, kind: str, sizes: Sizes, training: Mapping[str, Tensor]
+) -> nn.Module:
     """A model that gives a number for every weight: a change of it, or a score."""
     permuted, encoding, c_in = _encoded(graph, sizes)
     channels = sizes.channels
@@ -269,11 +298,15 @@ def _rewriting(name: str, graph: sn.NeuronGraph, kind: str, sizes: Sizes, traini
     elif name == "attention":
         body = sn.nn.EquivariantNetwork(graph, **_attention(sizes))
     elif name == "pointwise":
-        body = nn.Sequential(*encoding, EachWeight(training, [c_in, *[2 * channels] * sizes.layers, 1]))
+        body = nn.Sequential(
+            *encoding, EachWeight(training, [c_in, *[2 * channels] * sizes.layers, 1])
+        )
     elif name == "statistics":
         raise SymnetError(
             "The model 'statistics' gives numbers for a network, and this task asks for one for each weight."
         )
     else:
         body = FlatChange(training, sizes.hidden)
-    return Change(training, body) if kind == "change" else nn.Sequential(Standardize(training), body)
+    return (
+        Change(training, body) if kind == "change" else nn.Sequential(Standardize(training), body)
+    )

@@ -46,7 +46,9 @@ class Found(_Value):
     size: str
     metric: str
     rows: tuple[Row, ...]
-    references: dict[str, tuple[dict[str, float], ...]]  # without training: by name, the measures of every seed
+    references: dict[
+        str, tuple[dict[str, float], ...]
+    ]  # without training: by name, the measures of every seed
     networks: tuple[int, int, int]  # to train, to choose, to test
     corpus_seconds: float
     seconds: float
@@ -87,8 +89,12 @@ def read_found(path: Path) -> Found:
     try:
         return Found.model_validate_json(read_text(path))
     except (FileError, ValidationError) as error:
-        kind = "is missing" if not os.path.exists(path) else f"cannot be read ({type(error).__name__})"
-        raise SymnetError(f"{shown(path)} {kind}. Run `symnet train` into this folder first.") from error
+        kind = (
+            "is missing" if not os.path.exists(path) else f"cannot be read ({type(error).__name__})"
+        )
+        raise SymnetError(
+            f"{shown(path)} {kind}. Run `symnet train` into this folder first."
+        ) from error
 
 
 def shares(values: Sequence[float], measure: str) -> str:
@@ -127,7 +133,11 @@ def table(found: Found, descriptions: dict[str, str]) -> str:
         cells = [shares(found.values(name, measure), measure) for measure in measures]
         seconds = statistics.fmean(row.seconds for row in rows)
         label = f"**{name}**: {descriptions[name]}" if name in descriptions else name
-        lines.append(_line([label, *cells, f"{rows[0].parameters:,}", f"{rows[0].steps:,}", f"{seconds:.0f}"]))
+        lines.append(
+            _line(
+                [label, *cells, f"{rows[0].parameters:,}", f"{rows[0].steps:,}", f"{seconds:.0f}"]
+            )
+        )
     for name in found.references:
         cells = [shares(found.values(name, measure), measure) for measure in measures]
         lines.append(_line([name, *cells, "–", "–", "–"]))

@@ -19,16 +19,27 @@ from symnet.tasks.what_mattered import MEASURED
 __all__ = ["curves_picture", "fits_picture", "weights_picture", "write_page"]
 
 _FINE = 48  # pixels a side at which fitted networks are drawn
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")  # told apart also by the colour-blind (Okabe and Ito)
+_COLOURS = (
+    "#0072b2",
+    "#d55e00",
+    "#009e73",
+    "#cc79a7",
+)  # told apart also by the colour-blind (Okabe and Ito)
 
 
-def write_page(results: Results, graph: sn.NeuronGraph, data: Digits, corpus: Corpus, omega: float) -> None:
+def write_page(
+    results: Results, graph: sn.NeuronGraph, data: Digits, corpus: Corpus, omega: float
+) -> None:
     """Write the self-contained page to `results.page`."""
-    text = make_page("Digits, read from the weights of networks", _sections(results, graph, data, corpus, omega))
+    text = make_page(
+        "Digits, read from the weights of networks", _sections(results, graph, data, corpus, omega)
+    )
     write_file(results.page, text, folders=True)
 
 
-def _sections(results: Results, graph: sn.NeuronGraph, data: Digits, corpus: Corpus, omega: float) -> list[Section]:
+def _sections(
+    results: Results, graph: sn.NeuronGraph, data: Digits, corpus: Corpus, omega: float
+) -> list[Section]:
     fits = results.fits
     return [
         Section(
@@ -56,7 +67,11 @@ def _sections(results: Results, graph: sn.NeuronGraph, data: Digits, corpus: Cor
             tying_matrix(sn.derive(narrowed(graph, 3))),
             as_text(layers_table(results.layers)),
         ),
-        Section("What was verified", "In float64, on random weights.", text="\n\n".join(results.verified)),
+        Section(
+            "What was verified",
+            "In float64, on random weights.",
+            text="\n\n".join(results.verified),
+        ),
         Section(
             "Training",
             "Held-out accuracy while training; it chooses nothing.",
@@ -101,8 +116,14 @@ def fits_picture(data: Digits, corpus: Corpus, omega: float) -> Figure:
         _draw(axes[0, column], data.images[image], str(int(data.classes[image])))
         for row in (1, 2):
             fit = min(row - 1, corpus.fits - 1)
-            weights = {name: tensor[fit, image : image + 1] for name, tensor in corpus.weights.items()}
-            _draw(axes[row, column], evaluate(weights, grid, omega)[0], f"{float(corpus.psnr[fit, image]):.0f} dB")
+            weights = {
+                name: tensor[fit, image : image + 1] for name, tensor in corpus.weights.items()
+            }
+            _draw(
+                axes[row, column],
+                evaluate(weights, grid, omega)[0],
+                f"{float(corpus.psnr[fit, image]):.0f} dB",
+            )
     return figure
 
 
@@ -117,17 +138,24 @@ def weights_picture(data: Digits, corpus: Corpus, graph: sn.NeuronGraph) -> Figu
     """The middle weights of three networks of one image, the third a permutation of the first."""
     image = _examples(data)[3]
     first, second = (
-        {name: tensor[fit, image] for name, tensor in corpus.weights.items()} for fit in (0, corpus.fits - 1)
+        {name: tensor[fit, image] for name, tensor in corpus.weights.items()}
+        for fit in (0, corpus.fits - 1)
     )
     permuted = graph.act(graph.random_element(seed=1), first)
     figure = Figure(figsize=(9, 3.6), layout="compressed")
     titles = ("a fit", "a fit from another start", "the first, neurons renumbered")
-    for axes, network, title in zip(figure.subplots(1, 3), (first, second, permuted), titles, strict=True):
-        largest = float(torch.stack([t.abs().max() for t in (first["2.weight"], second["2.weight"])]).max())
+    for axes, network, title in zip(
+        figure.subplots(1, 3), (first, second, permuted), titles, strict=True
+    ):
+        largest = float(
+            torch.stack([t.abs().max() for t in (first["2.weight"], second["2.weight"])]).max()
+        )
         axes.imshow(network["2.weight"].numpy(), cmap="RdBu_r", vmin=-largest, vmax=largest)
         axes.set_title(title, fontsize=10)
         axes.set_xlabel("neurons of the first hidden layer", fontsize=8)
-        axes.set_ylabel("neurons of the second" if axes.get_subplotspec().is_first_col() else "", fontsize=8)
+        axes.set_ylabel(
+            "neurons of the second" if axes.get_subplotspec().is_first_col() else "", fontsize=8
+        )
         axes.set_xticks([])
         axes.set_yticks([])
     return figure
@@ -148,7 +176,11 @@ def curves_picture(results: Results) -> Figure:
     right.set(xlabel="seconds of training", ylabel="accuracy on held-out images, %", ylim=(0, 100))
     right.axhline(10, color="0.6", linestyle=":", linewidth=1)
     figure.legend(
-        *right.get_legend_handles_labels(), fontsize=9, loc="outside upper center", ncols=len(readers), frameon=False
+        *right.get_legend_handles_labels(),
+        fontsize=9,
+        loc="outside upper center",
+        ncols=len(readers),
+        frameon=False,
     )
     for axes in (left, right):
         axes.set_xlim(left=0)

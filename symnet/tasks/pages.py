@@ -20,7 +20,9 @@ from symnet.tasks.outcome import Found, heading, read_found, shares, table
 
 __all__ = ["fill", "saved_results", "take_over", "write_pages"]
 
-MARK = re.compile(r"(<!-- results of (?P<name>[\w-]+) -->\n).*?(<!-- end of results -->)", re.DOTALL)
+MARK = re.compile(
+    r"(<!-- results of (?P<name>[\w-]+) -->\n).*?(<!-- end of results -->)", re.DOTALL
+)
 DESCRIPTIONS = {name: model.description for name, model in MODELS.items()}
 
 
@@ -34,13 +36,17 @@ def fill(text: str, every: Mapping[str, Found]) -> str:
     def block(mark: re.Match[str]) -> str:
         name = mark["name"]
         if name != "all" and name not in every:
-            raise SymnetError(f"A page asks for the results of {name!r}; there are those of {', '.join(every)}.")
+            raise SymnetError(
+                f"A page asks for the results of {name!r}; there are those of {', '.join(every)}."
+            )
         found = _summary(every) if name == "all" else _results(every[name])
         return f"{mark[1]}{found}{mark[3]}"
 
     filled, count = MARK.subn(block, text)
     if not count:
-        raise SymnetError("The page has no place for results: <!-- results of NAME --> and <!-- end of results -->.")
+        raise SymnetError(
+            "The page has no place for results: <!-- results of NAME --> and <!-- end of results -->."
+        )
     return filled
 
 
@@ -71,10 +77,14 @@ def _verdict(found: Found) -> str:
     worse = [name for name in others if found.is_better("equivariant", name, measure)]
     better = [name for name in others if name not in worse]
     said = (
-        f"By {heading(measure).split(',')[0]}, the equivariant model is better than {_listed(worse)}" if worse else ""
+        f"By {heading(measure).split(',')[0]}, the equivariant model is better than {_listed(worse)}"
+        if worse
+        else ""
     )
     if better:
-        said += ("; it is not better than " if said else "The equivariant model is not better than ") + _listed(better)
+        said += (
+            "; it is not better than " if said else "The equivariant model is not better than "
+        ) + _listed(better)
     return said + "."
 
 
@@ -93,7 +103,9 @@ def _summary(every: Mapping[str, Found]) -> str:
         best = blind[0]
         for name in blind[1:]:
             best = name if found.is_better(name, best, measure) else best
-        own, other = (shares(found.values(name, measure), measure) for name in ("equivariant", best))
+        own, other = (
+            shares(found.values(name, measure), measure) for name in ("equivariant", best)
+        )
         lines.append(
             f"| [{task}]({task}.md) | {heading(measure)} | {own} | {other} ({best}) | {found.processor_seconds / 60:.0f} |"
         )
@@ -112,7 +124,10 @@ def take_over(folder: Path, docs: Path) -> None:
         (docs / "pictures").mkdir(exist_ok=True)
         write_file(docs / "results" / f"{task}.json", found.model_dump_json() + "\n")
         for picture in ("curves", "found"):
-            shutil.copyfile(folder / task / "pictures" / f"{picture}.png", docs / "pictures" / f"{task}-{picture}.png")
+            shutil.copyfile(
+                folder / task / "pictures" / f"{picture}.png",
+                docs / "pictures" / f"{task}-{picture}.png",
+            )
 
 
 def saved_results(docs: Path) -> dict[str, Found]:

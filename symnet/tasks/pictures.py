@@ -26,7 +26,9 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#0
 SHOWN = 8  # digits in a row
 
 
-def write_pictures(found: Found, problem: Problem, predictions: Mapping[str, Tensor], folder: Path) -> list[Path]:
+def write_pictures(
+    found: Found, problem: Problem, predictions: Mapping[str, Tensor], folder: Path
+) -> list[Path]:
     """The paths of the pictures, written: `curves.png` and `found.png`.
 
     Args:
@@ -56,7 +58,12 @@ def curves_picture(found: Found) -> Figure:
         for row in (row for row in found.rows if row.model == name):
             steps, _, metric = zip(*row.curve, strict=True)
             label = name if row.seed == found.rows[0].seed else None
-            axes.plot([step / row.steps for step in steps], metric, color=COLOURS[number % len(COLOURS)], label=label)
+            axes.plot(
+                [step / row.steps for step in steps],
+                metric,
+                color=COLOURS[number % len(COLOURS)],
+                label=label,
+            )
     axes.set_xlabel("share of the training")
     axes.set_ylabel(f"{heading(found.metric).split(',')[0]}, validation")
     axes.legend(fontsize=SMALL)
@@ -96,7 +103,12 @@ def _confusion_picture(problem: Classification, predictions: Mapping[str, Tensor
             (truth, logits.argmax(-1)), torch.ones(len(truth)), accumulate=True
         )
         axes = figure.add_subplot(1, len(predictions), number + 1)
-        axes.imshow((counts / counts.sum(1, keepdim=True).clamp_min(1)).numpy(), cmap="Blues", vmin=0, vmax=1)
+        axes.imshow(
+            (counts / counts.sum(1, keepdim=True).clamp_min(1)).numpy(),
+            cmap="Blues",
+            vmin=0,
+            vmax=1,
+        )
         axes.set_title(name, fontsize=SMALL)
         axes.set_xlabel("predicted", fontsize=SMALL)
         if number == 0:
@@ -139,7 +151,9 @@ def _mask_picture(problem: Tickets, predictions: Mapping[str, Tensor]) -> Figure
         share = kept.view(-1, *first).mean((0, 1)).numpy()
         side = round(len(share) ** 0.5)
         axes = figure.add_subplot(1, len(scores), number + 1)
-        axes.imshow(share.reshape(side, side), cmap="viridis", vmin=0, vmax=max(0.15, float(np.max(share))))
+        axes.imshow(
+            share.reshape(side, side), cmap="viridis", vmin=0, vmax=max(0.15, float(np.max(share)))
+        )
         axes.set_title(name, fontsize=SMALL)
         axes.set_xticks([])
         axes.set_yticks([])

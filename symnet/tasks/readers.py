@@ -29,7 +29,9 @@ class Standardize(nn.Module):
         self.register_buffer("spread", spread.clamp_min(1e-6))
 
     def forward(self, x: Mapping[str, Tensor]) -> Features:
-        return {name: x[name] / spread for name, spread in zip(self.names, self.spread, strict=True)}
+        return {
+            name: x[name] / spread for name, spread in zip(self.names, self.spread, strict=True)
+        }
 
 
 class NeuronReader(nn.Module):
@@ -71,7 +73,9 @@ class NeuronReader(nn.Module):
         self.encode_sums = _wave_encoder(graph, products, codes, between, second)
         self.weigh_sums = sn.nn.Linear(graph, 1, codes, outputs=second)
         pools = [sn.nn.Pool(graph, inputs=space) for space in (first, between, second)]
-        pooled = sum(c * pool.dimension for c, pool in zip((codes, products, codes), pools, strict=True))
+        pooled = sum(
+            c * pool.dimension for c, pool in zip((codes, products, codes), pools, strict=True)
+        )
         self.pools = nn.ModuleList(pools)
         self.classify = nn.Sequential(
             nn.BatchNorm1d(pooled), nn.Linear(pooled, hidden), nn.GELU(), nn.Linear(hidden, classes)
@@ -96,7 +100,9 @@ class NeuronReader(nn.Module):
         }
 
 
-def _wave_encoder(graph: sn.NeuronGraph, c_in: int, c_out: int, inputs: SpaceLike, outputs: SpaceLike) -> sn.nn.Linear:
+def _wave_encoder(
+    graph: sn.NeuronGraph, c_in: int, c_out: int, inputs: SpaceLike, outputs: SpaceLike
+) -> sn.nn.Linear:
     """A layer to be followed by a sine: wide enough to go round it, from phases that start anywhere."""
     layer = sn.nn.Linear(graph, c_in, c_out, inputs=inputs, outputs=outputs, gain=1.5)
     assert layer.bias is not None
@@ -114,7 +120,9 @@ class FlatReader(nn.Module):
     It gets the same scales as :class:`NeuronReader`, so that the two are told the same.
     """
 
-    def __init__(self, training: Mapping[str, Tensor], *, hidden: int = 128, classes: int = 10) -> None:
+    def __init__(
+        self, training: Mapping[str, Tensor], *, hidden: int = 128, classes: int = 10
+    ) -> None:
         super().__init__()
         self.standardize = Standardize(training)
         size = sum(tensor[0].numel() for tensor in training.values())
@@ -129,4 +137,6 @@ class FlatReader(nn.Module):
         )
 
     def forward(self, x: Mapping[str, Tensor]) -> Tensor:
-        return self.classify(torch.cat([tensor.flatten(1) for tensor in self.standardize(x).values()], 1))
+        return self.classify(
+            torch.cat([tensor.flatten(1) for tensor in self.standardize(x).values()], 1)
+        )

@@ -96,7 +96,11 @@ class Run:
             metric=problem.metric,
             rows=tuple(rows),
             references=references,
-            networks=(len(problem.parts.train), len(problem.parts.validation), len(problem.parts.test)),
+            networks=(
+                len(problem.parts.train),
+                len(problem.parts.validation),
+                len(problem.parts.test),
+            ),
             corpus_seconds=corpus_seconds,
             seconds=time.perf_counter() - started,
             processor_seconds=time.process_time() - worked,
@@ -136,26 +140,39 @@ class Run:
         training = problem.take(problem.parts.train).weights
         engine = Engine(
             problem,
-            lambda: build_model(name, problem.graph, problem.outputs, self.configuration.network, training),
+            lambda: build_model(
+                name, problem.graph, problem.outputs, self.configuration.network, training
+            ),
             recipe,
             self.folder / "trainings" / f"{name}-seed-{seed}",
             name=name,
             seed=seed,
             key=self.configuration.model_dump(mode="json", include={"task", "corpus", "network"}),
-            augment=both(problem.augment, permuter(problem.graph) if MODELS[name].permute else None),
+            augment=both(
+                problem.augment, permuter(problem.graph) if MODELS[name].permute else None
+            ),
             fabric=fabric,
-            on_progress=lambda share, loss: progress.update(bar, completed=share, loss=f"loss {loss:.4f}"),
+            on_progress=lambda share, loss: progress.update(
+                bar, completed=share, loss=f"loss {loss:.4f}"
+            ),
         )
         outcome = engine.train()
         progress.update(bar, completed=1.0)
         if fabric.is_global_zero:
-            save_model(engine.folder / "model.pt", engine.best_model, name, problem, self.configuration)
+            save_model(
+                engine.folder / "model.pt", engine.best_model, name, problem, self.configuration
+            )
             place = self.folder / "predictions" / f"{name}-seed-{seed}.npz"
-            arrays = {"networks": problem.parts.test.numpy(), "predictions": engine.predictions.numpy()}
+            arrays = {
+                "networks": problem.parts.test.numpy(),
+                "predictions": engine.predictions.numpy(),
+            }
             write_arrays(place, arrays, compressed=True)
         return outcome, engine.predictions
 
-    def _references(self, problem_of: Callable[[int], Problem]) -> dict[str, tuple[dict[str, float], ...]]:
+    def _references(
+        self, problem_of: Callable[[int], Problem]
+    ) -> dict[str, tuple[dict[str, float], ...]]:
         every = [problem_of(seed).references() for seed in self.configuration.seeds]
         return {name: tuple(one[name] for one in every) for name in every[0]}
 

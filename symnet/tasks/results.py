@@ -14,7 +14,15 @@ from rich.table import Table
 from symnet.display import Displayed
 from symnet.tasks.training import Trained
 
-__all__ = ["FitQuality", "Layer", "Moved", "Results", "layers_table", "moved_table", "results_table"]
+__all__ = [
+    "FitQuality",
+    "Layer",
+    "Moved",
+    "Results",
+    "layers_table",
+    "moved_table",
+    "results_table",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +93,11 @@ class Results(Displayed):
 def results_table(trained: Sequence[Trained]) -> Table:
     """Accuracy, parameters and time of every reader; with several seeds mean and standard deviation."""
     seeds = len({row.seed for row in trained})
-    shown = f"mean ± standard deviation of {seeds} seeds" if seeds > 1 else "read from the weights of their networks"
+    shown = (
+        f"mean ± standard deviation of {seeds} seeds"
+        if seeds > 1
+        else "read from the weights of their networks"
+    )
     table = _table(
         f"held-out images, {shown}",
         "reader",
@@ -99,7 +111,10 @@ def results_table(trained: Sequence[Trained]) -> Table:
         rows = [row for row in trained if row.reader == name]
         table.add_row(
             name,
-            *(_share([getattr(row, field) for row in rows]) for field in ("accuracy", "vote", "train_accuracy")),
+            *(
+                _share([getattr(row, field) for row in rows])
+                for field in ("accuracy", "vote", "train_accuracy")
+            ),
             f"{rows[0].parameters:,}",
             f"{statistics.fmean(row.seconds for row in rows):.0f}",
         )
@@ -108,7 +123,9 @@ def results_table(trained: Sequence[Trained]) -> Table:
 
 def _table(title: str, *headings: str) -> Table:
     """An empty table of at most 80 columns, names to the left and numbers to the right."""
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAVY, pad_edge=False, collapse_padding=True)
+    table = Table(
+        title=title, title_justify="left", box=SIMPLE_HEAVY, pad_edge=False, collapse_padding=True
+    )
     for heading in headings:
         table.add_column(heading, justify="right" if table.columns else "left", no_wrap=True)
     return table
@@ -131,7 +148,9 @@ def layers_table(layers: Sequence[Layer]) -> Table:
 def moved_table(moved: Sequence[Moved]) -> Table:
     """What permuting the neurons of test networks does to the predictions."""
     table = _table(
-        f"permuting the neurons of {moved[0].networks:,} test networks" if moved else "permuting neurons",
+        f"permuting the neurons of {moved[0].networks:,} test networks"
+        if moved
+        else "permuting neurons",
         "reader",
         "logits move by\nat most, float32",
         "float64",
@@ -139,6 +158,9 @@ def moved_table(moved: Sequence[Moved]) -> Table:
     )
     for row in moved:
         table.add_row(
-            row.reader, f"{row.largest_change:.1e}", f"{row.largest_change_float64:.1e}", f"{100 * row.changed:.1f}"
+            row.reader,
+            f"{row.largest_change:.1e}",
+            f"{row.largest_change_float64:.1e}",
+            f"{100 * row.changed:.1f}",
         )
     return table

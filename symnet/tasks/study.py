@@ -50,7 +50,9 @@ class Settings:
                 "1797 images (so that both parts of the split have every digit) and positive numbers."
             )
         if len(self.fit.widths) != 4:
-            raise SymnetError(f"widths={self.fit.widths}: the readers are made for SIRENs with two hidden layers.")
+            raise SymnetError(
+                f"widths={self.fit.widths}: the readers are made for SIRENs with two hidden layers."
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,9 @@ class Part:
         model.eval()
         with torch.no_grad():
             count = len(self.classes) if rows is None else min(rows, len(self.classes))
-            parts = [model(self.features(slice(k, min(k + 500, count)))) for k in range(0, count, 500)]
+            parts = [
+                model(self.features(slice(k, min(k + 500, count)))) for k in range(0, count, 500)
+            ]
             return torch.cat(parts).log_softmax(-1)
 
     def accuracy(self, model: nn.Module, rows: int | None = None) -> float:
@@ -134,14 +138,18 @@ class Study:
             if isinstance(row, str):
                 if row:
                     self.console.print(f"{row}; trained again.", style="yellow", markup=False)
-                    model = self.build(reader, seed, training)  # a file that fails half way has changed some parameters
+                    model = self.build(
+                        reader, seed, training
+                    )  # a file that fails half way has changed some parameters
                 row = self.train_one(reader, seed, model, training, test)
                 save_trained(self.folder, row, model, self.key(reader, seed))
             self.trained.append(row)
             models[reader] = model.eval()
         return models
 
-    def train_one(self, reader: str, seed: int, model: nn.Module, training: Part, test: Part) -> Trained:
+    def train_one(
+        self, reader: str, seed: int, model: nn.Module, training: Part, test: Part
+    ) -> Trained:
         """One training with its progress bar."""
         steps = self.settings.steps * (1 if reader == NEURONS else self.settings.flat_steps)
         permute = reader == FLAT_PERMUTED
@@ -156,7 +164,9 @@ class Study:
                 self.settings.training,
                 steps,
                 points=self.settings.points,
-                on_progress=lambda share, loss: bar.update(task, completed=share, loss=f"loss {loss:.2f}"),
+                on_progress=lambda share, loss: bar.update(
+                    task, completed=share, loss=f"loss {loss:.2f}"
+                ),
             )
             bar.update(task, completed=1.0)
         return Trained(
@@ -176,7 +186,10 @@ class Study:
         before = {name: tensor[:networks] for name, tensor in test.weights.items()}
         count = len(test.classes[:networks])
         acted = [
-            self.graph.act(self.graph.random_element(seed=k), {name: tensor[k] for name, tensor in before.items()})
+            self.graph.act(
+                self.graph.random_element(seed=k),
+                {name: tensor[k] for name, tensor in before.items()},
+            )
             for k in range(count)
         ]
         after = {name: torch.stack([network[name] for network in acted]) for name in before}
@@ -186,11 +199,15 @@ class Study:
         return Moved(reader, count, single, double, changed)
 
 
-def _change(model: nn.Module, before: dict[str, Tensor], after: dict[str, Tensor]) -> tuple[float, float]:
+def _change(
+    model: nn.Module, before: dict[str, Tensor], after: dict[str, Tensor]
+) -> tuple[float, float]:
     """The largest change of a logit, relative to the largest logit, and the share of classes that change."""
     model.eval()
     with torch.no_grad():
-        first, second = (model({name: t.unsqueeze(-1) for name, t in x.items()}) for x in (before, after))
+        first, second = (
+            model({name: t.unsqueeze(-1) for name, t in x.items()}) for x in (before, after)
+        )
     difference = float((first - second).abs().max() / first.abs().max())
     return difference, float((first.argmax(-1) != second.argmax(-1)).float().mean())
 
@@ -199,12 +216,16 @@ def _doubled(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.double() for name, tensor in weights.items()}
 
 
-def _drawer(part: Part, generator: torch.Generator, permute: bool, motion: float) -> Callable[[int], Batch]:
+def _drawer(
+    part: Part, generator: torch.Generator, permute: bool, motion: float
+) -> Callable[[int], Batch]:
     """Random batches of training networks, their images moved a little, their neurons permuted if asked for."""
 
     def draw(size: int) -> Batch:
         rows = torch.randint(len(part.classes), (size,), generator=generator)
-        weights = move_images({name: tensor[rows] for name, tensor in part.weights.items()}, generator, motion=motion)
+        weights = move_images(
+            {name: tensor[rows] for name, tensor in part.weights.items()}, generator, motion=motion
+        )
         return (permute_neurons(weights, generator) if permute else weights), part.classes[rows]
 
     return draw

@@ -23,7 +23,13 @@ from symnet.files import read_arrays, write_arrays
 from symnet.learn.problem import Batch, Parts, Problem, Weights
 from symnet.tasks.configuration import Configuration, TicketCorpus, TicketsConfiguration
 from symnet.tasks.fitted import corpus_folder
-from symnet.tasks.tickets_training import accuracies, kept_largest, prune_iteratively, start_weights, train_masked
+from symnet.tasks.tickets_training import (
+    accuracies,
+    kept_largest,
+    prune_iteratively,
+    start_weights,
+    train_masked,
+)
 
 __all__ = ["Images", "Tickets", "load_tickets"]
 
@@ -79,7 +85,9 @@ class Tickets(Problem):
         """
         masks = self.targets["mask"][self.parts.train].split(self._sizes, dim=1)
         parts = zip(scores.split(self._sizes, dim=1), masks, strict=True)
-        return torch.cat([kept_largest({"": part}, 1 - float(mask.mean()))[""] for part, mask in parts], 1)
+        return torch.cat(
+            [kept_largest({"": part}, 1 - float(mask.mean()))[""] for part, mask in parts], 1
+        )
 
     @property
     def _sizes(self) -> list[int]:
@@ -101,7 +109,10 @@ class Tickets(Problem):
 
     def report(self, predictions: Tensor, targets: dict[str, Tensor]) -> dict[str, float]:
         """`accuracy` of the masked networks after training, on digits that they were not trained on; and the overlap."""
-        return {"accuracy": self._accuracy(targets, self.keep(predictions)), **self.measure(predictions, targets)}
+        return {
+            "accuracy": self._accuracy(targets, self.keep(predictions)),
+            **self.measure(predictions, targets),
+        }
 
     def _accuracy(self, targets: dict[str, Tensor], kept: Tensor | None) -> float:
         start = self._unflatten(targets["start"])
@@ -129,7 +140,8 @@ class Tickets(Problem):
     def _unflatten(self, flat: Tensor) -> Weights:
         parts = flat.split(self._sizes, dim=1)
         return {
-            name: part.unflatten(1, shape) for (name, shape), part in zip(self.matrices.items(), parts, strict=True)
+            name: part.unflatten(1, shape)
+            for (name, shape), part in zip(self.matrices.items(), parts, strict=True)
         }
 
 
@@ -142,7 +154,9 @@ def load_tickets(
     data = digits()
     order = torch.randperm(len(data), generator=torch.Generator().manual_seed(corpus.seed))
     train, test = order[: 2 * len(data) // 3], order[2 * len(data) // 3 :]
-    images = Images(data.images[train], data.classes[train], data.images[test], data.classes[test], corpus.steps)
+    images = Images(
+        data.images[train], data.classes[train], data.images[test], data.classes[test], corpus.steps
+    )
     graph = sn.catalogue.mlp([images.train.shape[1], corpus.hidden, 10])
     weights, masks = _starts_and_masks(corpus, images, folder, console)
     matrices = [name for name, tensor in weights.items() if tensor.dim() == 3]
@@ -177,7 +191,8 @@ def _starts_and_masks(
         if not path.exists():
             if console is not None:
                 console.print(
-                    f"pruning networks {number * CHUNK} to {(number + 1) * CHUNK} of {corpus.networks}", highlight=False
+                    f"pruning networks {number * CHUNK} to {(number + 1) * CHUNK} of {corpus.networks}",
+                    highlight=False,
                 )
             found = prune_iteratively(
                 start,
@@ -188,9 +203,13 @@ def _starts_and_masks(
                 steps=corpus.steps,
                 generator=generator,
             )
-            write_arrays(path, {name: mask.bool().numpy() for name, mask in found.items()}, compressed=True)
+            write_arrays(
+                path, {name: mask.bool().numpy() for name, mask in found.items()}, compressed=True
+            )
         starts.append(start)
-        masks.append({name: torch.from_numpy(mask).float() for name, mask in read_arrays(path).items()})
+        masks.append(
+            {name: torch.from_numpy(mask).float() for name, mask in read_arrays(path).items()}
+        )
     return tuple(  # type: ignore[return-value]
         {name: torch.cat([one[name] for one in many])[: corpus.networks] for name in many[0]}
         for many in (starts, masks)

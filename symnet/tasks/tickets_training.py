@@ -11,7 +11,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-__all__ = ["accuracies", "kept_largest", "predict_classes", "prune_iteratively", "start_weights", "train_masked"]
+__all__ = [
+    "accuracies",
+    "kept_largest",
+    "predict_classes",
+    "prune_iteratively",
+    "start_weights",
+    "train_masked",
+]
 
 Weights = dict[str, Tensor]
 
@@ -31,7 +38,9 @@ def predict_classes(weights: Mapping[str, Tensor], images: Tensor) -> Tensor:
     count, layers = len(weights["0.weight"]), len(weights) // 2
     hidden = images.expand(count, *images.shape[-2:])
     for layer in range(layers):
-        hidden = torch.baddbmm(weights[f"{2 * layer}.bias"].unsqueeze(1), hidden, weights[f"{2 * layer}.weight"].mT)
+        hidden = torch.baddbmm(
+            weights[f"{2 * layer}.bias"].unsqueeze(1), hidden, weights[f"{2 * layer}.weight"].mT
+        )
         if layer < layers - 1:
             hidden = hidden.relu()
     return hidden
@@ -59,7 +68,10 @@ def train_masked(
     for step in range(steps):
         optimizer.param_groups[0]["lr"] = learning_rate * (1 - step / steps)
         rows = torch.randint(len(images), (count, batch), generator=generator)
-        used = {name: tensor * masks[name] if name in masks else tensor for name, tensor in weights.items()}
+        used = {
+            name: tensor * masks[name] if name in masks else tensor
+            for name, tensor in weights.items()
+        }
         logits = predict_classes(used, images[rows])
         # A sum over networks: each gets the gradient of its own mean loss.
         loss = cross_entropy(logits.flatten(0, 1), classes[rows].flatten(), reduction="sum") / batch
@@ -109,7 +121,9 @@ def prune_iteratively(
     names = [name for name, tensor in start.items() if tensor.dim() == 3]
     masks = {name: torch.ones_like(start[name]) for name in names}
     for number in range(1, rounds + 1):
-        trained = train_masked(start, masks, images, classes, steps=steps, generator=generator, on_step=on_step)
+        trained = train_masked(
+            start, masks, images, classes, steps=steps, generator=generator, on_step=on_step
+        )
         # What is cut has score -1, and so stays cut.
         scores = {name: trained[name].abs() - (1 - masks[name]) for name in names}
         masks = kept_largest(scores, 1 - (1 - sparsity) ** (number / rounds))

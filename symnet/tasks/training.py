@@ -53,7 +53,9 @@ class Trained:
     parameters: int
     seconds: float
     steps: int
-    curve: tuple[tuple[float, float, float], ...]  # (seconds, mean training loss, test accuracy); chooses nothing
+    curve: tuple[
+        tuple[float, float, float], ...
+    ]  # (seconds, mean training loss, test accuracy); chooses nothing
 
 
 def train(
@@ -75,7 +77,9 @@ def train(
         steps: of the optimizer; the schedule of the learning rate spans them.
         on_progress: called with the share that is over and the smoothed loss.
     """
-    optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
+    )
     curve: list[tuple[float, float, float]] = []
     seconds, loss_sum, loss_count, shown = 0.0, 0.0, 0, math.nan
     for step in range(steps):
@@ -95,7 +99,11 @@ def train(
 
 
 def _step(
-    model: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, recipe: TrainingRecipe, progress: float
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    batch: Batch,
+    recipe: TrainingRecipe,
+    progress: float,
 ) -> float:
     """The loss of one optimizer step; linear warm-up, then half a cosine down to zero."""
     rising = min(1.0, (progress + 1e-3) / recipe.warm_up)
@@ -115,11 +123,17 @@ def _step(
 def save_trained(folder: Path, trained: Trained, model: nn.Module, key: dict[str, object]) -> None:
     """Keep a finished training: its parameters, then its record, which says that both are there."""
     stem = f"{trained.reader.replace(' ', '-')}-seed-{trained.seed}"
-    write_file(folder / f"{stem}.pt", lambda file: torch.save(model.state_dict(), file), folders=True)
-    write_file(folder / f"{stem}.json", json.dumps({"key": key, "trained": asdict(trained)}, indent=1))
+    write_file(
+        folder / f"{stem}.pt", lambda file: torch.save(model.state_dict(), file), folders=True
+    )
+    write_file(
+        folder / f"{stem}.json", json.dumps({"key": key, "trained": asdict(trained)}, indent=1)
+    )
 
 
-def load_trained(folder: Path, reader: str, seed: int, model: nn.Module, key: dict[str, object]) -> Trained | str:
+def load_trained(
+    folder: Path, reader: str, seed: int, model: nn.Module, key: dict[str, object]
+) -> Trained | str:
     """A finished training, its parameters put into `model`; or why there is none (empty if there never was one)."""
     stem = f"{reader.replace(' ', '-')}-seed-{seed}"
     if not (folder / f"{stem}.json").exists():

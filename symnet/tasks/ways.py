@@ -79,31 +79,48 @@ def train_in_ways(
     second = {name: torch.zeros_like(tensor) for name, tensor in weights.items()}
     wrong = torch.rand(count, len(images), generator=generator) < ways.noise[:, None]
     labels = torch.where(
-        wrong, torch.randint(int(classes.max()) + 1, (count, len(images)), generator=generator), classes
+        wrong,
+        torch.randint(int(classes.max()) + 1, (count, len(images)), generator=generator),
+        classes,
     )
     for step in range(int(ways.steps.max())):
         on_step()
-        rows = (torch.rand(count, BATCH, generator=generator) * ways.share[:, None] * len(images)).long()
+        rows = (
+            torch.rand(count, BATCH, generator=generator) * ways.share[:, None] * len(images)
+        ).long()
         leaves = {name: tensor.requires_grad_() for name, tensor in weights.items()}
         logits = logits_of(leaves, images[rows])
-        loss = cross_entropy(logits.flatten(0, 1), labels.gather(1, rows).flatten(), reduction="sum") / BATCH
+        loss = (
+            cross_entropy(logits.flatten(0, 1), labels.gather(1, rows).flatten(), reduction="sum")
+            / BATCH
+        )
         gradients = dict(zip(names, torch.autograd.grad(loss, list(leaves.values())), strict=True))
         rate = torch.where(step < ways.steps, ways.learning_rate, 0.0)
         weights = {
-            name: _updated(tensor.detach(), gradients[name], first[name], second[name], rate, ways, step)
+            name: _updated(
+                tensor.detach(), gradients[name], first[name], second[name], rate, ways, step
+            )
             for name, tensor in weights.items()
         }
     return weights
 
 
 def _updated(
-    weight: Tensor, gradient: Tensor, first: Tensor, second: Tensor, rate: Tensor, ways: Ways, step: int
+    weight: Tensor,
+    gradient: Tensor,
+    first: Tensor,
+    second: Tensor,
+    rate: Tensor,
+    ways: Ways,
+    step: int,
 ) -> Tensor:
     shape = (-1, *(1 for _ in weight.shape[1:]))
     first.mul_(0.9).add_(gradient, alpha=0.1)
     if ways.adam:
         second.mul_(0.99).addcmul_(gradient, gradient, value=0.01)
-        change = first / (1 - 0.9 ** (step + 1)) / ((second / (1 - 0.99 ** (step + 1))).sqrt() + 1e-8)
+        change = (
+            first / (1 - 0.9 ** (step + 1)) / ((second / (1 - 0.99 ** (step + 1))).sqrt() + 1e-8)
+        )
     else:
         change = first
     rate = rate.view(shape)

@@ -54,34 +54,52 @@ class Variant:
 def variants(base: Settings) -> Iterator[Variant]:
     """The recipe, and one change at a time."""
     yield Variant("the recipe", base)
-    yield Variant("no weight decay in the fits", replace(base, fit=replace(base.fit, weight_decay=0.0)))
+    yield Variant(
+        "no weight decay in the fits", replace(base, fit=replace(base.fit, weight_decay=0.0))
+    )
     yield Variant("omega 10 instead of 5", replace(base, fit=replace(base.fit, omega=10.0)))
-    yield Variant("omega 30, as SIRENs usually have", replace(base, fit=replace(base.fit, omega=30.0)))
+    yield Variant(
+        "omega 30, as SIRENs usually have", replace(base, fit=replace(base.fit, omega=30.0))
+    )
     yield Variant("a quarter of the fits of each image", replace(base, fits=max(1, base.fits // 4)))
-    yield Variant("training images not moved", replace(base, training=replace(base.training, motion=0.0)))
+    yield Variant(
+        "training images not moved", replace(base, training=replace(base.training, motion=0.0))
+    )
     yield Variant("ReLUs between NF-Layers, no sines or products", base, plain_reader)
 
 
-def plain_reader(graph: sn.NeuronGraph, training: Part, *, channels: int = 24, hidden: int = 128) -> nn.Module:
+def plain_reader(
+    graph: sn.NeuronGraph, training: Part, *, channels: int = 24, hidden: int = 128
+) -> nn.Module:
     """The same preparation and head, and between them three NF-Layers from all weights to all, with ReLUs."""
     layers: list[nn.Module] = [Standardize(training.features(slice(None)))]
     for c_in in (1, channels, channels):
         layers += [sn.nn.Linear(graph, c_in, channels), sn.nn.Pointwise(nn.ReLU())]
     pool = sn.nn.Pool(graph)
     pooled = pool.dimension * channels
-    head = nn.Sequential(nn.BatchNorm1d(pooled), nn.Linear(pooled, hidden), nn.GELU(), nn.Linear(hidden, 10))
+    head = nn.Sequential(
+        nn.BatchNorm1d(pooled), nn.Linear(pooled, hidden), nn.GELU(), nn.Linear(hidden, 10)
+    )
     return nn.Sequential(*layers, pool, head)
 
 
-def measure(variant: Variant, folder: Path, console: Console, *, seed: int = 1) -> tuple[float, float]:
+def measure(
+    variant: Variant, folder: Path, console: Console, *, seed: int = 1
+) -> tuple[float, float]:
     """Accuracy on the validation images, and the mean PSNR of the fits in decibels."""
     settings = variant.settings
     data = digits().first(settings.images)
     # Fits depend on their recipe alone: the same folder serves all variants that share it.
     corpus = fit_corpus(
-        folder / f"{abs(hash(settings.fit)):x}", data, settings.fit, fits=settings.fits, console=console
+        folder / f"{abs(hash(settings.fit)):x}",
+        data,
+        settings.fit,
+        fits=settings.fits,
+        console=console,
     )
-    study = Study(folder, data, corpus, sn.catalogue.mlp(list(settings.fit.widths)), settings, console)
+    study = Study(
+        folder, data, corpus, sn.catalogue.mlp(list(settings.fit.widths)), settings, console
+    )
     training, validation = study.validation_parts(seed)
     with torch.random.fork_rng(devices=[]), one_thread():
         torch.manual_seed(seed)

@@ -45,7 +45,9 @@ class Zoo:
 
     def parts(self, seed: int) -> Parts:
         """Three fifths to learn from, a fifth each to choose by and to report on."""
-        order = torch.randperm(len(self.accuracy), generator=torch.Generator().manual_seed(2000 + seed))
+        order = torch.randperm(
+            len(self.accuracy), generator=torch.Generator().manual_seed(2000 + seed)
+        )
         fifth = len(order) // 5
         return Parts(order[2 * fifth :], order[:fifth], order[fifth : 2 * fifth])
 
@@ -55,7 +57,9 @@ def _start(ways: Ways, generator: torch.Generator) -> Weights:
     names = [f"{2 * layer}" for layer in range(len(CHANNELS) - 1)]
     for name, fan_in, fan_out in zip(names, CHANNELS, CHANNELS[1:], strict=False):
         normal = torch.randn(len(ways.scale), fan_out, fan_in, 3, 3, generator=generator)
-        found[f"{name}.weight"] = normal * (2.0 / (9 * fan_in)) ** 0.5 * ways.scale[:, None, None, None, None]
+        found[f"{name}.weight"] = (
+            normal * (2.0 / (9 * fan_in)) ** 0.5 * ways.scale[:, None, None, None, None]
+        )
         found[f"{name}.bias"] = torch.zeros(len(ways.scale), fan_out)
     last = torch.randn(len(ways.scale), CLASSES, CHANNELS[-1], generator=generator)
     found["head.weight"] = last * CHANNELS[-1] ** -0.5 * ways.scale[:, None, None]
@@ -64,7 +68,10 @@ def _start(ways: Ways, generator: torch.Generator) -> Weights:
 
 
 def classify(
-    weights: Weights, images: Tensor, activation: Callable[[Tensor], Tensor], dropped: Tensor | None = None
+    weights: Weights,
+    images: Tensor,
+    activation: Callable[[Tensor], Tensor],
+    dropped: Tensor | None = None,
 ) -> Tensor:
     """Logits `(network, image, classes)` for images `(network or 1, image, 1, 8, 8)`; `dropped` scales the last features."""
     count = len(weights["head.bias"])
@@ -72,7 +79,9 @@ def classify(
     for layer in range(len(CHANNELS) - 1):
         weight, bias = weights[f"{2 * layer}.weight"], weights[f"{2 * layer}.bias"]
         side = (hidden.shape[-1] + 1) // 2
-        patches = unfold(hidden.flatten(0, 1), 3, padding=1, stride=2)  # (network * image, c_in * 9, positions)
+        patches = unfold(
+            hidden.flatten(0, 1), 3, padding=1, stride=2
+        )  # (network * image, c_in * 9, positions)
         rows = patches.unflatten(0, (count, -1)).transpose(2, 3).flatten(1, 2)
         values = torch.baddbmm(bias.unsqueeze(1), rows, weight.flatten(2).mT)
         hidden = activation(values).view(count, -1, side * side, weight.shape[1])
@@ -95,10 +104,14 @@ def _train_cnns(
     """Trained CNNs, and their logits for the test images."""
 
     def logits_of(weights: Weights, images: Tensor) -> Tensor:
-        kept = torch.rand(CHUNK, 1, CHANNELS[-1], generator=generator) >= ways.dropout[:, None, None]
+        kept = (
+            torch.rand(CHUNK, 1, CHANNELS[-1], generator=generator) >= ways.dropout[:, None, None]
+        )
         return classify(weights, images, ways.activation, kept / (1 - ways.dropout[:, None, None]))
 
-    weights = train_in_ways(ways, _start(ways, generator), logits_of, images, classes, generator, on_step)
+    weights = train_in_ways(
+        ways, _start(ways, generator), logits_of, images, classes, generator, on_step
+    )
     with torch.no_grad():
         return weights, classify(weights, test.unsqueeze(0), ways.activation)
 
@@ -131,7 +144,9 @@ def load_zoo(corpus: ZooCorpus, folder: Path, console: Console | None = None) ->
     """
     if corpus.source == "small-cnn-zoo":
         return _published(corpus)
-    where = corpus_folder(folder, "zoo", corpus.model_dump(mode="json", exclude={"networks", "path"}))
+    where = corpus_folder(
+        folder, "zoo", corpus.model_dump(mode="json", exclude={"networks", "path"})
+    )
     count = -(-corpus.networks // CHUNK)
     with Progress(console=console, disable=console is None) as progress:
         bar = progress.add_task("training CNNs", total=count)
@@ -142,18 +157,24 @@ def load_zoo(corpus: ZooCorpus, folder: Path, console: Console | None = None) ->
             return chunk
 
         found = in_parallel(work, range(count))
-    every = {name: torch.cat([chunk[name] for chunk in found])[: corpus.networks] for name in found[0]}
+    every = {
+        name: torch.cat([chunk[name] for chunk in found])[: corpus.networks] for name in found[0]
+    }
     accuracy = every.pop("accuracy")
     finite = torch.stack([tensor.flatten(1).isfinite().all(1) for tensor in every.values()]).all(0)
     graph = _graph_of(corpus.architecture)
     names = dict(zip(every, graph.shapes, strict=True))
-    return Zoo(graph, {names[name]: tensor[finite] for name, tensor in every.items()}, accuracy[finite])
+    return Zoo(
+        graph, {names[name]: tensor[finite] for name, tensor in every.items()}, accuracy[finite]
+    )
 
 
 def _published(corpus: ZooCorpus) -> Zoo:
     """The Small CNN Zoo's networks with ReLUs, whose weights are finite: of other activations they are other functions."""
     if not corpus.path:
-        raise SymnetError("corpus.source='small-cnn-zoo' is read from a folder: --set 'corpus.path=\"FOLDER\"'.")
+        raise SymnetError(
+            "corpus.source='small-cnn-zoo' is read from a folder: --set 'corpus.path=\"FOLDER\"'."
+        )
     networks = read_small_cnn_zoo(corpus.path, activation="relu", on_error="skip")
     accuracy = torch.from_numpy(networks.columns["accuracy"].astype(np.float32))
     return Zoo(networks.graph, dict(networks.weights), accuracy)
@@ -174,8 +195,12 @@ def _chunk(path: Path, corpus: ZooCorpus, number: int, on_step: Callable[[], Non
         generator = torch.Generator().manual_seed(corpus.seed * 1_000_003 + number)
         ways = draw_ways(CHUNK, number, corpus.steps, generator)
         make = _train_cnns if corpus.architecture == "cnn" else _train_modules(corpus.architecture)
-        weights, found = make(ways, images[train], data.classes[train], images[test], generator, on_step)
+        weights, found = make(
+            ways, images[train], data.classes[train], images[test], generator, on_step
+        )
         accuracy = (found.argmax(-1) == data.classes[test]).float().mean(-1)
-        arrays = {name: tensor.numpy() for name, tensor in {**weights, "accuracy": accuracy}.items()}
+        arrays = {
+            name: tensor.numpy() for name, tensor in {**weights, "accuracy": accuracy}.items()
+        }
         write_arrays(path, arrays)
     return {name: torch.from_numpy(array) for name, array in read_arrays(path).items()}

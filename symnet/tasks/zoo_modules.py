@@ -40,7 +40,9 @@ class ResidualCNN(nn.Module):
 class PatchTransformer(nn.Module):
     """Logits `(image, classes)` of images `(image, 1, 8, 8)`: four patches, one block of attention and MLP, their mean."""
 
-    def __init__(self, width: int = 16, heads: int = 2, hidden: int = 24, classes: int = 10) -> None:
+    def __init__(
+        self, width: int = 16, heads: int = 2, hidden: int = 24, classes: int = 10
+    ) -> None:
         super().__init__()
         self.heads = heads
         self.embed = nn.Linear(16, width)
@@ -62,7 +64,8 @@ class PatchTransformer(nn.Module):
 
     def _attend(self, x: Tensor) -> Tensor:
         query, key, value = (
-            part(x).unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (self.query, self.key, self.value)
+            part(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for part in (self.query, self.key, self.value)
         )
         # Written out: torch.func has no batched form of the fused operation.
         weights = (query @ key.mT * query.shape[-1] ** -0.5).softmax(-1)
@@ -70,7 +73,10 @@ class PatchTransformer(nn.Module):
         return found
 
 
-MODULES: dict[str, Callable[[], nn.Module]] = {"residual": ResidualCNN, "transformer": PatchTransformer}
+MODULES: dict[str, Callable[[], nn.Module]] = {
+    "residual": ResidualCNN,
+    "transformer": PatchTransformer,
+}
 
 
 class ManyModules:
@@ -84,7 +90,8 @@ class ManyModules:
     def __init__(self, name: str, count: int) -> None:
         self.module, self.count = MODULES[name](), count
         self.buffers = {
-            name: buffer.expand(count, *buffer.shape).clone() for name, buffer in self.module.named_buffers()
+            name: buffer.expand(count, *buffer.shape).clone()
+            for name, buffer in self.module.named_buffers()
         }
 
     def start(self, scale: Tensor, generator: torch.Generator) -> Weights:
@@ -95,7 +102,9 @@ class ManyModules:
             if parameter.dim() > 1:
                 normal = torch.randn(many.shape, generator=generator)
                 fan_in = parameter[0].numel()
-                many = normal * (2.0 / fan_in) ** 0.5 * scale.view(-1, *(1 for _ in parameter.shape))
+                many = (
+                    normal * (2.0 / fan_in) ** 0.5 * scale.view(-1, *(1 for _ in parameter.shape))
+                )
             elif name.endswith("bias"):
                 many = torch.zeros_like(many)
             found[name] = many
@@ -116,7 +125,11 @@ class ManyModules:
     def complete(self, weights: Weights) -> Weights:
         """Parameters and those buffers that are numbers, in the order of the module's state dict."""
         every = {**weights, **self.buffers}
-        return {name: every[name] for name in self.module.state_dict() if every[name].is_floating_point()}
+        return {
+            name: every[name]
+            for name in self.module.state_dict()
+            if every[name].is_floating_point()
+        }
 
     def _call(self, weights: Weights, buffers: Weights, images: Tensor) -> Tensor:
         found: Tensor = functional_call(self.module, (weights, buffers), (images,))

@@ -4,7 +4,15 @@ Needs hypothesis: ``pip install 'symnet[test]'``.
 """
 
 from symnet.testing.mistakes import WrongLayer, wrong_layers
-from symnet.testing.strategies import CONTINUOUS, EVERY_GROUP, features, graphs, group_elements, groups, spaces
+from symnet.testing.strategies import (
+    CONTINUOUS,
+    EVERY_GROUP,
+    features,
+    graphs,
+    group_elements,
+    groups,
+    spaces,
+)
 
 __all__ = [
     "CONTINUOUS",

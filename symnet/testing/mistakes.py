@@ -22,9 +22,17 @@ class WrongLayer(nn.Module):
     right: the layer without the mistake; where: the mistake in words; tensor: the output that it shows in.
     """
 
-    def __init__(self, right: Linear, output: str, row: int, source: str | None, column: int) -> None:
+    def __init__(
+        self, right: Linear, output: str, row: int, source: str | None, column: int
+    ) -> None:
         super().__init__()
-        self.right, self.tensor, self.row, self.source, self.column = right, output, row, source, column
+        self.right, self.tensor, self.row, self.source, self.column = (
+            right,
+            output,
+            row,
+            source,
+            column,
+        )
 
     @property
     def where(self) -> str:
@@ -40,7 +48,9 @@ class WrongLayer(nn.Module):
             flat[:, self.row] += 1.0
         else:
             source = x[self.source]
-            flat[:, self.row] += source.reshape(source.shape[0], -1, source.shape[-1])[:, self.column, :1]
+            flat[:, self.row] += source.reshape(source.shape[0], -1, source.shape[-1])[
+                :, self.column, :1
+            ]
         return {**y, self.tensor: changed}
 
     def extra_repr(self) -> str:
@@ -87,8 +97,14 @@ def _wrong_entries(pattern: SharingPattern) -> np.ndarray:
         return np.argwhere((labels < 0) | (sizes[labels] > 1))
     shape = pattern.output.size, pattern.input.size
     # One entry alone is a map exactly if it lies in the span of the diagrams.
-    maps = [pattern.entries(placed) == placed.offset + k for placed in pattern.diagrams for k in range(placed.count)]
+    maps = [
+        pattern.entries(placed) == placed.offset + k
+        for placed in pattern.diagrams
+        for k in range(placed.count)
+    ]
     flat = np.array(maps, dtype=float).reshape(len(maps), shape[0] * shape[1])
     basis, values, _ = np.linalg.svd(flat.T, full_matrices=False)
-    inside = (basis[:, values > 1e-9] ** 2).sum(1).reshape(shape)  # squared length of the projection
+    inside = (
+        (basis[:, values > 1e-9] ** 2).sum(1).reshape(shape)
+    )  # squared length of the projection
     return np.argwhere(inside < 1 - 1e-9)

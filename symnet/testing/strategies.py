@@ -60,7 +60,9 @@ def groups(draw: st.DrawFn, max_size: int = 5, kinds: Sequence[str] = GROUPS) ->
         Symmetric(3)
     """
     if unknown := [kind for kind in kinds if kind not in EVERY_GROUP]:
-        raise GraphError(f"groups(kinds=...) names {unknown}; choose among {', '.join(EVERY_GROUP)}.")
+        raise GraphError(
+            f"groups(kinds=...) names {unknown}; choose among {', '.join(EVERY_GROUP)}."
+        )
     size = draw(st.integers(1, max_size))
     kind = draw(st.sampled_from(list(kinds)))
     if kind == "Generated":
@@ -101,18 +103,24 @@ def graphs(
     # Asking "one more?" each time, not "how many?" at first, lets Hypothesis drop a set and keep what follows.
     while not neurons or (len(neurons) < max_sets and draw(st.booleans())):
         monomial = [name for name, one in neurons.items() if not is_linear(one.group)]
-        parents = draw(st.lists(st.sampled_from(monomial), unique=True, max_size=2)) if monomial else []
+        parents = (
+            draw(st.lists(st.sampled_from(monomial), unique=True, max_size=2)) if monomial else []
+        )
         name = string.ascii_lowercase[len(neurons)] if len(neurons) < 26 else f"n{len(neurons)}"
         neurons[name] = NeuronSet(draw(groups(max_size, kinds)), over=tuple(parents))
     tensors: dict[str, str] = {}
     while not tensors or (len(tensors) < max_tensors and draw(st.booleans())):
         axes = draw(_axes(neurons, max_entries))
-        tensors[f"t{len(tensors)}"] = draw(_marked(neurons, axes)) if set(kinds) & set(CONTINUOUS) else axes
+        tensors[f"t{len(tensors)}"] = (
+            draw(_marked(neurons, axes)) if set(kinds) & set(CONTINUOUS) else axes
+        )
     return NeuronGraph(neurons, tensors)
 
 
 @st.composite
-def spaces(draw: st.DrawFn, graph: NeuronGraph, max_tensors: int = 2, max_entries: int = 64) -> dict[str, str]:
+def spaces(
+    draw: st.DrawFn, graph: NeuronGraph, max_tensors: int = 2, max_entries: int = 64
+) -> dict[str, str]:
     """Axis notation by name for ``inputs=`` or ``outputs=`` over a graph's neurons; at least one tensor.
 
     Example:
@@ -142,7 +150,9 @@ def group_elements(draw: st.DrawFn, graph: NeuronGraph) -> GroupElement:
         GroupElement(moves h2)
     """
     element = graph.identity()
-    for name in graph.neurons:  # each with a seed of its own, so that the others stay when one is dropped
+    for (
+        name
+    ) in graph.neurons:  # each with a seed of its own, so that the others stay when one is dropped
         if draw(st.booleans()):
             element = graph.random_element(draw(st.integers(0, 2**16)), only=[name]) @ element
     return element
@@ -174,7 +184,9 @@ def features(
     """
     widths = [draw(n) if isinstance(n, st.SearchStrategy) else n for n in (batch, channels)]
     kind = draw(st.sampled_from(["zeros", "all different", "normal"]))
-    generator = torch.Generator().manual_seed(draw(st.integers(0, 2**16)) if kind == "normal" else 0)
+    generator = torch.Generator().manual_seed(
+        draw(st.integers(0, 2**16)) if kind == "normal" else 0
+    )
     found, start = {}, 1
     for name, tensor in graph.space(inputs).items():
         shape = (widths[0], *tensor.shape, widths[1])
@@ -182,7 +194,9 @@ def features(
             found[name] = torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype)
         else:
             values = (
-                torch.zeros(shape) if kind == "zeros" else torch.arange(start, start + math.prod(shape)).view(shape)
+                torch.zeros(shape)
+                if kind == "zeros"
+                else torch.arange(start, start + math.prod(shape)).view(shape)
             )
             found[name] = values.to(dtype)
             start += math.prod(shape)
@@ -209,7 +223,9 @@ def _marked(draw: st.DrawFn, neurons: Mapping[str, NeuronSet], axes: str) -> str
         group = neurons[match.group()].group
         if not is_charged(group):
             return match.group()
-        return match.group() + draw(st.sampled_from(["", "*"] if is_linear(group) else ["", "*", "."]))
+        return match.group() + draw(
+            st.sampled_from(["", "*"] if is_linear(group) else ["", "*", "."])
+        )
 
     return re.sub(r"[a-z]\w*", mark, axes)
 
@@ -223,7 +239,9 @@ def _fits(neurons: Mapping[str, NeuronSet], axes: Sequence[str], max_entries: in
 
 @st.composite
 def _axis(draw: st.DrawFn, neurons: Mapping[str, NeuronSet]) -> str:
-    kind = draw(st.sampled_from(["set", "spread", "number", "joined", "interleaved", "part by part"]))
+    kind = draw(
+        st.sampled_from(["set", "spread", "number", "joined", "interleaved", "part by part"])
+    )
     if kind == "number":
         return str(draw(st.integers(1, 3)))
     if kind == "spread":  # parents as axes of their own

@@ -337,5 +337,3 @@ def _derivatives(
 
 def _sum(x: Mapping[str, Tensor], y: Mapping[str, Tensor]) -> Features:
     return {name: x[name] + 2 * y[name] for name in x}
-
-

@@ -9,7 +9,12 @@ from pathlib import Path
 import pytest
 
 import symnet as sn
-from symnet.cli.architectures import catalogue_functions, change_groups, read_architecture, read_spaces
+from symnet.cli.architectures import (
+    catalogue_functions,
+    change_groups,
+    read_architecture,
+    read_spaces,
+)
 from symnet.cli.modules import import_object, make_module, read_input
 from tests.cli.running import TEXT
 
@@ -22,7 +27,9 @@ def test_architectures_are_calls_or_files(folder: Path) -> None:
         [1, 8, 8], kernel_size=5, classes=3
     )
     assert read_architecture("attention:8-2:bias=false") == sn.catalogue.attention(8, 2, bias=False)
-    assert read_architecture("resnet:3-4-8:blocks=1-2:classes=5") == sn.catalogue.resnet((3, 4, 8), (1, 2), classes=5)
+    assert read_architecture("resnet:3-4-8:blocks=1-2:classes=5") == sn.catalogue.resnet(
+        (3, 4, 8), (1, 2), classes=5
+    )
     assert read_architecture("rnn:3-8:io=permuted") == sn.catalogue.rnn(3, 8, io="permuted")
     assert read_architecture("small.symnet") == sn.parse(TEXT)
 

@@ -16,7 +16,9 @@ from tests.cli.running import TEXT, run
 
 
 # ---- derive ---------------------------------------------------------------------------------------------------------
-def test_derive_says_what_the_library_says(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_derive_says_what_the_library_says(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run("derive", "small.symnet", "--json") == 0
     found = json.loads(capsys.readouterr().out)
     graph = sn.load("small.symnet")
@@ -37,7 +39,20 @@ def test_derive_prints_tables(folder: Path, capsys: pytest.CaptureFixture[str]) 
 
 
 def test_derive_between_other_spaces(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("derive", "small.symnet", "--from", "0.bias=h", "--to", "score=h", "--to", "z=", "--json") == 0
+    assert (
+        run(
+            "derive",
+            "small.symnet",
+            "--from",
+            "0.bias=h",
+            "--to",
+            "score=h",
+            "--to",
+            "z=",
+            "--json",
+        )
+        == 0
+    )
     found = json.loads(capsys.readouterr().out)
     assert found["between"] == {"score": {"0.bias": 2}, "z": {"0.bias": 1}}
 
@@ -54,7 +69,9 @@ def test_derive_fails_when_the_counts_differ(folder: Path, monkeypatch: pytest.M
     """The exit code is the verdict of the check, not of the printing."""
     from symnet.sharing import EquivariantMaps
 
-    monkeypatch.setattr(EquivariantMaps, "dimension_by_burnside", property(lambda self: self.dimension + 1))
+    monkeypatch.setattr(
+        EquivariantMaps, "dimension_by_burnside", property(lambda self: self.dimension + 1)
+    )
     assert run("derive", "small.symnet") == 1
     assert run("derive", "small.symnet", "--json") == 1
 
@@ -72,15 +89,28 @@ def test_verify_the_derived_layer(folder: Path, capsys: pytest.CaptureFixture[st
 
 
 def test_verify_a_network_of_ones_own(folder: Path) -> None:
-    assert run("verify", "small.symnet", "--module", "cli_example_modules:mlp", "--input", "3,2") == 0
+    assert (
+        run("verify", "small.symnet", "--module", "cli_example_modules:mlp", "--input", "3,2") == 0
+    )
     assert run("verify", "small.symnet", "--module", "cli_example_modules:mlp_with_inputs") == 0
 
 
 def test_a_wrong_declaration_fails(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A network whose neurons can be told apart, declared as if they could not."""
-    text = TEXT.replace("0.", "layers.0.").replace("2.weight", "layers.2.weight").replace("2.bias", "layers.2.bias")
+    text = (
+        TEXT.replace("0.", "layers.0.")
+        .replace("2.weight", "layers.2.weight")
+        .replace("2.bias", "layers.2.bias")
+    )
     Path("ordered.symnet").write_text(text)
-    arguments = ("verify", "ordered.symnet", "--module", "cli_example_modules:ordered", "--input", "3,2")
+    arguments = (
+        "verify",
+        "ordered.symnet",
+        "--module",
+        "cli_example_modules:ordered",
+        "--input",
+        "3,2",
+    )
     assert run(*arguments) == 1
     capsys.readouterr()
     assert run(*arguments, "--json") == 1
@@ -92,7 +122,9 @@ def test_verify_a_layer_of_ones_own(folder: Path) -> None:
     assert run("verify", "small.symnet", "--layer", "cli_example_modules:first_neuron") == 1
 
 
-def test_certify_the_derived_layer_and_an_incomplete_one(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_certify_the_derived_layer_and_an_incomplete_one(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The derived layer has every map once; one that only scales has the identities, and misses the rest."""
     assert run("verify", "small.symnet", "--certify", "--json") == 0
     found = json.loads(capsys.readouterr().out)
@@ -103,7 +135,10 @@ def test_certify_the_derived_layer_and_an_incomplete_one(folder: Path, capsys: p
 # ---- trace ----------------------------------------------------------------------------------------------------------
 def test_trace_finds_and_verifies(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("symnet.tracing", reason="tracing is not there yet")
-    assert run("trace", "cli_example_modules:mlp", "--input", "5,2", "--json", "-o", "traced.symnet") == 0
+    assert (
+        run("trace", "cli_example_modules:mlp", "--input", "5,2", "--json", "-o", "traced.symnet")
+        == 0
+    )
     found = json.loads(capsys.readouterr().out)
     graph = sn.load("traced.symnet")
     assert sn.parse(found["text"]) == graph
@@ -118,7 +153,19 @@ def test_show_writes_pictures(folder: Path, what: str) -> None:
 
 
 def test_show_draws_a_named_orbit_and_a_moving_square(folder: Path) -> None:
-    assert run("show", "small.symnet", "-o", "o.svg", "--what", "orbit", "--entry", "0.bias[1] 0.weight[1, 0]") == 0
+    assert (
+        run(
+            "show",
+            "small.symnet",
+            "-o",
+            "o.svg",
+            "--what",
+            "orbit",
+            "--entry",
+            "0.bias[1] 0.weight[1, 0]",
+        )
+        == 0
+    )
     assert b"<svg" in Path("o.svg").read_bytes()
     Path("tiny.symnet").write_text("neurons\n  h: Symmetric(2)\ntensors\n  b: h\n")
     assert run("show", "tiny.symnet", "-o", "s.gif", "--what", "square") == 0
@@ -127,10 +174,15 @@ def test_show_draws_a_named_orbit_and_a_moving_square(folder: Path) -> None:
 
 def test_show_writes_a_page(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("show", "small.symnet", "-o", "page.html", "--json") == 0
-    assert json.loads(capsys.readouterr().out) == {"written": "page.html", "bytes": Path("page.html").stat().st_size}
+    assert json.loads(capsys.readouterr().out) == {
+        "written": "page.html",
+        "bytes": Path("page.html").stat().st_size,
+    }
 
 
-def test_show_narrows_when_asked_and_says_so_when_needed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_show_narrows_when_asked_and_says_so_when_needed(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run("show", "mlp:2-32-32-1", "-o", "wide.png") == 2
     assert "--narrow 3" in capsys.readouterr().err
     assert run("show", "mlp:2-32-32-1", "-o", "wide.png", "--narrow", "3") == 0
@@ -155,7 +207,11 @@ def test_align_undoes_a_planted_element(
     """What is written is B as it was before its neurons were moved."""
     assert run("align", "a.pt", "b.pt", "--arch", "small.symnet", "-o", "moved.pt", "--json") == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["moved"] == ["h"] and found["same_function"] is None and found["written"] == "moved.pt"
+    assert (
+        found["moved"] == ["h"]
+        and found["same_function"] is None
+        and found["written"] == "moved.pt"
+    )
     assert found["distance_after"] < 0.1 < found["distance_before"]
     moved = sn.data.read_state_file("moved.pt")
     assert all(torch.equal(moved[name], tensor) for name, tensor in two_networks.items())
@@ -167,7 +223,11 @@ def test_align_traces_verifies_and_mixes(
     arguments = ("align", "a.pt", "b.pt", "--module", "cli_example_modules:mlp_with_inputs")
     assert run(*arguments, "-o", "mixed.pt", "--mix", "0.5") == 0
     output = capsys.readouterr().out
-    assert "PASSED" in output and "No neuron set can be improved alone" in output and "mixed.pt" in output
+    assert (
+        "PASSED" in output
+        and "No neuron set can be improved alone" in output
+        and "mixed.pt" in output
+    )
     first, mixed = sn.data.read_state_file("a.pt"), sn.data.read_state_file("mixed.pt")
     for name, tensor in first.items():
         torch.testing.assert_close(mixed[name], (tensor + two_networks[name]) / 2)
@@ -193,7 +253,11 @@ def test_what_only_a_checkout_has_is_named(
         monkeypatch.setitem(sys.modules, name, None)
     monkeypatch.delitem(sys.modules, "derivations", raising=False)
     monkeypatch.delitem(sys.modules, "benchmarks", raising=False)
-    monkeypatch.setattr(sys, "path", [place for place in sys.path if not (Path(place or ".") / "derivations").is_dir()])
+    monkeypatch.setattr(
+        sys,
+        "path",
+        [place for place in sys.path if not (Path(place or ".") / "derivations").is_dir()],
+    )
     sys.path_importer_cache.clear()
     assert run(command) == 2
     assert "run this command in a checkout" in capsys.readouterr().err
@@ -217,7 +281,11 @@ class MovedRow:
     ],
 )
 def test_demo_holds_only_if_no_prediction_moves(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], moved: list[MovedRow], code: int
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    moved: list[MovedRow],
+    code: int,
 ) -> None:
     from symnet.tasks import digits_inr
 
@@ -234,7 +302,9 @@ def test_demo_holds_only_if_no_prediction_moves(
     assert Path("out/.gitignore").read_text() == "*\n"
 
 
-def test_a_check_that_fails_inside_the_demo_ends_with_one(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_check_that_fails_inside_the_demo_ends_with_one(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from symnet.tasks import digits_inr
 
     def fail(*arguments: object, **options: object) -> None:

@@ -27,8 +27,14 @@ ROOT = Path(__file__).parents[2]
         (["derive", "small.symnet", "--fixed", "g"], "no neuron set 'g'"),
         (["derive", "small.symnet", "--to", "score"], "'score' is not a space"),
         (["derive", "broken.symnet"], "broken.symnet, line 2, column 3"),
-        (["derive", "undeclared.symnet"], "undeclared.symnet, line 4, column 8: no neuron set 'hh' is declared"),
-        (["derive", "circle.symnet"], "circle.symnet, Neuron sets are over one another in a circle"),
+        (
+            ["derive", "undeclared.symnet"],
+            "undeclared.symnet, line 4, column 8: no neuron set 'hh' is declared",
+        ),
+        (
+            ["derive", "circle.symnet"],
+            "circle.symnet, Neuron sets are over one another in a circle",
+        ),
         (["derive", "."], ". is a folder"),
         (["derive"], "Missing argument 'ARCH'. See: symnet derive --help"),
         (["derive", "mlp:2-3-1", "--nothing"], "No such option: --nothing"),
@@ -41,32 +47,59 @@ ROOT = Path(__file__).parents[2]
         (["verify", "small.symnet", "--module", "cli_example_modules:number"], "is a int"),
         (["verify", "small.symnet", "--module", "cli_example_modules:text"], "returned a str"),
         (["verify", "small.symnet", "--module", "cli_example_modules:mlp"], "Add --input SHAPE"),
-        (["verify", "small.symnet", "--module", "cli_example_modules:mlp", "--input", "3,x"], "'3,x' is not an input"),
+        (
+            ["verify", "small.symnet", "--module", "cli_example_modules:mlp", "--input", "3,x"],
+            "'3,x' is not an input",
+        ),
         (["verify", "small.symnet", "--seed", "-1"], "'--seed'"),
-        (["verify", "small.symnet", "--layer", "cli_example_modules:number"], "is a int; expected a layer"),
-        (["verify", "small.symnet", "--layer", "cli_example_modules:layer_that_raises"], "raised ZeroDivisionError"),
+        (
+            ["verify", "small.symnet", "--layer", "cli_example_modules:number"],
+            "is a int; expected a layer",
+        ),
+        (
+            ["verify", "small.symnet", "--layer", "cli_example_modules:layer_that_raises"],
+            "raised ZeroDivisionError",
+        ),
         (
             ["trace", "cli_example_modules:raises"],
             "raised ValueError: a fault of two lines (cli_example_modules.py, line",
         ),
         (["trace", "cli_example_modules:exits"], "raised SystemExit: 0"),
-        (["trace", "cli_example_modules:needs_more"], "missing 1 required positional argument: 'size'"),
+        (
+            ["trace", "cli_example_modules:needs_more"],
+            "missing 1 required positional argument: 'size'",
+        ),
         (["trace", "cli_example_modules.py:mlp"], "Write cli_example_modules:mlp."),
         (["trace", "./cli_example_modules:mlp"], "names no Python object"),
         (["trace", "cli_example_syntax:f"], "raised SyntaxError"),
-        (["trace", "cli_example_lacking:f"], "imports 'surely_not_installed', which is not installed"),
+        (
+            ["trace", "cli_example_lacking:f"],
+            "imports 'surely_not_installed', which is not installed",
+        ),
         (["verify", "small.symnet", "--module", "a:b", "--layer", "a:b"], "two checks"),
         (["show", "small.symnet", "-o", "picture.bmp"], "cannot be written as 'bmp'"),
         (["show", "small.symnet", "-o", "s.gif"], "add --what square"),
-        (["show", "small.symnet", "-o", "o.png", "--what", "orbit", "--entry", "b"], "does not name two weights"),
-        (["show", "small.symnet", "-o", "o.png", "--what", "orbit", "--entry", "b c[1]"], "There is no tensor 'b'"),
+        (
+            ["show", "small.symnet", "-o", "o.png", "--what", "orbit", "--entry", "b"],
+            "does not name two weights",
+        ),
+        (
+            ["show", "small.symnet", "-o", "o.png", "--what", "orbit", "--entry", "b c[1]"],
+            "There is no tensor 'b'",
+        ),
         (["align", "a.pt", "b.pt"], "Say what the weights belong to"),
         (["align", "a.pt", "b.pt", "--arch", "small.symnet"], "There is no file a.pt"),
         (["align", "small.symnet", "b.pt", "--arch", "small.symnet"], "not '.symnet'"),
         (["align", "a.pt", "b.pt", "--arch", "small.symnet", "--mix", "0.5"], "--mix needs -o"),
-        (["align", "a.pt", "b.pt", "--arch", "small.symnet", "--mix", "nan", "-o", "c.pt"], "--mix nan lies outside"),
+        (
+            ["align", "a.pt", "b.pt", "--arch", "small.symnet", "--mix", "nan", "-o", "c.pt"],
+            "--mix nan lies outside",
+        ),
         (["derivations", "nobody"], "no derivation nobody"),
-        (["trace", "cli_example_modules:mlp_with_inputs", "-o", "."], ". cannot be written: it is a folder"),
+        (
+            ["trace", "cli_example_modules:mlp_with_inputs", "-o", "."],
+            ". cannot be written: it is a folder",
+        ),
     ],
 )
 def test_errors_are_one_line_and_exit_with_two(
@@ -74,7 +107,9 @@ def test_errors_are_one_line_and_exit_with_two(
 ) -> None:
     Path("broken.symnet").write_text("neurons\n  h Symmetric(3)\n")
     Path("undeclared.symnet").write_text("neurons\n  h: Symmetric(3)\ntensors\n  w: h hh\n")
-    Path("circle.symnet").write_text("neurons\n  a: Fixed(1) over b\n  b: Fixed(1) over a\ntensors\n")
+    Path("circle.symnet").write_text(
+        "neurons\n  a: Fixed(1) over b\n  b: Fixed(1) over a\ntensors\n"
+    )
     Path("cli_example_syntax.py").write_text("def f(:\n")
     Path("cli_example_lacking.py").write_text("import surely_not_installed\n")
     assert run(*arguments) == 2
@@ -84,7 +119,9 @@ def test_errors_are_one_line_and_exit_with_two(
     assert captured.out == ""
 
 
-def test_a_folder_or_binary_file_is_no_architecture(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_or_binary_file_is_no_architecture(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     Path("binary.symnet").write_bytes(b"\xff\xfe\x00")
     assert run("derive", "binary.symnet") == 2
     assert run("derive", str(folder)) == 2
@@ -92,7 +129,19 @@ def test_a_folder_or_binary_file_is_no_architecture(folder: Path, capsys: pytest
 
 
 @pytest.mark.parametrize(
-    "command", ["derive", "verify", "trace", "show", "demo", "align", "derivations", "bench", "train", "evaluate"]
+    "command",
+    [
+        "derive",
+        "verify",
+        "trace",
+        "show",
+        "demo",
+        "align",
+        "derivations",
+        "bench",
+        "train",
+        "evaluate",
+    ],
 )
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(command, "--help") == 0
@@ -109,18 +158,32 @@ def test_a_pipe_that_is_closed_early_is_no_crash() -> None:
 
 def test_tables_are_plain_text_where_nothing_else_is_understood(folder: Path) -> None:
     """An ASCII terminal, no colours, forty columns."""
-    settings = {**os.environ, "LC_ALL": "C", "PYTHONIOENCODING": "ascii", "NO_COLOR": "1", "COLUMNS": "40"}
+    settings = {
+        **os.environ,
+        "LC_ALL": "C",
+        "PYTHONIOENCODING": "ascii",
+        "NO_COLOR": "1",
+        "COLUMNS": "40",
+    }
     command = [sys.executable, "-m", "symnet", "derive", str(folder / "small.symnet")]
     result = subprocess.run(command, capture_output=True, env=settings, cwd=ROOT)
-    assert result.returncode == 0 and b"counts 41" in b" ".join(result.stdout.split()) and b"\x1b" not in result.stdout
+    assert (
+        result.returncode == 0
+        and b"counts 41" in b" ".join(result.stdout.split())
+        and b"\x1b" not in result.stdout
+    )
     words = "".join(result.stdout.decode().split())
-    assert "..." not in words and all(len(line) <= 40 for line in result.stdout.decode().splitlines())
+    assert "..." not in words and all(
+        len(line) <= 40 for line in result.stdout.decode().splitlines()
+    )
 
 
 def test_completion_scripts_are_written() -> None:
     for shell in ("bash", "zsh", "fish"):
         settings = {**os.environ, "_SYMNET_COMPLETE": f"source_{shell}"}
-        result = subprocess.run([sys.executable, "-m", "symnet"], capture_output=True, text=True, env=settings)
+        result = subprocess.run(
+            [sys.executable, "-m", "symnet"], capture_output=True, text=True, env=settings
+        )
         assert "symnet" in result.stdout and "complete" in result.stdout, shell
 
 
@@ -134,7 +197,9 @@ def test_without_a_command_the_help_is_shown(capsys: pytest.CaptureFixture[str])
     assert "derivations" in capsys.readouterr().out
 
 
-def test_an_interrupted_command_ends_as_shells_expect(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_command_ends_as_shells_expect(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Ctrl-C is neither success nor a check that failed: 130, and no traceback."""
 
     def interrupt(*arguments: object) -> None:
@@ -159,12 +224,17 @@ def test_an_unfinished_word_is_completed_by_the_shell(folder: Path) -> None:
             "COMP_CWORD": str(position),
         }
         result = subprocess.run(
-            [sys.executable, "-m", "symnet"], capture_output=True, text=True, env={**os.environ, **settings}
+            [sys.executable, "-m", "symnet"],
+            capture_output=True,
+            text=True,
+            env={**os.environ, **settings},
         )
         assert result.stdout.split() == ["small.symnet"]
 
 
-def test_bench_prints_its_figures_for_machines(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+def test_bench_prints_its_figures_for_machines(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
     """One JSON object on standard output; the tables go to the other stream."""
 
     def pretend(arguments: list[str]) -> int:
@@ -192,7 +262,8 @@ def test_a_missing_extra_is_named() -> None:
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.returncode == 2
     assert (
-        result.stderr == "symnet: this command needs 'typer', which is not installed. Run: pip install 'symnet[cli]'\n"
+        result.stderr
+        == "symnet: this command needs 'typer', which is not installed. Run: pip install 'symnet[cli]'\n"
     )
 
 

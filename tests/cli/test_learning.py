@@ -55,7 +55,10 @@ FIT = (
 def test_a_reader_is_fitted_and_asked(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Damaged files, another architecture, networks without a row or in two rows are named and left out."""
     Path("nets/damaged.pt").write_bytes(b"PK\x03\x04")
-    torch.save({name: torch.zeros(s) for name, s in sn.catalogue.mlp([2, 9, 2]).shapes.items()}, "nets/wide.pt")
+    torch.save(
+        {name: torch.zeros(s) for name, s in sn.catalogue.mlp([2, 9, 2]).shapes.items()},
+        "nets/wide.pt",
+    )
     torch.save(make_networks(1)[0][0], "nets/missing.pt")
     with open("labels.csv", "a") as file:
         file.write("\n0.pt,0.5\ndamaged.pt,1\nwide.pt,1\n1x.pt,\n")
@@ -93,7 +96,9 @@ def test_a_fit_killed_at_three_points_ends_as_if_it_had_not_been(place: Path) ->
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "symnet", *FIT, "--arch", "mlp:2-5-2", "--steps", "600"]
     for fold in (0, 0, 1):
-        process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         checkpoint = place / "out" / "trainings" / f"statistics-fold-{fold}" / "checkpoint.pt"
         before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
         deadline = time.monotonic() + 240
@@ -104,6 +109,10 @@ def test_a_fit_killed_at_three_points_ends_as_if_it_had_not_been(place: Path) ->
         process.wait()
     assert not (place / "out" / "reader.symnet").exists()
     subprocess.run(command, env=environment, check=True, capture_output=True)
-    subprocess.run([*command[:-5], "whole", *command[-4:]], env=environment, check=True, capture_output=True)
-    killed, whole = (sn.learn.load(place / name / "reader.symnet").predict("nets") for name in ("out", "whole"))
+    subprocess.run(
+        [*command[:-5], "whole", *command[-4:]], env=environment, check=True, capture_output=True
+    )
+    killed, whole = (
+        sn.learn.load(place / name / "reader.symnet").predict("nets") for name in ("out", "whole")
+    )
     assert np.array_equal(killed, whole) and len(np.unique(whole)) == COUNT

@@ -25,7 +25,9 @@ TRANSFORMS = {
 
 def network(seed: int) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(seed)
-    return {n: torch.randn(s, generator=generator, dtype=torch.float64) for n, s in GRAPH.shapes.items()}
+    return {
+        n: torch.randn(s, generator=generator, dtype=torch.float64) for n, s in GRAPH.shapes.items()
+    }
 
 
 DATA = [(network(number), number) for number in range(6)]
@@ -72,10 +74,16 @@ def test_workers_draw_what_one_process_draws() -> None:
 
 def test_noise_is_relative_to_each_tensor() -> None:
     """The disturbance has the given share of the tensor's root mean square, whether weights are large or small."""
-    weights = {"large": 1000 * torch.randn(200, 200), "small": 0.001 * torch.randn(200, 200), "steps": torch.tensor(3)}
+    weights = {
+        "large": 1000 * torch.randn(200, 200),
+        "small": 0.001 * torch.randn(200, 200),
+        "steps": torch.tensor(3),
+    }
     noisy = Noise(0.2)(weights, np.random.default_rng(0))
     for name in ("large", "small"):
-        ratio = (noisy[name] - weights[name]).square().mean().sqrt() / weights[name].square().mean().sqrt()
+        ratio = (noisy[name] - weights[name]).square().mean().sqrt() / weights[
+            name
+        ].square().mean().sqrt()
         assert float(ratio) == pytest.approx(0.2, rel=0.03)
     assert noisy["steps"] is weights["steps"]
 

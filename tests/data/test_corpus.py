@@ -45,7 +45,9 @@ def test_shapes_and_order(tmp_path: Path, data: Digits) -> None:
     assert found.psnr.shape == (2, 25) and found.fits == 2
     assert found.weights["2.weight"].shape == (2, 25, 5, 6)
     for fit in range(2):
-        values = evaluate({name: tensor[fit] for name, tensor in found.weights.items()}, data.grid, RECIPE.omega)
+        values = evaluate(
+            {name: tensor[fit] for name, tensor in found.weights.items()}, data.grid, RECIPE.omega
+        )
         torch.testing.assert_close(psnr(values, data.images), found.psnr[fit], rtol=0, atol=1e-3)
     some = torch.tensor([3, 24])
     chosen = found.of_images(some)["0.bias"]
@@ -57,7 +59,9 @@ def test_the_default_recipe_reaches_25_decibels(tmp_path: Path) -> None:
     assert found.psnr.mean() >= 25
 
 
-def test_finished_shards_are_read_and_not_fitted(tmp_path: Path, data: Digits, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_finished_shards_are_read_and_not_fitted(
+    tmp_path: Path, data: Digits, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = fit_corpus(tmp_path, data, RECIPE, fits=2)
     monkeypatch.setattr(corpus, "fit_images", lambda *_, **__: pytest.fail("fitted again"))
     assert same(first, fit_corpus(tmp_path, data, RECIPE, fits=2))
@@ -68,13 +72,17 @@ def test_finished_shards_are_read_and_not_fitted(tmp_path: Path, data: Digits, m
 
 
 @pytest.mark.parametrize("damage", ["deleted", "cut short", "one byte", "empty", "other weights"])
-def test_damaged_shards_are_named_and_fitted_again(tmp_path: Path, data: Digits, damage: str) -> None:
+def test_damaged_shards_are_named_and_fitted_again(
+    tmp_path: Path, data: Digits, damage: str
+) -> None:
     first = fit_corpus(tmp_path, data, RECIPE, fits=1)
     path = tmp_path / "fit-00-images-0010.npz"
     content = path.read_bytes()
     if damage == "deleted":
         path.unlink()
-    elif damage == "other weights":  # a readable file of the right shapes whose networks draw other images
+    elif (
+        damage == "other weights"
+    ):  # a readable file of the right shapes whose networks draw other images
         path.write_bytes(_with_noise(path))
     else:
         middle = len(content) // 2
@@ -102,13 +110,16 @@ def _with_noise(path: Path) -> bytes:
     return buffer.getvalue()
 
 
-def test_shards_of_another_recipe_or_other_images_are_fitted_again(tmp_path: Path, data: Digits) -> None:
+def test_shards_of_another_recipe_or_other_images_are_fitted_again(
+    tmp_path: Path, data: Digits
+) -> None:
     fit_corpus(tmp_path, data, RECIPE, fits=1)
     other = fit_corpus(tmp_path, data, replace(RECIPE, omega=6.0), fits=1)
     assert len(other.refitted) == 3 and all("recipe" in problem for problem in other.refitted)
     moved = Digits(data.images.flip(0), data.classes.flip(0), data.grid)
     assert all(
-        "images" in problem for problem in fit_corpus(tmp_path, moved, replace(RECIPE, omega=6.0), fits=1).refitted
+        "images" in problem
+        for problem in fit_corpus(tmp_path, moved, replace(RECIPE, omega=6.0), fits=1).refitted
     )
 
 
@@ -120,7 +131,9 @@ def test_a_killed_run_goes_on(tmp_path: Path, data: Digits) -> None:
         "fit_corpus(sys.argv[1], digits().first(25), FitRecipe(steps=12, widths=(2, 6, 5, 1)), fits=400)\n"
     )
     folder = tmp_path / "killed"
-    process = subprocess.Popen([sys.executable, "-c", code, str(folder)], cwd=Path(__file__).parents[2])
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(folder)], cwd=Path(__file__).parents[2]
+    )
     deadline = time.monotonic() + 60
     while len(list(folder.glob("*.npz"))) < 3 and time.monotonic() < deadline:
         time.sleep(0.002)

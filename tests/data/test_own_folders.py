@@ -63,7 +63,9 @@ def trainer(folder: Path) -> None:
         torch.save({"last_epoch": 3}, place / "scheduler.pt")
 
 
-LAYOUTS: dict[str, Callable[[Path], None]] = {f.__name__: f for f in (plain, wrapped, lightning, trainer)}
+LAYOUTS: dict[str, Callable[[Path], None]] = {
+    f.__name__: f for f in (plain, wrapped, lightning, trainer)
+}
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["graph given", "shapes alone"])
@@ -71,13 +73,17 @@ LAYOUTS: dict[str, Callable[[Path], None]] = {f.__name__: f for f in (plain, wra
 def test_every_layout_gives_the_same_networks(tmp_path: Path, layout: str, known: bool) -> None:
     LAYOUTS[layout](tmp_path)
     if layout == "lightning" and not known:
-        for path in tmp_path.glob("*.ckpt"):  # without a graph nobody knows that the metric is none of the weights
+        for path in tmp_path.glob(
+            "*.ckpt"
+        ):  # without a graph nobody knows that the metric is none of the weights
             content = torch.load(path)
             del content["state_dict"]["metric.total"]
             torch.save(content, path)
     networks = read_folder(tmp_path, GRAPH if known else None)
     assert isinstance(networks, NetworkSet) and len(networks) == COUNT
-    assert networks.graph.shapes == GRAPH.shapes and networks.graph.order == (GRAPH.order if known else 1)
+    assert networks.graph.shapes == GRAPH.shapes and networks.graph.order == (
+        GRAPH.order if known else 1
+    )
     for name, tensor in networks.weights.items():
         assert torch.equal(tensor, torch.stack([state(number)[name] for number in range(COUNT)]))
     said = " ".join(networks.notes)
@@ -102,8 +108,13 @@ def test_a_model_in_shards_is_one_network(tmp_path: Path) -> None:
 
 # ---- names ----------------------------------------------------------------------------------------------------------
 def test_names_can_be_changed(tmp_path: Path) -> None:
-    torch.save({"fc." + name: tensor for name, tensor in state(0).items()} | {"ema": torch.ones(1)}, tmp_path / "a.pt")
-    networks = read_folder(tmp_path, rename=lambda name: name[3:] if name.startswith("fc.") else None)
+    torch.save(
+        {"fc." + name: tensor for name, tensor in state(0).items()} | {"ema": torch.ones(1)},
+        tmp_path / "a.pt",
+    )
+    networks = read_folder(
+        tmp_path, rename=lambda name: name[3:] if name.startswith("fc.") else None
+    )
     assert set(networks.weights) == set(GRAPH.shapes)
     with pytest.raises(sn.SymnetError, match="gives two tensors the name 'x'"):
         read_folder(tmp_path, rename=lambda name: "x")
@@ -111,14 +122,21 @@ def test_names_can_be_changed(tmp_path: Path) -> None:
 
 def test_a_network_that_stands_twice_in_a_file_is_not_chosen_by_chance(tmp_path: Path) -> None:
     torch.save(prefixed("model.", state(0)) | prefixed("ema.", state(1)), tmp_path / "a.pt")
-    with pytest.raises(sn.SymnetError, match=r"holds this network 2 times, under model\., ema\.; say which"):
+    with pytest.raises(
+        sn.SymnetError, match=r"holds this network 2 times, under model\., ema\.; say which"
+    ):
         read_folder(tmp_path, GRAPH)
-    networks = read_folder(tmp_path, GRAPH, rename=lambda name: name if name.startswith("ema.") else None)
+    networks = read_folder(
+        tmp_path, GRAPH, rename=lambda name: name if name.startswith("ema.") else None
+    )
     assert float(networks[0][0]["0.bias"][0]) == 2
 
 
 # ---- labels ---------------------------------------------------------------------------------------------------------
-ROWS = [{"file": f"{number}.pt", "accuracy": number / 10, "image": f"i{number // 2}"} for number in range(COUNT)]
+ROWS = [
+    {"file": f"{number}.pt", "accuracy": number / 10, "image": f"i{number // 2}"}
+    for number in range(COUNT)
+]
 
 
 def write_csv(path: Path, rows: list[Mapping[str, Any]] = ROWS) -> None:
@@ -138,14 +156,25 @@ def write_json(path: Path) -> None:
 
 
 def write_json_by_name(path: Path) -> None:
-    path.write_text(json.dumps({row["file"]: {"accuracy": row["accuracy"], "image": row["image"]} for row in ROWS}))
+    path.write_text(
+        json.dumps(
+            {row["file"]: {"accuracy": row["accuracy"], "image": row["image"]} for row in ROWS}
+        )
+    )
 
 
 @pytest.mark.parametrize(
     ("name", "write"),
-    [("l.csv", write_csv), ("l.json", write_json), ("l.json", write_json_by_name), ("l.parquet", write_parquet)],
+    [
+        ("l.csv", write_csv),
+        ("l.json", write_json),
+        ("l.json", write_json_by_name),
+        ("l.parquet", write_parquet),
+    ],
 )
-def test_labels_of_every_format_join(tmp_path: Path, name: str, write: Callable[[Path], None]) -> None:
+def test_labels_of_every_format_join(
+    tmp_path: Path, name: str, write: Callable[[Path], None]
+) -> None:
     """Also where the table lies in the folder."""
     plain(tmp_path)
     write(tmp_path / name)
@@ -158,7 +187,12 @@ def test_labels_of_every_format_join(tmp_path: Path, name: str, write: Callable[
     "names",
     [
         ["0/checkpoint-10/model.safetensors", "1", "2/checkpoint-10/model", "3/checkpoint-10"],
-        ["0\\checkpoint-10\\model.safetensors", "./1/checkpoint-10", "2/checkpoint-10/", "3/checkpoint-10/model"],
+        [
+            "0\\checkpoint-10\\model.safetensors",
+            "./1/checkpoint-10",
+            "2/checkpoint-10/",
+            "3/checkpoint-10/model",
+        ],
     ],
 )
 def test_a_row_may_name_a_path_a_file_or_a_folder(tmp_path: Path, names: list[str]) -> None:
@@ -167,7 +201,9 @@ def test_a_row_may_name_a_path_a_file_or_a_folder(tmp_path: Path, names: list[st
     (tmp_path / "1").rmdir()
     (tmp_path / "1x").rename(tmp_path / "1")
     names = [name.replace("1/checkpoint-10", "1") for name in names]
-    networks = read_folder(tmp_path, GRAPH, labels={name: number for number, name in enumerate(names)})
+    networks = read_folder(
+        tmp_path, GRAPH, labels={name: number for number, name in enumerate(names)}
+    )
     for weights, columns in networks:
         assert float(weights["0.bias"][0]) == columns["label"] + 1
 
@@ -191,7 +227,12 @@ def test_what_the_table_lacks_or_has_twice_is_named(tmp_path: Path) -> None:
 
 
 def test_columns_are_numbers_where_all_are_numbers() -> None:
-    table = read_labels({"a": {"x": 1, "y": None, "z": "t", "w": True}, "b": {"x": 2, "y": 0.5, "z": None, "w": False}})
+    table = read_labels(
+        {
+            "a": {"x": 1, "y": None, "z": "t", "w": True},
+            "b": {"x": 2, "y": 0.5, "z": None, "w": False},
+        }
+    )
     from symnet.data.label_tables import as_columns
 
     columns = as_columns(table.rows.values(), table.columns)
@@ -225,10 +266,15 @@ def test_a_table_that_is_none_is_refused(tmp_path: Path, text: str, said: str) -
 def test_damaged_files_and_other_architectures_are_named(tmp_path: Path, known: bool) -> None:
     plain(tmp_path)
     (tmp_path / "damaged.pt").write_bytes((tmp_path / "0.pt").read_bytes()[:200])
-    torch.save({name: torch.zeros(s) for name, s in sn.catalogue.mlp([2, 5, 1]).shapes.items()}, tmp_path / "wide.pt")
+    torch.save(
+        {name: torch.zeros(s) for name, s in sn.catalogue.mlp([2, 5, 1]).shapes.items()},
+        tmp_path / "wide.pt",
+    )
     torch.save(state(0) | {"0.bias": torch.full((3,), torch.nan)}, tmp_path / "nan.pt")
     graph = GRAPH if known else None
-    with pytest.raises(sn.SymnetError, match=r"3 files cannot be used.*damaged\.pt.*nan\.pt.*wide\.pt"):
+    with pytest.raises(
+        sn.SymnetError, match=r"3 files cannot be used.*damaged\.pt.*nan\.pt.*wide\.pt"
+    ):
         read_folder(tmp_path, graph)
     networks = read_folder(tmp_path, graph, on_error="skip")
     assert len(networks) == COUNT and len(networks.skipped) == 3
@@ -263,8 +309,19 @@ def write_mixed(folder: Path) -> None:
 def test_architectures_are_traced_from_their_configurations(tmp_path: Path) -> None:
     write_mixed(tmp_path)
     networks = read_folder(tmp_path, build=build, labels={f"run{k}": k for k in range(6)})
-    assert isinstance(networks, MixedNetworks) and [len(each) for each in networks.sets] == [3, 2, 1]
-    assert networks.columns["label"].tolist() == [0, 2, 5, 1, 3, 4] and networks.architecture.tolist() == [
+    assert isinstance(networks, MixedNetworks) and [len(each) for each in networks.sets] == [
+        3,
+        2,
+        1,
+    ]
+    assert networks.columns["label"].tolist() == [
+        0,
+        2,
+        5,
+        1,
+        3,
+        4,
+    ] and networks.architecture.tolist() == [
         0,
         0,
         0,
@@ -276,7 +333,10 @@ def test_architectures_are_traced_from_their_configurations(tmp_path: Path) -> N
         model, inputs = build({"width": width})
         sn.verify.network(model, each.graph, *inputs).raise_if_failed()
         assert each.graph.order == sn.catalogue.mlp([2, width, 1]).order
-    assert networks[4][1]["label"] == 3 and networks.select([5, 0]).columns["label"].tolist() == [0, 4]
+    assert networks[4][1]["label"] == 3 and networks.select([5, 0]).columns["label"].tolist() == [
+        0,
+        4,
+    ]
     seen = []
     for graph, weights, columns in networks.batches(2, seed=1):
         assert {name: tuple(t.shape[1:]) for name, t in weights.items()} == dict(graph.shapes)
@@ -285,12 +345,18 @@ def test_architectures_are_traced_from_their_configurations(tmp_path: Path) -> N
     (tmp_path / "run0" / "config.json").write_text("{")
     (tmp_path / "run1" / "config.json").write_text('{"height": 3}')
     some = read_folder(tmp_path, build=build, on_error="skip")
-    assert len(some) == 4 and "holds no JSON" in some.skipped[0] and "build= made no module" in some.skipped[1]
+    assert (
+        len(some) == 4
+        and "holds no JSON" in some.skipped[0]
+        and "build= made no module" in some.skipped[1]
+    )
 
 
 def test_a_configuration_of_transformers_says_the_graph(tmp_path: Path) -> None:
     """Made on the device meta, and traced: the graph is that of the model itself."""
-    transformers = pytest.importorskip("transformers", reason="Hugging Face transformers is not installed")
+    transformers = pytest.importorskip(
+        "transformers", reason="Hugging Face transformers is not installed"
+    )
     sizes = {"vocab_size": 11, "n_positions": 9, "n_layer": 1, "n_head": 2}
     for number, width in enumerate([8, 8, 12]):
         torch.manual_seed(number)
@@ -308,7 +374,10 @@ def test_weights_on_the_disk_are_those_in_memory(tmp_path: Path) -> None:
     memory, disk = read_folder(tmp_path, GRAPH), read_folder(tmp_path, GRAPH, most_memory=0)
     for name, tensor in memory.weights.items():
         assert torch.equal(tensor, disk.weights[name])
-    assert GrowingWeights(GRAPH.shapes, 5, 0).on_disk and not GrowingWeights(GRAPH.shapes, 5, 10**6).on_disk
+    assert (
+        GrowingWeights(GRAPH.shapes, 5, 0).on_disk
+        and not GrowingWeights(GRAPH.shapes, 5, 10**6).on_disk
+    )
     assert torch.equal(disk.select([2]).weights["0.bias"], memory.weights["0.bias"][2:3])
 
 
@@ -320,7 +389,11 @@ def test_siblings_stay_in_one_part() -> None:
     assert sorted(np.concatenate(list(parts.values())).tolist()) == list(range(60))
     images = [set(networks.columns["image"][rows].tolist()) for rows in parts.values()]
     assert not images[0] & images[1] and not images[0] & images[2] and not images[1] & images[2]
-    for shares, said in (({}, "name the parts"), ({"a": 0.5, "b": 0.5}, "leave no networks"), ({"a": 0.001}, "empty")):
+    for shares, said in (
+        ({}, "name the parts"),
+        ({"a": 0.5, "b": 0.5}, "leave no networks"),
+        ({"a": 0.001}, "empty"),
+    ):
         with pytest.raises(sn.SymnetError, match=said):
             networks.split(**shares)
     with pytest.raises(sn.SymnetError, match="no column 'x'"):
@@ -334,6 +407,11 @@ def test_torchs_loader_gives_every_network_once(tmp_path: Path) -> None:
     assert [len(columns["path"]) for _, columns in batches] == [3, 1]
     for weights, columns in batches:
         assert torch.equal(weights["0.bias"][:, 0], columns["label"] + 1.0)
-    assert sorted(path for _, columns in batches for path in columns["path"]) == ["0.pt", "1.pt", "2.pt", "3.pt"]
+    assert sorted(path for _, columns in batches for path in columns["path"]) == [
+        "0.pt",
+        "1.pt",
+        "2.pt",
+        "3.pt",
+    ]
     again = [columns["path"] for _, columns in networks.loader(3, seed=1)]
     assert again == [columns["path"] for _, columns in batches]

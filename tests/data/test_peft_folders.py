@@ -67,7 +67,9 @@ def test_factors_ranks_and_alphas_are_read(tmp_path: Path) -> None:
         (CONFIG | {"lora_alpha": "much", "alpha_pattern": {}}, "expected a number"),
     ],
 )
-def test_what_is_no_such_adapter_is_refused(tmp_path: Path, config: dict[str, Any], match: str) -> None:
+def test_what_is_no_such_adapter_is_refused(
+    tmp_path: Path, config: dict[str, Any], match: str
+) -> None:
     write(tmp_path / "a", config)
     with pytest.raises(sn.SymnetError, match=match):
         read_peft_folder(tmp_path / "a")

@@ -46,7 +46,13 @@ def write_zoo(
     weights = np.random.default_rng(0).normal(size=(6, 4970)).astype(np.float32)
     np.save(folder / "weights.npy", weights)
     with gzip.open(folder / "metrics.csv.gz", "wt", newline="") as file:
-        names = columns or ("modeldir", "step", "test_accuracy", "train_accuracy", "config.activation")
+        names = columns or (
+            "modeldir",
+            "step",
+            "test_accuracy",
+            "train_accuracy",
+            "config.activation",
+        )
         writer = csv.DictWriter(file, names, extrasaction="ignore")
         writer.writeheader()
         for k in range(6):
@@ -81,7 +87,9 @@ def test_the_zoo_is_read_as_the_networks_it_holds(tmp_path: Path) -> None:
         "relu",
     ]
     second = rows[1][16 + 144 + 16 :][: 9 * 256].reshape(3, 3, 16, 16)
-    np.testing.assert_array_equal(found.weights["2.weight"][0].numpy(), second.transpose(3, 2, 0, 1))
+    np.testing.assert_array_equal(
+        found.weights["2.weight"][0].numpy(), second.transpose(3, 2, 0, 1)
+    )
     dense = rows[1][-160:].reshape(16, 10)
     np.testing.assert_array_equal(found.weights["8.weight"][0].numpy(), dense.T)
     np.testing.assert_array_equal(found.weights["0.bias"][0].numpy(), rows[1][:16])
@@ -97,7 +105,9 @@ def test_tensorflow_and_torch_compute_the_same(tmp_path: Path) -> None:
     network, _ = read_small_cnn_zoo(tmp_path)[0]
     kernel = network["0.weight"].permute(2, 3, 1, 0)  # as the file has it
     image = torch.randn(1, 1, 5, 5)
-    by_hand = torch.einsum("yxhwi,hwio->oyx", image[0, 0].unfold(0, 3, 1).unfold(1, 3, 1)[..., None], kernel)
+    by_hand = torch.einsum(
+        "yxhwi,hwio->oyx", image[0, 0].unfold(0, 3, 1).unfold(1, 3, 1)[..., None], kernel
+    )
     torch.testing.assert_close(nn.functional.conv2d(image, network["0.weight"])[0], by_hand)
 
 
@@ -120,7 +130,9 @@ def test_parts_of_the_zoo_share_no_network(tmp_path: Path) -> None:
     networks = read_small_cnn_zoo(tmp_path, step=None)
     found = zoo_parts(networks, np.array([0, 3, 0, 5, 1, 2, 4]))
     assert sorted(np.concatenate(list(found.parts.values())).tolist()) == [0, 1, 2, 3, 4, 5]
-    assert found.part("test").columns["row"].tolist() == [1, 2, 4] and len(found.parts["train"]) == 2
+    assert (
+        found.part("test").columns["row"].tolist() == [1, 2, 4] and len(found.parts["train"]) == 2
+    )
     last = zoo_parts(read_small_cnn_zoo(tmp_path), np.arange(6))
     assert sorted(np.concatenate(list(last.parts.values())).tolist()) == [0, 1, 2]
 
@@ -129,7 +141,9 @@ def test_damaged_zoos_are_named(tmp_path: Path) -> None:
     write_zoo(tmp_path, columns=("step", "test_accuracy"))
     with pytest.raises(sn.SymnetError, match=r"metrics.csv.gz has no column 'config.activation'"):
         read_small_cnn_zoo(tmp_path)
-    write_zoo(tmp_path, layout=[*LAYOUT[:-1], ("dense", "__import__('os').system('touch exploded')")])
+    write_zoo(
+        tmp_path, layout=[*LAYOUT[:-1], ("dense", "__import__('os').system('touch exploded')")]
+    )
     with pytest.raises(sn.SymnetError, match="variable 'dense' has shape"):
         read_small_cnn_zoo(tmp_path)
     write_zoo(tmp_path, layout=LAYOUT[:-2])
@@ -164,7 +178,9 @@ class Layer(nn.Module):
         self.linear = nn.Linear(inputs, outputs)
 
 
-def siren_state(seed: int, prefix: str, *, wrapped: bool, width: int = 32) -> dict[str, torch.Tensor]:
+def siren_state(
+    seed: int, prefix: str, *, wrapped: bool, width: int = 32
+) -> dict[str, torch.Tensor]:
     torch.manual_seed(seed)
     make = Layer if wrapped else nn.Linear
     layers = nn.ModuleList([make(2, width), make(width, width), make(width, 1)])
@@ -187,8 +203,15 @@ def test_siren_folders_are_read(tmp_path: Path) -> None:
     paths = write_sirens(tmp_path)
     found = read_siren_folders(tmp_path)
     assert found.graph == sn.catalogue.mlp([2, 32, 32, 1]) and "omega 30" in found.forward
-    assert found.columns["label"].tolist() == [3, 3, 7, 7] and found.columns["image"].tolist() == [30, 31, 70, 71]
-    torch.testing.assert_close(found.weights["2.weight"][2], torch.load(paths[2])["net.1.linear.weight"])
+    assert found.columns["label"].tolist() == [3, 3, 7, 7] and found.columns["image"].tolist() == [
+        30,
+        31,
+        70,
+        71,
+    ]
+    torch.testing.assert_close(
+        found.weights["2.weight"][2], torch.load(paths[2])["net.1.linear.weight"]
+    )
 
 
 def test_further_fits_are_told_apart_and_parts_go_by_image(tmp_path: Path) -> None:
@@ -196,9 +219,13 @@ def test_further_fits_are_told_apart_and_parts_go_by_image(tmp_path: Path) -> No
     for folder in ("randinit_smaller_3s", "randinit_smaller_aug1_3s"):
         (tmp_path / folder).mkdir()
         for image in (44_999, 45_000, 50_000):
-            torch.save(siren_state(image, "net", wrapped=True), tmp_path / folder / f"net{image}.pth")
+            torch.save(
+                siren_state(image, "net", wrapped=True), tmp_path / folder / f"net{image}.pth"
+            )
     found = read_siren_folders(tmp_path)
-    assert set(zip(found.columns["fit"].tolist(), found.columns["label"].tolist(), strict=True)) == {
+    assert set(
+        zip(found.columns["fit"].tolist(), found.columns["label"].tolist(), strict=True)
+    ) == {
         ("", 3),
         ("aug1", 3),
     }
@@ -224,11 +251,15 @@ def test_damaged_sirens_are_refused_or_left_out(tmp_path: Path) -> None:
     torch.save({"net.0.linear.weight": Bomb(tmp_path / "exploded")}, bad[2])
     other = good.with_name("net99.pth")
     torch.save(siren_state(0, "net", wrapped=True, width=16), other)
-    with pytest.raises(sn.SymnetError, match=r"net31.pth: tensor '4.bias' has entries that are not finite"):
+    with pytest.raises(
+        sn.SymnetError, match=r"net31.pth: tensor '4.bias' has entries that are not finite"
+    ):
         read_siren_folders(tmp_path)
     found = read_siren_folders(tmp_path, on_error="skip")
     assert len(found) == 1 and found.columns["image"].tolist() == [30]
-    assert [name for path in (*bad, other) for name in found.skipped if path.name in name] and len(found.skipped) == 4
+    assert [name for path in (*bad, other) for name in found.skipped if path.name in name] and len(
+        found.skipped
+    ) == 4
     assert not (tmp_path / "exploded").exists()
     with pytest.raises(sn.SymnetError, match="holds no files"):
         read_siren_folders(tmp_path / "nothing")
@@ -236,7 +267,9 @@ def test_damaged_sirens_are_refused_or_left_out(tmp_path: Path) -> None:
 
 def write_dws(folder: Path) -> Path:
     entries: dict[str, dict[str, list[Any]]] = {}
-    for number, (part, split) in enumerate([("training", "train"), ("training", "val"), ("testing", "test")]):
+    for number, (part, split) in enumerate(
+        [("training", "train"), ("training", "val"), ("testing", "test")]
+    ):
         place = folder / f"mnist_png_{part}_{number + 4}_{100 + number}" / "checkpoints"
         place.mkdir(parents=True)
         torch.save(siren_state(number, "seq", wrapped=False), place / "inr.pth")
@@ -266,7 +299,9 @@ def test_splits_that_contradict_the_folders_are_refused(tmp_path: Path) -> None:
     content = json.loads(splits.read_text())
     content["val"]["label"] = [9]
     splits.write_text(json.dumps(content))
-    with pytest.raises(sn.SymnetError, match=r"part 'val' names .* with label 9, while its folder says 5"):
+    with pytest.raises(
+        sn.SymnetError, match=r"part 'val' names .* with label 9, while its folder says 5"
+    ):
         read_dws_folders(tmp_path, splits)
     content["val"] = {"path": ["a/b/c.pth"], "label": [1]}
     splits.write_text(json.dumps(content))
@@ -293,11 +328,18 @@ def test_a_wild_park_is_grouped_by_architecture(tmp_path: Path) -> None:
         config = {"channels": list(channels), "lr": 0.1 * number}
         model, _ = build(config)
         torch.save(
-            {"model": model.state_dict(), "config": config, "test_acc": number / 10, "last": {"acc": 1}},
+            {
+                "model": model.state_dict(),
+                "config": config,
+                "test_acc": number / 10,
+                "last": {"acc": 1},
+            },
             tmp_path / f"{number}.pt",
         )
     torch.save({"model": {}}, tmp_path / "bad.pt")
-    with pytest.raises(sn.SymnetError, match=r"bad\.pt is no checkpoint with 'model' and 'config'; it holds model"):
+    with pytest.raises(
+        sn.SymnetError, match=r"bad\.pt is no checkpoint with 'model' and 'config'; it holds model"
+    ):
         read_wild_park(tmp_path, build)
     groups = read_wild_park(tmp_path, build, on_error="skip")
     assert [len(group) for group in groups] == [2, 1]
@@ -323,7 +365,9 @@ def test_a_folder_of_ones_own_in_any_format(tmp_path: Path) -> None:
     found = read_folder(tmp_path, graph)
     assert found.columns["path"].tolist() == ["a.pt", "c.safetensors", "sub/b.pth"]
     assert found.weights["0.bias"][:, 0].tolist() == [0, 2, 1]
-    with pytest.raises(sn.SymnetError, match=r"a.pt: tensor '0.weight' should be \(5, 2\) and is \(3, 2\)"):
+    with pytest.raises(
+        sn.SymnetError, match=r"a.pt: tensor '0.weight' should be \(5, 2\) and is \(3, 2\)"
+    ):
         read_folder(tmp_path, sn.catalogue.mlp([2, 5, 1]))
     with pytest.raises(sn.SymnetError, match="No network could be read; first"):
         read_folder(tmp_path, sn.catalogue.mlp([2, 5, 1]), on_error="skip")
@@ -334,7 +378,9 @@ def test_a_set_of_networks_is_a_data_set_for_torch() -> None:
     weights = {name: torch.randn(5, *shape) for name, shape in graph.shapes.items()}
     networks = sn.data.NetworkSet(graph, weights, {"label": np.arange(5)})
     batch, columns = next(iter(torch.utils.data.DataLoader(networks, batch_size=4)))
-    assert torch.equal(batch["0.weight"], weights["0.weight"][:4]) and columns["label"].tolist() == [0, 1, 2, 3]
+    assert torch.equal(batch["0.weight"], weights["0.weight"][:4]) and columns[
+        "label"
+    ].tolist() == [0, 1, 2, 3]
     assert list(networks.select([4, 1]).columns["label"]) == [4, 1] and len(list(networks)) == 5
     with pytest.raises(sn.SymnetError, match="does not fit its graph"):
         sn.data.NetworkSet(graph, weights, {"label": np.arange(4)})

@@ -60,7 +60,9 @@ def test_starts_differ_within_a_batch_and_repeat_with_the_seed() -> None:
 
 def test_psnr_of_a_known_error() -> None:
     """An error of 0.2 everywhere on a range of 2 is 20 dB."""
-    assert psnr(torch.full((1, 64), 0.2), torch.zeros(1, 64)).item() == pytest.approx(20.0, abs=1e-4)
+    assert psnr(torch.full((1, 64), 0.2), torch.zeros(1, 64)).item() == pytest.approx(
+        20.0, abs=1e-4
+    )
 
 
 @pytest.mark.parametrize(
@@ -72,6 +74,8 @@ def test_psnr_of_a_known_error() -> None:
         ({"omega": -1.0}, "omega"),
     ],
 )
-def test_recipes_that_make_no_sense_are_refused_by_name(changes: dict[str, object], word: str) -> None:
+def test_recipes_that_make_no_sense_are_refused_by_name(
+    changes: dict[str, object], word: str
+) -> None:
     with pytest.raises(SymnetError, match=word):
         FitRecipe(**changes)  # type: ignore[arg-type]

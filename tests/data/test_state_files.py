@@ -20,7 +20,9 @@ def state() -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("name", ["net.pt", "net.pth", "net.safetensors"])
-def test_what_is_written_is_read_again(tmp_path: Path, state: dict[str, torch.Tensor], name: str) -> None:
+def test_what_is_written_is_read_again(
+    tmp_path: Path, state: dict[str, torch.Tensor], name: str
+) -> None:
     """Bit for bit, whole numbers and tied tensors included; nothing else stays in the folder."""
     state["tied"] = state["0.weight"]
     if name.endswith("safetensors"):
@@ -28,12 +30,17 @@ def test_what_is_written_is_read_again(tmp_path: Path, state: dict[str, torch.Te
     write_state_file(tmp_path / name, state)
     found = read_state_file(tmp_path / name)
     assert found.keys() == state.keys()
-    assert all(torch.equal(found[key], tensor) and found[key].dtype == tensor.dtype for key, tensor in state.items())
+    assert all(
+        torch.equal(found[key], tensor) and found[key].dtype == tensor.dtype
+        for key, tensor in state.items()
+    )
     assert os.listdir(tmp_path) == [name]
 
 
 @pytest.mark.parametrize("wrapper", ["state_dict", "model_state_dict", "model", "weights"])
-def test_a_checkpoint_is_unwrapped(tmp_path: Path, state: dict[str, torch.Tensor], wrapper: str) -> None:
+def test_a_checkpoint_is_unwrapped(
+    tmp_path: Path, state: dict[str, torch.Tensor], wrapper: str
+) -> None:
     torch.save({"epoch": 3, wrapper: state, "optimizer": {"lr": 0.1}}, tmp_path / "run.ckpt")
     assert read_state_file(tmp_path / "run.ckpt").keys() == state.keys()
 
@@ -55,7 +62,9 @@ def test_code_in_a_file_is_refused_and_not_run(tmp_path: Path) -> None:
     assert not (tmp_path / "exploded").exists()
 
 
-def test_files_that_hold_no_state_dict_are_named(tmp_path: Path, state: dict[str, torch.Tensor]) -> None:
+def test_files_that_hold_no_state_dict_are_named(
+    tmp_path: Path, state: dict[str, torch.Tensor]
+) -> None:
     write_state_file(tmp_path / "whole.pt", state)
     (tmp_path / "half.pt").write_bytes((tmp_path / "whole.pt").read_bytes()[:200])
     (tmp_path / "empty.pth").write_bytes(b"")
@@ -80,7 +89,9 @@ def test_files_that_hold_no_state_dict_are_named(tmp_path: Path, state: dict[str
         read_state_file(tmp_path / "table.csv")
 
 
-def test_what_cannot_be_written_leaves_the_old_file(tmp_path: Path, state: dict[str, torch.Tensor]) -> None:
+def test_what_cannot_be_written_leaves_the_old_file(
+    tmp_path: Path, state: dict[str, torch.Tensor]
+) -> None:
     write_state_file(tmp_path / "net.pt", state)
     before = (tmp_path / "net.pt").read_bytes()
     with pytest.raises(StateFileError, match="cannot be written"):

@@ -71,18 +71,29 @@ def test_metadata_travels(tmp_path: Path) -> None:
 def test_a_name_that_comes_twice_is_refused(tmp_path: Path) -> None:
     for name in ("net.pt", "net.safetensors", "net.safetensors.index.json"):
         with pytest.raises(FileError, match="two tensors of the name 'a'"):
-            write_state_file(tmp_path / name, [("a", torch.ones(2)), ("a", torch.zeros(2))], shard_bytes=4)
+            write_state_file(
+                tmp_path / name, [("a", torch.ones(2)), ("a", torch.zeros(2))], shard_bytes=4
+            )
     assert os.listdir(tmp_path) == []
 
 
 DAMAGE = {
     "a list": ([1], "is no index of shards"),
     "no map": ({"metadata": {}}, "is no index of shards"),
-    "a path upwards": ({"weight_map": {"a": "../a.safetensors"}}, "a shard is a file beside the index"),
-    "an absolute path": ({"weight_map": {"a": "/etc/passwd"}}, "a shard is a file beside the index"),
+    "a path upwards": (
+        {"weight_map": {"a": "../a.safetensors"}},
+        "a shard is a file beside the index",
+    ),
+    "an absolute path": (
+        {"weight_map": {"a": "/etc/passwd"}},
+        "a shard is a file beside the index",
+    ),
     "a number": ({"weight_map": {"a": 3}}, "a shard is a file beside the index"),
     "a missing shard": ({"weight_map": {"a": "other.safetensors"}}, "There is no file"),
-    "a name too many": ({"weight_map": {"a": "one.safetensors", "b": "one.safetensors"}}, "'b' is not in"),
+    "a name too many": (
+        {"weight_map": {"a": "one.safetensors", "b": "one.safetensors"}},
+        "'b' is not in",
+    ),
     "a name too few": ({"weight_map": {"b": "two.safetensors"}}, "does not name 'c'"),
 }
 

@@ -31,7 +31,9 @@ def failing_at(byte: int, error: BaseException):
 
 @pytest.mark.parametrize("byte", [0, 1, 50, 99, 100])
 @pytest.mark.parametrize("old", [None, b"the old content"])
-def test_a_disk_that_is_full_at_any_byte_leaves_the_old_file(tmp_path: Path, byte: int, old: bytes | None) -> None:
+def test_a_disk_that_is_full_at_any_byte_leaves_the_old_file(
+    tmp_path: Path, byte: int, old: bytes | None
+) -> None:
     path = tmp_path / "net.bin"
     if old is not None:
         path.write_bytes(old)
@@ -41,7 +43,9 @@ def test_a_disk_that_is_full_at_any_byte_leaves_the_old_file(tmp_path: Path, byt
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), ZeroDivisionError()])
-def test_other_failures_pass_as_they_are_and_leave_the_old_file(tmp_path: Path, error: BaseException) -> None:
+def test_other_failures_pass_as_they_are_and_leave_the_old_file(
+    tmp_path: Path, error: BaseException
+) -> None:
     write_file(tmp_path / "a", "old")
     with pytest.raises(type(error)):
         write_file(tmp_path / "a", failing_at(5, error))
@@ -61,9 +65,15 @@ def test_torch_on_a_limited_disk_names_the_reason(tmp_path: Path) -> None:
     for name in ("net.pt", "net.safetensors", "net.safetensors.index.json"):
         path = tmp_path / name / name
         path.parent.mkdir()
-        run = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True)
-        assert run.stdout.startswith("StateFileError") and "allows no file of that size" in run.stdout, run.stderr
-        assert path.exists() and not [file for file in os.listdir(path.parent) if file.endswith(".tmp")]
+        run = subprocess.run(
+            [sys.executable, "-c", code, str(path)], capture_output=True, text=True
+        )
+        assert (
+            run.stdout.startswith("StateFileError") and "allows no file of that size" in run.stdout
+        ), run.stderr
+        assert path.exists() and not [
+            file for file in os.listdir(path.parent) if file.endswith(".tmp")
+        ]
         assert len(os.listdir(path.parent)) == (2 if name.endswith("json") else 1)
 
 
@@ -98,7 +108,9 @@ def test_links_stay_links_and_rights_stay(tmp_path: Path) -> None:
     write_file(tmp_path / "link", "new")
     assert (tmp_path / "link").is_symlink() and (tmp_path / "real").read_text() == "new"
     assert (tmp_path / "real").stat().st_mode & 0o777 == 0o640
-    assert write_file("/dev/null", "anything") == Path("/dev/null") and not Path("/dev/null").is_file()
+    assert (
+        write_file("/dev/null", "anything") == Path("/dev/null") and not Path("/dev/null").is_file()
+    )
 
 
 def test_places_that_cannot_be_written_are_named(tmp_path: Path) -> None:

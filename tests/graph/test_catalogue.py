@@ -19,11 +19,16 @@ class BasicBlock(nn.Module):
 
     def __init__(self, source: int, width: int, stride: int) -> None:
         super().__init__()
-        self.conv1, self.bn1 = nn.Conv2d(source, width, 3, stride, 1, bias=False), nn.BatchNorm2d(width)
+        self.conv1, self.bn1 = (
+            nn.Conv2d(source, width, 3, stride, 1, bias=False),
+            nn.BatchNorm2d(width),
+        )
         self.conv2, self.bn2 = nn.Conv2d(width, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width)
         self.downsample = None
         if stride > 1:
-            self.downsample = nn.Sequential(nn.Conv2d(source, width, 1, stride, bias=False), nn.BatchNorm2d(width))
+            self.downsample = nn.Sequential(
+                nn.Conv2d(source, width, 1, stride, bias=False), nn.BatchNorm2d(width)
+            )
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.bn2(self.conv2(torch.relu(self.bn1(self.conv1(x)))))
@@ -33,7 +38,9 @@ class BasicBlock(nn.Module):
 class ResNet(nn.Module):
     """torchvision's ResNet for few stages."""
 
-    def __init__(self, channels: tuple[int, ...], blocks: tuple[int, ...], classes: int, stem: int) -> None:
+    def __init__(
+        self, channels: tuple[int, ...], blocks: tuple[int, ...], classes: int, stem: int
+    ) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(channels[0], channels[1], stem, 1, stem // 2, bias=False)
         self.bn1 = nn.BatchNorm2d(channels[1])
@@ -72,7 +79,9 @@ class SelfAttention(nn.MultiheadAttention):
 class GroupedQueryAttention(nn.Module):
     """Attention in which several query heads share one head of keys and values, rotated by position if asked for."""
 
-    def __init__(self, model: int, heads: int, kv_heads: int, bias: bool, rotary: bool = False) -> None:
+    def __init__(
+        self, model: int, heads: int, kv_heads: int, bias: bool, rotary: bool = False
+    ) -> None:
         super().__init__()
         size = model // heads
         self.heads, self.kv_heads, self.size, self.rotary = heads, kv_heads, size, rotary
@@ -87,7 +96,9 @@ class GroupedQueryAttention(nn.Module):
         k = self.k_proj(x).view(batch, steps, self.kv_heads, self.size)
         v = self.v_proj(x).view(batch, steps, self.kv_heads, self.size)
         if self.rotary:
-            turn = torch.cos(torch.outer(torch.arange(steps) + 1.0, torch.arange(self.size) + 1.0)).to(x)
+            turn = torch.cos(
+                torch.outer(torch.arange(steps) + 1.0, torch.arange(self.size) + 1.0)
+            ).to(x)
             q, k = q * turn[:, None, None], k * turn[:, None]
         weights = torch.einsum("bskrd,btkd->bkrst", q, k).softmax(-1)
         return self.o_proj(torch.einsum("bkrst,btkd->bskrd", weights, v).reshape(batch, steps, -1))
@@ -128,7 +139,9 @@ class Case:
     dead: tuple[str, ...] = ()  # tensors with entries of which the function does not depend
 
 
-def conv_stack(dims: int, channels: tuple[int, ...], pooling: bool, *head: nn.Module) -> nn.Sequential:
+def conv_stack(
+    dims: int, channels: tuple[int, ...], pooling: bool, *head: nn.Module
+) -> nn.Sequential:
     conv, pool = getattr(nn, f"Conv{dims}d"), getattr(nn, f"MaxPool{dims}d")
     layers: list[nn.Module] = []
     for source, target in zip(channels[:-1], channels[1:], strict=True):
@@ -137,11 +150,15 @@ def conv_stack(dims: int, channels: tuple[int, ...], pooling: bool, *head: nn.Mo
 
 
 C = sn.catalogue
-KEY_BIAS = ("in_proj_bias",)  # a key's bias adds the same to all scores of a query: softmax ignores it
+KEY_BIAS = (
+    "in_proj_bias",
+)  # a key's bias adds the same to all scores of a query: softmax ignores it
 CASES = {
     "mlp": Case(
         lambda io: C.mlp([2, 5, 4, 3], io=io),
-        lambda: nn.Sequential(nn.Linear(2, 5), nn.Tanh(), nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 3)),
+        lambda: nn.Sequential(
+            nn.Linear(2, 5), nn.Tanh(), nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 3)
+        ),
         (6, 2),
     ),
     "mlp without biases": Case(
@@ -149,28 +166,40 @@ CASES = {
         lambda: nn.Sequential(nn.Linear(2, 5, bias=False), nn.Tanh(), nn.Linear(5, 3, bias=False)),
         (6, 2),
     ),
-    "mlp of one layer": Case(lambda io: C.mlp([3, 2], io=io), lambda: nn.Sequential(nn.Linear(3, 2)), (6, 3)),
+    "mlp of one layer": Case(
+        lambda io: C.mlp([3, 2], io=io), lambda: nn.Sequential(nn.Linear(3, 2)), (6, 3)
+    ),
     "cnn 1-d": Case(
         lambda io: C.cnn([2, 4, 3], classes=5, dims=1, io=io),
-        lambda: conv_stack(1, (2, 4, 3), False, nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(3, 5)),
+        lambda: conv_stack(
+            1, (2, 4, 3), False, nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(3, 5)
+        ),
         (2, 2, 7),
         "_ in _",
     ),
     "cnn 2-d": Case(
         lambda io: C.cnn([2, 4, 3], classes=5, io=io),
-        lambda: conv_stack(2, (2, 4, 3), False, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 5)),
+        lambda: conv_stack(
+            2, (2, 4, 3), False, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 5)
+        ),
         (2, 2, 5, 4),
         "_ in ...",
     ),
     "cnn 3-d with pooling": Case(
         lambda io: C.cnn([2, 3, 3], classes=2, dims=3, pooling=True, io=io),
-        lambda: conv_stack(3, (2, 3, 3), True, nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(3, 2)),
+        lambda: conv_stack(
+            3, (2, 3, 3), True, nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(3, 2)
+        ),
         (2, 2, 4, 4, 4),
         "_ in ...",
     ),
     "cnn, flattened into an MLP": Case(
-        lambda io: C.cnn([2, 3, 4], classes=3, head="flatten", positions=(2, 3), hidden=[5], pooling=True, io=io),
-        lambda: conv_stack(2, (2, 3, 4), True, nn.Flatten(), nn.Linear(24, 5), nn.Tanh(), nn.Linear(5, 3)),
+        lambda io: C.cnn(
+            [2, 3, 4], classes=3, head="flatten", positions=(2, 3), hidden=[5], pooling=True, io=io
+        ),
+        lambda: conv_stack(
+            2, (2, 3, 4), True, nn.Flatten(), nn.Linear(24, 5), nn.Tanh(), nn.Linear(5, 3)
+        ),
         (2, 2, 8, 12),
         "_ in ...",
     ),
@@ -180,7 +209,14 @@ CASES = {
             2,
             (1, 3),
             False,
-            *[nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 5), nn.Tanh()],
+            *[
+                nn.AdaptiveAvgPool2d(1),
+                nn.Flatten(),
+                nn.Linear(3, 4),
+                nn.Tanh(),
+                nn.Linear(4, 5),
+                nn.Tanh(),
+            ],
             nn.Linear(5, 3),
         ),
         (2, 1, 4, 4),
@@ -193,7 +229,11 @@ CASES = {
         "_ in ...",
     ),
     "rnn": Case(
-        lambda io: C.rnn(3, 5, io=io), lambda: nn.RNN(3, 5), (4, 2, 3), output_axes=["h1", "h1"], always=["h1", "h1"]
+        lambda io: C.rnn(3, 5, io=io),
+        lambda: nn.RNN(3, 5),
+        (4, 2, 3),
+        output_axes=["h1", "h1"],
+        always=["h1", "h1"],
     ),
     "rnn, two layers, both directions": Case(
         lambda io: C.rnn(3, 4, 2, bidirectional=True, classes=2, io=io),
@@ -227,7 +267,10 @@ CASES = {
         always=["h1", "h1"],
     ),
     "attention": Case(
-        lambda io: C.attention(6, 2, io=io), lambda: SelfAttention(6, 2, batch_first=True), (2, 4, 6), dead=KEY_BIAS
+        lambda io: C.attention(6, 2, io=io),
+        lambda: SelfAttention(6, 2, batch_first=True),
+        (2, 4, 6),
+        dead=KEY_BIAS,
     ),
     "attention without biases": Case(
         lambda io: C.attention(6, 3, bias=False, io=io),
@@ -266,7 +309,9 @@ def test_the_group_leaves_the_module_unchanged(name: str, io: str) -> None:
     axes = {"output_axes": case.always} if case.always else {}
     if io == "permuted":
         axes = {"input_axes": case.input_axes, "output_axes": case.output_axes}
-    report = sn.verify.network(case.model(), graph, torch.randn(case.shape), seed=5, **axes).raise_if_failed()
+    report = sn.verify.network(
+        case.model(), graph, torch.randn(case.shape), seed=5, **axes
+    ).raise_if_failed()
     assert report.max_error < 1e-12
     # Some entries of kernels may lie on padding; no tensor may go unnoticed but those that have no effect by nature.
     unfelt = {key for key, what in report.dead.items() if "entries" not in what}
@@ -278,7 +323,9 @@ def test_keys_are_those_of_the_module(name: str) -> None:
     """In the state dict's own order, running statistics included, step counters not."""
     case = CASES[name]
     state = case.model().state_dict()
-    floating = {key: tuple(tensor.shape) for key, tensor in state.items() if tensor.is_floating_point()}
+    floating = {
+        key: tuple(tensor.shape) for key, tensor in state.items() if tensor.is_floating_point()
+    }
     assert dict(case.graph("fixed").shapes) == floating
 
 
@@ -297,7 +344,9 @@ def test_known_dimension_of_mlps(layers: int) -> None:
     assert maps.dimension == maps.dimension_by_burnside == 4 * layers**2 + 10 * layers - 4
 
 
-@pytest.mark.parametrize(("sizes", "dimension"), [([2, 3, 2], 74), ([3, 2, 3, 2], 142), ([2, 3, 2, 3, 2], 164)])
+@pytest.mark.parametrize(
+    ("sizes", "dimension"), [([2, 3, 2], 74), ([3, 2, 3, 2], 142), ([2, 3, 2, 3, 2], 164)]
+)
 def test_known_dimension_of_mlps_with_fixed_io(sizes: list[int], dimension: int) -> None:
     assert sn.derive(sn.catalogue.mlp(sizes)).dimension == dimension
 
@@ -305,7 +354,9 @@ def test_known_dimension_of_mlps_with_fixed_io(sizes: list[int], dimension: int)
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 5])
 def test_known_dimension_of_a_recurrent_matrix(size: int) -> None:
     """``W_hh`` to itself: four instances of one set, 1, 8, 14, 15, 15 set partitions into at most n parts."""
-    maps = sn.derive(sn.catalogue.rnn(2, size, bias=False), inputs=["weight_hh_l0"], outputs=["weight_hh_l0"])
+    maps = sn.derive(
+        sn.catalogue.rnn(2, size, bias=False), inputs=["weight_hh_l0"], outputs=["weight_hh_l0"]
+    )
     assert maps.dimension == [1, 8, 14, 15, 15][size - 1]
 
 

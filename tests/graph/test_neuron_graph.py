@@ -43,7 +43,9 @@ def test_inverses_undo(seed) -> None:
 def test_torch_and_numpy_agree_and_inputs_stay(seed) -> None:
     graph = random_graph(seed)
     g = graph.random_element(seed)
-    x = {name: torch.randn(2, *shape, 3, dtype=torch.float64) for name, shape in graph.shapes.items()}
+    x = {
+        name: torch.randn(2, *shape, 3, dtype=torch.float64) for name, shape in graph.shapes.items()
+    }
     kept = {name: tensor.clone() for name, tensor in x.items()}
     y = graph.act(g, x, 1)
     z = graph.act(g, {name: tensor.numpy() for name, tensor in x.items()}, 1)
@@ -57,7 +59,11 @@ def test_the_orbits_of_the_generators_have_orders_that_multiply(seed) -> None:
     graph = random_graph(seed)
     if graph.order > 1_000:
         graph = graph.with_groups(
-            {name: sn.Fixed(s.size) for name, s in graph.neurons.items() if s.group.order > 6 or s.over}
+            {
+                name: sn.Fixed(s.size)
+                for name, s in graph.neurons.items()
+                if s.group.order > 6 or s.over
+            }
         )
     if graph.order > 2_000:
         return pytest.skip("too many elements to list")
@@ -123,10 +129,25 @@ def test_aliases_act_as_what_they_are_tied_to() -> None:
         ({"h": sn.Symmetric(2)}, {"w": "h q"}, "no neuron set 'q'"),
         ({"h": 3}, {}, "pass a permutation group"),
         ({"h h": sn.Symmetric(2)}, {}, "cannot name a neuron set"),
-        ({"a": sn.NeuronSet(sn.Symmetric(2), over="b"), "b": sn.NeuronSet(sn.Symmetric(2), over="a")}, {}, "circle"),
+        (
+            {
+                "a": sn.NeuronSet(sn.Symmetric(2), over="b"),
+                "b": sn.NeuronSet(sn.Symmetric(2), over="a"),
+            },
+            {},
+            "circle",
+        ),
         ({"a": sn.NeuronSet(sn.Symmetric(2), over="b")}, {}, "'b', which is not declared"),
-        ({"p": sn.Symmetric(2), "c": sn.NeuronSet(sn.Symmetric(2), over="p")}, {"w": "c"}, "does not occur beside it"),
-        ({"p": sn.Symmetric(2), "c": sn.NeuronSet(sn.Symmetric(2), over="p")}, {"w": "c p p"}, "occurs 2 times"),
+        (
+            {"p": sn.Symmetric(2), "c": sn.NeuronSet(sn.Symmetric(2), over="p")},
+            {"w": "c"},
+            "does not occur beside it",
+        ),
+        (
+            {"p": sn.Symmetric(2), "c": sn.NeuronSet(sn.Symmetric(2), over="p")},
+            {"w": "c p p"},
+            "occurs 2 times",
+        ),
         ({}, {"": ""}, "cannot name a tensor"),
     ],
 )
@@ -137,7 +158,9 @@ def test_wrong_declarations_say_what_to_do(neurons, tensors, message) -> None:
 
 def test_wrong_shapes_name_the_tensor_and_both_sizes() -> None:
     graph = GRAPHS["mlp fixed"]
-    with pytest.raises(sn.ShapeError, match=r"'0.weight' has axes 'h1 h0' of sizes \(3, 2\).*\(3, 3\)"):
+    with pytest.raises(
+        sn.ShapeError, match=r"'0.weight' has axes 'h1 h0' of sizes \(3, 2\).*\(3, 3\)"
+    ):
         graph.act(graph.identity(), {"0.weight": np.zeros((3, 3))})
     with pytest.raises(sn.ShapeError, match="no tensor 'x'"):
         graph.act(graph.identity(), {"x": np.zeros(3)})
@@ -148,7 +171,11 @@ def test_wrong_shapes_name_the_tensor_and_both_sizes() -> None:
 def test_renamed_sets_are_the_same_graph_under_other_names() -> None:
     """Also where names change places; parents, products and joins follow."""
     graph = sn.NeuronGraph(
-        {"head": sn.Symmetric(2), "dim": sn.NeuronSet(sn.Symmetric(3), over="head"), "h": sn.Symmetric(4)},
+        {
+            "head": sn.Symmetric(2),
+            "dim": sn.NeuronSet(sn.Symmetric(3), over="head"),
+            "h": sn.Symmetric(4),
+        },
         {"w": "(head dim) h", "b": "((head dim) + h)"},
         aliases={"tied": "w"},
         notes=["a note"],

@@ -23,7 +23,9 @@ from symnet.graph.notation import (
 from tests.cases import GRAPHS
 from tests.random_graphs import random_graph
 
-leaves = st.sampled_from(["c", "h1", "layer1.0.conv1", "in"]).map(Symbol) | st.integers(1, 99).map(Anonymous)
+leaves = st.sampled_from(["c", "h1", "layer1.0.conv1", "in"]).map(Symbol) | st.integers(1, 99).map(
+    Anonymous
+)
 axes = st.recursive(
     leaves,
     lambda inner: (
@@ -96,7 +98,10 @@ def test_files_hold_graphs(tmp_path) -> None:
         ("  h: Symmetric(3)", "line 1, column 3: .*before any section"),
         ("neurons\n  h: Sym(3)", "line 2, column 6: .*not a group"),
         ("neurons\n  h: Symmetric(x)", "line 2, column 6"),
-        ("neurons\n  h: Symmetric(3)\n  h: Symmetric(3)", "line 3, column 3: 'h' is declared twice"),
+        (
+            "neurons\n  h: Symmetric(3)\n  h: Symmetric(3)",
+            "line 3, column 3: 'h' is declared twice",
+        ),
         ("sets\n  h: 3", "line 1, column 1: 'sets' is not a section"),
         ("neurons\n  h", "line 2, column 3: expected 'name: ...'"),
     ],
@@ -122,14 +127,17 @@ def entries(graph: sn.NeuronGraph, name: str) -> np.ndarray:
 
 
 def test_interleaved_positions_take_turns() -> None:
-    graph = sn.NeuronGraph({"a": sn.Symmetric(2), "b": sn.Symmetric(2)}, {"t": "(a & b)", "u": "(a & b & 2)"})
+    graph = sn.NeuronGraph(
+        {"a": sn.Symmetric(2), "b": sn.Symmetric(2)}, {"t": "(a & b)", "u": "(a & b & 2)"}
+    )
     assert entries(graph, "t").tolist() == [2, 1, 0, 3]
     assert entries(graph, "u").tolist() == [3, 1, 2, 0, 4, 5]
 
 
 def test_an_alternative_belongs_to_its_part() -> None:
     graph = sn.NeuronGraph(
-        {"a": sn.Symmetric(2), "b": sn.Symmetric(2)}, {"t": "(1 + 2) (a | b)", "u": "(b | a) (1 + 1)"}
+        {"a": sn.Symmetric(2), "b": sn.Symmetric(2)},
+        {"t": "(1 + 2) (a | b)", "u": "(b | a) (1 + 1)"},
     )
     assert entries(graph, "t").tolist() == [[1, 0], [2, 3], [4, 5]]
     assert entries(graph, "u").tolist() == [[0, 3], [2, 1]]
@@ -146,4 +154,6 @@ def test_an_alternative_belongs_to_its_part() -> None:
 )
 def test_joins_that_do_not_fit_are_refused(axes: str, message: str) -> None:
     with pytest.raises(sn.GraphError, match=message):
-        sn.NeuronGraph({"a": sn.Symmetric(2), "b": sn.Symmetric(2), "c": sn.Symmetric(3)}, {"t": axes})
+        sn.NeuronGraph(
+            {"a": sn.Symmetric(2), "b": sn.Symmetric(2), "c": sn.Symmetric(3)}, {"t": axes}
+        )

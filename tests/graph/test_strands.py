@@ -62,10 +62,19 @@ def test_malformed_strands_are_refused_at_their_column(text, message) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("neurons\n  h: Scaled(3)\ntensors\n  a: h* k*", "line 4, column 9: no neuron set 'k' is declared"),
-        ("neurons\n  h: Orthogonal(3, mean=True)\ntensors", "line 2, column 6: the arguments of Orthogonal"),
+        (
+            "neurons\n  h: Scaled(3)\ntensors\n  a: h* k*",
+            "line 4, column 9: no neuron set 'k' is declared",
+        ),
+        (
+            "neurons\n  h: Orthogonal(3, mean=True)\ntensors",
+            "line 2, column 6: the arguments of Orthogonal",
+        ),
         ("neurons\n  h: Orthogonal(3)(4)\ntensors", "line 2, column 6"),
-        ("neurons\n  h: Orthogonal(3, fixes_mean=2)\ntensors", "line 2, column 6: .*give True or False"),
+        (
+            "neurons\n  h: Orthogonal(3, fixes_mean=2)\ntensors",
+            "line 2, column 6: .*give True or False",
+        ),
     ],
 )
 def test_malformed_files_say_where(text, message) -> None:
@@ -129,9 +138,16 @@ def test_the_action_is_what_the_degrees_say() -> None:
     swap, scales = np.array([1, 0]), np.array([2.0, 5.0])
     matrices = np.random.default_rng(0).standard_normal((2, 2, 2))
     element = sn.GroupElement(graph.neurons, {"h": swap}, {"h": scales}, {"r": matrices})
-    x = {name: np.arange(1.0, 1 + n) for name, n in (("a", 2), ("b", 2), ("c", 2), ("d", 4), ("e", 4))}
+    x = {
+        name: np.arange(1.0, 1 + n)
+        for name, n in (("a", 2), ("b", 2), ("c", 2), ("d", 4), ("e", 4))
+    }
     moved = graph.act(element, x)
-    assert np.allclose(moved["a"], [10, 2]) and np.allclose(moved["b"], [0.4, 0.5]) and np.allclose(moved["c"], [2, 1])
+    assert (
+        np.allclose(moved["a"], [10, 2])
+        and np.allclose(moved["b"], [0.4, 0.5])
+        and np.allclose(moved["c"], [2, 1])
+    )
     assert np.allclose(moved["d"], np.r_[matrices[1] @ [3, 4], matrices[0] @ [1, 2]])
     dual = np.linalg.inv(matrices).swapaxes(1, 2)
     assert np.allclose(moved["e"], np.r_[dual[1] @ [3, 4], dual[0] @ [1, 2]])

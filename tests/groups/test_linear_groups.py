@@ -12,7 +12,11 @@ from symnet import Fixed, GeneralLinear, GroupError, Orthogonal, Scaled, SignedS
 from symnet.groups import is_charged, is_trivial, lie_dimension
 from symnet.groups.block_rules import longest_increasing
 
-MATRICES = [group for n in (1, 2, 3, 6) for group in (Orthogonal(n), Orthogonal(n, fixes_mean=True), GeneralLinear(n))]
+MATRICES = [
+    group
+    for n in (1, 2, 3, 6)
+    for group in (Orthogonal(n), Orthogonal(n, fixes_mean=True), GeneralLinear(n))
+]
 
 
 @pytest.mark.parametrize("group", MATRICES, ids=repr)
@@ -62,7 +66,9 @@ def test_rotations_are_uniform() -> None:
 
 def test_scales_lie_between_the_bounds() -> None:
     drawn = Scaled(4).random_scales(np.random.default_rng(0), 1000)
-    assert drawn.shape == (1000, 4) and 1 / math.e < drawn.min() < 0.4 and 2.5 < drawn.max() < math.e
+    assert (
+        drawn.shape == (1000, 4) and 1 / math.e < drawn.min() < 0.4 and 2.5 < drawn.max() < math.e
+    )
 
 
 @pytest.mark.parametrize(

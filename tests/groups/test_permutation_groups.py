@@ -41,7 +41,11 @@ def test_random_elements_are_uniform(group) -> None:
     assert statistic <= freedom + 6 * math.sqrt(2 * freedom) + 1e-9
 
 
-@given(st.integers(1, 6).flatmap(lambda n: st.tuples(st.just(n), st.lists(st.permutations(range(n)), max_size=3))))
+@given(
+    st.integers(1, 6).flatmap(
+        lambda n: st.tuples(st.just(n), st.lists(st.permutations(range(n)), max_size=3))
+    )
+)
 def test_the_order_of_a_generated_group_by_schreier_sims_is_that_of_its_closure(drawn) -> None:
     degree, generators = drawn
     group = Generated(degree, generators)
@@ -56,7 +60,9 @@ def test_large_symmetric_groups_have_exact_orders() -> None:
 
 def test_signs_are_uniform_and_independent() -> None:
     """Each of the eight signs of three neurons, about as often."""
-    drawn = Counter(map(tuple, SignedSymmetric(3).random_signs(np.random.default_rng(0), 8000).tolist()))
+    drawn = Counter(
+        map(tuple, SignedSymmetric(3).random_signs(np.random.default_rng(0), 8000).tolist())
+    )
     assert set(drawn) == set(itertools.product([1, -1], repeat=3))
     assert max(abs(count - 1000) for count in drawn.values()) < 6 * math.sqrt(1000)
 

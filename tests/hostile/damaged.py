@@ -65,7 +65,10 @@ def quantised() -> torch.Tensor:
 def packed_bomb() -> bytes:
     """An archive of a hundred megabytes of zeros in a hundred kilobytes."""
     buffer = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(archive(STATE))) as old, zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as new:
+    with (
+        zipfile.ZipFile(io.BytesIO(archive(STATE))) as old,
+        zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as new,
+    ):
         for name in old.namelist():
             new.writestr(name, b"\0" * 10**8 if name.endswith("data/0") else old.read(name))
     return buffer.getvalue()
@@ -126,7 +129,11 @@ def archives(folder: Path) -> dict[str, bytes]:
         "counter": collections.Counter(a=1),
     }
     made = {f"{name}.pt": archive(content) for name, content in contents.items()}
-    made |= {f"legacy-{name}.pth": legacy(content) for name, content in contents.items() if name != "meta"}
+    made |= {
+        f"legacy-{name}.pth": legacy(content)
+        for name, content in contents.items()
+        if name != "meta"
+    }
     made |= {
         "nothing-at-all.pt": b"",
         "text.pt": b"hello",
@@ -159,7 +166,9 @@ def tensor_files() -> dict[str, bytes]:
         "long-name": {"k" * 700_000: {**entry, "dtype": "x"}},
         "escapes": {"\x1b[31m": {**entry, "dtype": "\x1b]0;x\x07"}},
     }
-    made = {f"{name}.safetensors": tensor_file(header, b"\0" * 8) for name, header in headers.items()}
+    made = {
+        f"{name}.safetensors": tensor_file(header, b"\0" * 8) for name, header in headers.items()
+    }
     made |= {
         "nothing-at-all.safetensors": b"",
         "seven-bytes.safetensors": b"\0" * 7,
@@ -186,7 +195,9 @@ def indices() -> dict[str, bytes]:
         "missing": {"weight_map": {"a" * 10_000: "b" * 100}},
         "nul": {"weight_map": {"a": "x\0.safetensors"}},
     }
-    made = {f"{name}.safetensors.index.json": json.dumps(value).encode() for name, value in maps.items()}
+    made = {
+        f"{name}.safetensors.index.json": json.dumps(value).encode() for name, value in maps.items()
+    }
     made |= {
         "deep.safetensors.index.json": b"[" * 100_000,
         "twice.safetensors.index.json": b'{"weight_map": {"a": "x", "a": "y"}}',
@@ -214,4 +225,6 @@ def places(folder: Path) -> dict[str, Path]:
         "overlong-path": "x/" * 3000 + "a.pt",
         "surrogate": "\ud800.pt",
     }
-    return {name: folder / name for name in made} | {name: folder / text for name, text in odd.items()}
+    return {name: folder / name for name in made} | {
+        name: folder / text for name, text in odd.items()
+    }

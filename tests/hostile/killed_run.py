@@ -45,14 +45,20 @@ def run(what: str, folder: Path) -> None:
     from symnet.tasks.configuration import built_in, read
     from symnet.tasks.recipe import Run
 
-    Run(read(built_in(what, "quick"), (*CHANGES[what], *EVERY_STEP)), folder / what, folder / "corpora").go()
+    Run(
+        read(built_in(what, "quick"), (*CHANGES[what], *EVERY_STEP)),
+        folder / what,
+        folder / "corpora",
+    ).go()
 
 
 def die(death: str) -> None:
     """Arranges for the end of this process."""
     kind, _, when = death.partition(":")
     if kind == "seconds":
-        signal.setitimer(signal.ITIMER_PROF, float(when))  # nobody handles it: the process ends at once
+        signal.setitimer(
+            signal.ITIMER_PROF, float(when)
+        )  # nobody handles it: the process ends at once
     if kind == "write":
         synchronise, left = os.fsync, [int(when)]
 

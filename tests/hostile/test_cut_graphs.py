@@ -12,7 +12,9 @@ GRAPHS = {
     "mlp": sn.catalogue.mlp([2, 3, 1]),
     "attention": sn.catalogue.attention(8, 2),
     "aliases": sn.NeuronGraph(
-        {"h": sn.Symmetric(12), "h1": sn.Fixed(2)}, {"a": "h 12", "b": "(h h1)"}, aliases={"tied": "a"}
+        {"h": sn.Symmetric(12), "h1": sn.Fixed(2)},
+        {"a": "h 12", "b": "(h h1)"},
+        aliases={"tied": "a"},
     ),
 }
 

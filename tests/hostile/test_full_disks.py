@@ -25,8 +25,14 @@ WRITERS: Mapping[str, tuple[str, str]] = {
         "from symnet.show import write_architecture_page\n"
         "write_architecture_page(path, sn.catalogue.mlp([2, 3, 2] if big else [2, 1]), title='x' * (10**6 if big else 1))",
     ),
-    "a state dict": ("a.pt", "sn.data.write_state_file(path, {'a': torch.ones(10**6 if big else 10)})"),
-    "safetensors": ("a.safetensors", "sn.data.write_state_file(path, {'a': torch.ones(10**6 if big else 10)})"),
+    "a state dict": (
+        "a.pt",
+        "sn.data.write_state_file(path, {'a': torch.ones(10**6 if big else 10)})",
+    ),
+    "safetensors": (
+        "a.safetensors",
+        "sn.data.write_state_file(path, {'a': torch.ones(10**6 if big else 10)})",
+    ),
     "a saved network": (
         "net",
         "sn.nn.save(sn.nn.FlatNetwork(sn.catalogue.mlp([2, 8, 3]), 2000 if big else 8, 10), path)",
@@ -68,7 +74,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     mount = shutil.which("mount")
     if mount is None or os.name != "posix" or os.geteuid() != 0:
         pytest.skip("only root mounts a small file system")
-    if subprocess.run([mount, "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(place)], capture_output=True).returncode:
+    if subprocess.run(
+        [mount, "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(place)], capture_output=True
+    ).returncode:
         pytest.skip("this machine mounts no small file system")
     yield place
     subprocess.run(["umount", str(place)], check=True)
@@ -78,7 +86,9 @@ def run(code: str, folder: Path, *arguments: str) -> subprocess.CompletedProcess
     root = Path(__file__).parents[2]
     environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-W", "ignore", "-c", code, *arguments]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300
+    )
 
 
 def check(folder: Path, kind: str, limit: int = 0) -> None:
@@ -89,7 +99,9 @@ def check(folder: Path, kind: str, limit: int = 0) -> None:
         body = "".join(f"    {line}\n" for line in code.split("\n"))
         lines.append(f"def write_{number}(big):\n    path = {path!r}\n{body}")
         lines.append(f"os.makedirs('{number}', exist_ok=True)\n")
-        lines.append(f"try: write_{number}(False)\nexcept SystemExit as stop: assert not stop.code, stop.code\n")
+        lines.append(
+            f"try: write_{number}(False)\nexcept SystemExit as stop: assert not stop.code, stop.code\n"
+        )
     lines.append("fill()\n")
     for number in range(len(WRITERS)):
         lines.append(
@@ -102,9 +114,16 @@ def check(folder: Path, kind: str, limit: int = 0) -> None:
     assert len(said) == len(WRITERS), done.stderr
     for number, (name, (file, _)) in enumerate(WRITERS.items()):
         if name == "a command":
-            assert said[str(number)] == "ended with 2" and REASONS[kind] in done.stderr and file in done.stderr
+            assert (
+                said[str(number)] == "ended with 2"
+                and REASONS[kind] in done.stderr
+                and file in done.stderr
+            )
         else:
-            assert REASONS[kind] in said[str(number)] and file in said[str(number)], (name, said[str(number)])
+            assert REASONS[kind] in said[str(number)] and file in said[str(number)], (
+                name,
+                said[str(number)],
+            )
         assert os.listdir(folder / str(number)) == [file], name
         assert (folder / str(number) / file).stat().st_size > 0, name
 
@@ -120,7 +139,15 @@ def test_no_file_is_lost_on_a_full_disk(small_disk: Path, record_property) -> No
     record_property("writers on full disks", len(WRITERS))
 
 
-WAYS_AROUND = ("write_text", "write_bytes", '.open("w', ".savefig(", "torch.save(", "np.save", "os.replace")
+WAYS_AROUND = (
+    "write_text",
+    "write_bytes",
+    '.open("w',
+    ".savefig(",
+    "torch.save(",
+    "np.save",
+    "os.replace",
+)
 
 
 def test_no_file_of_the_package_writes_by_itself() -> None:
@@ -133,6 +160,7 @@ def test_no_file_of_the_package_writes_by_itself() -> None:
         for path in sorted(root.rglob("*.py"))
         if path.parent.name != "files"
         for line in path.read_text(encoding="utf-8").splitlines()
-        if any(way in line for way in WAYS_AROUND) and not any(way in line for way in (*handed_over, *whole_folders))
+        if any(way in line for way in WAYS_AROUND)
+        and not any(way in line for way in (*handed_over, *whole_folders))
     ]
     assert around == []

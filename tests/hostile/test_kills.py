@@ -26,7 +26,9 @@ TIMES = {"seconds", "corpus_seconds", "processor_seconds", "folder", "page"}
 def start(what: str, folder: Path, death: str) -> subprocess.Popen[str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-W", "ignore", killed_run.__file__, what, str(folder), death]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
 
 
 def without_times(value: Any) -> Any:
@@ -53,7 +55,9 @@ def outcome(folder: Path) -> dict[str, Any]:
         elif path.suffix == ".npz":
             found[name] = {key: array.tolist() for key, array in read_arrays(path).items()}
         elif path.name == "model.pt":
-            found[name] = {key: tensor.tolist() for key, tensor in read_content(path)["state"].items()}
+            found[name] = {
+                key: tensor.tolist() for key, tensor in read_content(path)["state"].items()
+            }
         elif path.suffix == ".pt" and path.name != "checkpoint.pt":
             found[name] = {key: tensor.tolist() for key, tensor in read_content(path).items()}
     return found
@@ -75,16 +79,24 @@ def check(what: str, tmp_path: Path, deaths: list[str]) -> None:
     assert not list((tmp_path / "killed").rglob("*.tmp"))
 
 
-def test_a_task_killed_while_it_writes_ends_as_if_it_had_not_been(tmp_path: Path, record_property) -> None:
+def test_a_task_killed_while_it_writes_ends_as_if_it_had_not_been(
+    tmp_path: Path, record_property
+) -> None:
     check("tickets", tmp_path, ["write:2"])
     record_property("kills", 1)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("what", ["demo", "accuracy", "classification", "editing", "tickets"])
-def test_runs_killed_at_three_points_end_as_if_they_had_not_been(tmp_path: Path, what: str, record_property) -> None:
+def test_runs_killed_at_three_points_end_as_if_they_had_not_been(
+    tmp_path: Path, what: str, record_property
+) -> None:
     rng = random.Random(what)
-    deaths = [f"write:{rng.randint(1, 2)}", f"seconds:{rng.uniform(0.2, 0.6):.2f}", f"write:{rng.randint(2, 3)}"]
+    deaths = [
+        f"write:{rng.randint(1, 2)}",
+        f"seconds:{rng.uniform(0.2, 0.6):.2f}",
+        f"write:{rng.randint(2, 3)}",
+    ]
     check(what, tmp_path, deaths)
     record_property("kills", len(deaths))
 
@@ -95,7 +107,9 @@ def test_ctrl_c_ends_a_command_and_says_how_to_go_on(tmp_path: Path, what: str) 
     """Sent in the midst of fitting, whose jobs are in threads: within two seconds on an idle machine."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "symnet", what, "--quick", "-o", str(tmp_path)]
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
     deadline = time.monotonic() + 200
     while not list(tmp_path.glob("fits/*.npz")):
         assert process.poll() is None and time.monotonic() < deadline
@@ -105,6 +119,10 @@ def test_ctrl_c_ends_a_command_and_says_how_to_go_on(tmp_path: Path, what: str) 
     _, said = process.communicate(timeout=100)
     waited = time.monotonic() - sent
     assert process.returncode == 130
-    assert said.count("\n") == 1 and "The same command goes on where it was" in said and str(tmp_path) in said
+    assert (
+        said.count("\n") == 1
+        and "The same command goes on where it was" in said
+        and str(tmp_path) in said
+    )
     assert waited < 2 * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1)), f"{waited:.1f} s"
     assert not np.any([path.suffix == ".tmp" for path in tmp_path.rglob("*")])

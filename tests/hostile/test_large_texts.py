@@ -62,7 +62,9 @@ def test_texts_of_graphs_are_refused_at_once(text: str, limit: str, record_prope
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_architectures_are_refused_at_once(text: str, capsys: pytest.CaptureFixture[str], record_property) -> None:
+def test_architectures_are_refused_at_once(
+    text: str, capsys: pytest.CaptureFixture[str], record_property
+) -> None:
     started = time.process_time()
     with pytest.raises(sn.SymnetError):
         read_architecture(text)
@@ -74,7 +76,9 @@ def test_architectures_are_refused_at_once(text: str, capsys: pytest.CaptureFixt
     record_property("sizes from texts", 1)
 
 
-@pytest.mark.parametrize("text", ["²", "٣,2", DIGITS, f"{10**12},{10**12}", "8:int²", f"8:int{DIGITS}", "8:int0"])
+@pytest.mark.parametrize(
+    "text", ["²", "٣,2", DIGITS, f"{10**12},{10**12}", "8:int²", f"8:int{DIGITS}", "8:int0"]
+)
 def test_inputs_are_refused_at_once(text: str, record_property) -> None:
     import torch
 

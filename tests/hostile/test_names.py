@@ -29,7 +29,9 @@ NAMES = [
 
 
 def graph_of(name: str) -> sn.NeuronGraph:
-    return sn.NeuronGraph({name: sn.Symmetric(3), "in": sn.Fixed(2)}, {f"{name}.weight": f"{name} in", "b": name})
+    return sn.NeuronGraph(
+        {name: sn.Symmetric(3), "in": sn.Fixed(2)}, {f"{name}.weight": f"{name} in", "b": name}
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -52,7 +54,12 @@ def test_terminals_show_names_and_obey_none(
 ) -> None:
     graph = graph_of(name)
     graph.save(tmp_path / "net.symnet")
-    for arguments in (["--plan", "--latex"], ["--fixed", f"{name}x"], ["--json"], ["--from", f"x={name}"]):
+    for arguments in (
+        ["--plan", "--latex"],
+        ["--fixed", f"{name}x"],
+        ["--json"],
+        ["--from", f"x={name}"],
+    ):
         with pytest.raises(SystemExit) as stop:
             main(["derive", str(tmp_path / "net.symnet"), *arguments])
         captured = capsys.readouterr()
@@ -73,4 +80,8 @@ def test_names_in_errors_are_shown_and_bounded() -> None:
 def test_equations_quote_what_tex_would_obey() -> None:
     for name in NAMES:
         latex = sn.derive(graph_of(name)).latex()
-        assert r"\input" not in latex and r"\immediate" not in latex and "$" not in latex.replace(r"\$", "")
+        assert (
+            r"\input" not in latex
+            and r"\immediate" not in latex
+            and "$" not in latex.replace(r"\$", "")
+        )

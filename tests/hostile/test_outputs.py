@@ -32,8 +32,14 @@ def networks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for number, name in enumerate(NAMES):
         path = tmp_path / "networks" / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        sn.data.write_state_file(path, {key: torch.full(shape, number + 1.0) for key, shape in GRAPH.shapes.items()})
-    monkeypatch.setattr(evaluation, "load_model", lambda path: Bundle(Doubled(), "equivariant", "editing", GRAPH, {}))
+        sn.data.write_state_file(
+            path, {key: torch.full(shape, number + 1.0) for key, shape in GRAPH.shapes.items()}
+        )
+    monkeypatch.setattr(
+        evaluation,
+        "load_model",
+        lambda path: Bundle(Doubled(), "equivariant", "editing", GRAPH, {}),
+    )
     Doubled.asked = 0
     return tmp_path / "networks"
 
@@ -66,7 +72,9 @@ def test_two_answers_in_one_file_are_refused(tmp_path: Path) -> None:
         place_outputs(["a.pt"], tmp_path / "nets", tmp_path / "file")
 
 
-def test_aligning_does_not_replace_what_it_reads(networks: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_aligning_does_not_replace_what_it_reads(
+    networks: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     from symnet.cli import main
 
     first, second = networks / "a.pt", networks / "a.pth"

@@ -122,7 +122,9 @@ def test_four_threads_trace_at_once_and_agree() -> None:
     expected = str(prepared[0]())
     texts: list[str] = []
     with watched() as changes:
-        threads = [threading.Thread(target=lambda run=run: texts.append(str(run()))) for run in prepared]
+        threads = [
+            threading.Thread(target=lambda run=run: texts.append(str(run()))) for run in prepared
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -183,7 +185,12 @@ def test_random_numbers_of_a_network_repeat_and_are_its_own() -> None:
         (lambda x: torch.softmax(x, 0, dtype=torch.float32)[0] / 3, 1 / 9),
         (lambda x: torch.linspace(0, 1, 4)[1], 1 / 3),
         (lambda x: torch.from_numpy(np.ones(1, np.float32))[0] * x[0] / 3, 1 / 3),
-        (lambda x: torch.zeros(3, dtype=torch.bfloat16).index_put_((torch.tensor(1),), x[0] / 3)[1], 1 / 3),
+        (
+            lambda x: torch.zeros(3, dtype=torch.bfloat16).index_put_((torch.tensor(1),), x[0] / 3)[
+                1
+            ],
+            1 / 3,
+        ),
         (lambda x: torch.complex(x, x / 3).to(torch.complex64).imag[0], 1 / 3),
     ],
 )

@@ -14,7 +14,14 @@ import torch
 
 import symnet as sn
 from symnet.data import read_folder
-from symnet.files import open_state_file, read_arrays, read_content, read_json, read_state_file, read_text
+from symnet.files import (
+    open_state_file,
+    read_arrays,
+    read_content,
+    read_json,
+    read_state_file,
+    read_text,
+)
 from symnet.tasks.bundle import load_model
 from symnet.tasks.configuration import read as read_configuration
 from symnet.tasks.outcome import read_found
@@ -22,7 +29,9 @@ from tests.hostile import damaged
 
 LONGEST = 900  # characters of a message
 SECONDS = 30.0  # that one file may take: loaded machines are slow, and what hangs takes for ever
-GRAPH = sn.NeuronGraph({"h": sn.Symmetric(4), "in": sn.Fixed(3)}, {"0.weight": "h in", "0.bias": "h"})
+GRAPH = sn.NeuronGraph(
+    {"h": sn.Symmetric(4), "in": sn.Fixed(3)}, {"0.weight": "h in", "0.bias": "h"}
+)
 
 
 def all_of(path: Path) -> dict[str, torch.Tensor]:
@@ -51,9 +60,13 @@ def answer(read: Callable[[Path], Any], path: Path) -> str | None:
         said = None
     except sn.SymnetError as error:
         said = str(error)
-    assert time.perf_counter() - started < SECONDS, f"{path.name} takes {time.perf_counter() - started:.1f} s"
+    assert time.perf_counter() - started < SECONDS, (
+        f"{path.name} takes {time.perf_counter() - started:.1f} s"
+    )
     if said is not None:
-        assert len(said) <= LONGEST and said.replace("\n", "").isprintable(), f"{path.name!r}: {said!r:.300}"
+        assert len(said) <= LONGEST and said.replace("\n", "").isprintable(), (
+            f"{path.name!r}: {said!r:.300}"
+        )
     return said
 
 
@@ -67,7 +80,9 @@ def hostile_files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 @pytest.mark.parametrize("reader", ["read_state_file", "open_state_file"])
-def test_files_of_weights_are_refused_in_one_line(hostile_files: list[Path], reader: str, record_property) -> None:
+def test_files_of_weights_are_refused_in_one_line(
+    hostile_files: list[Path], reader: str, record_property
+) -> None:
     refused = [path for path in hostile_files if answer(READERS[reader], path)]
     assert {path.name for path in hostile_files} == {path.name for path in refused}
     assert not list(hostile_files[0].parent.glob("exploded"))
@@ -75,7 +90,9 @@ def test_files_of_weights_are_refused_in_one_line(hostile_files: list[Path], rea
 
 
 @pytest.mark.parametrize("reader", READERS)
-def test_paths_that_are_no_files_are_refused_in_one_line(tmp_path: Path, reader: str, record_property) -> None:
+def test_paths_that_are_no_files_are_refused_in_one_line(
+    tmp_path: Path, reader: str, record_property
+) -> None:
     places = damaged.places(tmp_path / "places")
     if reader in ("sn.load", "read_json", "read_found", "read_configuration"):
         places.pop("pipe.pt")  # a text may come from a pipe; then it is waited for
@@ -84,8 +101,12 @@ def test_paths_that_are_no_files_are_refused_in_one_line(tmp_path: Path, reader:
     record_property("hostile files", len(places))
 
 
-@pytest.mark.parametrize("reader", ["load_model", "sn.nn.load", "sn.load", "read_arrays", "read_json", "read_content"])
-def test_readers_of_other_files_refuse_them_in_one_line(hostile_files, reader: str, record_property) -> None:
+@pytest.mark.parametrize(
+    "reader", ["load_model", "sn.nn.load", "sn.load", "read_arrays", "read_json", "read_content"]
+)
+def test_readers_of_other_files_refuse_them_in_one_line(
+    hostile_files, reader: str, record_property
+) -> None:
     for path in hostile_files:
         answer(READERS[reader], path)
     assert not list(hostile_files[0].parent.glob("exploded"))
@@ -93,7 +114,9 @@ def test_readers_of_other_files_refuse_them_in_one_line(hostile_files, reader: s
 
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
-def test_archives_with_changed_bytes_never_end_in_another_error(tmp_path: Path, record_property) -> None:
+def test_archives_with_changed_bytes_never_end_in_another_error(
+    tmp_path: Path, record_property
+) -> None:
     path, count = tmp_path / "damaged.pt", 300
     for _, content in damaged.damaged_archives(seed=0, count=count):
         path.write_bytes(content)
@@ -111,7 +134,9 @@ def test_a_complex_weight_is_kept_or_refused_and_never_halved(tmp_path: Path) ->
         read_folder(tmp_path, GRAPH)
 
 
-def test_a_checkpoint_that_holds_other_tensors_beside_its_weights_is_unwrapped(tmp_path: Path) -> None:
+def test_a_checkpoint_that_holds_other_tensors_beside_its_weights_is_unwrapped(
+    tmp_path: Path,
+) -> None:
     torch.save({"loss": torch.tensor(0.3), "model_state_dict": damaged.STATE}, tmp_path / "a.pt")
     assert read_state_file(tmp_path / "a.pt").keys() == damaged.STATE.keys()
 
@@ -130,7 +155,9 @@ MODELS = {
 
 
 @pytest.mark.parametrize("kind", [*MODELS, "not finite"])
-def test_a_saved_model_with_wrong_fields_is_refused(tmp_path: Path, kind: str, saved_model: Path) -> None:
+def test_a_saved_model_with_wrong_fields_is_refused(
+    tmp_path: Path, kind: str, saved_model: Path
+) -> None:
     import json
 
     content = torch.load(saved_model, weights_only=True)
@@ -140,7 +167,9 @@ def test_a_saved_model_with_wrong_fields_is_refused(tmp_path: Path, kind: str, s
         next(iter(content["state"].values())).view(-1)[0] = torch.nan
     else:
         MODELS[kind](described)
-    torch.save({"described": json.dumps(described), "state": content["state"]}, tmp_path / "model.pt")
+    torch.save(
+        {"described": json.dumps(described), "state": content["state"]}, tmp_path / "model.pt"
+    )
     assert answer(load_model, tmp_path / "model.pt")
 
 
@@ -191,7 +220,9 @@ def test_texts_of_random_signs_are_refused_in_one_line(tmp_path: Path, record_pr
         "",
     ]
     for _ in range(count):
-        text = "neurons\n  h: Symmetric(3)\n" + " ".join(rng.choice(signs) for _ in range(rng.randint(1, 40)))
+        text = "neurons\n  h: Symmetric(3)\n" + " ".join(
+            rng.choice(signs) for _ in range(rng.randint(1, 40))
+        )
         (tmp_path / "a.symnet").write_text(text, encoding="utf-8")
         said = answer(sn.load, tmp_path / "a.symnet")
         if said is None:

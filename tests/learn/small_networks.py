@@ -16,7 +16,9 @@ import symnet as sn
 GRAPH = sn.catalogue.mlp([2, 5, 2])
 
 
-def make_networks(count: int = 60, seed: int = 0, graph: sn.NeuronGraph = GRAPH) -> sn.data.NetworkSet:
+def make_networks(
+    count: int = 60, seed: int = 0, graph: sn.NeuronGraph = GRAPH
+) -> sn.data.NetworkSet:
     """Random networks; `size` is told by their statistics, `large` is whether it is above the median."""
     generator = torch.Generator().manual_seed(seed)
     scale = 0.5 + torch.rand(count, generator=generator)
@@ -36,7 +38,9 @@ def make_networks(count: int = 60, seed: int = 0, graph: sn.NeuronGraph = GRAPH)
 def make_mixed(count: int = 40) -> sn.data.MixedNetworks:
     """Networks of three architectures."""
     graphs = (GRAPH, sn.catalogue.mlp([2, 7, 2]), sn.catalogue.mlp([2, 4, 4, 2]))
-    return sn.data.MixedNetworks(tuple(make_networks(count, seed, graph) for seed, graph in enumerate(graphs)))
+    return sn.data.MixedNetworks(
+        tuple(make_networks(count, seed, graph) for seed, graph in enumerate(graphs))
+    )
 
 
 def said(model: Any, kind: str) -> list[list[float]] | list[str]:
@@ -51,9 +55,18 @@ def said(model: Any, kind: str) -> list[list[float]] | list[str]:
 def moved(networks: sn.data.NetworkSet, seed: int = 3) -> sn.data.NetworkSet:
     """The same networks, all neurons renumbered by one element."""
     graph = networks.graph
-    weights: dict[str, Tensor] = graph.act(graph.random_element(seed=seed), dict(networks.weights), batch_dims=1)
+    weights: dict[str, Tensor] = graph.act(
+        graph.random_element(seed=seed), dict(networks.weights), batch_dims=1
+    )
     return sn.data.NetworkSet(graph, weights, networks.columns)
 
 
 if __name__ == "__main__":
-    print(json.dumps({path.name: said(sn.learn.load(path), path.name) for path in sorted(Path(sys.argv[1]).iterdir())}))
+    print(
+        json.dumps(
+            {
+                path.name: said(sn.learn.load(path), path.name)
+                for path in sorted(Path(sys.argv[1]).iterdir())
+            }
+        )
+    )

@@ -17,7 +17,12 @@ from symnet.learn.problem import Batch, Parts, Problem
 from symnet.learn.settings import TrainingConfiguration
 
 RECIPE = TrainingConfiguration(
-    steps=60, batch=8, evaluate_every=10, checkpoint_every=5, learning_rate=0.01, precision="64-true"
+    steps=60,
+    batch=8,
+    evaluate_every=10,
+    checkpoint_every=5,
+    learning_rate=0.01,
+    precision="64-true",
 )
 
 
@@ -61,7 +66,10 @@ class Reader(nn.Module):
     def __init__(self, graph: sn.NeuronGraph, dropout: float = 0.2) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            sn.nn.Linear(graph, 1, 4), sn.nn.Pointwise(nn.GELU()), sn.nn.Pool(graph), nn.Dropout(dropout)
+            sn.nn.Linear(graph, 1, 4),
+            sn.nn.Pointwise(nn.GELU()),
+            sn.nn.Pool(graph),
+            nn.Dropout(dropout),
         )
         self.head = nn.Linear(4 * sn.nn.Pool(graph).dimension, 1)
 
@@ -70,7 +78,9 @@ class Reader(nn.Module):
         return found
 
 
-def make_engine(folder: Path, *, recipe: TrainingConfiguration = RECIPE, dropout: float = 0.2, **options) -> Engine:
+def make_engine(
+    folder: Path, *, recipe: TrainingConfiguration = RECIPE, dropout: float = 0.2, **options
+) -> Engine:
     problem = options.pop("problem", None) or make_problem()
     options.setdefault("fabric", make_fabric(recipe.precision))
     return Engine(problem, lambda: Reader(problem.graph, dropout), recipe, folder, **options)
@@ -83,7 +93,10 @@ def write_outcome(folder: Path, pause: float, dropout: float) -> None:
     recipe = RECIPE if dropout else RECIPE.model_copy(update={"steps": 12})
 
     def jitter(weights: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
-        return {n: t + 0.01 * torch.randn(t.shape, generator=generator, dtype=t.dtype) for n, t in weights.items()}
+        return {
+            n: t + 0.01 * torch.randn(t.shape, generator=generator, dtype=t.dtype)
+            for n, t in weights.items()
+        }
 
     engine = make_engine(
         folder,

@@ -29,7 +29,9 @@ SCRIPT = Path(__file__).parent / "small_problem.py"
 ROOT = Path(__file__).parents[2]
 
 
-def command(folder: Path, pause: float = 0.0, dropout: float = 0.2, launcher: tuple[str, ...] = ()) -> list[str]:
+def command(
+    folder: Path, pause: float = 0.0, dropout: float = 0.2, launcher: tuple[str, ...] = ()
+) -> list[str]:
     return [sys.executable, *launcher, str(SCRIPT), str(folder), str(pause), str(dropout)]
 
 
@@ -43,7 +45,9 @@ def outcome(folder: Path) -> dict[str, object]:
 
 def run_to_the_end(folder: Path, **options) -> dict[str, object]:
     folder.mkdir(exist_ok=True)
-    result = subprocess.run(command(folder, **options), env=environment(), capture_output=True, text=True, timeout=200)
+    result = subprocess.run(
+        command(folder, **options), env=environment(), capture_output=True, text=True, timeout=200
+    )
     assert result.returncode == 0, result.stderr
     return outcome(folder)
 
@@ -64,9 +68,16 @@ def test_a_killed_training_ends_as_an_undisturbed_one(tmp_path: Path, kills: int
     rng, reached = random.Random(5), [0]
     for _ in range(kills):
         process = subprocess.Popen(command(folder, pause=0.02), env=environment())
-        written = (folder / "checkpoint.pt").stat().st_mtime_ns if (folder / "checkpoint.pt").exists() else 0
+        written = (
+            (folder / "checkpoint.pt").stat().st_mtime_ns
+            if (folder / "checkpoint.pt").exists()
+            else 0
+        )
         deadline = time.monotonic() + 100
-        while not (folder / "checkpoint.pt").exists() or (folder / "checkpoint.pt").stat().st_mtime_ns == written:
+        while (
+            not (folder / "checkpoint.pt").exists()
+            or (folder / "checkpoint.pt").stat().st_mtime_ns == written
+        ):
             assert process.poll() is None and time.monotonic() < deadline
             time.sleep(0.01)
         time.sleep(rng.uniform(0.0, 0.25))
@@ -84,13 +95,20 @@ def forked(folder: Path) -> dict[str, object]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    shared = {
+        "WORLD_SIZE": "2",
+        "LOCAL_WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": port,
+    }
 
     def train(rank: str) -> None:
         os.environ |= shared | {"RANK": rank, "LOCAL_RANK": rank, "TORCHELASTIC_RUN_ID": "none"}
         write_outcome(folder, 0.0, 0.0)
 
-    processes = [multiprocessing.get_context("fork").Process(target=train, args=(rank,)) for rank in "01"]
+    processes = [
+        multiprocessing.get_context("fork").Process(target=train, args=(rank,)) for rank in "01"
+    ]
     for process in processes:
         process.start()
     for process in processes:
@@ -106,12 +124,16 @@ def launched(folder: Path) -> dict[str, object]:
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 @pytest.mark.parametrize("start", [forked, pytest.param(launched, marks=pytest.mark.slow)])
-def test_two_processes_train_as_one(tmp_path: Path, start: Callable[[Path], dict[str, object]]) -> None:
+def test_two_processes_train_as_one(
+    tmp_path: Path, start: Callable[[Path], dict[str, object]]
+) -> None:
     """With two processes (gloo), the parameters after 12 steps are those of one process: same gradients."""
     one, two = run_here(tmp_path / "one", dropout=0.0), start(tmp_path / "two")
     assert torch.load(tmp_path / "two" / "checkpoint.pt", weights_only=True)["world"] == 2
     for name, values in one["parameters"].items():
-        assert torch.allclose(torch.tensor(values), torch.tensor(two["parameters"][name]), rtol=1e-9, atol=1e-12), name
+        assert torch.allclose(
+            torch.tensor(values), torch.tensor(two["parameters"][name]), rtol=1e-9, atol=1e-12
+        ), name
     assert one["test"]["error"] == pytest.approx(two["test"]["error"], rel=1e-9)
 
 
@@ -120,7 +142,9 @@ def test_shards_are_disjoint_and_complete(world: int) -> None:
     """Every epoch has each network once, over all processes; a step's shards are the batch of one process."""
     rows = torch.arange(100, 141)
     shards = [Sampler(rows, batch=6, seed=4, rank=rank, world=world) for rank in range(world)]
-    steps = [torch.cat([shard(step) for shard in shards]) for step in range(41)]  # 41 steps of 6: six epochs
+    steps = [
+        torch.cat([shard(step) for shard in shards]) for step in range(41)
+    ]  # 41 steps of 6: six epochs
     alone = Sampler(rows, batch=6, seed=4)
     for step, found in enumerate(steps):
         assert sorted(found.tolist()) == sorted(alone(step).tolist())
@@ -130,25 +154,35 @@ def test_shards_are_disjoint_and_complete(world: int) -> None:
 
 
 def test_a_batch_that_cannot_be_shared_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"batch=7 .* 2 processes; set training.batch to a multiple of 2"):
+    with pytest.raises(
+        ValueError, match=r"batch=7 .* 2 processes; set training.batch to a multiple of 2"
+    ):
         Sampler(torch.arange(9), batch=7, seed=0, world=2)
 
 
-def test_a_full_disk_stops_with_the_last_checkpoint_intact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_stops_with_the_last_checkpoint_intact(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """After room is made, the same command goes on there and ends as if nothing had happened."""
     undisturbed = make_engine(tmp_path / "whole").train()
     synchronise, calls = os.fsync, []
 
     def full(file: int) -> None:
-        calls.extend([file] if stat.S_ISREG(os.fstat(file).st_mode) else [])  # folders are flushed as well
+        calls.extend(
+            [file] if stat.S_ISREG(os.fstat(file).st_mode) else []
+        )  # folders are flushed as well
         if len(calls) == 4:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         synchronise(file)
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(TrainingError, match=r"step 20 .*the disk is full; the checkpoint before it is intact"):
+    with pytest.raises(
+        TrainingError, match=r"step 20 .*the disk is full; the checkpoint before it is intact"
+    ):
         make_engine(tmp_path / "full").train()
-    assert torch.load(tmp_path / "full" / "checkpoint.pt", weights_only=True)["progress"]["step"] == 15
+    assert (
+        torch.load(tmp_path / "full" / "checkpoint.pt", weights_only=True)["progress"]["step"] == 15
+    )
     assert [path.name for path in (tmp_path / "full").glob(".*")] == []
     found = make_engine(tmp_path / "full").train()
     assert (found.test, found.curve) == (undisturbed.test, undisturbed.curve)
@@ -170,16 +204,25 @@ class Spoilt(nn.Module):
 
 def test_a_loss_that_is_no_number_stops_with_the_last_checkpoint_intact(tmp_path: Path) -> None:
     """No step is made with it, and the message names the step, the checkpoint and the remedy."""
-    engine = Engine(make_problem(), lambda: Spoilt(12), RECIPE, tmp_path, fabric=make_fabric("64-true"))
-    with pytest.raises(TrainingError, match=r"at step 13 the loss is nan .*checkpoint of step 10 .*learning_rate"):
+    engine = Engine(
+        make_problem(), lambda: Spoilt(12), RECIPE, tmp_path, fabric=make_fabric("64-true")
+    )
+    with pytest.raises(
+        TrainingError, match=r"at step 13 the loss is nan .*checkpoint of step 10 .*learning_rate"
+    ):
         engine.train()
     state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
-    assert state["progress"]["step"] == 10 and all(t.isfinite().all() for t in state["model"].values())
+    assert state["progress"]["step"] == 10 and all(
+        t.isfinite().all() for t in state["model"].values()
+    )
 
 
 def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
     make_engine(tmp_path).train()
-    with pytest.raises(TrainingError, match=r"another training: seed was 0 and is 1; training.steps was 60 and is 70"):
+    with pytest.raises(
+        TrainingError,
+        match=r"another training: seed was 0 and is 1; training.steps was 60 and is 70",
+    ):
         make_engine(tmp_path, recipe=RECIPE.model_copy(update={"steps": 70}), seed=1).train()
 
 
@@ -223,7 +266,10 @@ def test_tensorboard_gets_the_curve(tmp_path: Path) -> None:
     make_engine(tmp_path).train()
     (events,) = (tmp_path / "tensorboard").glob("events.out.tfevents.*")
     text = events.read_bytes()
-    assert all(name in text for name in (b"loss/train", b"validation/error", b"learning_rate", b"test/error"))
+    assert all(
+        name in text
+        for name in (b"loss/train", b"validation/error", b"learning_rate", b"test/error")
+    )
 
 
 def test_parts_that_share_a_network_are_refused() -> None:

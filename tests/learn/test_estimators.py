@@ -53,10 +53,14 @@ def test_siblings_are_in_one_fold() -> None:
     """Of families whose members are told by their weights and by nothing else, nothing can be said of a family not seen."""
     families = np.random.default_rng(0).normal(size=15)
     values = families[NETWORKS.columns["family"]]
-    weights = {name: tensor[NETWORKS.columns["family"] * 4] for name, tensor in NETWORKS.weights.items()}
+    weights = {
+        name: tensor[NETWORKS.columns["family"] * 4] for name, tensor in NETWORKS.weights.items()
+    }
     siblings = sn.data.NetworkSet(GRAPH, weights, NETWORKS.columns)
     options: dict[str, Any] = {"reader": "statistics", "steps": 300, "folds": 3, "verbose": False}
-    apart = Regressor(**options).fit(siblings, values, by="family").comparison_.tried[0].measures["r2"]
+    apart = (
+        Regressor(**options).fit(siblings, values, by="family").comparison_.tried[0].measures["r2"]
+    )
     mixed = Regressor(**options).fit(siblings, values).comparison_.tried[0].measures["r2"]
     assert apart < 0.2 and mixed > 0.5
 
@@ -64,7 +68,10 @@ def test_siblings_are_in_one_fold() -> None:
 def test_classes_keep_their_names() -> None:
     model = Classifier(reader="statistics", **QUICK).fit(NETWORKS, "large")
     fresh = make_networks(80, seed=9)
-    assert model.classes_.tolist() == ["large", "small"] and set(model.predict(fresh)) <= {"large", "small"}
+    assert model.classes_.tolist() == ["large", "small"] and set(model.predict(fresh)) <= {
+        "large",
+        "small",
+    }
     assert model.score(fresh, "large") > 0.75 and model.comparison_.reference == 0.5
     np.testing.assert_allclose(model.predict_proba(fresh).sum(1), 1.0, atol=1e-6)
     with pytest.raises(sn.SymnetError, match="classes huge were not among"):
@@ -81,7 +88,9 @@ def test_the_networks_function_is_learned_from_probes() -> None:
     with torch.no_grad():
         logits = torch.stack([call(module, networks[k][0], (images,)) for k in range(100)])
     share = (logits[..., 0] > logits[..., 1]).double().mean(1).numpy()
-    model = Regressor(module=module, example=torch.randn(4, 2), steps=150, folds=3, verbose=False).fit(networks, share)
+    model = Regressor(
+        module=module, example=torch.randn(4, 2), steps=150, folds=3, verbose=False
+    ).fit(networks, share)
     scores = {row.reader: row.measures["r2"] for row in model.comparison_.tried}
     assert set(scores) == {"statistics", "product", "probes", "layers", "all"}
     assert max(scores, key=lambda name: scores[name]) == model.reader_ == model.comparison_.kept
@@ -100,7 +109,9 @@ def test_several_architectures_are_read_by_one_reader() -> None:
 def test_kinds_do_not_see_the_order_of_layers() -> None:
     weights = dict(make_networks(4, 0, sn.catalogue.mlp([3, 3, 3, 3])).weights)
     swapped = {**weights, "0.weight": weights["2.weight"], "2.weight": weights["0.weight"]}
-    numbers, others = (kind_statistics(some, ["weight 2", "bias 1", "other 4"]) for some in (weights, swapped))
+    numbers, others = (
+        kind_statistics(some, ["weight 2", "bias 1", "other 4"]) for some in (weights, swapped)
+    )
     torch.testing.assert_close(numbers, others)
     assert numbers.shape == (4, 48) and not numbers[:, 32:].any()
 
@@ -114,7 +125,9 @@ def test_answers_do_not_depend_on_the_numbering_of_neurons(reader: str) -> None:
 
 
 def test_an_editor_learns_a_change_and_is_equivariant() -> None:
-    twice = sn.data.NetworkSet(GRAPH, {name: 2 * tensor for name, tensor in NETWORKS.weights.items()})
+    twice = sn.data.NetworkSet(
+        GRAPH, {name: 2 * tensor for name, tensor in NETWORKS.weights.items()}
+    )
     editor = Editor(steps=200, verbose=False).fit(NETWORKS, twice)
     assert editor.comparison_.tried[0].measures["r2"] > 0.9 and editor.score(NETWORKS, twice) > 0.9
     edited, of_moved = editor.predict(NETWORKS), editor.predict(moved(NETWORKS))
@@ -127,7 +140,9 @@ def test_an_editor_learns_what_networks_shall_show() -> None:
     module = nn.Sequential(nn.Linear(2, 5), nn.Tanh(), nn.Linear(5, 2))
 
     def show(weights: dict[str, torch.Tensor]) -> torch.Tensor:
-        return torch.func.vmap(lambda one: torch.func.functional_call(module, one, (grid,)))(weights)
+        return torch.func.vmap(lambda one: torch.func.functional_call(module, one, (grid,)))(
+            weights
+        )
 
     wanted = -show(dict(NETWORKS.weights)).detach()
     editor = Editor(steps=150, verbose=False).fit(NETWORKS, wanted, show=show)
@@ -139,7 +154,9 @@ def test_a_saved_reader_is_the_same_in_a_new_process(tmp_path: Path, fitted: Reg
     """To the last bit."""
     models: dict[str, Any] = {
         "regressor": fitted,
-        "classifier": Classifier(reader="layers", steps=5, folds=2, verbose=False).fit(NETWORKS, "large"),
+        "classifier": Classifier(reader="layers", steps=5, folds=2, verbose=False).fit(
+            NETWORKS, "large"
+        ),
         "editor": Editor(steps=5, verbose=False).fit(NETWORKS, make_networks(seed=2)),
         "mixed": Regressor(**{**QUICK, "steps": 5}).fit(make_mixed(), "size"),
     }
@@ -147,7 +164,9 @@ def test_a_saved_reader_is_the_same_in_a_new_process(tmp_path: Path, fitted: Reg
         model.save(tmp_path / kind)
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, small_networks.__file__, str(tmp_path)]
-    output = json.loads(subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout)
+    output = json.loads(
+        subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
+    )
     assert output == {kind: small_networks.said(model, kind) for kind, model in models.items()}
     again = sn.learn.load(tmp_path / "regressor")
     assert str(again.comparison_) == str(fitted.comparison_) and again.graph_ == GRAPH
@@ -158,7 +177,9 @@ def test_damaged_readers_are_refused(tmp_path: Path, fitted: Regressor) -> None:
     path = tmp_path / "reader.symnet"
     fitted.save(path)
     content = path.read_bytes()
-    for number, damaged in enumerate((b"", content[:500], content[:-4], content.replace(b'"format', b'"farmot', 1))):
+    for number, damaged in enumerate(
+        (b"", content[:500], content[:-4], content.replace(b'"format', b'"farmot', 1))
+    ):
         (tmp_path / f"{number}").write_bytes(damaged)
         with pytest.raises(sn.SymnetError, match=str(number)):
             sn.learn.load(tmp_path / f"{number}")
@@ -213,7 +234,9 @@ def test_mistakes_are_told(options: dict[str, Any], target: Any, said: str) -> N
 def test_too_few_networks_are_told(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(sn.SymnetError, match="9 networks are too few"):
         Regressor(**QUICK).fit(make_networks(9), "size")
-    Regressor(**{**QUICK, "steps": 5, "verbose": True, "reader": "statistics"}).fit(make_networks(20), "size")
+    Regressor(**{**QUICK, "steps": 5, "verbose": True, "reader": "statistics"}).fit(
+        make_networks(20), "size"
+    )
     assert "20 networks are few" in capsys.readouterr().out
     with pytest.raises(sn.SymnetError, match="call fit"):
         Regressor().predict(NETWORKS)

@@ -23,12 +23,19 @@ def all_elements(graph: NeuronGraph, only: Collection[str] | None = None) -> Ite
         signs = list(product((1, -1), repeat=n)) if is_signed(group) else [(1,) * n]
         one = [(images, np.array(sign)) for images in elements(group) for sign in signs]
         many = product(one, repeat=int(np.prod(copies)))
-        choices.append([tuple(np.stack(part).reshape(*copies, n) for part in zip(*each, strict=True)) for each in many])
+        choices.append(
+            [
+                tuple(np.stack(part).reshape(*copies, n) for part in zip(*each, strict=True))
+                for each in many
+            ]
+        )
     identity = graph.identity()
     for chosen in product(*choices):
         images = {name: identity[name] for name in shapes}
         images |= {name: found[0] for name, found in zip(moving, chosen, strict=True)}
         signs = {
-            name: found[1] for name, found in zip(moving, chosen, strict=True) if is_signed(graph.neurons[name].group)
+            name: found[1]
+            for name, found in zip(moving, chosen, strict=True)
+            if is_signed(graph.neurons[name].group)
         }
         yield GroupElement(graph.neurons, images, signs)

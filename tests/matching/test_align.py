@@ -34,13 +34,18 @@ NETWORKS = {
     "lstm": C.lstm(5, 8, 2, classes=3, bidirectional=True),
     "gru": C.gru(5, 12),
     "experts": C.experts(8, 12, 4),
-    "siren": C.mlp([12, 16, 16, 1]).with_groups({"h1": sn.SignedSymmetric(16), "h2": sn.SignedSymmetric(16)}),
+    "siren": C.mlp([12, 16, 16, 1]).with_groups(
+        {"h1": sn.SignedSymmetric(16), "h2": sn.SignedSymmetric(16)}
+    ),
 }
 
 
 def draw(graph: sn.NeuronGraph, seed: int) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(seed)
-    return {name: torch.randn(s, generator=generator, dtype=torch.float64) for name, s in graph.shapes.items()}
+    return {
+        name: torch.randn(s, generator=generator, dtype=torch.float64)
+        for name, s in graph.shapes.items()
+    }
 
 
 def distance(a: dict[str, Tensor], b: dict[str, Tensor]) -> float:
@@ -100,7 +105,10 @@ class Transformer(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         layer = nn.TransformerEncoderLayer(16, 4, 24, dropout=0.0, batch_first=True)
-        self.embed, self.encoder = nn.Linear(5, 16), nn.TransformerEncoder(layer, 1, enable_nested_tensor=False)
+        self.embed, self.encoder = (
+            nn.Linear(5, 16),
+            nn.TransformerEncoder(layer, 1, enable_nested_tensor=False),
+        )
         self.head = nn.Linear(16, 3)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -115,7 +123,9 @@ def test_a_traced_transformer_is_matched() -> None:
     weights = {name: tensor.clone() for name, tensor in a.state_dict().items()}
     for seed in range(3):
         planted = graph.random_element(seed)
-        noisy = {name: t + 0.2 * float(t.std()) * torch.randn_like(t) for name, t in weights.items()}
+        noisy = {
+            name: t + 0.2 * float(t.std()) * torch.randn_like(t) for name, t in weights.items()
+        }
         found = sn.align(weights, graph.act(planted, noisy), graph, starts=1)
         assert_close(dict(found.aligned), noisy, torch.float32)
     assert sn.align(a, b, graph).verify(a, x).raise_if_failed().max_error < 1e-12
@@ -135,7 +145,9 @@ def test_no_set_can_be_improved_alone(name: str) -> None:
     found = sn.align(a, draw(graph, 2), graph, measure="distance")
     for unit in units:
         for element in all_elements(graph, only=problem.unit(unit)):
-            assert distance(a, graph.act(element, dict(found.aligned))) >= found.distance_after - 1e-9
+            assert (
+                distance(a, graph.act(element, dict(found.aligned))) >= found.distance_after - 1e-9
+            )
 
 
 def test_the_best_of_the_whole_group_is_often_found() -> None:
@@ -157,10 +169,12 @@ def test_the_best_of_the_whole_group_is_often_found() -> None:
 
 ROTATED = {
     "a stream": sn.NeuronGraph(
-        {"s": sn.Orthogonal(8), "h": sn.Symmetric(6)}, {"embed": "s 5", "up": "h s", "down": "s h", "read": "3 s"}
+        {"s": sn.Orthogonal(8), "h": sn.Symmetric(6)},
+        {"embed": "s 5", "up": "h s", "down": "s h", "read": "3 s"},
     ),
     "a stream about its mean": sn.NeuronGraph(
-        {"s": sn.Orthogonal(8, fixes_mean=True), "h": sn.Symmetric(6)}, {"embed": "s 9", "up": "h s", "down": "s h"}
+        {"s": sn.Orthogonal(8, fixes_mean=True), "h": sn.Symmetric(6)},
+        {"embed": "s 9", "up": "h s", "down": "s h"},
     ),
     "inside heads": sn.NeuronGraph(
         {"head": sn.Symmetric(3), "dim": sn.NeuronSet(sn.Orthogonal(4), over="head")},
@@ -220,7 +234,9 @@ def test_balanced_weights_are_the_smallest() -> None:
     least = graph.act(balance(graph, arrays), arrays)
     for seed in range(20):
         other = graph.act(graph.random_element(seed), arrays)
-        assert sum(np.square(t).sum() for t in other.values()) >= sum(np.square(t).sum() for t in least.values())
+        assert sum(np.square(t).sum() for t in other.values()) >= sum(
+            np.square(t).sum() for t in least.values()
+        )
         again = graph.act(balance(graph, other), other)
         norms = [{key: np.sort(np.abs(t).ravel()) for key, t in w.items()} for w in (least, again)]
         assert all(np.allclose(norms[0][key], norms[1][key], atol=1e-10) for key in norms[0])
@@ -235,14 +251,21 @@ def test_stretched_sets_are_refused_with_a_way_out() -> None:
 def test_heads_are_matched_by_what_is_inside() -> None:
     """Two heads whose sums of dims are alike, so that matching heads before dims would have to guess."""
     graph = sn.NeuronGraph(
-        {"head": sn.Symmetric(2), "dim": sn.NeuronSet(sn.Symmetric(2), over="head"), "m": sn.Fixed(1)},
+        {
+            "head": sn.Symmetric(2),
+            "dim": sn.NeuronSet(sn.Symmetric(2), over="head"),
+            "m": sn.Fixed(1),
+        },
         {"w": "(head dim) m"},
     )
     a = {"w": torch.tensor([[1.0], [-1.0], [3.0], [-3.0]])}
     b = {"w": torch.tensor([[-3.0], [3.0], [-1.0], [1.0]])}
     found = sn.align(a, b, graph)
     assert found.distance_after == 0.0
-    assert found.element["head"].tolist() == [1, 0] and found.element["dim"].tolist() == [[1, 0], [1, 0]]
+    assert found.element["head"].tolist() == [1, 0] and found.element["dim"].tolist() == [
+        [1, 0],
+        [1, 0],
+    ]
 
 
 def mean_correlation(a: dict[str, Tensor], b: dict[str, Tensor]) -> float:
@@ -262,11 +285,16 @@ def test_the_agreement_is_the_mean_correlation_of_tensors(name: str) -> None:
     a, b = draw(graph, 5), draw(graph, 6)
     found = sn.align(a, b, graph)
     assert found.agreement_before == pytest.approx(mean_correlation(a, b), abs=1e-12)
-    assert found.agreement_after == pytest.approx(mean_correlation(a, dict(found.aligned)), abs=1e-12)
+    assert found.agreement_after == pytest.approx(
+        mean_correlation(a, dict(found.aligned)), abs=1e-12
+    )
     problem = problem_of(graph)
     for unit in filter(problem.is_exact, problem.units()):
         for element in all_elements(graph, only=problem.unit(unit)):
-            assert mean_correlation(a, graph.act(element, dict(found.aligned))) <= found.agreement_after + 1e-9
+            assert (
+                mean_correlation(a, graph.act(element, dict(found.aligned)))
+                <= found.agreement_after + 1e-9
+            )
 
 
 @pytest.mark.parametrize("noise", [0.1, 0.5, 1.0])
@@ -285,16 +313,23 @@ def test_statistics_of_norms_do_not_decide(noise: float) -> None:
 
 
 @pytest.mark.parametrize("name", ["residual cnn with norms", "grouped queries", "experts"])
-def test_cutting_blocks_and_single_precision_change_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cutting_blocks_and_single_precision_change_nothing(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As large networks are read: in pieces and in float32; the element is that of the whole in float64."""
     graph = NETWORKS[name]
     a, disturbance = draw(graph, 0), draw(graph, 1)
-    b = graph.act(graph.random_element(2), {key: t + 0.3 * disturbance[key] for key, t in a.items()})
+    b = graph.act(
+        graph.random_element(2), {key: t + 0.3 * disturbance[key] for key, t in a.items()}
+    )
     whole, pieces = sn.align(a, b, graph, starts=1), len(problem_of(graph).terms)
     single = [{key: t.float() for key, t in weights.items()} for weights in (a, b)]
     monkeypatch.setattr(problem_reading, "SMALL", 0)
     monkeypatch.setattr(problem_reading, "PART", max(s.size for s in graph.weights.values()) // 3)
-    assert problem_reading.precision(graph, single[0]) is np.float32 and problem_reading.precision(graph, a) is np.float64
+    assert (
+        problem_reading.precision(graph, single[0]) is np.float32
+        and problem_reading.precision(graph, a) is np.float64
+    )
     assert len(read_problem(graph, *single, {}, np.float32).terms) > pieces
     for state in (single, (a, b)):
         found = sn.align(*state, graph, starts=1)
@@ -340,23 +375,32 @@ def test_the_function_is_preserved(name: str) -> None:
 def test_interpolation_has_both_networks_at_its_ends() -> None:
     """At 0 the first, at 1 the aligned second, half way their mean; counters are the first's."""
     torch.manual_seed(1)
-    a, b = (nn.Sequential(nn.Conv2d(1, 4, 1), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(16, 2)) for _ in "ab")
+    a, b = (
+        nn.Sequential(nn.Conv2d(1, 4, 1), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(16, 2))
+        for _ in "ab"
+    )
     b.train()(torch.randn(3, 1, 2, 2))
     norms = {f"1.{part}": "c" for part in ("weight", "bias", "running_mean", "running_var")}
     graph = sn.NeuronGraph(
-        {"c": sn.Symmetric(4)}, {"0.weight": "c 1 1 1", "0.bias": "c", **norms, "3.weight": "2 (c 4)", "3.bias": "2"}
+        {"c": sn.Symmetric(4)},
+        {"0.weight": "c 1 1 1", "0.bias": "c", **norms, "3.weight": "2 (c 4)", "3.bias": "2"},
     )
     found = sn.align(a, b, graph)
     assert_close(found.interpolate(0.0), a.state_dict(), torch.float32)
     kept = {"1.num_batches_tracked": torch.tensor(0)}
     assert_close(found.interpolate(1.0), {**found.aligned, **kept}, torch.float32)
-    middle = {n: (t + found.aligned[n]) / 2 if t.is_floating_point() else t for n, t in a.state_dict().items()}
+    middle = {
+        n: (t + found.aligned[n]) / 2 if t.is_floating_point() else t
+        for n, t in a.state_dict().items()
+    }
     assert_close(found.interpolate(0.5), middle, torch.float32)
 
 
 def train(seed: int, x: Tensor, y: Tensor) -> nn.Sequential:
     torch.manual_seed(seed)
-    model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+    model = nn.Sequential(
+        nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10)
+    )
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3, weight_decay=1e-4)
     for _ in range(120):
         optimizer.zero_grad()
@@ -375,7 +419,11 @@ def test_the_loss_barrier_falls() -> None:
 
     def loss(state: dict[str, Tensor]) -> float:
         with torch.no_grad():
-            return float(nn.functional.cross_entropy(torch.func.functional_call(a, state, (x[1200:],)), y[1200:]))
+            return float(
+                nn.functional.cross_entropy(
+                    torch.func.functional_call(a, state, (x[1200:],)), y[1200:]
+                )
+            )
 
     ends = (loss(found.interpolate(0.0)) + loss(found.interpolate(1.0))) / 2
     naive = {n: (t + b.state_dict()[n]) / 2 for n, t in a.state_dict().items()}
@@ -414,7 +462,8 @@ def test_the_report_says_what_was_found() -> None:
     graph = NETWORKS["residual cnn with norms"]
     text = repr(sn.align(draw(graph, 0), draw(graph, 1), graph))
     assert all(
-        words in text for words in ("distance", "sweeps", "best of 3 starts", "stage1", "tensors that are closer")
+        words in text
+        for words in ("distance", "sweeps", "best of 3 starts", "stage1", "tensors that are closer")
     )
 
 

@@ -61,7 +61,9 @@ def test_heads_that_compute_the_same_are_found() -> None:
 def test_embeddings_write_on_their_last_axis() -> None:
     """Told by the module: what an embedding writes is incoming, so that equal rows of the next layer alone are no double."""
     model = torch.nn.Sequential(torch.nn.Embedding(5, 4), torch.nn.Linear(4, 2)).double()
-    graph = sn.NeuronGraph({"s": sn.Symmetric(4)}, {"0.weight": "5 s", "1.weight": "2 s", "1.bias": "2"})
+    graph = sn.NeuronGraph(
+        {"s": sn.Symmetric(4)}, {"0.weight": "5 s", "1.weight": "2 s", "1.bias": "2"}
+    )
     weights = {name: t.clone() for name, t in model.state_dict().items()}
     weights["0.weight"][:, 3] = weights["0.weight"][:, 0]
     weights["1.weight"][:, 1] = 0.0
@@ -76,7 +78,13 @@ def test_copies_are_found_up_to_the_group(name: str) -> None:
     a, b = draw(graph, 0), draw(graph, 1)
     near = {key: t.clone() for key, t in a.items()}
     next(iter(near.values())).view(-1)[0] += 0.01
-    networks = {"a": a, "b": b, "moved": graph.act(graph.random_element(1), a), "near": near, "c": draw(graph, 2)}
+    networks = {
+        "a": a,
+        "b": b,
+        "moved": graph.act(graph.random_element(1), a),
+        "near": near,
+        "c": draw(graph, 2),
+    }
     networks["again"] = graph.act(graph.random_element(2), a)
     assert find_copies(networks, graph) == (("a", "moved", "again"),)
 
@@ -85,5 +93,9 @@ def test_the_page_says_what_was_found() -> None:
     graph = C.mlp([6, 20, 3])
     found = audit(draw(graph, 0), graph)
     text = str(found)
-    assert "about 10^18 orders" in text and "h1: Symmetric(20)" in text and "half of it is 49.3%" in text
+    assert (
+        "about 10^18 orders" in text
+        and "h1: Symmetric(20)" in text
+        and "half of it is 49.3%" in text
+    )
     assert json.loads(json.dumps(found.as_dict()))["sets"][0]["weights_of_one"] == 10

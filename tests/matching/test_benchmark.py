@@ -25,4 +25,6 @@ def test_a_broken_network_is_noticed() -> None:
 
 @pytest.mark.skipif(find_spec("rebasin") is not None, reason="rebasin is installed here")
 def test_an_absent_peer_is_said_to_be_absent() -> None:
-    assert with_rebasin(make_pair("MLP 64-128-128-10", planted=False, large=False)) == "not installed"
+    assert (
+        with_rebasin(make_pair("MLP 64-128-128-10", planted=False, large=False)) == "not installed"
+    )

@@ -25,7 +25,10 @@ class Sine(nn.Module):
 
 def draw(graph: sn.NeuronGraph, seed: int) -> Weights:
     generator = torch.Generator().manual_seed(seed)
-    return {name: torch.randn(s, generator=generator, dtype=torch.float64) for name, s in graph.shapes.items()}
+    return {
+        name: torch.randn(s, generator=generator, dtype=torch.float64)
+        for name, s in graph.shapes.items()
+    }
 
 
 def mlp(activation: type[nn.Module]) -> nn.Sequential:
@@ -38,12 +41,17 @@ def rescale(graph: sn.NeuronGraph, weights: Weights, names: tuple[str, ...], see
     """The same function for ReLU: every neuron grown or shrunk at random."""
     scaling = read_scaling(graph, names)
     generator = torch.Generator().manual_seed(seed)
-    factors = {name: torch.randn(scaling.shape(name), generator=generator, dtype=torch.float64).exp() for name in names}
+    factors = {
+        name: torch.randn(scaling.shape(name), generator=generator, dtype=torch.float64).exp()
+        for name in names
+    }
     return scaling.apply(weights, factors)
 
 
 # ---- the function is preserved --------------------------------------------------------------------------------------
-RELU_CNN = conv_stack(2, (2, 3, 4), True, nn.Flatten(), nn.Linear(24, 5), nn.ReLU(), nn.Linear(5, 3))
+RELU_CNN = conv_stack(
+    2, (2, 3, 4), True, nn.Flatten(), nn.Linear(24, 5), nn.ReLU(), nn.Linear(5, 3)
+)
 for _position in (1, 4):
     RELU_CNN[_position] = nn.ReLU()
 FUNCTIONS = {
@@ -64,7 +72,12 @@ FUNCTIONS = {
         {"scale": {"vo": ["v_proj.weight"], "qk": ["q_proj.weight"]}, "order": True},
         (2, 3, 8),
     ),
-    "tanh experts": (Experts(4, 3, 3, True), C.experts(4, 3, 3, bias=True), {"sign": ["f"], "order": True}, (5, 4)),
+    "tanh experts": (
+        Experts(4, 3, 3, True),
+        C.experts(4, 3, 3, bias=True),
+        {"sign": ["f"], "order": True},
+        (5, 4),
+    ),
 }
 
 
@@ -87,7 +100,9 @@ def _flat(model: nn.Module) -> Tensor:
     return torch.cat([t.detach().reshape(-1) for t in model.state_dict().values()])
 
 
-@pytest.mark.parametrize(("activation", "options"), [(nn.Tanh, {"scale": BOTH}), (nn.ReLU, {"sign": BOTH})])
+@pytest.mark.parametrize(
+    ("activation", "options"), [(nn.Tanh, {"scale": BOTH}), (nn.ReLU, {"sign": BOTH})]
+)
 def test_a_wrong_claim_is_found_by_verify(activation: type[nn.Module], options: dict) -> None:
     """Tanh has no free scale and ReLU no free sign: the graph cannot know, the check does."""
     model = mlp(activation)
@@ -111,7 +126,9 @@ def test_equal_networks_get_one_form(seed: int) -> None:
             other = rescale(graph, other, BOTH, seed)
         form = sn.canonicalize(weights, graph, **options)
         assert_close(dict(sn.canonicalize(other, graph, **options).weights), dict(form.weights))
-        assert_close(dict(sn.canonicalize(form.weights, graph, **options).weights), dict(form.weights))
+        assert_close(
+            dict(sn.canonicalize(form.weights, graph, **options).weights), dict(form.weights)
+        )
         assert form.ties == ()
 
 
@@ -119,7 +136,10 @@ SORTABLE = [
     name
     for name, graph in GRAPHS.items()
     if graph.order > 1
-    and all(isinstance(s.group, sn.Symmetric | sn.SignedSymmetric | sn.Fixed) for s in graph.neurons.values())
+    and all(
+        isinstance(s.group, sn.Symmetric | sn.SignedSymmetric | sn.Fixed)
+        for s in graph.neurons.values()
+    )
 ]
 
 
@@ -130,7 +150,9 @@ def test_order_and_signs_are_canonical_on_every_graph(name: str) -> None:
     for seed in range(4):
         weights = draw(graph, seed)
         form = sn.canonicalize(weights, graph, order=True, sign=True)
-        other = sn.canonicalize(graph.act(graph.random_element(seed), weights), graph, order=True, sign=True)
+        other = sn.canonicalize(
+            graph.act(graph.random_element(seed), weights), graph, order=True, sign=True
+        )
         assert form.ties == ()
         assert_close(dict(other.weights), dict(form.weights))
         assert_close(graph.act(form.element, weights), dict(form.weights))
@@ -157,7 +179,9 @@ def test_signs_not_yet_decided_do_not_sway_the_order() -> None:
     form = sn.canonicalize(weights, graph, order=True, sign=True)
     for seed in range(8):
         moved = graph.act(graph.random_element(seed), weights)
-        assert_close(dict(sn.canonicalize(moved, graph, order=True, sign=True).weights), dict(form.weights))
+        assert_close(
+            dict(sn.canonicalize(moved, graph, order=True, sign=True).weights), dict(form.weights)
+        )
 
 
 def test_scales_of_copies_reach_the_right_neurons() -> None:
@@ -179,7 +203,8 @@ def test_scales_are_what_was_removed() -> None:
     norm = torch.cat([weights["0.weight"], weights["0.bias"][:, None]], 1).norm(dim=1)
     assert torch.allclose(form.scales["h1"], norm)
     assert torch.allclose(
-        form.weights["0.weight"].square().sum(1) + form.weights["0.bias"] ** 2, torch.ones(6).double()
+        form.weights["0.weight"].square().sum(1) + form.weights["0.bias"] ** 2,
+        torch.ones(6).double(),
     )
     assert torch.equal(form.weights["4.weight"], weights["4.weight"])
 
@@ -200,7 +225,9 @@ def test_ties_are_reported() -> None:
     weights |= {"2.weight": torch.tensor([[5.0, 5, 0]]), "2.bias": torch.zeros(1)}
     form = sn.canonicalize(weights, graph, sign=["h1"], order=True)
     assert len(form.ties) == 2
-    assert "sign of 1 neurons of 'h1'" in form.ties[0] and "order of neurons of 'h1'" in form.ties[1]
+    assert (
+        "sign of 1 neurons of 'h1'" in form.ties[0] and "order of neurons of 'h1'" in form.ties[1]
+    )
     assert "undecided" in repr(form)
 
 
@@ -228,7 +255,11 @@ def test_float32_weights_stay_float32_and_inputs_are_left_alone() -> None:
         (C.resnet((3, 4), (1,), 2), {"scale": ["stage1.0"]}, "norms take a scale out"),
         (C.resnet((3, 4), (1,), 2), {"scale": ["stage1"]}, "residual stream"),
         (MLP, {"scale": {"h1": ["4.weight"]}}, "'4.weight' cannot come into or go out of 'h1'"),
-        (MLP, {"scale": {"h1": {"in": ["0.weight"], "out": ["0.weight"]}}}, "both come into 'h1' and go out"),
+        (
+            MLP,
+            {"scale": {"h1": {"in": ["0.weight"], "out": ["0.weight"]}}},
+            "both come into 'h1' and go out",
+        ),
         (MLP, {"scale": {"h1": {"out": ["2.weight"]}}}, r"write \{'in'"),
         (GRAPHS["rotations"], {"order": ["x"]}, "may not be exchanged"),
     ],
@@ -249,6 +280,9 @@ def test_a_norm_gives_up_its_scale_when_its_tensors_are_named() -> None:
             model.get_parameter(tensor).normal_()
     x = torch.randn(2, 3, 6, 6)
     form = sn.canonicalize(model, graph, scale={"stage1.0": {"in": norm, "out": after}})
-    assert form.verify(model, x, tolerance=1e-12).passed and float((form.scales["stage1.0"] - 1).abs().max()) > 0.1
+    assert (
+        form.verify(model, x, tolerance=1e-12).passed
+        and float((form.scales["stage1.0"] - 1).abs().max()) > 0.1
+    )
     # Without naming what goes out, the convolution before the norm and the running statistics would be taken for it.
     assert not sn.canonicalize(model, graph, scale={"stage1.0": norm}).verify(model, x).passed

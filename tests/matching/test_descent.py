@@ -19,18 +19,27 @@ from tests.matching.test_align import NETWORKS, distance, draw
 # Units that no architecture of the catalogue has: signs with something over them, a set over two, a signed neighbour.
 UNUSUAL = {
     "signs over which something is": sn.NeuronGraph(
-        {"u": sn.SignedSymmetric(3), "x": sn.NeuronSet(sn.Symmetric(2), over="u")}, {"w": "(u x) 4", "v": "u 2"}
+        {"u": sn.SignedSymmetric(3), "x": sn.NeuronSet(sn.Symmetric(2), over="u")},
+        {"w": "(u x) 4", "v": "u 2"},
     ),
     "a set over two": sn.NeuronGraph(
-        {"u": sn.Symmetric(2), "w": sn.Symmetric(2), "x": sn.NeuronSet(sn.Symmetric(2), over=("u", "w"))},
+        {
+            "u": sn.Symmetric(2),
+            "w": sn.Symmetric(2),
+            "x": sn.NeuronSet(sn.Symmetric(2), over=("u", "w")),
+        },
         {"t": "(u w x) 2", "p": "u 3", "q": "w 3"},
     ),
-    "neighbours with signs": sn.NeuronGraph({"h": sn.Symmetric(4), "s": sn.SignedSymmetric(3)}, {"w": "h s"}),
+    "neighbours with signs": sn.NeuronGraph(
+        {"h": sn.Symmetric(4), "s": sn.SignedSymmetric(3)}, {"w": "h s"}
+    ),
 }
 
 
 def problem_between(graph: sn.NeuronGraph, a: dict, b: dict) -> AlignmentProblem:
-    arrays_a, arrays_b = ({name: tensor.numpy() for name, tensor in weights.items()} for weights in (a, b))
+    arrays_a, arrays_b = (
+        {name: tensor.numpy() for name, tensor in weights.items()} for weights in (a, b)
+    )
     return read_problem(graph, arrays_a, arrays_b, {})
 
 
@@ -54,7 +63,9 @@ def test_where_the_descent_ends_nothing_gains(name: str) -> None:
     problem = problem_between(graph, a, dict(found.aligned))
     assert found.settled
     for unit in problem.units():
-        moves = [best_move(problem, unit).element] + ([] if problem.is_exact(unit) else [best_exchange(problem, unit)])
+        moves = [best_move(problem, unit).element] + (
+            [] if problem.is_exact(unit) else [best_exchange(problem, unit)]
+        )
         for move in moves:
             assert problem.moved(move).value <= problem.value + 1e-9
 
@@ -66,7 +77,9 @@ def test_unusual_units_get_their_best_move(name: str) -> None:
     problem = problem_between(graph, draw(graph, 1), draw(graph, 2))
     for unit in problem.units():
         assert problem.is_exact(unit)
-        best = max(problem.moved(element).value for element in all_elements(graph, only=problem.unit(unit)))
+        best = max(
+            problem.moved(element).value for element in all_elements(graph, only=problem.unit(unit))
+        )
         assert problem.moved(best_move(problem, unit).element).value == pytest.approx(best)
 
 

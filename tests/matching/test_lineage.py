@@ -34,14 +34,20 @@ def alike(graph: sn.NeuronGraph, seed: int, count: int) -> list[dict[str, Tensor
     }
     for number in range(count):
         weights = {name: torch.randn(s, generator=generator) for name, s in graph.shapes.items()}
-        weights = {name: t if common[name] is None else t + common[name] for name, t in weights.items()}
+        weights = {
+            name: t if common[name] is None else t + common[name] for name, t in weights.items()
+        }
         networks.append(graph.act(graph.random_element([seed, number]), weights))
     return networks
 
 
 # ---- the parts ------------------------------------------------------------------------------------------------------
 def moving(graph: sn.NeuronGraph) -> set[str]:
-    return {name for name, neuron_set in graph.neurons.items() if not isinstance(neuron_set.group, sn.Fixed)}
+    return {
+        name
+        for name, neuron_set in graph.neurons.items()
+        if not isinstance(neuron_set.group, sn.Fixed)
+    }
 
 
 @pytest.mark.parametrize("name", [*NETWORKS, *(f"random {seed}" for seed in range(8))])
@@ -54,11 +60,18 @@ def test_what_is_held_out_is_held_once_and_leaves_enough(name: str) -> None:
     for fold in folds:
         for symbol in moving(graph):
             sizes = {
-                t: sum(int(np.prod(b.shape)) for b in s.blocks if symbol in {i.symbol for i in b.instances})
+                t: sum(
+                    int(np.prod(b.shape))
+                    for b in s.blocks
+                    if symbol in {i.symbol for i in b.instances}
+                )
                 for t, s in graph.weights.items()
             }
             if any(sizes[t] for t in fold):
-                assert sum(size for t, size in sizes.items() if t not in fold) >= sum(sizes.values()) / 4
+                assert (
+                    sum(size for t, size in sizes.items() if t not in fold)
+                    >= sum(sizes.values()) / 4
+                )
 
 
 @pytest.mark.parametrize("name", ["mlp", "residual cnn with norms", "attention", "lstm"])
@@ -69,7 +82,9 @@ def test_a_match_without_what_is_held_out_still_finds_the_element(name: str) -> 
     assert folds
     for number, fold in enumerate(folds):
         planted = graph.random_element(number)
-        found = sn.align(a, graph.act(planted, a), graph, importance=dict.fromkeys(fold, 0.0), starts=1)
+        found = sn.align(
+            a, graph.act(planted, a), graph, importance=dict.fromkeys(fold, 0.0), starts=1
+        )
         assert found.element == planted.inverse()
 
 
@@ -81,10 +96,14 @@ def test_weak_parts_are_those_of_the_singular_values() -> None:
     weak = []
     for matrix in centred:
         u, s, v = np.linalg.svd(matrix)
-        weak.append(matrix - sum(s[k] * np.outer(u[:, k], v[k]) for k in range(6)))  # rank 8: the strongest 6 go
+        weak.append(
+            matrix - sum(s[k] * np.outer(u[:, k], v[k]) for k in range(6))
+        )  # rank 8: the strongest 6 go
     products, agreement = weak_parts(a, b)
     assert len(products) == 2
-    assert agreement == pytest.approx(np.vdot(*weak) / np.linalg.norm(weak[0]) / np.linalg.norm(weak[1]))
+    assert agreement == pytest.approx(
+        np.vdot(*weak) / np.linalg.norm(weak[0]) / np.linalg.norm(weak[1])
+    )
     assert weak_parts(a, a)[1] == pytest.approx(1.0)
     assert weak_parts(np.ones((4, 4)), b[:4, :4])[1] == 0.0
 
@@ -121,7 +140,9 @@ def test_independent_networks_have_uniform_p_values() -> None:
         reports.append(sn.lineage(networks[k], b, MLP, samples=199, seed=k))
     for name in ("p_given", "p_matched"):
         p = np.array([getattr(report, name) for report in reports])
-        print(name, p.mean(), {level: float((p <= level).mean()) for level in (0.01, 0.05, 0.1, 0.5)})
+        print(
+            name, p.mean(), {level: float((p <= level).mean()) for level in (0.01, 0.05, 0.1, 0.5)}
+        )
         assert kstest(p, "uniform").pvalue > 0.01
         assert (p <= 0.05).mean() <= 0.1
     assert np.mean([report.p_value <= 0.05 for report in reports]) <= 0.1
@@ -140,7 +161,10 @@ def test_a_disguised_child_is_known_and_its_element_found() -> None:
     assert sn.lineage(a, child, MLP, samples=199).p_given == 1 / 200
     assert all(p <= 0.05 for p in report.by_set.values()) and set(report.by_set) == {"h1", "h2"}
     text = repr(report)
-    assert all(words in text for words in ("RELATED", "p = 0.01", "neuron set", "not the probability of innocence"))
+    assert all(
+        words in text
+        for words in ("RELATED", "p = 0.01", "neuron set", "not the probability of innocence")
+    )
 
 
 def test_scales_and_signs_hide_nothing() -> None:
@@ -149,7 +173,9 @@ def test_scales_and_signs_hide_nothing() -> None:
         {"h1": sn.Scaled(32), "h2": sn.Scaled(24)},
         {"w1": "h1 20", "b1": "h1", "w2": "h2 h1*", "b2": "h2", "w3": "20 h2*"},
     )
-    signed = C.mlp([20, 32, 24, 20]).with_groups({"h1": sn.SignedSymmetric(32), "h2": sn.SignedSymmetric(24)})
+    signed = C.mlp([20, 32, 24, 20]).with_groups(
+        {"h1": sn.SignedSymmetric(32), "h2": sn.SignedSymmetric(24)}
+    )
     for graph in (scaled, signed):
         a, other = draw(graph, 1), draw(graph, 2)
         child = {name: t + 0.05 * draw(graph, 3)[name] for name, t in a.items()}
@@ -164,7 +190,9 @@ def test_a_child_that_lost_neurons_is_known() -> None:
     (a,), (other,) = alike(MLP, 4, 1), alike(MLP, 5, 1)
     for parent, related in ((a, True), (other, False)):
         child = cut(MLP.act(MLP.random_element(1), parent), MLP, narrow)
-        report = sn.lineage(a, narrow.act(narrow.random_element(2), child), MLP, graph_b=narrow, samples=199)
+        report = sn.lineage(
+            a, narrow.act(narrow.random_element(2), child), MLP, graph_b=narrow, samples=199
+        )
         assert (report.p_value <= 0.02) is related
 
 
@@ -176,7 +204,9 @@ def test_children_and_strangers_are_told_apart() -> None:
     scores, truth = [], []
     for k in range(100):
         for b, related in ((children[k], True), (networks[100 + k], False)):
-            report = sn.lineage(networks[k], MLP.act(MLP.random_element(k), b), MLP, samples=199, seed=k)
+            report = sn.lineage(
+                networks[k], MLP.act(MLP.random_element(k), b), MLP, samples=199, seed=k
+            )
             scores.append(report.weak)
             truth.append(related)
     assert roc_auc_score(truth, scores) == 1.0
@@ -189,7 +219,9 @@ def test_cutting_undoes_padding(name: str) -> None:
     narrow = NETWORKS[name]
     wide = sn.NeuronGraph(
         {
-            n: sn.NeuronSet(sn.Symmetric(s.size + 2), s.over) if isinstance(s.group, sn.Symmetric) else s
+            n: sn.NeuronSet(sn.Symmetric(s.size + 2), s.over)
+            if isinstance(s.group, sn.Symmetric)
+            else s
             for n, s in narrow.neurons.items()
         },
         narrow.tensors,

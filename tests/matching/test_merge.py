@@ -28,7 +28,10 @@ def test_disguised_copies_merge_to_the_network(name: str) -> None:
     """Four copies with moved neurons and a little noise: the mean is the network, up to the noise's mean."""
     graph = NETWORKS[name]
     a = draw(graph, 0)
-    copies = [a] + [permuted(graph, {n: t + 0.1 * draw(graph, s)[n] for n, t in a.items()}, s) for s in (1, 2, 3)]
+    copies = [a] + [
+        permuted(graph, {n: t + 0.1 * draw(graph, s)[n] for n, t in a.items()}, s)
+        for s in (1, 2, 3)
+    ]
     merged = sn.merge(copies, graph)
     mean = {n: t + 0.1 * sum(draw(graph, s)[n] for s in (1, 2, 3)) / 4 for n, t in a.items()}
     assert_close(dict(merged.weights), mean)
@@ -85,7 +88,10 @@ def test_statistics_of_norms_are_those_of_the_merged_network() -> None:
     model = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 2))
     graph = sn.trace(model.eval(), torch.randn(3, 4))
     nets = [
-        {n: torch.rand(t.shape) + 0.1 if t.is_floating_point() else t for n, t in model.state_dict().items()}
+        {
+            n: torch.rand(t.shape) + 0.1 if t.is_floating_point() else t
+            for n, t in model.state_dict().items()
+        }
         for _ in "ab"
     ]
     x = torch.randn(64, 4)
@@ -129,7 +135,9 @@ def test_the_barrier_of_two_mlps_falls() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("make", "measure"), [(CNN, "distance"), (Transformer, "correlation")])
-def test_the_barrier_of_larger_networks_falls(make: Callable[[], nn.Module], measure: Measure) -> None:
+def test_the_barrier_of_larger_networks_falls(
+    make: Callable[[], nn.Module], measure: Measure
+) -> None:
     """Networks as narrow as these keep most of it: about 2.7 to 2.1 for residual CNNs, 1.7 to 1.5 for transformers."""
     barrier = digits_barrier(make, measure)
     assert barrier.before > 0.1 and barrier.after < barrier.before

@@ -86,7 +86,9 @@ class Square(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.start, self.step, self.read = (nn.Linear(*s, bias=False) for s in ((3, 4), (4, 4), (4, 2)))
+        self.start, self.step, self.read = (
+            nn.Linear(*s, bias=False) for s in ((3, 4), (4, 4), (4, 2))
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return self.read(torch.relu(self.step(torch.relu(self.start(x)))))
@@ -111,7 +113,9 @@ CASES: dict[str, tuple[Callable[[], nn.Module], sn.NeuronGraph, Tensor]] = {
 
 
 def outputs(model: nn.Module, tensors: Tensors, x: Tensor) -> Tensor:
-    return torch.func.functional_call(model, tensors, (x if not x.is_floating_point() else x.double(),))
+    return torch.func.functional_call(
+        model, tensors, (x if not x.is_floating_point() else x.double(),)
+    )
 
 
 def made(name: str) -> tuple[nn.Module, sn.NeuronGraph, Tensor, Tensors]:
@@ -126,7 +130,9 @@ def made(name: str) -> tuple[nn.Module, sn.NeuronGraph, Tensor, Tensors]:
 def test_the_function_stays(name: str) -> None:
     model, graph, x, tensors = made(name)
     normal, left = sn.normal_form(tensors, graph)
-    torch.testing.assert_close(outputs(model, normal, x), outputs(model, tensors, x), rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(
+        outputs(model, normal, x), outputs(model, tensors, x), rtol=1e-9, atol=1e-9
+    )
     assert any(not torch.equal(normal[key], tensors[key]) for key in tensors)
     assert left.dimension == 0 and set(left.tensors) == set(graph.tensors) and left.notes
 
@@ -170,7 +176,9 @@ def test_relu_norms_signs_and_singular_values_are_what_is_said() -> None:
     assert left == sn.catalogue.mlp([3, 5, 4, 2])
     _, graph, _, tensors = made("tanh")
     normal, left = sn.normal_form(tensors, graph)
-    assert (normal["0.weight"].pow(3).sum(1) + normal["0.bias"].pow(3) >= 0).all() and left.order == 120 * 24
+    assert (
+        normal["0.weight"].pow(3).sum(1) + normal["0.bias"].pow(3) >= 0
+    ).all() and left.order == 120 * 24
     _, graph, _, tensors = made("lora")
     normal, left = sn.normal_form(tensors, graph)
     values = torch.linalg.svdvals(tensors["lora_B"] @ tensors["lora_A"])[:2]
@@ -192,7 +200,9 @@ def test_neurons_without_weights_keep_them_and_gradients_are_finite() -> None:
     low = tensors | {"lora_A": tensors["lora_A"][:1].repeat(2, 1)}
     for adapter in (start, low):
         normal, _ = sn.normal_form(adapter, graph)
-        torch.testing.assert_close(normal["lora_B"] @ normal["lora_A"], adapter["lora_B"] @ adapter["lora_A"])
+        torch.testing.assert_close(
+            normal["lora_B"] @ normal["lora_A"], adapter["lora_B"] @ adapter["lora_A"]
+        )
 
 
 def test_equal_singular_values_and_axes_keep_the_function() -> None:
@@ -200,7 +210,9 @@ def test_equal_singular_values_and_axes_keep_the_function() -> None:
     orthogonal, _ = torch.linalg.qr(torch.randn(6, 6).double())
     adapter = {"lora_A": torch.eye(2, 5).double() * 3, "lora_B": orthogonal[:, :2]}
     normal, _ = sn.normal_form(adapter, LORA)
-    torch.testing.assert_close(normal["lora_B"] @ normal["lora_A"], adapter["lora_B"] @ adapter["lora_A"])
+    torch.testing.assert_close(
+        normal["lora_B"] @ normal["lora_A"], adapter["lora_B"] @ adapter["lora_A"]
+    )
     stream = sn.NeuronGraph({"m": sn.Orthogonal(4)}, {"in": "m 4", "out": "4 m"})
     same = {"in": torch.eye(4).double(), "out": torch.eye(4).double()}
     normal, _ = sn.normal_form(same, stream)
@@ -277,13 +289,19 @@ def test_attention_biases_fold() -> None:
     model, graph, x, tensors = made("attention")
     folds = [Unread("k.bias"), Shift("v.bias", "o.weight", "o.bias")]
     folded, left = sn.normal_form(tensors, graph, folds=folds)
-    torch.testing.assert_close(outputs(model, folded, x), outputs(model, tensors, x), rtol=1e-9, atol=1e-9)
-    assert not folded["k.bias"].any() and not folded["v.bias"].any() and "v.bias" not in left.tensors
+    torch.testing.assert_close(
+        outputs(model, folded, x), outputs(model, tensors, x), rtol=1e-9, atol=1e-9
+    )
+    assert (
+        not folded["k.bias"].any() and not folded["v.bias"].any() and "v.bias" not in left.tensors
+    )
 
 
 def test_class_means_leave_probabilities() -> None:
     model, _, x, tensors = made("relu")
-    folded, _ = sn.normal_form(tensors, relu_graph([3, 5, 4, 2]), folds=[ClassMean(("4.weight", "4.bias"))])
+    folded, _ = sn.normal_form(
+        tensors, relu_graph([3, 5, 4, 2]), folds=[ClassMean(("4.weight", "4.bias"))]
+    )
     before, after = outputs(model, tensors, x), outputs(model, folded, x)
     torch.testing.assert_close(after.softmax(-1), before.softmax(-1), rtol=1e-9, atol=1e-9)
     assert float(folded["4.weight"].sum(0).abs().max()) < 1e-12
@@ -302,18 +320,29 @@ def test_siren_phases_fold() -> None:
         Phase("2.bias", {"4.weight": 1}, frequency),
     ]
     x = torch.randn(8, 3)
-    folded, left = sn.normal_form(tensors, relu_graph([3, 5, 4, 2], sn.SignedSymmetric), folds=folds)
-    torch.testing.assert_close(outputs(model, folded, x), outputs(model, tensors, x), rtol=1e-9, atol=1e-9)
-    assert float(folded["0.bias"].abs().max()) <= torch.pi / frequency / 2 + 1e-12 and left.order == 120 * 24
+    folded, left = sn.normal_form(
+        tensors, relu_graph([3, 5, 4, 2], sn.SignedSymmetric), folds=folds
+    )
+    torch.testing.assert_close(
+        outputs(model, folded, x), outputs(model, tensors, x), rtol=1e-9, atol=1e-9
+    )
+    assert (
+        float(folded["0.bias"].abs().max()) <= torch.pi / frequency / 2 + 1e-12
+        and left.order == 120 * 24
+    )
 
 
 # ---- what is refused -----------------------------------------------------------------------------
 def test_forms_that_are_not_defined_are_refused() -> None:
-    space = sn.NeuronGraph({"s": sn.GeneralLinear(3), "u": sn.Fixed(2)}, {"A": "s s*", "B": "s u", "C": "u s*"})
+    space = sn.NeuronGraph(
+        {"s": sn.GeneralLinear(3), "u": sn.Fixed(2)}, {"A": "s s*", "B": "s u", "C": "u s*"}
+    )
     weights = {name: torch.randn(shape) for name, shape in space.shapes.items()}
     with pytest.raises(sn.GraphError, match="twice"):
         sn.normal_form(weights, space)
-    chain = sn.NeuronGraph({"a": sn.GeneralLinear(2), "b": sn.GeneralLinear(2)}, {"1": "a 3", "2": "b a*", "3": "3 b*"})
+    chain = sn.NeuronGraph(
+        {"a": sn.GeneralLinear(2), "b": sn.GeneralLinear(2)}, {"1": "a 3", "2": "b a*", "3": "3 b*"}
+    )
     with pytest.raises(sn.GraphError, match="circle"):
         sn.normal_form({name: torch.randn(shape) for name, shape in chain.shapes.items()}, chain)
     with pytest.raises(sn.ShapeError, match="lora_A"):

@@ -19,7 +19,9 @@ def digits() -> tuple[Tensor, Tensor]:
 
 
 def mlp() -> nn.Module:
-    return nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 10))
+    return nn.Sequential(
+        nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 10)
+    )
 
 
 def train_many(
@@ -51,7 +53,9 @@ def train_many(
         for name, gradient in gradients(state, x[chosen], y[chosen]).items():
             state[name].grad = gradient
         optimizer.step()
-    return [{name: tensor[k].detach().clone() for name, tensor in state.items()} for k in range(count)]
+    return [
+        {name: tensor[k].detach().clone() for name, tensor in state.items()} for k in range(count)
+    ]
 
 
 class Block(nn.Module):
@@ -59,7 +63,10 @@ class Block(nn.Module):
 
     def __init__(self, width: int, inner: int) -> None:
         super().__init__()
-        self.a, self.b = nn.Conv2d(width, inner, 3, padding=1), nn.Conv2d(inner, width, 3, padding=1)
+        self.a, self.b = (
+            nn.Conv2d(width, inner, 3, padding=1),
+            nn.Conv2d(inner, width, 3, padding=1),
+        )
         self.norm = nn.BatchNorm2d(inner)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -86,7 +93,10 @@ class Transformer(nn.Module):
         super().__init__()
         layer = nn.TransformerEncoderLayer(16, 4, 64, dropout=0.0, batch_first=True)
         self.embed, self.place = nn.Linear(8, 16), nn.Parameter(0.5 * torch.randn(8, 16))
-        self.encoder, self.head = nn.TransformerEncoder(layer, 1, enable_nested_tensor=False), nn.Linear(16, 10)
+        self.encoder, self.head = (
+            nn.TransformerEncoder(layer, 1, enable_nested_tensor=False),
+            nn.Linear(16, 10),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.encoder(self.embed(x.reshape(-1, 8, 8)) + self.place).mean(1))

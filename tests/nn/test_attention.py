@@ -15,12 +15,20 @@ from tests.effort import pairs
 from tests.random_graphs import random_graph
 from tests.tolerances import assert_close
 
-UNSIGNED = {name: graph for name, graph in GRAPHS.items() if name not in ("odd activations", "signed copies")}
+UNSIGNED = {
+    name: graph
+    for name, graph in GRAPHS.items()
+    if name not in ("odd activations", "signed copies")
+}
 
 
-def random_features(graph: sn.NeuronGraph, channels: int = 4, batch: int = 2) -> dict[str, torch.Tensor]:
+def random_features(
+    graph: sn.NeuronGraph, channels: int = 4, batch: int = 2
+) -> dict[str, torch.Tensor]:
     torch.manual_seed(1)
-    return {n: torch.randn(batch, *s, channels, dtype=torch.float64) for n, s in graph.shapes.items()}
+    return {
+        n: torch.randn(batch, *s, channels, dtype=torch.float64) for n, s in graph.shapes.items()
+    }
 
 
 @pytest.mark.parametrize(("name", "share"), pairs(UNSIGNED, [False, True]))
@@ -47,7 +55,10 @@ def test_attention_is_the_formula_of_the_paper_on_an_mlp() -> None:
     layer = sn.nn.Attention(graph, 2, heads=1, over_tensors=False).double()
     x = random_features(graph, 2, 1)
     names, changes = list(x), {}
-    q, k, v = ({n: layer.project[i](x[n][0]).chunk(3, -1)[part] for i, n in enumerate(names)} for part in range(3))
+    q, k, v = (
+        {n: layer.project[i](x[n][0]).chunk(3, -1)[part] for i, n in enumerate(names)}
+        for part in range(3)
+    )
     total = {n: torch.zeros_like(x[n][0]) for n in names}
     around = {
         "h0": [("0.weight", i) for i in range(3)],
@@ -57,8 +68,12 @@ def test_attention_is_the_formula_of_the_paper_on_an_mlp() -> None:
     for tokens in around.values():
         for name, place in tokens:
             query = q[name][place]
-            scores = torch.stack([(query * k[n][p]).sum() for n, p in tokens]) / query.numel() ** 0.5
-            total[name][place] += sum(w * v[n][p] for w, (n, p) in zip(scores.softmax(0), tokens, strict=True))
+            scores = (
+                torch.stack([(query * k[n][p]).sum() for n, p in tokens]) / query.numel() ** 0.5
+            )
+            total[name][place] += sum(
+                w * v[n][p] for w, (n, p) in zip(scores.softmax(0), tokens, strict=True)
+            )
     for i, name in enumerate(names):
         changes[name] = layer.combine[i](total[name])[None]
     assert_close(layer(x), changes)

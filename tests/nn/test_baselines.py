@@ -14,9 +14,13 @@ from tests.tolerances import assert_close
 ARCHITECTURES = ["mlp fixed", "cnn, flattened", "attention", "fused and concatenated", "scalar"]
 
 
-def random_features(graph: sn.NeuronGraph, channels: int = 1, batch: int = 3) -> dict[str, torch.Tensor]:
+def random_features(
+    graph: sn.NeuronGraph, channels: int = 1, batch: int = 3
+) -> dict[str, torch.Tensor]:
     torch.manual_seed(1)
-    return {n: torch.randn(batch, *s, channels, dtype=torch.float64) for n, s in graph.shapes.items()}
+    return {
+        n: torch.randn(batch, *s, channels, dtype=torch.float64) for n, s in graph.shapes.items()
+    }
 
 
 def test_statistics_are_torchs_own_for_every_tensor_and_channel() -> None:
@@ -46,7 +50,9 @@ def test_a_flat_network_reads_all_weights_and_no_symmetry() -> None:
     assert not sn.verify.equivariance(net, graph).passed
 
 
-@pytest.mark.parametrize("kind", [sn.nn.StatisticsNetwork, sn.nn.PointwiseNetwork, sn.nn.FlatNetwork])
+@pytest.mark.parametrize(
+    "kind", [sn.nn.StatisticsNetwork, sn.nn.PointwiseNetwork, sn.nn.FlatNetwork]
+)
 def test_baselines_refuse_other_channels_and_signs_where_they_must(kind) -> None:
     net = kind(mlp(2, 3, 2), 4, 2)
     with pytest.raises(sn.ShapeError, match="outputs=0"):

@@ -39,7 +39,13 @@ OPTIONS = {
     "HNP": {"encode": "none"},
     "NP": {"encode": "fixed", "position_kind": "sinusoidal", "dropout": 0.1, "value_waves": 2},
     "adjacent": {"encode": "none", "interactions": "adjacent", "norm": False},
-    "attention": {"encode": "fixed", "mixing": "attention", "heads": 2, "value_waves": 2, "value_kind": "sinusoidal"},
+    "attention": {
+        "encode": "fixed",
+        "mixing": "attention",
+        "heads": 2,
+        "value_waves": 2,
+        "value_kind": "sinusoidal",
+    },
 }
 
 
@@ -93,14 +99,20 @@ def test_outputs_may_be_of_any_space() -> None:
     """A score for every neuron, and a number for the network."""
     graph = mlp(2, 3, 2, io="fixed")
     net = sn.nn.EquivariantNetwork(graph, 4, 2, outputs={"score": "h1", "whole": ""})
-    sn.verify.equivariance(net, graph, outputs={"score": "h1", "whole": ""}, trials=2).raise_if_failed()
+    sn.verify.equivariance(
+        net, graph, outputs={"score": "h1", "whole": ""}, trials=2
+    ).raise_if_failed()
 
 
 @pytest.mark.parametrize("mixing", ["linear", "attention"])
 def test_training_with_one_dropout_mask_commutes_with_permutations(mixing) -> None:
     """In train mode too, for the same random numbers."""
     graph = GRAPHS["attention"]
-    net = sn.nn.EquivariantNetwork(graph, 4, 2, layers=1, dropout=0.5, mixing=mixing, heads=2).double().train()
+    net = (
+        sn.nn.EquivariantNetwork(graph, 4, 2, layers=1, dropout=0.5, mixing=mixing, heads=2)
+        .double()
+        .train()
+    )
     x, g = random_features(graph), graph.random_element(0)
     results = []
     for given in (x, graph.act(g, x, 1)):
@@ -132,8 +144,14 @@ def test_every_parameter_of_a_network_learns() -> None:
         for kind in (sn.nn.InvariantNetwork, sn.nn.EquivariantNetwork):
             net = kind(RESIDUAL, 4, 2, layers=1, **options).double()
             y = net(random_features(RESIDUAL))
-            sum(tensor.square().sum() for tensor in (y.values() if isinstance(y, dict) else [y])).backward()
-            dead = [name for name, p in net.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
+            sum(
+                tensor.square().sum() for tensor in (y.values() if isinstance(y, dict) else [y])
+            ).backward()
+            dead = [
+                name
+                for name, p in net.named_parameters()
+                if p.grad is None or not p.grad.isfinite().all()
+            ]
             assert not dead
 
 
@@ -142,7 +160,9 @@ def test_configurations_are_json_and_make_the_same_network() -> None:
         net = kind(RESIDUAL, 4, 2, layers=1, encode="fixed", inputs=["stem.weight", "head.bias"])
         again = kind(RESIDUAL, **json.loads(json.dumps(net.config)))
         assert again.config == net.config
-        assert {n: p.shape for n, p in again.named_parameters()} == {n: p.shape for n, p in net.named_parameters()}
+        assert {n: p.shape for n, p in again.named_parameters()} == {
+            n: p.shape for n, p in net.named_parameters()
+        }
 
 
 @pytest.mark.parametrize(
@@ -160,5 +180,7 @@ def test_configurations_are_json_and_make_the_same_network() -> None:
 def test_options_that_make_no_sense_are_named(options, message) -> None:
     with pytest.raises(sn.SymnetError, match=message):
         sn.nn.InvariantNetwork(mlp(2, 3, 2, io="fixed"), 4, 2, **options)
-    with pytest.raises(sn.GraphError, match="softmaxes or cosines"):  # of the weights themselves; see test_every_group
+    with pytest.raises(
+        sn.GraphError, match="softmaxes or cosines"
+    ):  # of the weights themselves; see test_every_group
         sn.nn.EquivariantNetwork(GRAPHS["odd activations"], 4, mixing="attention")

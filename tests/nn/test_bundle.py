@@ -13,11 +13,15 @@ import symnet as sn
 from tests.cases import GRAPHS, mlp
 from tests.tolerances import assert_close
 
-safetensors = pytest.importorskip("safetensors.torch", reason="the file format's library is an extra")
+safetensors = pytest.importorskip(
+    "safetensors.torch", reason="the file format's library is an extra"
+)
 GRAPH = mlp(2, 3, 2, io="fixed")
 KINDS = {
     "invariant": lambda graph: sn.nn.InvariantNetwork(graph, 4, 3, encode="fixed", value_waves=2),
-    "attention": lambda graph: sn.nn.InvariantNetwork(graph, 4, 3, mixing="attention", heads=2, dropout=0.5),
+    "attention": lambda graph: sn.nn.InvariantNetwork(
+        graph, 4, 3, mixing="attention", heads=2, dropout=0.5
+    ),
     "equivariant": lambda graph: sn.nn.EquivariantNetwork(graph, 4, 2),
     "statistics": lambda graph: sn.nn.StatisticsNetwork(graph, 4, 3),
     "pointwise": lambda graph: sn.nn.PointwiseNetwork(graph, 4, 3),
@@ -45,7 +49,9 @@ def test_a_loaded_network_gives_the_same_answers(kind, dtype, tmp_path) -> None:
         state = torch.random.get_rng_state()
         sn.nn.save(net, path)
         again = sn.nn.load(path)
-        assert torch.equal(torch.random.get_rng_state(), state), "loading draws nothing from the global generator"
+        assert torch.equal(torch.random.get_rng_state(), state), (
+            "loading draws nothing from the global generator"
+        )
         x = random_features(GRAPHS[name], dtype)
         ours, theirs = answer(again, x), answer(net, x)
         assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
@@ -110,8 +116,14 @@ DAMAGE = {
     "wrong value": (lambda d, s: d["config"].update(hidden="x"), "hidden='x'"),
     "tensor missing": (lambda d, s: s.pop("head.0.bias"), r"'head\.0\.bias' is missing"),
     "tensor too many": (lambda d, s: s.update(extra=torch.zeros(1)), "'extra' is not a part of it"),
-    "wrong shape": (lambda d, s: s.update({"head.0.bias": torch.zeros(7)}), r"is \(7,\) instead of \(4,\)"),
-    "whole numbers": (lambda d, s: s.update({"head.0.bias": torch.zeros(4).int()}), "is torch.int32"),
+    "wrong shape": (
+        lambda d, s: s.update({"head.0.bias": torch.zeros(7)}),
+        r"is \(7,\) instead of \(4,\)",
+    ),
+    "whole numbers": (
+        lambda d, s: s.update({"head.0.bias": torch.zeros(4).int()}),
+        "is torch.int32",
+    ),
 }
 
 

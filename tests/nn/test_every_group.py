@@ -14,21 +14,34 @@ from symnet import testing
 
 FIXED = sn.Fixed
 GRAPHS = {
-    "LoRA": sn.NeuronGraph({"in": FIXED(6), "r": sn.GeneralLinear(3), "out": FIXED(5)}, {"A": "r in", "B": "out r*"}),
+    "LoRA": sn.NeuronGraph(
+        {"in": FIXED(6), "r": sn.GeneralLinear(3), "out": FIXED(5)}, {"A": "r in", "B": "out r*"}
+    ),
     "ReLU network": sn.NeuronGraph(
         {"x": FIXED(3), "h1": sn.Scaled(5), "h2": sn.Scaled(4), "y": FIXED(2)},
-        {"w1": "h1 x", "b1": "h1", "w2": "h2 h1*", "b2": "h2", "w3": "y h2*", "b3": "y", "norms": "h1."},
+        {
+            "w1": "h1 x",
+            "b1": "h1",
+            "w2": "h2 h1*",
+            "b2": "h2",
+            "w3": "y h2*",
+            "b3": "y",
+            "norms": "h1.",
+        },
     ),
     "SIREN": sn.NeuronGraph(
         {"x": FIXED(2), "h": sn.SignedSymmetric(4), "y": FIXED(1)},
         {"w1": "h x", "b1": "h", "w2": "y h", "b2": "y", "norms": "h."},
     ),
     "state space": sn.NeuronGraph(
-        {"s": sn.GeneralLinear(3), "in": FIXED(2), "out": FIXED(2)}, {"A": "s s*", "B": "s in", "C": "out s*"}
+        {"s": sn.GeneralLinear(3), "in": FIXED(2), "out": FIXED(2)},
+        {"A": "s s*", "B": "s in", "C": "out s*"},
     ),
     "rotations": sn.NeuronGraph({"s": sn.Orthogonal(3)}, {"A": "s s", "B": "s s s", "c": "s"}),
     "few neurons": sn.NeuronGraph({"s": sn.GeneralLinear(2)}, {"A": "s s*", "B": "s s s* s*"}),
-    "about the mean": sn.NeuronGraph({"m": sn.Orthogonal(4, fixes_mean=True)}, {"A": "m m", "c": "m"}),
+    "about the mean": sn.NeuronGraph(
+        {"m": sn.Orthogonal(4, fixes_mean=True)}, {"A": "m m", "c": "m"}
+    ),
     "attention": sn.NeuronGraph(
         {
             "head": sn.Symmetric(3),
@@ -36,23 +49,43 @@ GRAPHS = {
             "vo": sn.NeuronSet(sn.GeneralLinear(2), over="head"),
             "m": sn.Orthogonal(4),
         },
-        {"q": "((head qk) + (head vo)) m", "k": "(head qk*) m", "o": "m (head vo*)", "s": "head", "mm": "m m"},
+        {
+            "q": "((head qk) + (head vo)) m",
+            "k": "(head qk*) m",
+            "o": "m (head vo*)",
+            "s": "head",
+            "mm": "m m",
+        },
     ),
     "experts": sn.NeuronGraph(
-        {"e": FIXED(2), "f": sn.NeuronSet(sn.Scaled(3), over="e"), "r": sn.NeuronSet(sn.GeneralLinear(2), over="e")},
+        {
+            "e": FIXED(2),
+            "f": sn.NeuronSet(sn.Scaled(3), over="e"),
+            "r": sn.NeuronSet(sn.GeneralLinear(2), over="e"),
+        },
         {"up": "e f r", "down": "e r* f*", "n": "e f.", "flat": "(e f r*)"},
     ),
-    "SwiGLU": sn.NeuronGraph({"m": sn.Orthogonal(4), "f": sn.Scaled(5)}, {"gate": "f. m", "up": "f m", "down": "m f*"}),
+    "SwiGLU": sn.NeuronGraph(
+        {"m": sn.Orthogonal(4), "f": sn.Scaled(5)}, {"gate": "f. m", "up": "f m", "down": "m f*"}
+    ),
 }
 
 
 def draw(graph: sn.NeuronGraph, channels: int, batch: int = 2, dtype: torch.dtype = torch.float64):
-    return {name: torch.randn(batch, *shape, channels, dtype=dtype) for name, shape in graph.shapes.items()}
+    return {
+        name: torch.randn(batch, *shape, channels, dtype=dtype)
+        for name, shape in graph.shapes.items()
+    }
 
 
 def largest_difference(first, second) -> float:
     return max(
-        (float((first[name] - second[name]).detach().abs().max()) for name in first if first[name].numel()), default=0
+        (
+            float((first[name] - second[name]).detach().abs().max())
+            for name in first
+            if first[name].numel()
+        ),
+        default=0,
     )
 
 
@@ -79,7 +112,9 @@ def test_layers_have_twins_and_are_equivariant(name) -> None:
 
 
 @settings(max_examples=25)
-@given(testing.graphs(kinds=testing.EVERY_GROUP, max_sets=3, max_size=3, max_tensors=2, max_entries=27))
+@given(
+    testing.graphs(kinds=testing.EVERY_GROUP, max_sets=3, max_size=3, max_tensors=2, max_entries=27)
+)
 def test_layers_over_random_mixtures(graph) -> None:
     check_layer(graph)
 
@@ -173,11 +208,15 @@ def test_pointwise_functions_are_refused_where_they_do_not_commute(name, law) ->
     for make in (
         lambda: sn.nn.Pointwise(function, graph),
         lambda: sn.nn.Network(sn.nn.Linear(graph, 1, 3), sn.nn.Pointwise(function)),
-        lambda: nn.Sequential(sn.nn.Linear(graph, 1, 3), sn.nn.Pointwise(function))(draw(graph, 1, 2, torch.float32)),
+        lambda: nn.Sequential(sn.nn.Linear(graph, 1, 3), sn.nn.Pointwise(function))(
+            draw(graph, 1, 2, torch.float32)
+        ),
     ):
         with pytest.raises(sn.GraphError, match=r"of 'h' in 'w'.*Use .*sn\.nn\.Gate") as caught:
             make()
-        assert type(function).__name__ in str(caught.value) and type(SETS[law]).__name__ in str(caught.value)
+        assert type(function).__name__ in str(caught.value) and type(SETS[law]).__name__ in str(
+            caught.value
+        )
 
 
 def test_strands_of_degree_0_allow_any_function() -> None:
@@ -213,12 +252,15 @@ def test_dropout_of_channels_commutes_with_every_group(name) -> None:
 
 
 def test_layers_save_and_differentiate_twice(tmp_path) -> None:
-    graph = sn.NeuronGraph({"r": sn.GeneralLinear(2), "h": sn.Scaled(2)}, {"A": "r h", "B": "h* r*"})
+    graph = sn.NeuronGraph(
+        {"r": sn.GeneralLinear(2), "h": sn.Scaled(2)}, {"A": "r h", "B": "h* r*"}
+    )
     layer = sn.nn.Linear(graph, 1, 1, dtype=torch.float64)
     x = {name: tensor.requires_grad_() for name, tensor in draw(graph, 1, 1).items()}
     names = list(x)
     assert torch.autograd.gradgradcheck(
-        lambda *tensors: tuple(layer(dict(zip(names, tensors, strict=True))).values()), tuple(x.values())
+        lambda *tensors: tuple(layer(dict(zip(names, tensors, strict=True))).values()),
+        tuple(x.values()),
     )
     torch.save(layer, tmp_path / "layer.pt")
     again = torch.load(tmp_path / "layer.pt", weights_only=False)
@@ -260,7 +302,8 @@ def test_whole_networks_tell_wide_fixed_sets_apart_by_gates() -> None:
 def test_networks_refuse_softmaxes_and_cosines_of_what_the_group_scales() -> None:
     for options in ({"mixing": "attention"}, {"value_waves": 4}):
         with pytest.raises(
-            sn.GraphError, match="has softmaxes or cosines, which do not scale with the neurons of 'h1'"
+            sn.GraphError,
+            match="has softmaxes or cosines, which do not scale with the neurons of 'h1'",
         ):
             sn.nn.InvariantNetwork(GRAPHS["ReLU network"], 4, outputs=1, **options)
 
@@ -276,7 +319,9 @@ REPEATED = {
     "signs": sn.NeuronGraph({"h": sn.SignedSymmetric(5)}, {"w": "h h"}),
     "scales": sn.NeuronGraph({"h": sn.Scaled(5)}, {"w": "h h*"}),
     "rotations": sn.NeuronGraph({"s": sn.Orthogonal(5)}, {"w": "s s", "v": "s"}),
-    "rotations about the mean": sn.NeuronGraph({"s": sn.Orthogonal(5, fixes_mean=True)}, {"w": "s s", "v": "s"}),
+    "rotations about the mean": sn.NeuronGraph(
+        {"s": sn.Orthogonal(5, fixes_mean=True)}, {"w": "s s", "v": "s"}
+    ),
     "invertible maps": sn.NeuronGraph({"s": sn.GeneralLinear(5)}, {"w": "s s*"}),
 }
 

@@ -24,7 +24,9 @@ from tests.cases import GRAPHS
 from tests.nn.test_linear import layer_and_features
 from tests.tolerances import assert_close
 
-needs_triton = pytest.mark.skipif(not has_triton(), reason="the package triton is not installed (Linux only)")
+needs_triton = pytest.mark.skipif(
+    not has_triton(), reason="the package triton is not installed (Linux only)"
+)
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 DTYPES = [torch.float64, torch.float32, torch.bfloat16]
 # No axis, one, two (larger than a tile along i, j or both, and of size 1), three.
@@ -37,7 +39,9 @@ def broadcasts(axes: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
         yield tuple(size if keep else 1 for size, keep in zip(axes, kept, strict=True))
 
 
-def random_block(axes: tuple[int, ...], channels: tuple[int, int], dtype: torch.dtype, batch: int = 2) -> KernelBlock:
+def random_block(
+    axes: tuple[int, ...], channels: tuple[int, int], dtype: torch.dtype, batch: int = 2
+) -> KernelBlock:
     def draw(*shape: int) -> Tensor:
         return torch.randn(shape, dtype=torch.float64).to(dtype).to(DEVICE)
 
@@ -47,7 +51,9 @@ def random_block(axes: tuple[int, ...], channels: tuple[int, int], dtype: torch.
 
 def written_out(block: KernelBlock) -> Tensor:
     """The block's sum in float64."""
-    return block.rows.double() @ block.matrix.double() + sum(value.double() for value in block.values)
+    return block.rows.double() @ block.matrix.double() + sum(
+        value.double() for value in block.values
+    )
 
 
 def check(actual: Tensor | None, expected: Tensor, dtype: torch.dtype) -> None:
@@ -72,7 +78,9 @@ def test_the_forward_kernel_is_product_plus_broadcast_terms(axes, dtype, activat
     """Sizes that no tile divides, all ways to broadcast, and its sums over either axis."""
     torch.manual_seed(0)
     block = random_block(axes, (18, 5), dtype)
-    result = fused_block(block.rows, block.matrix, block.values, activation=activation, sums=len(axes) > 1)
+    result = fused_block(
+        block.rows, block.matrix, block.values, activation=activation, sums=len(axes) > 1
+    )
     expected = written_out(block)
     check(result.output, expected.relu() if activation == "relu" else expected, dtype)
     assert result.output.is_contiguous()
@@ -84,7 +92,12 @@ def test_the_forward_kernel_is_product_plus_broadcast_terms(axes, dtype, activat
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize(
     ("axes", "sums"),
-    [(axes, sums) for axes in AXES for sums in ("none", "result", "gradient") if sums == "none" or len(axes) > 1],
+    [
+        (axes, sums)
+        for axes in AXES
+        for sums in ("none", "result", "gradient")
+        if sums == "none" or len(axes) > 1
+    ],
     ids=str,
 )
 def test_the_backward_kernel_is_both_products_and_the_sums(axes, dtype, sums) -> None:
@@ -96,7 +109,9 @@ def test_the_backward_kernel_is_both_products_and_the_sums(axes, dtype, sums) ->
     check(result.rows, written_out(block) * (x > 0), dtype)
     check(result.matrix, x.reshape(-1, 18).double().t() @ block.rows.reshape(-1, 5).double(), dtype)
     if sums != "none":
-        check_sums(result.row_sums, result.column_sums, result.rows if sums == "result" else block.rows)
+        check_sums(
+            result.row_sums, result.column_sums, result.rows if sums == "result" else block.rows
+        )
 
 
 @needs_triton
@@ -105,7 +120,11 @@ def test_channels_of_any_number(channels) -> None:
     """None (the terms are left), fewer than a tile, exactly one, and several in both directions."""
     torch.manual_seed(1)
     block = random_block((4, 3), channels, torch.float64)
-    check(fused_block(block.rows, block.matrix, block.values).output, written_out(block), torch.float64)
+    check(
+        fused_block(block.rows, block.matrix, block.values).output,
+        written_out(block),
+        torch.float64,
+    )
     if max(channels) <= 64:
         x = torch.randn(block.shape, dtype=torch.float64, device=DEVICE)
         (gradient,) = fused_backward([block], [x])
@@ -184,7 +203,9 @@ def test_the_same_inputs_give_the_same_bits() -> None:
 @needs_triton
 def test_not_a_number_passes_the_relu() -> None:
     rows = torch.full((1, 2, 2, 1), float("nan"), device=DEVICE)
-    assert fused_block(rows, torch.ones(1, 1, device=DEVICE), activation="relu").output.isnan().all()
+    assert (
+        fused_block(rows, torch.ones(1, 1, device=DEVICE), activation="relu").output.isnan().all()
+    )
 
 
 @needs_triton
@@ -209,15 +230,31 @@ def test_nothing_in_gives_nothing_out(axes) -> None:
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: fused_block(torch.ones(1, 2, 3), torch.ones(4, 5)), r"\(4, 5\).*\(1, 2, 3\).*\(3, out\)"),
-        (lambda: fused_block(torch.ones(1, 2, 3), torch.ones(3, 5), [torch.ones(1, 4, 5)]), r"\(1, 4, 5\)"),
+        (
+            lambda: fused_block(torch.ones(1, 2, 3), torch.ones(4, 5)),
+            r"\(4, 5\).*\(1, 2, 3\).*\(3, out\)",
+        ),
+        (
+            lambda: fused_block(torch.ones(1, 2, 3), torch.ones(3, 5), [torch.ones(1, 4, 5)]),
+            r"\(1, 4, 5\)",
+        ),
         (lambda: fused_block(torch.ones(1, 2, 3), torch.ones(3, 5).double()), "float64.*float32"),
         (lambda: fused_block(torch.ones(1, 2, 3), torch.ones(3, 5), sums=True), "two axes"),
         (lambda: fused_block(torch.ones(1, 2, 3), torch.ones(3, 5), activation="tanh"), "tanh"),
         (lambda: fused_block(torch.ones(1, 1, 1, 1, 1, 3), torch.ones(3, 5)), "up to 3 axes"),
         (lambda: fused_block(torch.ones(1, 2, 3, dtype=torch.int64), torch.ones(3, 5)), "int64"),
-        (lambda: fused_backward([KernelBlock(torch.ones(1, 2, 3), torch.ones(3, 5))], [torch.ones(1, 2, 4)]), "1, 2, 4"),
-        (lambda: fused_backward([KernelBlock(torch.ones(1, 2, 3), torch.ones(3, 129))], [torch.ones(1, 2, 129)]), "129"),
+        (
+            lambda: fused_backward(
+                [KernelBlock(torch.ones(1, 2, 3), torch.ones(3, 5))], [torch.ones(1, 2, 4)]
+            ),
+            "1, 2, 4",
+        ),
+        (
+            lambda: fused_backward(
+                [KernelBlock(torch.ones(1, 2, 3), torch.ones(3, 129))], [torch.ones(1, 2, 129)]
+            ),
+            "129",
+        ),
     ],
 )
 def test_operands_that_do_not_fit_are_refused(call: Callable[[], object], words: str) -> None:
@@ -237,7 +274,9 @@ def values_and_gradients(layer: sn.nn.Linear, x: dict, relu: bool) -> dict[str, 
     squares = sum((gradient**2).sum() for gradient in again if gradient is not None)
     second = torch.autograd.grad(squares, arguments, allow_unused=True)
     for order, gradients in (("first", first), ("second", second)):
-        found |= {f"{order} {n}": gradient for n, gradient in enumerate(gradients) if gradient is not None}
+        found |= {
+            f"{order} {n}": gradient for n, gradient in enumerate(gradients) if gradient is not None
+        }
     return found
 
 
@@ -268,7 +307,11 @@ def test_lower_precision_is_close_to_float64(name, dtype) -> None:
     expected = layer(x)
     gradients = torch.autograd.grad(sum(v.sum() for v in expected.values()), list(x.values()))
     assert_close({n: v.cpu() for n, v in y.items()}, expected, dtype)
-    assert_close({n: g.cpu() for n, g in zip(x, by_input, strict=True)}, dict(zip(x, gradients, strict=True)), dtype)
+    assert_close(
+        {n: g.cpu() for n, g in zip(x, by_input, strict=True)},
+        dict(zip(x, gradients, strict=True)),
+        dtype,
+    )
 
 
 @needs_triton
@@ -277,8 +320,14 @@ def test_the_kernels_do_run_and_the_backward_takes_the_route_of_the_forward(monk
     from symnet.nn.kernels import plan_kernels
 
     launched = []
-    monkeypatch.setattr(plan_kernels, "fused_blocks", lambda b, **k: launched.append(len(b)) or fused_blocks(b, **k))
-    monkeypatch.setattr(plan_kernels, "fused_backward", lambda b, r: launched.append(-len(b)) or fused_backward(b, r))
+    monkeypatch.setattr(
+        plan_kernels, "fused_blocks", lambda b, **k: launched.append(len(b)) or fused_blocks(b, **k)
+    )
+    monkeypatch.setattr(
+        plan_kernels,
+        "fused_backward",
+        lambda b, r: launched.append(-len(b)) or fused_backward(b, r),
+    )
     layer, x = layer_and_features(GRAPHS["mlp permuted"])
     layer, x = layer.to(DEVICE), {n: v.detach().to(DEVICE).requires_grad_() for n, v in x.items()}
     with sn.nn.backend("triton"):
@@ -312,7 +361,10 @@ def test_the_repr_and_the_description_name_the_route() -> None:
 
 
 def test_an_unknown_route_and_a_missing_package_are_refused(monkeypatch) -> None:
-    with pytest.raises(sn.BackendError, match=r"'numpy'.*'auto', 'torch' or 'triton'"), sn.nn.backend("numpy"):
+    with (
+        pytest.raises(sn.BackendError, match=r"'numpy'.*'auto', 'torch' or 'triton'"),
+        sn.nn.backend("numpy"),
+    ):
         pass
     monkeypatch.setattr("symnet.nn.kernels.backend.has_triton", lambda: False)
     with pytest.raises(sn.BackendError, match=r"symnet\[gpu\]"), sn.nn.backend("triton"):
@@ -324,7 +376,12 @@ def run_python(code: str, **environment: str) -> str:
     root = Path(__file__).parents[2]
     kept = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=root, env=kept | environment, capture_output=True, text=True, timeout=300
+        [sys.executable, "-c", code],
+        cwd=root,
+        env=kept | environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -343,8 +400,16 @@ sum(v.sum() for v in layer(x).values()).backward()
 @pytest.mark.parametrize("installed", [True, False])
 def test_a_layer_on_the_cpu_never_imports_triton(installed) -> None:
     """With the package there, and without it: same route, no import."""
-    hide = "" if installed else "sys.modules['triton'] = None; import importlib.util as u; find = u.find_spec\n"
-    hide += "" if installed else "u.find_spec = lambda name, *more: None if name == 'triton' else find(name, *more)"
+    hide = (
+        ""
+        if installed
+        else "sys.modules['triton'] = None; import importlib.util as u; find = u.find_spec\n"
+    )
+    hide += (
+        ""
+        if installed
+        else "u.find_spec = lambda name, *more: None if name == 'triton' else find(name, *more)"
+    )
     seen = run_python(CALL.format(hide=hide) + "print(bool(sys.modules.get('triton')), layer)")
     assert seen.startswith("False")
     assert "backend: torch" in seen
@@ -377,7 +442,9 @@ print(json.dumps([compiled("forward", torch.bfloat16, 128), compiled("backward",
     ("code", "least"),
     [
         pytest.param(WIDEST, 2, id="widest"),
-        pytest.param("from benchmarks.gpu_compile import main; main()", 8, id="all", marks=pytest.mark.slow),
+        pytest.param(
+            "from benchmarks.gpu_compile import main; main()", 8, id="all", marks=pytest.mark.slow
+        ),
     ],
 )
 def test_the_programs_compile_for_a_gpu_and_fit_it(tmp_path, code: str, least: int) -> None:
@@ -394,7 +461,11 @@ def test_the_gpu_benchmark_says_what_it_needs() -> None:
         pytest.skip("says what happens without CUDA")
     root = Path(__file__).parents[2]
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.gpu"], cwd=root, capture_output=True, text=True, timeout=120
+        [sys.executable, "-m", "benchmarks.gpu"],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert done.returncode == 2
     assert "CUDA" in done.stderr
@@ -407,18 +478,31 @@ def test_sums_that_the_kernels_emit_are_what_the_next_layer_starts_from(monkeypa
     """In a network; values and derivatives are those of the other route, and means over one axis are not taken again."""
     graph = GRAPHS[name]
     torch.manual_seed(0)
-    modules = [sn.nn.Linear(graph, 1, 4), sn.nn.Pointwise(torch.nn.ReLU()), sn.nn.Linear(graph, 4, 2)]
+    modules = [
+        sn.nn.Linear(graph, 1, 4),
+        sn.nn.Pointwise(torch.nn.ReLU()),
+        sn.nn.Linear(graph, 4, 2),
+    ]
     net = sn.nn.Network(*modules).double().to(DEVICE)
     shapes = graph.shapes.items()
-    x = {n: torch.randn(2, *s, 1, dtype=torch.float64, device=DEVICE, requires_grad=True) for n, s in shapes}
+    x = {
+        n: torch.randn(2, *s, 1, dtype=torch.float64, device=DEVICE, requires_grad=True)
+        for n, s in shapes
+    }
     results = []
     emitted: list[int] = []
     original = plan_kernels._mean_of
-    monkeypatch.setattr(plan_kernels, "_mean_of", lambda result, axis: emitted.append(axis) or original(result, axis))
+    monkeypatch.setattr(
+        plan_kernels,
+        "_mean_of",
+        lambda result, axis: emitted.append(axis) or original(result, axis),
+    )
     for route_ in ("torch", "triton"):
         with sn.nn.backend(route_):
             y = net(x)
-            gradients = torch.autograd.grad(sum(t.sin().sum() for t in y.values()), [*x.values(), *net.parameters()])
+            gradients = torch.autograd.grad(
+                sum(t.sin().sum() for t in y.values()), [*x.values(), *net.parameters()]
+            )
         results.append({**y, **{f"gradient {k}": g for k, g in enumerate(gradients)}})
         assert bool(emitted) == (route_ == "triton")
     assert_close(*results)

@@ -26,7 +26,10 @@ def layer_and_features(
     layer = sn.nn.Linear(graph, 2, 3, dtype=dtype)
     for parameter in layer.parameters():
         torch.nn.init.normal_(parameter)
-    x = {name: torch.randn(batch, *shape, 2, dtype=dtype, requires_grad=True) for name, shape in graph.shapes.items()}
+    x = {
+        name: torch.randn(batch, *shape, 2, dtype=dtype, requires_grad=True)
+        for name, shape in graph.shapes.items()
+    }
     return layer, x
 
 
@@ -34,10 +37,13 @@ def gradients(layer: torch.nn.Module, x: dict, seed: int = 1) -> dict[str, torch
     generator = torch.Generator().manual_seed(seed)
     y = layer(x)
     total = sum(
-        (value * torch.randn(value.shape, generator=generator, dtype=value.dtype)).sum() for value in y.values()
+        (value * torch.randn(value.shape, generator=generator, dtype=value.dtype)).sum()
+        for value in y.values()
     )
     assert isinstance(total, torch.Tensor)
-    return dict(zip(x, torch.autograd.grad(total, list(x.values()), create_graph=True), strict=True))
+    return dict(
+        zip(x, torch.autograd.grad(total, list(x.values()), create_graph=True), strict=True)
+    )
 
 
 def check_against_twin(graph: sn.NeuronGraph, seed: int) -> None:
@@ -90,7 +96,9 @@ def test_there_is_a_parameter_for_every_map_and_no_other(seed, bias) -> None:
     assert layer.dimension == sn.derive(graph).dimension
 
 
-@pytest.mark.parametrize("name", ["mlp fixed", "recurrent", "grouped queries", "rotations", "fused and concatenated"])
+@pytest.mark.parametrize(
+    "name", ["mlp fixed", "recurrent", "grouped queries", "rotations", "fused and concatenated"]
+)
 def test_both_routes_have_the_same_gradients(name) -> None:
     """The hand-written backward and torch's own, of the differentiable route."""
     layer, x = layer_and_features(GRAPHS[name])
@@ -98,9 +106,12 @@ def test_both_routes_have_the_same_gradients(name) -> None:
     names = list(x)
     one = sum((v**3).sum() for v in layer(x).values())
     other = sum(
-        (v**3).sum() for v in run(layer._compiled, [x[n] for n in names], layer.matrices(), layer.bias_vector())
+        (v**3).sum()
+        for v in run(layer._compiled, [x[n] for n in names], layer.matrices(), layer.bias_vector())
     )
-    for ours, theirs in zip(torch.autograd.grad(one, arguments), torch.autograd.grad(other, arguments), strict=True):
+    for ours, theirs in zip(
+        torch.autograd.grad(one, arguments), torch.autograd.grad(other, arguments), strict=True
+    ):
         assert torch.allclose(ours, theirs, rtol=1e-9, atol=1e-9)
 
 
@@ -124,7 +135,9 @@ def test_transforms_vmap_grad_and_functional_call(name) -> None:
     mapped = torch.func.vmap(layer)(stacked)
     assert_close({n: v[0] for n, v in mapped.items()}, y)
     first = next(iter(x))
-    partly = torch.func.vmap(lambda v: layer({**{n: t.detach() for n, t in x.items()}, first: v}))(stacked[first])
+    partly = torch.func.vmap(lambda v: layer({**{n: t.detach() for n, t in x.items()}, first: v}))(
+        stacked[first]
+    )
     assert_close({n: v[0] for n, v in partly.items()}, y)
     parameters = {n: p.detach() for n, p in layer.named_parameters()}
 
@@ -135,8 +148,12 @@ def test_transforms_vmap_grad_and_functional_call(name) -> None:
     per_sample = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0))(
         parameters, {n: v.detach() for n, v in x.items()}
     )
-    whole = torch.autograd.grad(sum((v**2).sum() for v in layer(x).values()), list(layer.parameters()))
-    assert_close({n: per_sample[n].sum(0) for n in parameters}, dict(zip(parameters, whole, strict=True)))
+    whole = torch.autograd.grad(
+        sum((v**2).sum() for v in layer(x).values()), list(layer.parameters())
+    )
+    assert_close(
+        {n: per_sample[n].sum(0) for n in parameters}, dict(zip(parameters, whole, strict=True))
+    )
 
 
 def test_compiles_without_graph_breaks() -> None:
@@ -154,7 +171,11 @@ def test_copies_pickles_and_state_dicts_hold_the_parameters_alone(name) -> None:
     buffer = io.BytesIO()
     torch.save(layer, buffer)
     buffer.seek(0)
-    for again in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer)), torch.load(buffer, weights_only=False)):
+    for again in (
+        copy.deepcopy(layer),
+        pickle.loads(pickle.dumps(layer)),
+        torch.load(buffer, weights_only=False),
+    ):
         assert_close(again(x), y)
         assert again._compiled is layer._compiled
     assert set(layer.state_dict()) == {n for n, _ in layer.named_parameters()}
@@ -223,7 +244,8 @@ def test_initialisation_keeps_unit_variance_through_depth(widths, io_mode, kerne
     graph = mlp(*widths, io=io_mode)
     if kernel == 3:
         tensors = {
-            n: f"{axes} 3 3" if n.endswith("weight") and n != "0.weight" else axes for n, axes in graph.tensors.items()
+            n: f"{axes} 3 3" if n.endswith("weight") and n != "0.weight" else axes
+            for n, axes in graph.tensors.items()
         }
         graph = sn.NeuronGraph(dict(graph.neurons), tensors)
     depth, draws = 8, 3
@@ -249,10 +271,17 @@ def test_the_gain_is_the_standard_deviation() -> None:
 
 def test_misfitting_features_are_all_named() -> None:
     layer, x = layer_and_features(GRAPHS["mlp fixed"])
-    bad = {n: v for n, v in x.items() if n != "2.weight"} | {"extra": x["0.bias"], "0.weight": x["0.weight"][:, :1]}
+    bad = {n: v for n, v in x.items() if n != "2.weight"} | {
+        "extra": x["0.bias"],
+        "0.weight": x["0.weight"][:, :1],
+    }
     with pytest.raises(sn.ShapeError) as error:
         layer(bad)
-    for word in ("'extra' is not among them", "'2.weight' is missing", "'0.weight' must be (batch, 3, 2, channels)"):
+    for word in (
+        "'extra' is not among them",
+        "'2.weight' is missing",
+        "'0.weight' must be (batch, 3, 2, channels)",
+    ):
         assert word in str(error.value)
     with pytest.raises(sn.ShapeError, match="has 1 channels instead of 2"):
         layer({n: v[..., :1] for n, v in x.items()})
@@ -262,7 +291,9 @@ def test_misfitting_features_are_all_named() -> None:
 
 def test_a_layer_that_would_not_fit_names_the_culprit() -> None:
     """784 fixed inputs with 16 channels: 325 million parameters, refused before any is made."""
-    with pytest.raises(sn.TooLargeError, match=r"input '0.weight' \(784 fixed positions.*output '0.weight'"):
+    with pytest.raises(
+        sn.TooLargeError, match=r"input '0.weight' \(784 fixed positions.*output '0.weight'"
+    ):
         sn.nn.Linear(mlp(784, 512, 512, 10, io="fixed"), 16, 32)
 
 
@@ -285,8 +316,13 @@ def test_adjacent_layers_leave_out_the_maps_between_tensors_without_a_common_set
     layer = sn.nn.Linear(graph, 2, 3, interactions="adjacent", dtype=torch.float64)
     for parameter in layer.parameters():
         torch.nn.init.normal_(parameter)
-    assert sum(p.numel() for p in layer.parameters()) == 6 * maps.dimension + 3 * maps.bias_dimension
-    x = {n: torch.randn(2, *s, 2, dtype=torch.float64, requires_grad=True) for n, s in graph.shapes.items()}
+    assert (
+        sum(p.numel() for p in layer.parameters()) == 6 * maps.dimension + 3 * maps.bias_dimension
+    )
+    x = {
+        n: torch.randn(2, *s, 2, dtype=torch.float64, requires_grad=True)
+        for n, s in graph.shapes.items()
+    }
     twin = sn.nn.DenseLinear.from_layer(layer)
     assert_close(layer(x), twin(x))
     assert_close(gradients(layer, x), gradients(twin, x))
@@ -298,7 +334,9 @@ def test_adjacent_layers_of_deep_networks_are_much_smaller() -> None:
     graph = mlp(*[4] * 20)
     full, adjacent = sn.derive(graph), sn.derive(graph, interactions="adjacent")
     assert adjacent.dimension < full.dimension / 4
-    assert not adjacent.are_coupled("0.weight", "30.weight") and adjacent.are_coupled("0.weight", "2.weight")
+    assert not adjacent.are_coupled("0.weight", "30.weight") and adjacent.are_coupled(
+        "0.weight", "2.weight"
+    )
     with pytest.raises(sn.GraphError, match="share no neuron set"):
         adjacent.between("0.weight", "30.weight")
     with pytest.raises(sn.GraphError, match="choose 'full' or 'adjacent'"):
@@ -307,7 +345,9 @@ def test_adjacent_layers_of_deep_networks_are_much_smaller() -> None:
 
 def test_an_output_that_nothing_is_adjacent_to_has_its_bias() -> None:
     graph = mlp(2, 3, 4, 2)
-    layer = sn.nn.Linear(graph, 1, 2, inputs=["0.weight"], outputs={"far": "h3"}, interactions="adjacent")
+    layer = sn.nn.Linear(
+        graph, 1, 2, inputs=["0.weight"], outputs={"far": "h3"}, interactions="adjacent"
+    )
     torch.nn.init.ones_(layer.bias)
     assert layer.dimension == 0
     assert torch.equal(layer({"0.weight": torch.randn(5, 3, 2, 1)})["far"], torch.ones(5, 2, 2))

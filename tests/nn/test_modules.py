@@ -15,8 +15,13 @@ from tests.random_graphs import random_graph
 from tests.tolerances import assert_close
 
 
-def random_features(graph: sn.NeuronGraph, channels: int = 2, batch: int = 3) -> dict[str, torch.Tensor]:
-    return {name: torch.randn(batch, *shape, channels, dtype=torch.float64) for name, shape in graph.shapes.items()}
+def random_features(
+    graph: sn.NeuronGraph, channels: int = 2, batch: int = 3
+) -> dict[str, torch.Tensor]:
+    return {
+        name: torch.randn(batch, *shape, channels, dtype=torch.float64)
+        for name, shape in graph.shapes.items()
+    }
 
 
 @given(st.integers(0, 1_000_000))
@@ -30,12 +35,17 @@ def test_pooling_is_invariant_and_complete(seed) -> None:
     assert pooled.shape == (3, pool.dimension * 2)
     assert torch.allclose(pool(graph.act(graph.random_element(seed), x, 1)), pooled, atol=1e-12)
     one = graph.space({"one": ""})
-    orbits = sum(count_orbits(orbits_of_pairs(graph, graph.weights, name, one, "one")) for name in graph.weights)
+    orbits = sum(
+        count_orbits(orbits_of_pairs(graph, graph.weights, name, one, "one"))
+        for name in graph.weights
+    )
     assert pool.dimension == orbits
     size = graph.weights.size
     basis = torch.eye(size, dtype=torch.float64)
     parts = torch.split(basis, [t.size for t in graph.weights.values()], dim=1)
-    rows = pool({n: p.reshape(size, *s, 1) for p, (n, s) in zip(parts, graph.shapes.items(), strict=True)})
+    rows = pool(
+        {n: p.reshape(size, *s, 1) for p, (n, s) in zip(parts, graph.shapes.items(), strict=True)}
+    )
     assert torch.linalg.matrix_rank(rows) == pool.dimension
 
 
@@ -81,7 +91,9 @@ def test_encodings_tell_the_encoded_sets_apart_and_no_other(kind) -> None:
     assert swap.moves("h0")
     moved, other = encoding(graph.act(swap, x, 1)), graph.act(swap, encoding(x), 1)
     assert not torch.allclose(moved["0.weight"], other["0.weight"])
-    assert torch.equal(moved["2.weight"], other["2.weight"]), "no encoding on tensors without the set"
+    assert torch.equal(moved["2.weight"], other["2.weight"]), (
+        "no encoding on tensors without the set"
+    )
     assert not encoding.state_dict() or kind == "learned"
     with pytest.raises(sn.GraphError, match="no neuron sets"):
         sn.nn.PositionalEncoding(graph, ["h9"], 4)
@@ -117,7 +129,10 @@ def test_a_whole_network_trains() -> None:
 
 # ---- features -------------------------------------------------------------------------------------------------------
 def networks(count: int) -> list[torch.nn.Module]:
-    return [torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.ReLU(), torch.nn.Linear(3, 2)) for _ in range(count)]
+    return [
+        torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.ReLU(), torch.nn.Linear(3, 2))
+        for _ in range(count)
+    ]
 
 
 def test_features_and_back() -> None:
@@ -137,10 +152,18 @@ def test_buffers_counters_and_aliases() -> None:
     model = torch.nn.Sequential(torch.nn.Linear(2, 3, bias=False), torch.nn.BatchNorm1d(3))
     graph = sn.NeuronGraph(
         {"in": sn.Fixed(2), "h": sn.Symmetric(3)},
-        {"0.weight": "h in", "1.weight": "h", "1.bias": "h", "1.running_mean": "h", "1.running_var": "h"},
+        {
+            "0.weight": "h in",
+            "1.weight": "h",
+            "1.bias": "h",
+            "1.running_mean": "h",
+            "1.running_var": "h",
+        },
     )
     (state,) = sn.state_dicts(sn.features(model, graph), graph)
-    assert "1.num_batches_tracked" not in state and torch.equal(state["1.running_var"], torch.ones(3))
+    assert "1.num_batches_tracked" not in state and torch.equal(
+        state["1.running_var"], torch.ones(3)
+    )
     tied = sn.NeuronGraph({"h": sn.Symmetric(3)}, {"a": "h"}, aliases={"b": "a"})
     (state,) = sn.state_dicts(sn.features({"a": torch.ones(3), "b": torch.ones(3)}, tied), tied)
     assert set(state) == {"a", "b"}

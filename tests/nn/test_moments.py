@@ -23,12 +23,16 @@ def random_features(graph: sn.NeuronGraph, channels: int = 2) -> dict[str, torch
 
 
 def test_moments_of_a_weight_are_those_of_its_entries() -> None:
-    graph = sn.NeuronGraph({"i": sn.Symmetric(6), "h": sn.Symmetric(5), "o": sn.Fixed(2)}, {"w": "h i", "v": "o h"})
+    graph = sn.NeuronGraph(
+        {"i": sn.Symmetric(6), "h": sn.Symmetric(5), "o": sn.Fixed(2)}, {"w": "h i", "v": "o h"}
+    )
     x = random_features(graph, 1)
     pool = sn.nn.Pool(graph, moments=MOMENTS)
     mean, spread, least, largest, *quartiles = pool(x)[:, :7].T
     entries = x["w"].flatten(1)
-    assert torch.allclose(mean, entries.mean(1)) and torch.allclose(spread, entries.std(1, correction=0))
+    assert torch.allclose(mean, entries.mean(1)) and torch.allclose(
+        spread, entries.std(1, correction=0)
+    )
     assert torch.allclose(least, entries.amin(1)) and torch.allclose(largest, entries.amax(1))
     wanted = torch.quantile(entries, torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64), dim=1)
     assert torch.allclose(torch.stack(quartiles), wanted)
@@ -36,28 +40,41 @@ def test_moments_of_a_weight_are_those_of_its_entries() -> None:
 
 
 def test_moments_for_each_neuron_run_over_everything_else() -> None:
-    graph = sn.NeuronGraph({"i": sn.Symmetric(6), "h": sn.Symmetric(5)}, {"w": "h i", "b": "h", "s": "h h"})
+    graph = sn.NeuronGraph(
+        {"i": sn.Symmetric(6), "h": sn.Symmetric(5)}, {"w": "h i", "b": "h", "s": "h h"}
+    )
     x = random_features(graph, 1)
     y = sn.nn.Pool(graph, moments=("mean", "spread"), outputs={"of h": "h"})(x)["of h"]
     rows = [y[..., 2 * k : 2 * k + 2] for k in range(y.shape[-1] // 2)]
-    wanted = [(v.mean(2), v.std(2, correction=0)) for v in (x["w"][..., 0], x["s"][..., 0], x["s"][..., 0].mT)]
+    wanted = [
+        (v.mean(2), v.std(2, correction=0))
+        for v in (x["w"][..., 0], x["s"][..., 0], x["s"][..., 0].mT)
+    ]
     for mean, spread in wanted:
         assert any(torch.allclose(row, torch.stack([mean, spread], -1)) for row in rows)
 
 
-@pytest.mark.parametrize("name", ["mlp fixed", "cnn", "recurrent", "attention", "fused and concatenated"])
+@pytest.mark.parametrize(
+    "name", ["mlp fixed", "cnn", "recurrent", "attention", "fused and concatenated"]
+)
 def test_moments_are_invariant_or_equivariant_and_means_alone_are_the_pool_as_before(name) -> None:
     graph = GRAPHS[name]
     report = sn.verify.equivariance(sn.nn.Pool(graph, moments=MOMENTS), graph, 2, seed=0, trials=2)
     assert report.passed, report
-    moving = next(n for n, one in graph.neurons.items() if isinstance(one.group, sn.Symmetric) and not one.over)
+    moving = next(
+        n
+        for n, one in graph.neurons.items()
+        if isinstance(one.group, sn.Symmetric) and not one.over
+    )
     pool = sn.nn.Pool(graph, moments=MOMENTS, outputs={"y": moving})
     report = sn.verify.equivariance(pool, graph, 2, outputs={"y": moving}, seed=0, trials=2)
     assert report.passed, report
     x = random_features(graph)
     only = sn.nn.Pool(graph, moments=("mean", "spread"))
     means = only(x).view(3, -1, 2, 2)
-    assert torch.allclose(sn.nn.Pool(graph)(x).sort().values, means_of(only, graph, x).sort().values)
+    assert torch.allclose(
+        sn.nn.Pool(graph)(x).sort().values, means_of(only, graph, x).sort().values
+    )
     assert means.shape[1] == only.dimension
     for other in (copy.deepcopy(pool), pickle.loads(pickle.dumps(pool))):
         assert_close(other(x), pool(x))

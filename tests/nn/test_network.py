@@ -33,10 +33,15 @@ def stack(graph: sn.NeuronGraph) -> list[torch.nn.Module]:
     return [module.double() for module in modules]
 
 
-def random_features(graph: sn.NeuronGraph, channels: int = 2, batch: int = 3) -> dict[str, torch.Tensor]:
+def random_features(
+    graph: sn.NeuronGraph, channels: int = 2, batch: int = 3
+) -> dict[str, torch.Tensor]:
     torch.manual_seed(1)
     shapes = graph.shapes.items()
-    return {n: torch.randn(batch, *s, channels, dtype=torch.float64, requires_grad=True) for n, s in shapes}
+    return {
+        n: torch.randn(batch, *s, channels, dtype=torch.float64, requires_grad=True)
+        for n, s in shapes
+    }
 
 
 @pytest.mark.parametrize("name", UNSIGNED)
@@ -53,11 +58,17 @@ def test_a_network_is_the_sequence_of_its_modules(name, checkpoint) -> None:
     for net in (ours, theirs):
         y = net(x)
         loss = sum(value.sin().sum() for value in y.values())
-        first = torch.autograd.grad(loss, [*x.values(), *wanted], create_graph=True, allow_unused=True)
+        first = torch.autograd.grad(
+            loss, [*x.values(), *wanted], create_graph=True, allow_unused=True
+        )
         squares = sum((g**2).sum() for g in first if g is not None)
-        results.append((y, first, torch.autograd.grad(squares, [*x.values(), *wanted], allow_unused=True)))
+        results.append(
+            (y, first, torch.autograd.grad(squares, [*x.values(), *wanted], allow_unused=True))
+        )
     assert_close(results[0][0], results[1][0])
-    for ours_, theirs_ in zip(results[0][1] + results[0][2], results[1][1] + results[1][2], strict=True):
+    for ours_, theirs_ in zip(
+        results[0][1] + results[0][2], results[1][1] + results[1][2], strict=True
+    ):
         assert (ours_ is None) == (theirs_ is None)
         assert ours_ is None or torch.allclose(ours_, theirs_, rtol=1e-9, atol=1e-9)
 
@@ -97,7 +108,14 @@ WIDE = sn.NeuronGraph(
         "h": sn.Symmetric(4),
         "class": sn.Fixed(3),
     },
-    {"q": "(head d) pixel", "w": "h (head d)", "b": "h", "out": "class h", "c": "class", "p": "pixel"},
+    {
+        "q": "(head d) pixel",
+        "w": "h (head d)",
+        "b": "h",
+        "out": "class h",
+        "c": "class",
+        "p": "pixel",
+    },
 )
 
 
@@ -114,12 +132,16 @@ def test_what_goes_through_the_middle_has_the_rank_given() -> None:
     """The response of one neuron's row to itself: a multiple of 1, two constants, and a matrix of rank 2."""
     graph = sn.NeuronGraph({"pixel": sn.Fixed(30), "h": sn.Symmetric(2)}, {"w": "h pixel"})
     layer = sn.nn.LowRankLinear(graph, 1, 1, rank=2, bias=False).double()
-    own = torch.func.jacrev(lambda w: layer({"w": w[None, ..., None]})["w"][0, ..., 0])(torch.zeros(2, 30).double())
+    own = torch.func.jacrev(lambda w: layer({"w": w[None, ..., None]})["w"][0, ..., 0])(
+        torch.zeros(2, 30).double()
+    )
     row = own[0, :, 0, :] - own[0, :, 1, :]  # what all neurons give each other cancels
     centred = row - torch.eye(30) * torch.linalg.eigvals(row).real.median()
     assert int((torch.linalg.svdvals(centred) > 1e-9).sum()) <= 3
     full = sn.nn.Linear(graph, 1, 1)
-    assert sum(p.numel() for p in layer.parameters()) < 0.2 * sum(p.numel() for p in full.parameters())
+    assert sum(p.numel() for p in layer.parameters()) < 0.2 * sum(
+        p.numel() for p in full.parameters()
+    )
 
 
 def test_low_rank_tells_its_cost_and_refuses_what_makes_no_sense() -> None:
@@ -153,7 +175,9 @@ def test_means_of_half_precision_features_are_kept_in_single_until_they_are_mixe
     x = {n: torch.randn(2, *s, 1).bfloat16() for n, s in graph.shapes.items()}
     exact = {name: value.double() for name, value in x.items()}
     for ours, theirs in zip(
-        gather(layer._compiled, list(x.values())), gather(layer._compiled, list(exact.values())), strict=True
+        gather(layer._compiled, list(x.values())),
+        gather(layer._compiled, list(exact.values())),
+        strict=True,
     ):
         for (_, a), (_, b) in zip(ours, theirs, strict=True):
             assert a.dtype == torch.bfloat16
@@ -195,8 +219,12 @@ def assert_same(ours: torch.nn.Module, theirs: torch.nn.Module, x: dict[str, tor
     for net in (ours, theirs):
         y = net(x)
         wanted = [*x.values(), *theirs.parameters()]
-        gradients = torch.autograd.grad(sum(t.sin().sum() for t in y.values()), wanted, allow_unused=True)
-        results.append({**y, **{f"gradient {k}": g for k, g in enumerate(gradients) if g is not None}})
+        gradients = torch.autograd.grad(
+            sum(t.sin().sum() for t in y.values()), wanted, allow_unused=True
+        )
+        results.append(
+            {**y, **{f"gradient {k}": g for k, g in enumerate(gradients) if g is not None}}
+        )
     assert_close(results[0], results[1])
 
 
@@ -243,8 +271,13 @@ def test_a_hook_that_changes_what_a_layer_gave_is_obeyed() -> None:
     """Then nothing is handed over, whichever of the two modules the hook is on, or all."""
     graph = mlp(2, 5, 3)
     x = random_features(graph)
-    double = lambda module, given, result: {n: 2 * t for n, t in result.items()} if isinstance(result, dict) else None  # noqa: E731
-    halve = lambda module, given: ({n: t / 2 for n, t in given[0].items()},)  # noqa: E731
+
+    def double(module, inputs, result):
+        return {n: 2 * t for n, t in result.items()} if isinstance(result, dict) else None
+
+    def halve(module, inputs):
+        return ({n: t / 2 for n, t in inputs[0].items()},)
+
     linear = torch.nn.modules.module
     for register in (
         lambda net: net[0].register_forward_hook(double),
@@ -275,6 +308,8 @@ def test_nothing_is_handed_to_a_layer_of_another_space() -> None:
 
 def test_a_nonlinearity_that_changes_shapes_is_refused_by_the_layer_after_it() -> None:
     graph = mlp(2, 5, 3)
-    net = sn.nn.Network(sn.nn.Linear(graph, 1, 4), sn.nn.Pointwise(torch.nn.Flatten()), sn.nn.Linear(graph, 4, 4))
+    net = sn.nn.Network(
+        sn.nn.Linear(graph, 1, 4), sn.nn.Pointwise(torch.nn.Flatten()), sn.nn.Linear(graph, 4, 4)
+    )
     with pytest.raises(sn.ShapeError, match="must be"):
         net({name: torch.randn(2, *shape, 1) for name, shape in graph.shapes.items()})

@@ -16,7 +16,9 @@ from tests.cases import GRAPHS, mlp
 from tests.tolerances import assert_close
 
 
-def random_features(graph: sn.NeuronGraph, channels: int = 1, batch: int = 2) -> dict[str, torch.Tensor]:
+def random_features(
+    graph: sn.NeuronGraph, channels: int = 1, batch: int = 2
+) -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     return {
         name: torch.randn(batch, *shape, channels, dtype=torch.float64, generator=generator)
@@ -36,7 +38,10 @@ def test_an_mlp_gives_the_products_of_its_matrices_before_and_after_every_set() 
         "h3 h2": third,
         "h3 h1": third @ second,
     }
-    assert_close(sn.nn.PathProduct(graph)(x), {name: value.movedim(1, -1) for name, value in expected.items()})
+    assert_close(
+        sn.nn.PathProduct(graph)(x),
+        {name: value.movedim(1, -1) for name, value in expected.items()},
+    )
     only = sn.nn.PathProduct(graph, hidden=False)(x)
     assert_close(only, {"h3 h0": expected["h3 h0"].movedim(1, -1)})
 
@@ -88,7 +93,9 @@ def test_taps_are_kept_beside_their_end_or_averaged() -> None:
 
 def test_ends_need_no_name() -> None:
     """Traced graphs have whole numbers for the axes of inputs and outputs."""
-    graph = sn.NeuronGraph({"c": sn.Symmetric(4)}, {"0.weight": "c 2 3 3", "0.bias": "c", "3.weight": "5 (c 6)"})
+    graph = sn.NeuronGraph(
+        {"c": sn.Symmetric(4)}, {"0.weight": "c 2 3 3", "0.bias": "c", "3.weight": "5 (c 6)"}
+    )
     x = random_features(graph)
     head, stem = x["3.weight"][..., 0].view(2, 5, 4, 6), x["0.weight"][..., 0].flatten(3)
     path = sn.nn.PathProduct(graph)
@@ -111,7 +118,13 @@ def test_sets_are_contracted_only_with_their_duals() -> None:
         {"in": "h x", "A": "r h*", "B": "y r*", "other": "y h"},
     )
     path = sn.nn.PathProduct(relu)
-    assert notation(path) == {"y x": "y x", "h x": "h x", "r x": "r x", "y r*": "y r*", "y h*": "y h*"}
+    assert notation(path) == {
+        "y x": "y x",
+        "h x": "h x",
+        "r x": "r x",
+        "y r*": "y r*",
+        "y h*": "y h*",
+    }
     report = sn.verify.equivariance(path, relu, outputs=notation(path), seed=0)
     assert report.passed, report
 
@@ -124,7 +137,9 @@ def test_the_plan_says_what_is_multiplied_and_what_it_costs() -> None:
     plan = plan_path(sn.catalogue.mlp([10, 100, 100, 5]))
     assert "h2 in = 2.weight (100 x 100) x 100 x 10" in repr(plan)
     assert plan.cost().multiplies == 100 * 100 * 10 + 5 * 100 * 10 + 100 * 100 * 5
-    with pytest.raises(sn.GraphError, match="No chain of tensors leads from one Fixed set to another"):
+    with pytest.raises(
+        sn.GraphError, match="No chain of tensors leads from one Fixed set to another"
+    ):
         plan_path(mlp(2, 3, 2))
 
 
@@ -157,7 +172,11 @@ def shaken(module: nn.Module) -> nn.Module:
     torch.manual_seed(0)
     for name, tensor in module.state_dict().items():
         if tensor.is_floating_point():
-            tensor.copy_(torch.randn(tensor.shape).abs() + 0.5 if name.endswith("var") else torch.randn(tensor.shape))
+            tensor.copy_(
+                torch.randn(tensor.shape).abs() + 0.5
+                if name.endswith("var")
+                else torch.randn(tensor.shape)
+            )
     return module.eval()
 
 
@@ -181,9 +200,15 @@ def test_convolutions_compose_with_strides_padding_pooling_and_norms(activation)
     linear.forward = lambda image: linear.head(  # type: ignore[method-assign]
         linear.pool((z := linear.norm(linear.stem(image))) + linear.inner(z)).flatten(1)
     )
-    state = {name: value.double() for name, value in linear.state_dict().items() if value.is_floating_point()}
+    state = {
+        name: value.double()
+        for name, value in linear.state_dict().items()
+        if value.is_floating_point()
+    }
     zero = torch.zeros(1, 2, 8, 8, dtype=torch.float64)
-    assert torch.allclose(y["out in"][0, ..., 0], jacrev(call, argnums=1)(state, zero).reshape(3, -1), atol=1e-10)
+    assert torch.allclose(
+        y["out in"][0, ..., 0], jacrev(call, argnums=1)(state, zero).reshape(3, -1), atol=1e-10
+    )
     by_bias = jacrev(lambda bias: call({**state, "stem.bias": bias}, zero))(state["stem.bias"])
     assert torch.allclose(y["out stem.weight"][0, ..., 0], by_bias, atol=1e-10)
     stem = jacrev(lambda image: linear.stem(image)[0].mean((1, 2)))(zero).reshape(4, -1)
@@ -202,7 +227,11 @@ class Block(nn.Module):
         self.norm = nn.LayerNorm(4)
         self.qkv = nn.Linear(4, 12)
         self.out = nn.Linear(4, 4, bias=False)
-        self.gate, self.up, self.down = nn.Linear(4, 6), nn.Linear(4, 6), nn.Linear(6, 4, bias=False)
+        self.gate, self.up, self.down = (
+            nn.Linear(4, 6),
+            nn.Linear(4, 6),
+            nn.Linear(6, 4, bias=False),
+        )
         self.head = nn.Linear(4, 3)
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
@@ -228,7 +257,9 @@ def test_attention_looks_everywhere_alike_norms_do_not_divide_and_gates_are_open
     state = {name: value.double() for name, value in module.state_dict().items()}
     centre = torch.eye(4, dtype=torch.float64) - 0.25
     value = state["qkv.weight"][8:] @ torch.diag(state["norm.weight"]) @ centre
-    looks = torch.tensor([[1, 0, 0], [1 / 2, 1 / 2, 0], [1 / 3, 1 / 3, 1 / 3]], dtype=torch.float64)  # (to, from)
+    looks = torch.tensor(
+        [[1, 0, 0], [1 / 2, 1 / 2, 0], [1 / 3, 1 / 3, 1 / 3]], dtype=torch.float64
+    )  # (to, from)
     one = torch.eye(4, dtype=torch.float64)
     last = state["head.weight"] @ (one + state["down.weight"] @ state["up.weight"])
     mixed = torch.einsum("st,ij->sitj", looks, state["out.weight"] @ value) + torch.einsum(
@@ -303,7 +334,9 @@ def test_the_graph_of_another_network_is_refused() -> None:
     module = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 3))
     points = torch.randn(4, 2)
     with pytest.raises(sn.ShapeError, match=r"'2.weight'.*missing"):
-        sn.nn.PathProduct(sn.catalogue.mlp([2, 3, 3]), nn.Sequential(nn.Linear(2, 3), nn.ReLU()), points)
+        sn.nn.PathProduct(
+            sn.catalogue.mlp([2, 3, 3]), nn.Sequential(nn.Linear(2, 3), nn.ReLU()), points
+        )
     wrong = sn.NeuronGraph(
         {"in": sn.Fixed(2), "h": sn.Symmetric(3), "k": sn.Symmetric(3)},
         {"0.weight": "h in", "0.bias": "h", "2.weight": "3 k", "2.bias": "3"},

@@ -39,7 +39,9 @@ def test_answers_are_those_of_the_networks_themselves_in_evaluation() -> None:
     invariant = sn.nn.Probes(modules[0], graph, images.double())
 
     def positive_variances(x: dict[str, torch.Tensor]) -> torch.Tensor:
-        return invariant({name: value.abs() if name.endswith("var") else value for name, value in x.items()})
+        return invariant(
+            {name: value.abs() if name.endswith("var") else value for name, value in x.items()}
+        )
 
     report = sn.verify.equivariance(positive_variances, graph, seed=0, trials=2)
     assert report.passed, report
@@ -48,7 +50,9 @@ def test_answers_are_those_of_the_networks_themselves_in_evaluation() -> None:
 def test_features_are_softmax_centred_logits_and_asinh_without_scale() -> None:
     module = nn.Linear(2, 3)
     points = sn.nn.random_inputs(torch.zeros(1, 2), 4)
-    graph = sn.NeuronGraph({"in": sn.Fixed(2), "out": sn.Fixed(3)}, {"weight": "out in", "bias": "out"})
+    graph = sn.NeuronGraph(
+        {"in": sn.Fixed(2), "out": sn.Fixed(3)}, {"weight": "out in", "bias": "out"}
+    )
     probes = sn.nn.Probes(module, graph, points)
     x = sn.features(module, graph)
     logits = module(points).detach()
@@ -68,9 +72,17 @@ def test_every_kind_of_input_and_the_draw_is_seeded() -> None:
     steps = (images[..., 1:] - images[..., :-1]).square().mean() / images.var()
     assert steps < 0.5  # neighbours are alike; of independent noise it is 2
     tokens = sn.nn.random_inputs(torch.zeros(2, 7, dtype=torch.int64), 9, tokens=5)
-    assert tokens.shape == (9, 7) and tokens.dtype == torch.int64 and set(tokens.unique().tolist()) == set(range(5))
-    assert torch.equal(sn.nn.random_inputs(torch.zeros(1, 3), 4), sn.nn.random_inputs(torch.zeros(1, 3), 4, seed=0))
-    assert not torch.equal(sn.nn.random_inputs(torch.zeros(1, 3), 4), sn.nn.random_inputs(torch.zeros(1, 3), 4, seed=1))
+    assert (
+        tokens.shape == (9, 7)
+        and tokens.dtype == torch.int64
+        and set(tokens.unique().tolist()) == set(range(5))
+    )
+    assert torch.equal(
+        sn.nn.random_inputs(torch.zeros(1, 3), 4), sn.nn.random_inputs(torch.zeros(1, 3), 4, seed=0)
+    )
+    assert not torch.equal(
+        sn.nn.random_inputs(torch.zeros(1, 3), 4), sn.nn.random_inputs(torch.zeros(1, 3), 4, seed=1)
+    )
 
 
 class Tokens(nn.Module):
@@ -89,7 +101,8 @@ class Tokens(nn.Module):
 def test_modules_that_vmap_cannot_run_are_run_one_by_one_and_say_so() -> None:
     modules = [Tokens(), Tokens()]
     graph = sn.NeuronGraph(
-        {"m": sn.Symmetric(4), "out": sn.Fixed(2)}, {"table.weight": "5 m", "head.weight": "out m", "head.bias": "out"}
+        {"m": sn.Symmetric(4), "out": sn.Fixed(2)},
+        {"table.weight": "5 m", "head.weight": "out m", "head.bias": "out"},
     )
     probes = sn.nn.Probes(modules[0], graph, torch.randint(0, 5, (3, 6)), scale_free=False)
     assert "network by network" in repr(probes)
@@ -101,10 +114,15 @@ def test_probes_can_be_learned_and_differentiated_twice() -> None:
     module = nn.Sequential(nn.Linear(2, 4), nn.Tanh(), nn.Linear(4, 2)).double()
     graph = sn.trace(module, torch.zeros(1, 2).double())
     probes = sn.nn.Probes(module, graph, torch.randn(3, 2).double(), learned=True)
-    x = {name: torch.randn(2, *shape, 2).double().requires_grad_() for name, shape in graph.shapes.items()}
+    x = {
+        name: torch.randn(2, *shape, 2).double().requires_grad_()
+        for name, shape in graph.shapes.items()
+    }
     answers = probes(x)
     assert answers.shape == (2, 2 * probes.count)
-    first = torch.autograd.grad(answers.square().sum(), [probes.inputs, x["0.weight"]], create_graph=True)
+    first = torch.autograd.grad(
+        answers.square().sum(), [probes.inputs, x["0.weight"]], create_graph=True
+    )
     second = torch.autograd.grad(first[1].square().sum(), probes.inputs)
     assert all(float(g.detach().abs().max()) > 0 for g in (*first, *second))
     assert [n for n, _ in probes.named_parameters()] == ["inputs"]

@@ -20,10 +20,19 @@ from tests.tolerances import assert_close
 
 CASES = [name for name in GRAPHS if name not in ("scalar", "one neuron")]
 LARGER = ("more dims than neurons", "fused and concatenated", "grouped queries", "rotations")
-SMALL = ["mlp permuted", "recurrent", "attention", "copies over a fixed set", "odd activations", "rotations over heads"]
+SMALL = [
+    "mlp permuted",
+    "recurrent",
+    "attention",
+    "copies over a fixed set",
+    "odd activations",
+    "rotations over heads",
+]
 
 
-def random_features(graph: sn.NeuronGraph, channels: int, batch: int = 2, seed: int = 0) -> dict[str, torch.Tensor]:
+def random_features(
+    graph: sn.NeuronGraph, channels: int, batch: int = 2, seed: int = 0
+) -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
     return {
         name: torch.randn(batch, *shape, channels, dtype=torch.float64, generator=generator)
@@ -135,11 +144,17 @@ def test_gram_matrices_and_products_of_incoming_and_outgoing_norms() -> None:
         {"in": "h i", "out": "o h", "n": "h", "m": "h"},
     )
     x = random_features(graph, 1)
-    gram = sn.nn.Product(graph, 1, 1, outputs={"gram": "i i"}, pairs=[("in", "in")], dtype=torch.float64)
+    gram = sn.nn.Product(
+        graph, 1, 1, outputs={"gram": "i i"}, pairs=[("in", "in")], dtype=torch.float64
+    )
     expected = torch.einsum("bhi,bhj->bij", x["in"][..., 0], x["in"][..., 0]) / 4
     coefficient_of(gram, lambda y: torch.allclose(y["gram"][..., 0], expected), x)
-    norms = sn.nn.Product(graph, 1, 1, outputs={"n": "h"}, pairs=[("in", "in")], dtype=torch.float64)
-    coefficient_of(norms, lambda y: torch.allclose(y["n"][..., 0], x["in"][..., 0].square().mean(2)), x)
+    norms = sn.nn.Product(
+        graph, 1, 1, outputs={"n": "h"}, pairs=[("in", "in")], dtype=torch.float64
+    )
+    coefficient_of(
+        norms, lambda y: torch.allclose(y["n"][..., 0], x["in"][..., 0].square().mean(2)), x
+    )
     # the product of both norms of every neuron: one product after another
     both = sn.nn.Product(graph, 1, 1, outputs={"": "h"}, pairs=[("n", "m")], dtype=torch.float64)
     incoming, outgoing = x["in"].square().mean(2), x["out"].square().mean(1)
@@ -168,7 +183,8 @@ def test_the_cost_is_linear_in_the_dimensions_that_an_adapter_adapts() -> None:
     costs = []
     for n in (1024, 4096):
         graph = sn.NeuronGraph(
-            {"in": sn.Symmetric(n), "r": sn.Symmetric(64), "out": sn.Symmetric(n)}, {"A": "r in", "B": "out r"}
+            {"in": sn.Symmetric(n), "r": sn.Symmetric(64), "out": sn.Symmetric(n)},
+            {"A": "r in", "B": "out r"},
         )
         layer = sn.nn.Product(graph, 4, 4)
         costs.append(layer.plan.cost(4, 4, 4).multiplies)

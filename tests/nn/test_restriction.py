@@ -17,7 +17,12 @@ def smaller(graph: sn.NeuronGraph, seed: int) -> sn.NeuronGraph:
     groups = {}
     for name, neuron_set in graph.neurons.items():
         n = neuron_set.size
-        choices = [sn.Fixed(n), sn.Cyclic(n), sn.Symmetric(n), sn.Generated(n, [[1, 0, *range(2, n)]] if n > 1 else [])]
+        choices = [
+            sn.Fixed(n),
+            sn.Cyclic(n),
+            sn.Symmetric(n),
+            sn.Generated(n, [[1, 0, *range(2, n)]] if n > 1 else []),
+        ]
         if isinstance(neuron_set.group, sn.SignedSymmetric):
             groups[name] = [*choices, sn.SignedSymmetric(n)][rng.integers(5)]
         elif isinstance(neuron_set.group, sn.Symmetric):
@@ -35,8 +40,12 @@ def random_layer(graph: sn.NeuronGraph, seed: int) -> sn.nn.Linear:
     return layer
 
 
-def assert_same(first: torch.nn.Module, second: torch.nn.Module, graph: sn.NeuronGraph, channels: int) -> None:
-    x = {name: torch.randn(2, *s, channels, dtype=torch.float64) for name, s in graph.shapes.items()}
+def assert_same(
+    first: torch.nn.Module, second: torch.nn.Module, graph: sn.NeuronGraph, channels: int
+) -> None:
+    x = {
+        name: torch.randn(2, *s, channels, dtype=torch.float64) for name, s in graph.shapes.items()
+    }
     with torch.no_grad():
         before, after = first(x), second(x)
     for name, tensor in before.items():
@@ -47,7 +56,10 @@ def assert_same(first: torch.nn.Module, second: torch.nn.Module, graph: sn.Neuro
 def test_the_function_stays(name: str) -> None:
     """Outputs are equal to 1e-12 for any subgroup, and the restricted layer has the smaller group's dimension."""
     graph = random_graph(int(name.split()[1])) if name.startswith("random") else GRAPHS[name]
-    if any(isinstance(s.group, sn.Scaled | sn.Orthogonal | sn.GeneralLinear) for s in graph.neurons.values()):
+    if any(
+        isinstance(s.group, sn.Scaled | sn.Orthogonal | sn.GeneralLinear)
+        for s in graph.neurons.values()
+    ):
         pytest.skip("refused: the group mixes or scales neurons")
     layer = random_layer(graph, 0)
     for seed in range(2):
@@ -72,7 +84,8 @@ def test_a_set_may_be_split() -> None:
     """Six neurons of which three and three may be exchanged among themselves: other names and axes, the same tensors."""
     whole = sn.NeuronGraph({"h": sn.Symmetric(6)}, {"w": "h 2", "b": "h", "v": "2 h"})
     parts = sn.NeuronGraph(
-        {"p": sn.Symmetric(3), "q": sn.Symmetric(3)}, {"w": "(p + q) 2", "b": "(p + q)", "v": "2 (p + q)"}
+        {"p": sn.Symmetric(3), "q": sn.Symmetric(3)},
+        {"w": "(p + q) 2", "b": "(p + q)", "v": "2 (p + q)"},
     )
     layer = random_layer(whole, 1)
     assert_same(layer, layer.restricted_to(parts), whole, 2)
@@ -107,7 +120,9 @@ def test_what_is_no_subgroup_is_refused() -> None:
     layer = random_layer(graph, 0)
     with pytest.raises(sn.GraphError, match="not contained in the layer's"):
         layer.restricted_to(graph.with_groups({"h": sn.Symmetric(5)}))
-    with pytest.raises(sn.GraphError, match=r"has sizes \(5, 5\) in the layer and \(4, 4\) in the graph"):
+    with pytest.raises(
+        sn.GraphError, match=r"has sizes \(5, 5\) in the layer and \(4, 4\) in the graph"
+    ):
         layer.restricted_to(sn.NeuronGraph({"h": sn.Cyclic(4)}, {"w": "h h", "b": "h"}))
     with pytest.raises(sn.GraphError, match="permutations and signs"):
         layer.restricted_to(graph.with_groups({"h": sn.Orthogonal(5)}))

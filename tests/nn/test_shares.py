@@ -22,7 +22,11 @@ def test_the_components_of_independent_weights_share_their_variance(sizes: tuple
     neurons = {f"h{k}": sn.Symmetric(size) for k, size in enumerate(sizes)}
     plan = make_plan(sn.NeuronGraph(neurons, {"w": " ".join(neurons)}))
     (pattern,) = {statistic.pattern for statistic in plan.statistics}
-    subsets = [kept for count in range(len(sizes) + 1) for kept in itertools.combinations(range(len(sizes)), count)]
+    subsets = [
+        kept
+        for count in range(len(sizes) + 1)
+        for kept in itertools.combinations(range(len(sizes)), count)
+    ]
     assert sum(_share(pattern, kept) for kept in subsets) == pytest.approx(1.0, rel=1e-12)
     assert _share(pattern, ()) == pytest.approx(1 / math.prod(sizes))
 
@@ -60,7 +64,9 @@ def test_sinusoids_are_those_of_the_transformer() -> None:
 
 def test_sets_are_wide_beyond_sixteen_neurons_and_checkpoints_are_asked_for() -> None:
     narrow, wide = sn.catalogue.mlp([16, 3, 2]), sn.catalogue.mlp([17, 3, 2])
-    assert sn.nn.LowRankLinear(narrow, 1, 1).wide == () and sn.nn.LowRankLinear(wide, 1, 1).wide == ("in",)
+    assert sn.nn.LowRankLinear(narrow, 1, 1).wide == () and sn.nn.LowRankLinear(
+        wide, 1, 1
+    ).wide == ("in",)
     assert sn.nn.Network().checkpoint is False
 
 

@@ -15,7 +15,8 @@ from tests.tolerances import assert_close
 GRAPHS = {
     "mlp": sn.catalogue.mlp([2, 5, 4, 3]),
     "recurrent": sn.NeuronGraph(
-        {"h": sn.Symmetric(4), "in": sn.Fixed(2)}, {"hh": "h h", "ih": "h in", "bias": "h", "scale": ""}
+        {"h": sn.Symmetric(4), "in": sn.Fixed(2)},
+        {"hh": "h h", "ih": "h in", "bias": "h", "scale": ""},
     ),
     "rotations, signs": sn.NeuronGraph(
         {"c": sn.Cyclic(4), "h": sn.Symmetric(3), "s": sn.SignedSymmetric(2)},
@@ -28,13 +29,19 @@ every_graph = pytest.mark.parametrize("name", GRAPHS)
 def fresh(name: str, suffix: str) -> sn.NeuronGraph:
     """A graph that no other layer shares a plan with."""
     graph = GRAPHS[name]
-    return sn.NeuronGraph(dict(graph.neurons), {f"{key} {suffix}": axes for key, axes in graph.tensors.items()})
+    return sn.NeuronGraph(
+        dict(graph.neurons), {f"{key} {suffix}": axes for key, axes in graph.tensors.items()}
+    )
 
 
-def draw(graph: sn.NeuronGraph, channels: int = 2, batch: int = 3, grad: bool = False) -> dict[str, Tensor]:
+def draw(
+    graph: sn.NeuronGraph, channels: int = 2, batch: int = 3, grad: bool = False
+) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(0)
     return {
-        name: torch.randn(batch, *shape, channels, generator=generator, dtype=torch.float64).requires_grad_(grad)
+        name: torch.randn(
+            batch, *shape, channels, generator=generator, dtype=torch.float64
+        ).requires_grad_(grad)
         for name, shape in graph.shapes.items()
     }
 
@@ -66,7 +73,10 @@ def test_fake_tensors_of_one_layer_do_not_reach_another(name) -> None:
     """Layers share a plan; what a fake run has worked out is not kept in it."""
     graph = fresh(name, "fake")
     with FakeTensorMode():
-        layer, x = linear(graph), {n: torch.randn(3, *s, 2).double() for n, s in graph.shapes.items()}
+        layer, x = (
+            linear(graph),
+            {n: torch.randn(3, *s, 2).double() for n, s in graph.shapes.items()},
+        )
         total(layer({n: value.requires_grad_() for n, value in x.items()})).backward()
         sn.nn.Pool(graph)(x)
     layer = linear(graph)
@@ -80,7 +90,10 @@ def test_layers_can_be_made_and_run_without_memory(name) -> None:
     """On the device "meta", by argument or by default device; a state dict brings them to life."""
     graph = GRAPHS[name]
     with torch.device("meta"):
-        layer, x = sn.nn.Linear(graph, 2, 3), {n: torch.randn(3, *s, 2) for n, s in graph.shapes.items()}
+        layer, x = (
+            sn.nn.Linear(graph, 2, 3),
+            {n: torch.randn(3, *s, 2) for n, s in graph.shapes.items()},
+        )
         assert all(value.is_meta for value in layer(x).values()) and sn.nn.Pool(graph)(x).is_meta
         real = sn.nn.Linear(graph, 2, 3, device="cpu", dtype=torch.float64)
     layer.load_state_dict(real.state_dict(), assign=True)
@@ -115,7 +128,11 @@ def test_outputs_may_be_changed_in_place(name, mode) -> None:
     found = []
     for inplace in (False, True):
         torch.manual_seed(0)
-        net = nn.Sequential(sn.nn.Linear(graph, 2, 3), sn.nn.Pointwise(activation(name)(inplace=inplace)), sn.nn.Linear(graph, 3, 2))
+        net = nn.Sequential(
+            sn.nn.Linear(graph, 2, 3),
+            sn.nn.Pointwise(activation(name)(inplace=inplace)),
+            sn.nn.Linear(graph, 3, 2),
+        )
         x = {n: value.float() for n, value in draw(graph).items()}
         if mode == "vmap":
             y = torch.func.vmap(net)({n: value[None] for n, value in x.items()})
@@ -158,7 +175,9 @@ def test_gradients_sample_by_sample_are_those_of_single_samples(name) -> None:
     parameters = {n: p.detach() for n, p in layer.named_parameters()}
 
     def loss(given: dict[str, Tensor], sample: dict[str, Tensor]) -> Tensor:
-        return total(torch.func.functional_call(layer, given, ({n: v[None] for n, v in sample.items()},)))
+        return total(
+            torch.func.functional_call(layer, given, ({n: v[None] for n, v in sample.items()},))
+        )
 
     together = torch.func.vmap(torch.func.grad(loss), (None, 0))(parameters, x)
     for number in range(3):
@@ -195,7 +214,9 @@ def test_forward_derivatives_are_the_layer_itself(name) -> None:
         found = {n: dual_level.unpack_dual(value).tangent for n, value in y.items()}
     bias = layer({n: torch.zeros_like(value) for n, value in x.items()})
     expected = {n: value - bias[n] for n, value in layer(direction).items()}
-    assert_close({n: torch.zeros_like(bias[n]) if v is None else v for n, v in found.items()}, expected)
+    assert_close(
+        {n: torch.zeros_like(bias[n]) if v is None else v for n, v in found.items()}, expected
+    )
 
 
 # ---- compilers and tools ------------------------------------------------------------------------------------------------
@@ -203,12 +224,16 @@ def test_forward_derivatives_are_the_layer_itself(name) -> None:
 def test_a_network_that_never_ran_compiles_whole(name) -> None:
     """Layers and pool of every kind of group, in one graph, with their gradients."""
     graph = fresh(name, "compiled")
-    net = nn.Sequential(linear(graph), sn.nn.Pointwise(activation(name)(inplace=True)), sn.nn.Pool(graph))
+    net = nn.Sequential(
+        linear(graph), sn.nn.Pointwise(activation(name)(inplace=True)), sn.nn.Pool(graph)
+    )
     x = draw(graph)
     y = torch.compile(net, fullgraph=True, backend="aot_eager")(x)
     found = torch.autograd.grad(y.square().sum(), list(net.parameters()), materialize_grads=True)
     assert_close({"": y}, {"": net(x)})
-    expected = torch.autograd.grad(net(x).square().sum(), list(net.parameters()), materialize_grads=True)
+    expected = torch.autograd.grad(
+        net(x).square().sum(), list(net.parameters()), materialize_grads=True
+    )
     assert_close(dict(enumerate(found)), dict(enumerate(expected)))
 
 
@@ -260,12 +285,16 @@ def test_expanded_inputs_are_read_like_their_copies(name) -> None:
 def test_an_empty_batch_is_normalised_without_a_warning() -> None:
     graph = GRAPHS["mlp"]
     y = sn.nn.LayerNorm(graph, 2).double()(draw(graph, batch=0))
-    assert {name: value.shape for name, value in y.items()} == {n: (0, *s, 2) for n, s in graph.shapes.items()}
+    assert {name: value.shape for name, value in y.items()} == {
+        n: (0, *s, 2) for n, s in graph.shapes.items()
+    }
 
 
 def test_a_layer_without_parameters_gives_zeros_of_its_inputs_dtype() -> None:
     """Between one sign and none nothing is equivariant but zero."""
-    graph = sn.NeuronGraph({"s": sn.SignedSymmetric(2), "h": sn.Symmetric(3)}, {"odd": "s", "even": "h"})
+    graph = sn.NeuronGraph(
+        {"s": sn.SignedSymmetric(2), "h": sn.Symmetric(3)}, {"odd": "s", "even": "h"}
+    )
     layer = sn.nn.Linear(graph, 1, 2, inputs=["odd"], outputs=["even"], bias=False)
     assert layer.dimension == 0 and not list(layer.parameters())
     for dtype in (torch.float32, torch.float64):

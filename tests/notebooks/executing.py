@@ -29,7 +29,11 @@ def outputs_of(path: Path) -> list[list[dict[str, Any]]]:
     InteractiveShell.clear_instance()
     shell = InteractiveShell.instance()
     shell.history_manager.enabled = False
-    cells = [cell for cell in json.loads(path.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"]
+    cells = [
+        cell
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]
+        if cell["cell_type"] == "code"
+    ]
     return [_outputs_of_cell(shell, path, "".join(cell["source"])) for cell in cells]
 
 
@@ -42,7 +46,9 @@ def _outputs_of_cell(shell: Any, path: Path, source: str) -> list[dict[str, Any]
     with contextlib.redirect_stdout(printed):
         result = shell.run_cell(source)
     if not result.success:
-        raise RuntimeError(f"{path.name}: {result.error_in_exec or result.error_before_exec!r} in\n{source}")
+        raise RuntimeError(
+            f"{path.name}: {result.error_in_exec or result.error_before_exec!r} in\n{source}"
+        )
     outputs: list[dict[str, Any]] = []
     if printed.getvalue():
         outputs.append({"output_type": "stream", "name": "stdout", "text": printed.getvalue()})

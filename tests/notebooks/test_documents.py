@@ -41,7 +41,11 @@ def test_there_are_five() -> None:
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs_and_its_outputs_are_kept(path: Path, run: dict[str, list[Any]]) -> None:
     """After a change: python -m tests.notebooks.executing, and look at them."""
-    cells = [cell for cell in json.loads(path.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"]
+    cells = [
+        cell
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]
+        if cell["cell_type"] == "code"
+    ]
     fresh = run[path.name]
     assert len(fresh) == len(cells) >= 5
     for cell, outputs in zip(cells, fresh, strict=True):

@@ -30,7 +30,10 @@ def wrong(x: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 def values() -> dict[str, object]:
     layer = sn.nn.Linear(GRAPH, 1, 1)
-    models = [torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.ReLU(), torch.nn.Linear(3, 2)) for _ in "ab"]
+    models = [
+        torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.ReLU(), torch.nn.Linear(3, 2))
+        for _ in "ab"
+    ]
     return {
         "graph": GRAPH,
         "maps": sn.derive(GRAPH),
@@ -152,6 +155,12 @@ def test_without_matplotlib_the_table_is_shown_and_the_extra_named() -> None:
         "graph = sn.catalogue.mlp([2, 3, 2])\n"
         "print(graph._repr_html_(), sn.derive(graph)._repr_html_(), graph._repr_svg_())"
     )
-    output = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
-    assert "pip install &#x27;symnet[show]&#x27;" in output and "<td" in output and "<pre>\\begin" in output
+    output = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+    ).stdout
+    assert (
+        "pip install &#x27;symnet[show]&#x27;" in output
+        and "<td" in output
+        and "<pre>\\begin" in output
+    )
     assert output.rstrip().endswith("None")

@@ -39,7 +39,9 @@ def check_adjoint(graph: sn.NeuronGraph, seed: int) -> None:
     """<y, L x> = <L* y, x>."""
     layer, x, matrices, _ = random_run(graph, seed)
     y = run_plan(layer.plan, x, matrices)
-    weights = {name: np.random.default_rng(seed + 1).normal(size=value.shape) for name, value in y.items()}
+    weights = {
+        name: np.random.default_rng(seed + 1).normal(size=value.shape) for name, value in y.items()
+    }
     transposed = []
     for table, matrix in zip(layer.plan.tables, matrices, strict=True):
         rows, columns = dropped_sizes(layer.plan, table)
@@ -87,7 +89,8 @@ def test_a_statistic_is_taken_from_the_smallest_one_that_holds_it(name) -> None:
             holding = [
                 other.size
                 for other in plan.statistics[:number]
-                if (other.tensor, other.block, other.pattern) == (statistic.tensor, statistic.block, statistic.pattern)
+                if (other.tensor, other.block, other.pattern)
+                == (statistic.tensor, statistic.block, statistic.pattern)
                 and set(other.kept) > set(statistic.kept)
             ]
             source = None if statistic.source is None else plan.statistics[statistic.source]
@@ -97,7 +100,12 @@ def test_a_statistic_is_taken_from_the_smallest_one_that_holds_it(name) -> None:
 def test_tied_entries_of_a_table_cannot_be_written_to() -> None:
     """They are shared by every layer of the plan."""
     plan = make_plan(GRAPHS["rotations over heads"])
-    indices = [index for table in plan.tables for index in (table.index, table.bias_index) if index is not None]
+    indices = [
+        index
+        for table in plan.tables
+        for index in (table.index, table.bias_index)
+        if index is not None
+    ]
     assert indices and not any(index.flags.writeable for index in indices)
 
 
@@ -133,13 +141,23 @@ def test_fixed_sets_are_channels() -> None:
 def test_planning_does_not_depend_on_width() -> None:
     narrow, wide = make_plan(mlp(8, 8, 8, 8)), make_plan(mlp(8000, 8000, 8000, 8000))
     assert len(narrow.statistics) == len(wide.statistics)
-    assert [(t.height, t.width) for t in narrow.tables] == [(t.height, t.width) for t in wide.tables]
+    assert [(t.height, t.width) for t in narrow.tables] == [
+        (t.height, t.width) for t in wide.tables
+    ]
 
 
 def test_the_plan_of_a_three_layer_mlp_reads_as_a_lesson() -> None:
     text = repr(make_plan(mlp(2, 3, 4, 2)))
     assert "62 maps" in text
-    for words in ("1. statistics", "2. tables", "3. outputs", "mean over h1", "[h2,h1]", "multiplies", "bytes"):
+    for words in (
+        "1. statistics",
+        "2. tables",
+        "3. outputs",
+        "mean over h1",
+        "[h2,h1]",
+        "multiplies",
+        "bytes",
+    ):
         assert words in text
     assert max(map(len, text.splitlines())) < 160 and len(text.splitlines()) < 40
 

@@ -26,7 +26,10 @@ def hold_against_brute_force(graph: sn.NeuronGraph) -> None:
             expected = orbits_of_pairs(graph, graph.weights, s, graph.weights, t)
             pattern, count = maps.between(s, t), count_orbits(expected)
             labels = pattern.labels()
-            assert labels.dtype == np.int64 and labels.shape == (graph.weights[s].size, graph.weights[t].size)
+            assert labels.dtype == np.int64 and labels.shape == (
+                graph.weights[s].size,
+                graph.weights[t].size,
+            )
             assert same_partition(labels, expected)
             assert sorted(set(labels.reshape(-1).tolist()) - {-1}) == list(range(count))
             assert pattern.dimension == pattern.dimension_by_burnside == count
@@ -77,7 +80,9 @@ def test_a_recurrent_weight_has_bell_4_maps_cut_off_at_n_blocks(n, count) -> Non
     assert sn.derive(graph).dimension == count == bell(4, most=n)
 
 
-@pytest.mark.parametrize(("sizes", "count"), [((2, 3, 2), 74), ((3, 2, 3, 2), 142), ((2, 3, 2, 3, 2), 164)])
+@pytest.mark.parametrize(
+    ("sizes", "count"), [((2, 3, 2), 74), ((3, 2, 3, 2), 142), ((2, 3, 2, 3, 2), 164)]
+)
 def test_the_hnp_layer_has_as_many_maps_as_were_counted_elsewhere(sizes, count) -> None:
     assert sn.derive(mlp(*sizes, io="fixed")).dimension == count
 
@@ -90,7 +95,11 @@ def test_a_convolution_is_a_linear_layer_with_its_taps_folded() -> None:
 
 def test_heads_and_their_insides_have_the_wreath_products_six_maps() -> None:
     graph = sn.NeuronGraph(
-        {"head": sn.Symmetric(4), "dim": sn.NeuronSet(sn.Symmetric(5), over="head"), "model": sn.Symmetric(6)},
+        {
+            "head": sn.Symmetric(4),
+            "dim": sn.NeuronSet(sn.Symmetric(5), over="head"),
+            "model": sn.Symmetric(6),
+        },
         {"w": "(head dim) model"},
     )
     assert sn.derive(graph).dimension == 6
@@ -100,7 +109,10 @@ def test_spaces_other_than_weights() -> None:
     """Scores per neuron, invariants, and maps from neurons to weights."""
     graph = mlp(2, 3, 4, 2, io="fixed")
     maps = sn.derive(graph, inputs={"2.weight": "h2 h1"}, outputs={"score": "h1", "z": ""})
-    assert maps.between("score", "2.weight").dimension == 2 and maps.between("z", "2.weight").dimension == 1
+    assert (
+        maps.between("score", "2.weight").dimension == 2
+        and maps.between("z", "2.weight").dimension == 1
+    )
     assert maps.between("score", "2.weight").labels().shape == (3, 12)
     back = sn.derive(graph, inputs={"score": "h1"}, outputs=["2.weight", "2.bias"])
     assert back.dimension == 2 + 1
@@ -131,7 +143,9 @@ def test_large_graphs_are_counted_quickly() -> None:
     assert len(graph.weights) == 396
     start = time.perf_counter()
     assert sn.derive(graph).dimension > 396**2
-    assert time.perf_counter() - start < 10  # the bar of 2 s is held by the benchmark; here only an explosion is caught
+    assert (
+        time.perf_counter() - start < 10
+    )  # the bar of 2 s is held by the benchmark; here only an explosion is caught
     assert (
         sn.derive(mlp(784, 512, 10, io="fixed")).dimension
         == sn.derive(mlp(784, 512, 10, io="fixed")).dimension_by_burnside
@@ -148,7 +162,9 @@ def test_too_large_requests_are_refused_with_their_size() -> None:
         sn.derive(graph).between("w", "w").labels()
     many = sn.NeuronGraph({"h": sn.Symmetric(40)}, {"w": " ".join(["h"] * 10)})
     assert sn.derive(many).dimension == bell(20)
-    with pytest.raises(sn.TooLargeError, match="'h' 10 times among its axes has up to 115975 diagrams"):
+    with pytest.raises(
+        sn.TooLargeError, match="'h' 10 times among its axes has up to 115975 diagrams"
+    ):
         sn.derive(many).between("w", "w").diagrams  # noqa: B018
     with pytest.raises(sn.TooLargeError, match="tuples"):
         turned = sn.Generated(3000, sn.Dihedral(3000).generators)
@@ -172,7 +188,11 @@ def test_pairs_by_schreier_are_pairs_by_the_graph_on_all_pairs(n) -> None:
         generators = [np.roll(grid, 1, 0), np.roll(grid, 1, 1), grid.T, grid[::-1]]
     else:
         first, second = np.arange(30), np.arange(30, 70)
-        generators = [np.r_[np.roll(first, 1), second], np.r_[first, np.roll(second, 1)], np.r_[first[::-1], second]]
+        generators = [
+            np.r_[np.roll(first, 1), second],
+            np.r_[first, np.roll(second, 1)],
+            np.r_[first[::-1], second],
+        ]
     group = sn.Generated(n, [g.reshape(-1).tolist() for g in generators])
     assert same_partition(tuple_orbits(group, 2).labels, _graph_components(n, 2, group.generators))
 
@@ -212,9 +232,20 @@ def test_equations_and_tables_are_written() -> None:
 
 def test_scalars_are_next_to_everything() -> None:
     """Adjacent interactions keep the maps from and to tensors without axes; others need a set in common."""
-    graph = sn.NeuronGraph({"a": sn.Symmetric(3), "b": sn.Symmetric(4)}, {"v": "a", "w": "b", "scale": "", "m": "b a"})
+    graph = sn.NeuronGraph(
+        {"a": sn.Symmetric(3), "b": sn.Symmetric(4)}, {"v": "a", "w": "b", "scale": "", "m": "b a"}
+    )
     maps = sn.derive(graph, interactions="adjacent")
     near = {(s, t) for s, t in maps.pairs()}
-    assert {("v", "scale"), ("w", "scale"), ("scale", "v"), ("scale", "w"), ("scale", "scale"), ("v", "m")} <= near
+    assert {
+        ("v", "scale"),
+        ("w", "scale"),
+        ("scale", "v"),
+        ("scale", "w"),
+        ("scale", "scale"),
+        ("v", "m"),
+    } <= near
     assert ("v", "w") not in near and ("w", "v") not in near
-    assert maps.adjacent_inputs("v") == {"v", "m", "scale"} and maps.adjacent_inputs("scale") == set(graph.weights)
+    assert maps.adjacent_inputs("v") == {"v", "m", "scale"} and maps.adjacent_inputs(
+        "scale"
+    ) == set(graph.weights)

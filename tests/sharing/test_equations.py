@@ -38,13 +38,27 @@ def unescape(text: str) -> str:
     return re.sub(r"\\(.)", r"\1", text)
 
 
-def matrix_of(term: re.Match[str], left: list[str], pattern: SharingPattern) -> dict[tuple[int, ...], np.ndarray]:
+def matrix_of(
+    term: re.Match[str], left: list[str], pattern: SharingPattern
+) -> dict[tuple[int, ...], np.ndarray]:
     """For every value of a coefficient's upper indices the matrix that the term's formula says."""
     ours, theirs = pattern.output_dims[0], pattern.input_dims[0]
-    given, upper = INDEX.findall(term["indices"] or ""), INDEX.findall(re.sub(r"\\[lr]angle", "", term["upper"] or ""))
+    given, upper = (
+        INDEX.findall(term["indices"] or ""),
+        INDEX.findall(re.sub(r"\\[lr]angle", "", term["upper"] or "")),
+    )
     deltas = [INDEX.findall(delta) for delta in re.findall(r"\\delta_\{([^}]*)\}", term["deltas"])]
-    dots = {letter: theirs.dims[k].size for k, letter in enumerate(given) if letter.startswith("\\bullet_")}
-    count = np.prod([*dots.values(), *(theirs.dims[k].size for k, letter in enumerate(given) if letter == "\\bullet")])
+    dots = {
+        letter: theirs.dims[k].size
+        for k, letter in enumerate(given)
+        if letter.startswith("\\bullet_")
+    }
+    count = np.prod(
+        [
+            *dots.values(),
+            *(theirs.dims[k].size for k, letter in enumerate(given) if letter == "\\bullet"),
+        ]
+    )
     result: dict[tuple[int, ...], np.ndarray] = {}
     for row, place in enumerate(np.ndindex(ours.shape)):
         values = dict(zip(left, place, strict=True))
@@ -53,7 +67,8 @@ def matrix_of(term: re.Match[str], left: list[str], pattern: SharingPattern) -> 
         for column, other in enumerate(np.ndindex(theirs.shape)):
             known = dict(values)
             if all(
-                letter == "\\bullet" or known.setdefault(letter, v) == v for letter, v in zip(given, other, strict=True)
+                letter == "\\bullet" or known.setdefault(letter, v) == v
+                for letter, v in zip(given, other, strict=True)
             ):
                 key = tuple(known[letter] for letter in upper)
                 empty = np.zeros((ours.size, theirs.size))
@@ -61,7 +76,9 @@ def matrix_of(term: re.Match[str], left: list[str], pattern: SharingPattern) -> 
     return result
 
 
-@pytest.mark.parametrize("name", [n for n in GRAPHS if all(len(t.blocks) == 1 for t in GRAPHS[n].weights.values())])
+@pytest.mark.parametrize(
+    "name", [n for n in GRAPHS if all(len(t.blocks) == 1 for t in GRAPHS[n].weights.values())]
+)
 def test_every_term_is_the_map_it_says(name: str) -> None:
     """Term number k, read from its LaTeX, is diagram number k divided by what it averages."""
     maps = sn.derive(GRAPHS[name])
@@ -84,7 +101,9 @@ def test_every_term_is_the_map_it_says(name: str) -> None:
 def assert_is_diagram(matrices, placed, pattern: SharingPattern) -> None:
     """The matrices of a term, added up where an orbit ties them, are those of the diagram's parameters."""
     rows, columns = np.indices((pattern.output.size, pattern.input.size)).reshape(2, -1)
-    labels = pattern.evaluate(placed, rows, columns).reshape(pattern.output.size, pattern.input.size)
+    labels = pattern.evaluate(placed, rows, columns).reshape(
+        pattern.output.size, pattern.input.size
+    )
     found = sum(matrices.values()) * placed.diagram.input.dropped_size
     np.testing.assert_allclose(found * (labels >= 0), labels >= 0)
     if placed.diagram.is_free:
@@ -96,7 +115,9 @@ def assert_is_diagram(matrices, placed, pattern: SharingPattern) -> None:
 def test_biases_are_counted_in_the_equations(name: str) -> None:
     """Every equivariant bias stands in its tensor's equation; where no position is fixed, they are as many as the maps from a scalar."""
     maps = sn.derive(GRAPHS[name])
-    found = [term for _, terms in equations(maps.latex()) for term in terms if term.startswith("b_")]
+    found = [
+        term for _, terms in equations(maps.latex()) for term in terms if term.startswith("b_")
+    ]
     single = [term for term in found if "^" not in term]
     if len(single) == len(found):
         assert len(found) == maps.bias_dimension
@@ -108,7 +129,9 @@ def test_the_latex_can_be_set(name: str) -> None:
     """Every cell of every line is accepted by a typesetter of TeX mathematics, and braces and environments close."""
     latex, parser = sn.derive(GRAPHS[name]).latex(), MathTextParser("path")
     environments = BODY.findall(latex)
-    assert latex == "\n".join(f"\\begin{{align*}}\n{body}\n\\end{{align*}}" for body in environments)
+    assert latex == "\n".join(
+        f"\\begin{{align*}}\n{body}\n\\end{{align*}}" for body in environments
+    )
     cells = [cell.strip() for body in environments for cell in re.split(r"\\\\\n|&&|&", body)]
     for text in dict.fromkeys(filter(None, (cell.lstrip(":=").strip() for cell in cells))):
         parser.parse(f"${text}$")
@@ -118,15 +141,21 @@ def test_names_are_escaped() -> None:
     """A name with signs that mean something to TeX is printed as it is."""
     graph = sn.NeuronGraph({"h": sn.Symmetric(2)}, {r"a_b%cd&e$f{g}^~\h": "h"})
     latex = sn.derive(graph).latex()
-    assert r"\text{a\_b\%cd\&e\$f\{g\}\textasciicircum{}\textasciitilde{}\textbackslash{}h}" in latex
+    assert (
+        r"\text{a\_b\%cd\&e\$f\{g\}\textasciicircum{}\textasciitilde{}\textbackslash{}h}" in latex
+    )
 
 
-@pytest.mark.skipif(not shutil.which("pdflatex"), reason="no LaTeX engine; the parser above stands in")
+@pytest.mark.skipif(
+    not shutil.which("pdflatex"), reason="no LaTeX engine; the parser above stands in"
+)
 def test_a_latex_engine_accepts_it(tmp_path: Path) -> None:
     body = "\n".join(sn.derive(graph).latex() for graph in GRAPHS.values())
     text = f"\\documentclass{{article}}\\usepackage{{amsmath}}\\begin{{document}}\n{body}\n\\end{{document}}"
     (tmp_path / "all.tex").write_text(text)
-    subprocess.run(["pdflatex", "-halt-on-error", "all.tex"], cwd=tmp_path, check=True, capture_output=True)
+    subprocess.run(
+        ["pdflatex", "-halt-on-error", "all.tex"], cwd=tmp_path, check=True, capture_output=True
+    )
 
 
 def test_means_are_named() -> None:
@@ -139,7 +168,9 @@ def test_means_are_named() -> None:
 
 def test_one_definition_for_every_mean() -> None:
     """Each mean that occurs is defined once, with the number that it averages."""
-    latex = sn.derive(sn.NeuronGraph({"h": sn.Symmetric(5), "k": sn.Symmetric(3)}, {"w": "h k"})).latex()
+    latex = sn.derive(
+        sn.NeuronGraph({"h": sn.Symmetric(5), "k": sn.Symmetric(3)}, {"w": "h k"})
+    ).latex()
     definitions = BODY.findall(latex)[1].split("\\\\\n")
     assert sorted(re.findall(r"\\frac\{1\}\{(\d+)\}", BODY.findall(latex)[1])) == ["15", "3", "5"]
     assert len(definitions) == len({line.split(":=")[0] for line in definitions}) == 3
@@ -151,7 +182,9 @@ def test_adjacent_maps_have_shorter_equations() -> None:
     assert "." in maps.summary().splitlines()[3].split()
     assert str(maps.dimension) == maps.summary().split()[-1]
     terms = [term for _, terms in equations(maps.latex()) for term in terms]
-    assert sum("a_{" in term for term in terms) == sum(len(maps.between(*pair).diagrams) for pair in maps.pairs())
+    assert sum("a_{" in term for term in terms) == sum(
+        len(maps.between(*pair).diagrams) for pair in maps.pairs()
+    )
 
 
 def test_too_many_terms_are_refused() -> None:
@@ -171,23 +204,45 @@ def test_words_and_orbits_are_one_to_one(name: str) -> None:
         entries = [(i, j) for i, j in np.argwhere(labels >= 0).tolist()]
         chosen = [entries[k] for k in rng.permutation(len(entries))[:150]]
         words = {(labels[i, j], pattern.describe(i, j)) for i, j in chosen}
-        assert len(words) == len({label for label, _ in words}) == len({text for _, text in words}), (s, t)
+        assert (
+            len(words) == len({label for label, _ in words}) == len({text for _, text in words})
+        ), (s, t)
 
 
 @pytest.mark.parametrize(
     ("graph", "pair", "output", "input", "words"),
     [
-        ("mlp permuted", ("2.weight", "2.weight"), (0, 1), (0, 2), "same row (h2), different column (h1)"),
-        ("mlp permuted", ("2.weight", "0.weight"), (0, 1), (1, 0), "the input's row is the output's column (h1)"),
+        (
+            "mlp permuted",
+            ("2.weight", "2.weight"),
+            (0, 1),
+            (0, 2),
+            "same row (h2), different column (h1)",
+        ),
+        (
+            "mlp permuted",
+            ("2.weight", "0.weight"),
+            (0, 1),
+            (1, 0),
+            "the input's row is the output's column (h1)",
+        ),
         ("mlp permuted", ("0.bias", "2.bias"), 0, 0, "no neuron set in common"),
-        ("mlp fixed", ("0.weight", "0.bias"), (2, 1), 2, "the input's neuron is the output's row (h1); to h0 1"),
+        (
+            "mlp fixed",
+            ("0.weight", "0.bias"),
+            (2, 1),
+            2,
+            "the input's neuron is the output's row (h1); to h0 1",
+        ),
         ("attention", ("q", "k"), (0, 0), (1, 0), "same head, same model, different qk"),
         ("attention", ("q", "k"), (0, 0), (3, 0), "different head, same model"),
         ("rotations", ("v", "v"), (0, 0), (0, 1), "same row (h), x: orbit 2 of 5 under Cyclic(5)"),
         ("rotations over heads", ("w", "w"), 0, 4, "different head"),
     ],
 )
-def test_orbits_in_words(graph: str, pair: tuple[str, str], output: object, input: object, words: str) -> None:
+def test_orbits_in_words(
+    graph: str, pair: tuple[str, str], output: object, input: object, words: str
+) -> None:
     """What a teacher would say while pointing at the entry."""
     assert sn.derive(GRAPHS[graph]).between(*pair).describe(output, input) == words
 

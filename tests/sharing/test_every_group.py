@@ -20,7 +20,24 @@ GROUPS = {
     "B": lambda n: sn.Orthogonal(n, fixes_mean=True),
     "GL": sn.GeneralLinear,
 }
-COLUMNS = ["S2", "S3", "S4", "H2", "H4", "M2", "M4", "O2", "O3", "O4", "B2", "B3", "B4", "GL2", "GL3", "GL4"]
+COLUMNS = [
+    "S2",
+    "S3",
+    "S4",
+    "H2",
+    "H4",
+    "M2",
+    "M4",
+    "O2",
+    "O3",
+    "O4",
+    "B2",
+    "B3",
+    "B4",
+    "GL2",
+    "GL3",
+    "GL4",
+]
 TABLE = {
     ("x", "x"): [2, 2, 2, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 1, 1, 1],
     ("", "x x"): [2, 2, 2, 1, 1, 0, 0, 1, 1, 1, 2, 2, 2, 0, 0, 0],
@@ -66,17 +83,26 @@ def test_the_table_of_dimensions(source, target) -> None:
 def test_eight_strands(make, expected) -> None:
     for n, count in enumerate(expected, start=1):
         maps = maps_between(GROUPS[make](n), "x x x x", "x x x x")
-        assert maps.dimension == maps.dimension_by_burnside == len(maps.between("o", "i").diagrams) == count
+        assert (
+            maps.dimension
+            == maps.dimension_by_burnside
+            == len(maps.between("o", "i").diagrams)
+            == count
+        )
         if n == 2:
             assert gram_rank(maps.between("o", "i")) == count
 
 
 @pytest.mark.parametrize("group", [*(g(n) for g in GROUPS.values() for n in (1, 2, 3))], ids=repr)
-@pytest.mark.parametrize(("source", "target"), [("x", "x"), ("x x*", "x"), ("x x*", "x x*"), ("x x", ""), ("x", "x*")])
+@pytest.mark.parametrize(
+    ("source", "target"), [("x", "x"), ("x x*", "x"), ("x x*", "x x*"), ("x x", ""), ("x", "x*")]
+)
 def test_derived_maps_span_what_commutes_with_random_elements(group, source, target) -> None:
     maps = maps_between(group, source, target)
     pattern = maps.between("o", "i")
-    commuting = commuting_matrices(sn.NeuronGraph({"x": group}, {}), maps.outputs, "o", maps.inputs, "i")
+    commuting = commuting_matrices(
+        sn.NeuronGraph({"x": group}, {}), maps.outputs, "o", maps.inputs, "i"
+    )
     assert len(commuting) == pattern.dimension
     check_span(pattern, commuting)
 
@@ -91,7 +117,9 @@ def check_span(pattern, commuting: np.ndarray) -> None:
 
 
 @settings(max_examples=40)
-@given(testing.graphs(kinds=testing.EVERY_GROUP, max_sets=3, max_size=3, max_tensors=2, max_entries=18))
+@given(
+    testing.graphs(kinds=testing.EVERY_GROUP, max_sets=3, max_size=3, max_tensors=2, max_entries=18)
+)
 def test_random_mixtures_are_derived_exactly(graph) -> None:
     """Copies over parents, mixtures of groups, n = 1, every degree: the dimension is that of the null space."""
     check_exact(graph, limit=350)
@@ -99,7 +127,9 @@ def test_random_mixtures_are_derived_exactly(graph) -> None:
 
 @pytest.mark.slow
 @settings(max_examples=150, deadline=None)
-@given(testing.graphs(kinds=testing.EVERY_GROUP, max_sets=4, max_size=4, max_tensors=2, max_entries=48))
+@given(
+    testing.graphs(kinds=testing.EVERY_GROUP, max_sets=4, max_size=4, max_tensors=2, max_entries=48)
+)
 def test_many_random_mixtures_are_derived_exactly(graph) -> None:
     check_exact(graph, limit=1200)
 
@@ -110,7 +140,11 @@ def check_exact(graph: sn.NeuronGraph, limit: int) -> None:
     for s, t in maps.pairs():
         pattern = maps.between(s, t)
         total += pattern.dimension
-        assert pattern.dimension == pattern.dimension_by_burnside == sum(d.count for d in pattern.diagrams)
+        assert (
+            pattern.dimension
+            == pattern.dimension_by_burnside
+            == sum(d.count for d in pattern.diagrams)
+        )
         if pattern.output.size * pattern.input.size <= limit:
             commuting = commuting_matrices(graph, maps.outputs, s, maps.inputs, t)
             assert len(commuting) == pattern.dimension, (s, t)
@@ -138,7 +172,14 @@ WHOLE = {
             "vo": sn.NeuronSet(sn.GeneralLinear(2), over="head"),
             "m": sn.Orthogonal(5),
         },
-        {"q": "(head qk) m", "k": "(head qk*) m", "v": "(head vo) m", "o": "m (head vo*)", "s": "head", "mm": "m m"},
+        {
+            "q": "(head qk) m",
+            "k": "(head qk*) m",
+            "v": "(head vo) m",
+            "o": "m (head vo*)",
+            "s": "head",
+            "mm": "m m",
+        },
         11,
     ),
     "SwiGLU": (
@@ -175,7 +216,9 @@ def test_signed_sets_are_a_row_of_the_table() -> None:
 
 
 def test_sets_that_mix_neurons_have_no_orbits() -> None:
-    maps = sn.derive(sn.NeuronGraph({"m": sn.Orthogonal(3), "h": sn.Scaled(2)}, {"w": "m h", "b": "h"}))
+    maps = sn.derive(
+        sn.NeuronGraph({"m": sn.Orthogonal(3), "h": sn.Scaled(2)}, {"w": "m h", "b": "h"})
+    )
     with pytest.raises(sn.GraphError, match=r"Orthogonal\(3\) mixes the neurons of 'm'"):
         maps.between("w", "w").labels()
     with pytest.raises(sn.GraphError, match="fall into no orbits"):
@@ -189,8 +232,14 @@ def test_both_counts_of_matchings_agree_and_grow_to_the_free_number() -> None:
             for group in (sn.Orthogonal(n), sn.Orthogonal(n, fixes_mean=True)):
                 assert count_matchings(group, (1,) * k) == mean_of_traces(group, (1,) * k)
             degrees = (1,) * (k // 2) + (-1,) * (k - k // 2)
-            assert count_matchings(sn.GeneralLinear(n), degrees) == mean_of_traces(sn.GeneralLinear(n), degrees)
-    assert count_matchings(sn.Orthogonal(4096), (1,) * 12) == mean_of_traces(sn.Orthogonal(4096), (1,) * 12) == 10395
+            assert count_matchings(sn.GeneralLinear(n), degrees) == mean_of_traces(
+                sn.GeneralLinear(n), degrees
+            )
+    assert (
+        count_matchings(sn.Orthogonal(4096), (1,) * 12)
+        == mean_of_traces(sn.Orthogonal(4096), (1,) * 12)
+        == 10395
+    )
     assert count_matchings(sn.GeneralLinear(4096), (1, -1) * 6) == 720
 
 

@@ -14,9 +14,7 @@ from symnet.show import explore
 from tests.show.test_explorer import GRAPH, browse, needs_browser
 
 pytestmark = needs_browser
-TOLD = (
-    "const told = (id) => document.getElementById(id).textContent, press = (id) => document.getElementById(id).click();"
-)
+TOLD = "const told = (id) => document.getElementById(id).textContent, press = (id) => document.getElementById(id).click();"
 KEY = """
 const key = (name) => document.activeElement.dispatchEvent(
   new KeyboardEvent("keydown", {key: name, bubbles: true, cancelable: true}));
@@ -69,7 +67,11 @@ def test_a_neuron_is_dragged_past_another(tmp_path: Path) -> None:
     """
     order, crossed, torn, out, mended = browse(tmp_path, script)
     assert order == [1, 0, 2, 3, 4] and "The curve is the same" in crossed
-    assert "The curve is another one" in torn and out == [0, 1, 2, 3, 4] and "The curve is the same" in mended
+    assert (
+        "The curve is another one" in torn
+        and out == [0, 1, 2, 3, 4]
+        and "The curve is the same" in mended
+    )
 
 
 def test_swap_reorders_and_back_undoes(tmp_path: Path) -> None:
@@ -106,7 +108,9 @@ def test_the_two_ways_part_when_an_entry_is_recoloured(tmp_path: Path) -> None:
     assert whole == repaired and "error 0.000" in whole and "the largest error is 0.000" in whole
 
 
-def test_generators_sweep_an_orbit_whose_number_does_not_grow_with_the_width(tmp_path: Path) -> None:
+def test_generators_sweep_an_orbit_whose_number_does_not_grow_with_the_width(
+    tmp_path: Path,
+) -> None:
     """Reached are the images of the entry under all 24 orders; the counts are those of symnet."""
     script = f"""{TOLD}{KEY}
     const started = told("sweep-told"), sizes = [];
@@ -121,9 +125,14 @@ def test_generators_sweep_an_orbit_whose_number_does_not_grow_with_the_width(tmp
     return {{started, ended, marked, going, sizes, wide: told("width-told"), counts: sweepHere.counts.map(({{free}}) => free)}};
     """
     found = browse(tmp_path, script)
-    orders = [np.array([*order, *(4 + one for one in order)]) for order in itertools.permutations(range(4))]
+    orders = [
+        np.array([*order, *(4 + one for one in order)])
+        for order in itertools.permutations(range(4))
+    ]
     for entry, reached in enumerate(found["sizes"]):
-        assert reached == sorted({int(8 * order[entry // 8] + order[entry % 8]) for order in orders})
+        assert reached == sorted(
+            {int(8 * order[entry // 8] + order[entry % 8]) for order in orders}
+        )
     assert "press Sweep" in found["started"] and found["ended"].startswith("12 entries are reached")
     assert found["marked"] == 64 - 12 and found["going"]
     graphs = [sn.NeuronGraph({"h": sn.Symmetric(n)}, {"in": "h", "out": "h"}) for n in range(1, 9)]
@@ -133,14 +142,24 @@ def test_generators_sweep_an_orbit_whose_number_does_not_grow_with_the_width(tmp
 
 FIRST = [0, 1, 2, 3, 4]
 ADDRESSES = [  # an address, the order and the entry that it opens, and how it is written again
-    ("order=BADCE&out=ABCDE&entry=3,2", [1, 0, 3, 2, 4], {"row": 3, "column": 2}, "order=BADCE&out=ABCDE&entry=3,2"),
+    (
+        "order=BADCE&out=ABCDE&entry=3,2",
+        [1, 0, 3, 2, 4],
+        {"row": 3, "column": 2},
+        "order=BADCE&out=ABCDE&entry=3,2",
+    ),
     (
         "at=square&painted=7.3,8.0&square=swap&width=2&sweep=9",
         FIRST,
         None,
         "at=square&painted=7.3,8.0&square=swap&width=2&sweep=9",
     ),
-    ("painted=99.1,8.9&square=__proto__&width=99&sweep=999&order=BADCX&entry=3,999", FIRST, None, ""),
+    (
+        "painted=99.1,8.9&square=__proto__&width=99&sweep=999&order=BADCX&entry=3,999",
+        FIRST,
+        None,
+        "",
+    ),
     ("at=text&order=AABCD&entry=%3Cb%3E&width=0", FIRST, None, ""),
 ]
 

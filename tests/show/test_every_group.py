@@ -14,7 +14,9 @@ import symnet as sn
 from symnet.testing.strategies import EVERY_GROUP, graphs
 from tests.show.test_solver import act_flat, run_solver
 
-pytestmark = pytest.mark.skipif(shutil.which("node") is None, reason="no JavaScript engine: node is not installed")
+pytestmark = pytest.mark.skipif(
+    shutil.which("node") is None, reason="no JavaScript engine: node is not installed"
+)
 
 GROUPS: dict[str, list[sn.Group]] = {
     "S": [sn.Symmetric(2), sn.Symmetric(3), sn.Symmetric(4)],
@@ -69,7 +71,9 @@ def solved(collection: list[sn.NeuronGraph], folder: Path) -> list[dict[str, Any
 
 def test_dimensions_of_one_set(tmp_path: Path) -> None:
     """The table, for every group and size."""
-    collection = [sn.NeuronGraph({"x": group}, TENSORS) for groups in GROUPS.values() for group in groups]
+    collection = [
+        sn.NeuronGraph({"x": group}, TENSORS) for groups in GROUPS.values() for group in groups
+    ]
     answers = solved(collection, tmp_path)
     names = list(TENSORS)
     for (input, output), expected in TABLE.items():
@@ -117,24 +121,35 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[sn.NeuronGraph
     return list(zip(collection, solved(collection, tmp_path_factory.mktemp("drawn")), strict=True))
 
 
-def test_random_spaces_have_pythons_dimensions(drawn: list[tuple[sn.NeuronGraph, dict[str, Any]]]) -> None:
+def test_random_spaces_have_pythons_dimensions(
+    drawn: list[tuple[sn.NeuronGraph, dict[str, Any]]],
+) -> None:
     """Between every two tensors, and in all; orders too."""
     for graph, answer in drawn:
         maps = sn.derive(graph)
-        expected = [[maps.between(output, input).dimension for input in graph.weights] for output in graph.weights]
+        expected = [
+            [maps.between(output, input).dimension for input in graph.weights]
+            for output in graph.weights
+        ]
         assert answer["between"] == expected, graph
         assert answer["order"] is None or float(answer["order"]) == graph.order, graph
         assert answer["lie"] == graph.dimension, graph
 
 
-def test_the_drawn_entries_are_equivariant_maps(drawn: list[tuple[sn.NeuronGraph, dict[str, Any]]]) -> None:
+def test_the_drawn_entries_are_equivariant_maps(
+    drawn: list[tuple[sn.NeuronGraph, dict[str, Any]]],
+) -> None:
     """A random sum of them commutes with a random element, and none depends on the others: with the right number, a basis."""
     rng = np.random.default_rng(0)
     mixed = 0
     for graph, answer in drawn:
         size = graph.weights.size
         maps = np.stack([np.zeros(size * size), *filled(answer, size)])[1:]
-        assert np.linalg.matrix_rank(maps) == answer["dimension"] if len(maps) else answer["dimension"] == 0, graph
+        assert (
+            np.linalg.matrix_rank(maps) == answer["dimension"]
+            if len(maps)
+            else answer["dimension"] == 0
+        ), graph
         matrix = np.tensordot(rng.normal(size=len(maps)), maps, 1).reshape(size, size)
         element = graph.random_element(seed=1)
         x = rng.normal(size=size)

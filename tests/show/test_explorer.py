@@ -15,7 +15,9 @@ import pytest
 import symnet as sn
 from symnet.show import explorer_page
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no browser: Chromium is not installed")
 GRAPH = sn.catalogue.mlp([2, 3, 2])
 QUIET = [
@@ -68,14 +70,30 @@ def browse(folder: Path, script: str, *, width: int = 1200, graph: sn.NeuronGrap
     report = "parent.postMessage(JSON.stringify({found, errors}), '*')"
     listen = "<script>const errors = []; window.onerror = (text) => errors.push(text); console.error = window.onerror;</script>"
     act = f"<script>setTimeout(async () => {{ let found; try {{ found = await (() => {{ {script} }})(); }} catch (e) {{ errors.push(String(e)); }} {report}; }}, 200);</script>"
-    page = explorer_page("mlp", graph).replace("<head>", f"<head>{listen}", 1).replace("</body>", f"{act}</body>", 1)
+    page = (
+        explorer_page("mlp", graph)
+        .replace("<head>", f"<head>{listen}", 1)
+        .replace("</body>", f"{act}</body>", 1)
+    )
     (folder / "page.html").write_text(page, encoding="utf-8")
     frame = f'<iframe src="page.html" width="{width}" height="800" style="border:0"></iframe>'
     take = "window.onmessage = (event) => { document.getElementById('answer').textContent = event.data; };"
-    (folder / "frame.html").write_text(f'<pre id="answer"></pre><script>{take}</script>{frame}', encoding="utf-8")
-    command = [str(CHROMIUM), *QUIET, f"--user-data-dir={folder / 'profile'}", "--window-size=1400,900", "--dump-dom"]
+    (folder / "frame.html").write_text(
+        f'<pre id="answer"></pre><script>{take}</script>{frame}', encoding="utf-8"
+    )
+    command = [
+        str(CHROMIUM),
+        *QUIET,
+        f"--user-data-dir={folder / 'profile'}",
+        "--window-size=1400,900",
+        "--dump-dom",
+    ]
     result = subprocess.run(
-        [*command, (folder / "frame.html").as_uri()], capture_output=True, text=True, timeout=120, check=True
+        [*command, (folder / "frame.html").as_uri()],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
     )
     answer = re.search(r'<pre id="answer">(.*?)</pre>', result.stdout, re.DOTALL)
     assert answer and answer[1], result.stderr[-2000:]
@@ -106,7 +124,11 @@ def test_the_keyboard_moves_through_the_matrix_and_words_follow(tmp_path: Path) 
     second = maps.between("0.weight", "0.weight").describe((0, 0), (0, 1))
     heard = found["heard"]
     assert first in heard[0] and second in heard[1] and second in heard[2] and heard[2] != heard[1]
-    assert "to 0.weight" in heard[3] and "From 2.bias[1]" in heard[3] and heard[4] == "No entry is chosen."
+    assert (
+        "to 0.weight" in heard[3]
+        and "From 2.bias[1]" in heard[3]
+        and heard[4] == "No entry is chosen."
+    )
     assert found["live"] == "polite" and found["focused"] and found["marked"] == 0
     assert f"{maps.dimension} free parameters" in found["counts"] and "the same" in found["counts"]
     assert found["equations"] >= 1
@@ -184,7 +206,14 @@ def test_diagrams_of_an_entry_take_turns(tmp_path: Path) -> None:
     assert found["told"] and heard[0] == heard[3] and len(set(heard[:3])) == 3
     pattern = sn.derive(graph).between("w", "w")
     sizes = sorted(int((pattern.entries(diagram) >= 0).sum()) for diagram in pattern.diagrams)
-    assert sorted(int(re.search(r"(\d+) entries share", text)[1]) for text in heard[:3]) == sizes == [9, 9, 9]  # type: ignore[index]
+    assert (
+        sorted(int(re.search(r"(\d+) entries share", text)[1]) for text in heard[:3])
+        == sizes
+        == [9, 9, 9]
+    )  # type: ignore[index]
     assert "output row = output column (m), input row = input column (m)" in "".join(heard[:3])
     assert "must be zero, because no diagram fills it" in heard[4]
-    assert found["counts"].startswith("3 free parameters") and "its Lie dimension is 3" in found["counts"]
+    assert (
+        found["counts"].startswith("3 free parameters")
+        and "its Lie dimension is 3" in found["counts"]
+    )

@@ -46,13 +46,17 @@ def test_an_mlp_reads_from_left_to_right() -> None:
 def test_feedback_and_children_have_their_columns() -> None:
     """A residual stream comes first and is not moved by what flows back; children stand with their parents."""
     assert columns_of(ATTENTION) == {"model": 0, "head": 1, "qk": 1, "vo": 1}
-    recurrent = sn.NeuronGraph({"h": sn.Symmetric(4), "x": sn.Fixed(2)}, {"weight_ih": "h x", "weight_hh": "h h"})
+    recurrent = sn.NeuronGraph(
+        {"h": sn.Symmetric(4), "x": sn.Fixed(2)}, {"weight_ih": "h x", "weight_hh": "h h"}
+    )
     assert columns_of(recurrent) == {"h": 1, "x": 0}
 
 
 @pytest.mark.parametrize("graph", [MLP, ATTENTION], ids=["MLP", "attention"])
 def test_every_name_can_be_read(graph: sn.NeuronGraph) -> None:
-    words = {word for text in graph_picture(graph).axes[0].texts for word in text.get_text().split()}
+    words = {
+        word for text in graph_picture(graph).axes[0].texts for word in text.get_text().split()
+    }
     assert {*graph.neurons, *graph.tensors} <= words
 
 
@@ -63,10 +67,14 @@ def texts_of(graph: sn.NeuronGraph) -> list[str]:
 def test_many_tensors_of_one_kind_share_a_box() -> None:
     """Hundreds of tensors over a few sets make one readable picture, numbered or not."""
     letters = [chr(97 + k) + chr(97 + j) for k in range(20) for j in range(15)]
-    graph = sn.NeuronGraph({"model": sn.Symmetric(8)}, {f"{one}.weight": "model" for one in letters})
+    graph = sn.NeuronGraph(
+        {"model": sn.Symmetric(8)}, {f"{one}.weight": "model" for one in letters}
+    )
     assert len(cards_of(graph).cards) == 1
     assert "and 295 more" in texts_of(graph)
-    graph = sn.NeuronGraph({"model": sn.Symmetric(8)}, {f"norms.{k}.weight": "model" for k in range(300)})
+    graph = sn.NeuronGraph(
+        {"model": sn.Symmetric(8)}, {f"norms.{k}.weight": "model" for k in range(300)}
+    )
     assert "norms.0 … 299   × 300" in texts_of(graph)
 
 
@@ -94,9 +102,13 @@ def test_equal_blocks_are_drawn_once_with_their_number(layers: int) -> None:
     graph = transformer(layers)
     folded = fold(graph)
     assert [repeat.title for repeat in folded.repeats] == [f"block.0 … {layers - 1}   × {layers}"]
-    assert sorted(name for names in folded.tensors.values() for name in names) == sorted(graph.tensors)
+    assert sorted(name for names in folded.tensors.values() for name in names) == sorted(
+        graph.tensors
+    )
     assert sorted(name for names in folded.sets.values() for name in names) == sorted(graph.neurons)
-    assert {len(names) for kept, names in folded.tensors.items() if kept.startswith("block")} == {layers}
+    assert {len(names) for kept, names in folded.tensors.items() if kept.startswith("block")} == {
+        layers
+    }
     assert len(cards_of(graph).cards) == len(cards_of(transformer(3)).cards)
     texts = texts_of(graph)
     assert f"block.0 … {layers - 1}   × {layers}" in texts and "each head (Symmetric 2)" in texts
@@ -122,7 +134,9 @@ def test_a_chain_is_folded_only_where_nothing_leaves_it() -> None:
 
 
 def test_runs_inside_runs_are_folded_too() -> None:
-    tensors = {f"layers.{k}.experts.{e}.{w}": "h" for k in range(4) for e in range(5) for w in "abc"}
+    tensors = {
+        f"layers.{k}.experts.{e}.{w}": "h" for k in range(4) for e in range(5) for w in "abc"
+    }
     folded = fold(sn.NeuronGraph({"h": sn.Symmetric(3)}, tensors))
     assert [(r.prefix, len(r.numbers), r.inside) for r in folded.repeats] == [
         ("layers.", 4, None),
@@ -139,7 +153,9 @@ def test_a_module_that_stores_its_weight_the_other_way_round_is_read_by_its_bias
     assert cards_of(sn.NeuronGraph(neurons, {"weight": "in h"})).edges[0][0] == ("set", "h")
 
 
-@pytest.mark.parametrize("graph", [MLP, ATTENTION, transformer(4)], ids=["MLP", "attention", "transformer"])
+@pytest.mark.parametrize(
+    "graph", [MLP, ATTENTION, transformer(4)], ids=["MLP", "attention", "transformer"]
+)
 def test_no_text_is_wider_than_its_card(graph: sn.NeuronGraph) -> None:
     """Measured in the drawn figure, in its own units: a second route beside the layout's sizes."""
     figure = graph_picture(graph)
@@ -150,7 +166,11 @@ def test_no_text_is_wider_than_its_card(graph: sn.NeuronGraph) -> None:
     for text in axes.texts:
         extent = text.get_window_extent(renderer).transformed(axes.transData.inverted())
         x, y = text.get_position()
-        around = [one for one in layout.boxes.values() if one.left <= x <= one.right and one.top <= y <= one.bottom]
+        around = [
+            one
+            for one in layout.boxes.values()
+            if one.left <= x <= one.right and one.top <= y <= one.bottom
+        ]
         if text.get_text() not in {frame.heading for frame in cards.frames.values()}:
             (card,) = around
             assert card.left <= extent.x0 and extent.x1 <= card.right, text.get_text()
@@ -160,7 +180,9 @@ def test_no_text_is_wider_than_its_card(graph: sn.NeuronGraph) -> None:
 
 def test_what_moves_a_set_is_its_colour() -> None:
     graph = MLP.with_groups({"h2": sn.Scaled(32)})
-    colours = {key[1]: card.colour for key, card in cards_of(graph).cards.items() if key[0] == "set"}
+    colours = {
+        key[1]: card.colour for key, card in cards_of(graph).cards.items() if key[0] == "set"
+    }
     assert colours["in"] == colours["out"] != colours["h1"] != colours["h2"] != colours["in"]
     assert "scaled or mixed" in graph_picture(graph).get_suptitle()
     assert "scaled" not in graph_picture(MLP).get_suptitle()
@@ -171,7 +193,9 @@ def test_the_same_picture_has_the_same_bytes() -> None:
 
 
 def test_a_picture_is_written_in_the_format_of_its_name(tmp_path) -> None:
-    assert save_picture(graph_picture(MLP), tmp_path / "mlp.png").read_bytes().startswith(b"\x89PNG")
+    assert (
+        save_picture(graph_picture(MLP), tmp_path / "mlp.png").read_bytes().startswith(b"\x89PNG")
+    )
     assert b"<svg" in save_picture(graph_picture(MLP), tmp_path / "mlp.svg").read_bytes()
     with pytest.raises(sn.FileError, match=r"there is no folder .*new. Make it first"):
         save_picture(graph_picture(MLP), tmp_path / "new" / "mlp.png")

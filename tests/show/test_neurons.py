@@ -29,14 +29,20 @@ def test_a_weight_joins_the_neurons_of_its_indices() -> None:
     value = Drawing(ATTENTION).ends["out_proj.weight"]
     assert value[:4] == [(("out", 0), ("vo", head, dim)) for head in range(2) for dim in range(2)]
     packed = Drawing(ATTENTION).ends["in_proj_bias"]
-    assert packed[0] == (("qk", 0, 0),) and packed[4] == (("qk", 0, 0),) and packed[-1] == (("vo", 1, 1),)
+    assert (
+        packed[0] == (("qk", 0, 0),)
+        and packed[4] == (("qk", 0, 0),)
+        and packed[-1] == (("vo", 1, 1),)
+    )
 
 
 def test_no_two_neurons_stand_in_one_place() -> None:
     for graph in SMALL.values():
         places = Drawing(graph).places
         assert len(set(places.values())) == len(places)
-        assert len(places) == sum(np.prod(graph.random_element(0)[name].shape) for name in graph.neurons)
+        assert len(places) == sum(
+            np.prod(graph.random_element(0)[name].shape) for name in graph.neurons
+        )
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -44,7 +50,10 @@ def test_a_weight_moves_with_its_neurons(name: str) -> None:
     """The image of an entry's neurons are the neurons of the entry's image, for a random element."""
     graph = SMALL[name]
     drawing, element = Drawing(graph), graph.random_element(seed=1)
-    numbers = {key: np.arange(np.prod(shape, dtype=int)).reshape(shape) for key, shape in graph.shapes.items()}
+    numbers = {
+        key: np.arange(np.prod(shape, dtype=int)).reshape(shape)
+        for key, shape in graph.shapes.items()
+    }
     unsigned = {key: np.abs(np.rint(moved)) for key, moved in graph.act(element, numbers).items()}
     for key, moved in unsigned.items():
         ends = drawing.ends[key]
@@ -55,7 +64,9 @@ def test_a_weight_moves_with_its_neurons(name: str) -> None:
 def test_the_marked_weights_are_those_of_the_orbit() -> None:
     """As many coloured lines as entries of the orbit in the output weight's row."""
     figure = orbit_picture(MLP, ("2.weight", (0, 1)), ("2.weight", (0, 2)))
-    coloured = [patch for patch in figure.axes[1].patches if to_hex(patch.get_edgecolor()) == CHOSEN]
+    coloured = [
+        patch for patch in figure.axes[1].patches if to_hex(patch.get_edgecolor()) == CHOSEN
+    ]
     labels = sn.derive(MLP).between("2.weight", "2.weight").labels()
     assert len(coloured) == (labels[1] == labels[1, 2]).sum() == 2
     cells = np.asarray(figure.axes[0].images[0].get_array())
@@ -91,7 +102,10 @@ def test_the_square_shows_four_networks() -> None:
 def test_an_animation_has_its_frames_and_is_the_same_every_time(tmp_path: Path) -> None:
     """It begins with the network at rest, and ends with the layer computed anew on the permuted one."""
     graph = sn.catalogue.mlp([1, 2, 1])
-    files = [save_animation(commuting_frames(graph, steps=4), tmp_path / f"{k}.gif", dpi=40) for k in range(2)]
+    files = [
+        save_animation(commuting_frames(graph, steps=4), tmp_path / f"{k}.gif", dpi=40)
+        for k in range(2)
+    ]
     assert files[0].read_bytes() == files[1].read_bytes()
     with Image.open(files[0]) as found:
         assert found.n_frames == 5

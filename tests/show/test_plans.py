@@ -49,7 +49,12 @@ def test_a_long_plan_is_drawn_with_equal_blocks_once() -> None:
     texts = {text.get_text() for text in figure.axes[0].texts}
     per_block = sum(statistic.tensor == "b.0.up" for statistic in plan.statistics)
     assert len(plan.statistics) > ROW_LIMIT
-    assert {f"b.0.up: {per_block} statistics   × 40", "b.0.up   × 40", "norm", "[b.0.h]   × 40"} <= texts
+    assert {
+        f"b.0.up: {per_block} statistics   × 40",
+        "b.0.up   × 40",
+        "norm",
+        "[b.0.h]   × 40",
+    } <= texts
     assert figure.get_suptitle().startswith(f"The plan: {plan.dimension:,} maps")
     assert f"in {len(plan.tables)} tables" in figure.get_suptitle()
 

@@ -30,7 +30,11 @@ CATALOGUE = {
     "experts": sn.catalogue.experts(2, 3, 2),
 }
 RANDOM = {f"random {seed}": random_graph(seed, most=20) for seed in range(110)}
-ALL = {name: graph for name, graph in (GRAPHS | CATALOGUE | RANDOM).items() if graph.weights.size <= MOST}
+ALL = {
+    name: graph
+    for name, graph in (GRAPHS | CATALOGUE | RANDOM).items()
+    if graph.weights.size <= MOST
+}
 
 RUN = """
 const cases = JSON.parse(require("fs").readFileSync(0, "utf8"));
@@ -60,8 +64,13 @@ process.stdout.write(JSON.stringify(answers));
 def run_solver(cases: list[dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
     """What the page's own files answer, run outside a browser."""
     program = folder / "solver.cjs"
-    program.write_text("\n".join([*map(read_asset, ("notation.js", "solver.js", "diagrams.js", "words.js")), RUN]), encoding="utf-8")
-    result = subprocess.run([str(NODE), str(program)], input=json.dumps(cases), capture_output=True, text=True)
+    program.write_text(
+        "\n".join([*map(read_asset, ("notation.js", "solver.js", "diagrams.js", "words.js")), RUN]),
+        encoding="utf-8",
+    )
+    result = subprocess.run(
+        [str(NODE), str(program)], input=json.dumps(cases), capture_output=True, text=True
+    )
     assert result.returncode == 0, result.stderr
     return json.loads(result.stdout)
 
@@ -71,7 +80,9 @@ def in_reading_order(labels: np.ndarray, bands: list[range]) -> np.ndarray:
     numbers: dict[int, int] = {-1: -1}
     for rows in bands:
         for columns in bands:
-            for label in labels[rows.start : rows.stop, columns.start : columns.stop].reshape(-1).tolist():
+            for label in (
+                labels[rows.start : rows.stop, columns.start : columns.stop].reshape(-1).tolist()
+            ):
                 numbers.setdefault(label, len(numbers) - 1)
     return np.vectorize(numbers.__getitem__, otypes=[np.int64])(labels)
 
@@ -92,14 +103,27 @@ def one_entry_an_orbit(labels: np.ndarray) -> list[list[int]]:
 
 @pytest.fixture(scope="module")
 def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    cases = [{"text": str(graph), "entries": one_entry_an_orbit(labels_of(name))} for name, graph in ALL.items()]
+    cases = [
+        {"text": str(graph), "entries": one_entry_an_orbit(labels_of(name))}
+        for name, graph in ALL.items()
+    ]
     return dict(zip(ALL, run_solver(cases, tmp_path_factory.mktemp("solver")), strict=True))
 
 
 def test_there_are_many_architectures() -> None:
     """Every kind of group, parents, products, concatenations, and sets with several parents."""
     texts = "\n".join(map(str, ALL.values()))
-    kinds = ("Symmetric(", "SignedSymmetric(", "Fixed(", "Cyclic(", "Dihedral(", "Generated(", " over ", " + ", ", v")
+    kinds = (
+        "Symmetric(",
+        "SignedSymmetric(",
+        "Fixed(",
+        "Cyclic(",
+        "Dihedral(",
+        "Generated(",
+        " over ",
+        " + ",
+        ", v",
+    )
     assert len(ALL) >= 100 and all(kind in texts for kind in kinds)
 
 
@@ -118,7 +142,10 @@ def test_counts_are_pythons(answers: dict[str, dict[str, Any]]) -> None:
     for name, graph in ALL.items():
         answer, labels = answers[name], labels_of(name)
         assert answer["dimension"] == sn.derive(graph).dimension, name
-        assert answer["sizes"] == np.bincount(labels[labels >= 0], minlength=answer["dimension"]).tolist(), name
+        assert (
+            answer["sizes"]
+            == np.bincount(labels[labels >= 0], minlength=answer["dimension"]).tolist()
+        ), name
         assert answer["order"] in (None, str(graph.order)), name
         assert answer["burnside"] in (None, answer["dimension"]), name
         counted += answer["burnside"] is not None
@@ -162,7 +189,9 @@ def test_signs_leave_the_matrix_invariant(answers: dict[str, dict[str, Any]]) ->
 def act_flat(graph: sn.NeuronGraph, element: Any, flat: np.ndarray) -> np.ndarray:
     stops = np.cumsum([space.size for space in graph.weights.values()])[:-1]
     parts = np.split(flat, stops)
-    tensors = {n: part.reshape(graph.shapes[n]) for n, part in zip(graph.weights, parts, strict=True)}
+    tensors = {
+        n: part.reshape(graph.shapes[n]) for n, part in zip(graph.weights, parts, strict=True)
+    }
     moved = graph.act(element, tensors)
     return np.concatenate([moved[name].reshape(-1) for name in graph.weights])
 
@@ -208,5 +237,7 @@ def test_wrong_texts_are_refused_by_both(tmp_path: Path) -> None:
 
 
 def test_what_is_too_large_to_see_is_refused(tmp_path: Path) -> None:
-    (answer,) = run_solver([{"text": str(sn.catalogue.mlp([2, 32, 32, 1])), "entries": []}], tmp_path)
+    (answer,) = run_solver(
+        [{"text": str(sn.catalogue.mlp([2, 32, 32, 1])), "entries": []}], tmp_path
+    )
     assert "weights; this page shows up to 400" in answer["error"]

@@ -21,7 +21,10 @@ ROWS = {
 
 
 def patterns():
-    maps = {title: sn.derive(sn.NeuronGraph({"h": group}, {"x": "h h*"})) for title, group in ROWS.items()}
+    maps = {
+        title: sn.derive(sn.NeuronGraph({"h": group}, {"x": "h h*"}))
+        for title, group in ROWS.items()
+    }
     return {title: one.between("x", "x") for title, one in maps.items()}
 
 
@@ -34,7 +37,11 @@ def test_every_diagram_strand_and_mark_is_drawn() -> None:
     name = "{http://www.w3.org/2000/svg}"
     assert len(root.findall(f"{name}g")) == 15 + 4 + 3 + 3 + 10 + 2
     assert all(len(group.findall(f"{name}circle")) == 4 for group in root.findall(f"{name}g"))
-    marks = [text.text for group in root.findall(f"{name}g")[-2:] for text in group.findall(f"{name}text")]
+    marks = [
+        text.text
+        for group in root.findall(f"{name}g")[-2:]
+        for text in group.findall(f"{name}text")
+    ]
     assert sorted(marks) == ["h"] * 4 + ["h*"] * 4
 
 

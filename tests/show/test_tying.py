@@ -25,7 +25,11 @@ GRAPHS = {
     "circulant": (sn.NeuronGraph({"h": sn.Cyclic(5)}, {"signal": "h"}), 5),
     "attention": (
         sn.NeuronGraph(
-            {"model": sn.Symmetric(3), "head": sn.Symmetric(2), "qk": sn.NeuronSet(sn.Symmetric(2), over="head")},
+            {
+                "model": sn.Symmetric(3),
+                "head": sn.Symmetric(2),
+                "qk": sn.NeuronSet(sn.Symmetric(2), over="head"),
+            },
             {"q.weight": "(head qk) model"},
         ),
         6,
@@ -49,9 +53,14 @@ def test_one_colour_an_orbit(case) -> None:
     maps = sn.derive(graph)
     pixels, labels = pixels_of(tying_matrix(maps)), label_matrix(maps).labels
     assert pixels.shape[:2] == labels.shape == (maps.outputs.size, maps.inputs.size)
-    colours, of_entry = np.unique(np.round(pixels * 255).reshape(-1, 3), axis=0, return_inverse=True)
+    colours, of_entry = np.unique(
+        np.round(pixels * 255).reshape(-1, 3), axis=0, return_inverse=True
+    )
     assert len(colours) == maps.dimension == dimension
-    assert len(set(zip(of_entry.reshape(-1).tolist(), labels.reshape(-1).tolist(), strict=True))) == dimension
+    assert (
+        len(set(zip(of_entry.reshape(-1).tolist(), labels.reshape(-1).tolist(), strict=True)))
+        == dimension
+    )
 
 
 def test_labels_are_the_blocks_labels(case) -> None:
@@ -71,7 +80,8 @@ def test_the_pattern_does_not_change_under_the_group(case) -> None:
     maps = sn.derive(graph)
     pattern = label_matrix(maps)
     positions = {
-        name: np.arange(band.start, band.stop).reshape(graph.shapes[name]) for name, band in pattern.rows.items()
+        name: np.arange(band.start, band.stop).reshape(graph.shapes[name])
+        for name, band in pattern.rows.items()
     }
     moved = graph.act(graph.random_element(seed=3), positions)
     order = np.concatenate([moved[name].reshape(-1) for name in pattern.rows])
@@ -80,7 +90,9 @@ def test_the_pattern_does_not_change_under_the_group(case) -> None:
 
 def test_every_tensor_is_named_at_both_sides() -> None:
     graph, _ = GRAPHS["MLP 2-3-2, fixed"]
-    texts = [text.get_text() for text in tying_matrix(sn.derive(graph), numbers=False).axes[0].texts]
+    texts = [
+        text.get_text() for text in tying_matrix(sn.derive(graph), numbers=False).axes[0].texts
+    ]
     assert texts == [*graph.tensors, *graph.tensors]
 
 
@@ -134,7 +146,9 @@ def test_maps_between_other_spaces_can_be_shown() -> None:
 
 def test_a_picture_too_large_to_see_is_refused() -> None:
     graph = sn.NeuronGraph({"h": sn.Symmetric(SIZE_LIMIT + 1)}, {"bias": "h"})
-    with pytest.raises(sn.TooLargeError, match="401 rows and 401 columns; up to 400 of each can be seen"):
+    with pytest.raises(
+        sn.TooLargeError, match="401 rows and 401 columns; up to 400 of each can be seen"
+    ):
         tying_matrix(sn.derive(graph))
 
 
@@ -150,7 +164,8 @@ def test_an_unknown_format_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("centres", "gap"), [([0.0, 0.1, 0.2], 1.0), ([1.0, 5.0, 9.0], 1.0), ([3.0, 3.0, 3.4, 8.0, 8.1], 0.7), ([], 1.0)]
+    ("centres", "gap"),
+    [([0.0, 0.1, 0.2], 1.0), ([1.0, 5.0, 9.0], 1.0), ([3.0, 3.0, 3.4, 8.0, 8.1], 0.7), ([], 1.0)],
 )
 def test_spread_names_keep_order_and_distance(centres: list[float], gap: float) -> None:
     places = spread(centres, gap)

@@ -19,7 +19,9 @@ def old_neuron(graph: sn.NeuronGraph, rows: Rows, name: str, values: Mapping[str
     return int(rows[name][copy][values[name]])
 
 
-def take(graph: sn.NeuronGraph, new: sn.NeuronGraph, rows: Rows, name: str, array: np.ndarray) -> np.ndarray:
+def take(
+    graph: sn.NeuronGraph, new: sn.NeuronGraph, rows: Rows, name: str, array: np.ndarray
+) -> np.ndarray:
     """A tensor of the new graph, every entry looked up by itself."""
     result = np.full(new.shapes[name], np.nan)
     olds, news = (entries(g, name) for g in (graph, new))
@@ -27,7 +29,11 @@ def take(graph: sn.NeuronGraph, new: sn.NeuronGraph, rows: Rows, name: str, arra
     for index, (block, dims) in news.items():
         found = []
         for symbol, value, above in dims:
-            number = value if symbol is None else old_neuron(graph, rows, symbol, {**dict(above), symbol: value})
+            number = (
+                value
+                if symbol is None
+                else old_neuron(graph, rows, symbol, {**dict(above), symbol: value})
+            )
             copies = tuple((a, old_neuron(graph, rows, a, dict(above))) for a, _ in above)
             found.append((symbol, number, copies))
         result[index] = array[lookup[block, tuple(found)]]
@@ -43,7 +49,9 @@ def entries(graph: sn.NeuronGraph, name: str) -> dict[tuple[int, ...], tuple[int
         part = marks
         for view in block.views:
             if hasattr(view, "sizes"):
-                part = part.reshape(part.shape[: view.axis] + view.sizes + part.shape[view.axis + 1 :])
+                part = part.reshape(
+                    part.shape[: view.axis] + view.sizes + part.shape[view.axis + 1 :]
+                )
             elif hasattr(view, "position"):
                 part = np.take(part, view.position, axis=view.axis)
             else:

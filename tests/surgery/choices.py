@@ -16,7 +16,9 @@ def divisible(graph: sn.NeuronGraph, least: int = 1) -> list[str]:
     return [name for name, s in graph.neurons.items() if is_divisible(s) and s.size >= least]
 
 
-def some_neurons(graph: sn.NeuronGraph, name: str, count: int, rng: np.random.Generator) -> np.ndarray:
+def some_neurons(
+    graph: sn.NeuronGraph, name: str, count: int, rng: np.random.Generator
+) -> np.ndarray:
     """Different neurons of every copy, in random order: ``(*ancestor sizes, count)``."""
     shape = image_shapes(graph.neurons)[name]
     copies = math.prod(shape[:-1])

@@ -21,7 +21,10 @@ def random_choices(graph: sn.NeuronGraph, seed: int) -> dict[str, np.ndarray]:
     """For some of the sets some neurons of every copy."""
     rng = np.random.default_rng(seed)
     names = [name for name in divisible(graph) if rng.random() < 0.7]
-    return {n: some_neurons(graph, n, int(rng.integers(1, graph.neurons[n].size + 1)), rng) for n in names}
+    return {
+        n: some_neurons(graph, n, int(rng.integers(1, graph.neurons[n].size + 1)), rng)
+        for n in names
+    }
 
 
 def check_against_brute_force(graph: sn.NeuronGraph, seed: int) -> None:
@@ -31,7 +34,9 @@ def check_against_brute_force(graph: sn.NeuronGraph, seed: int) -> None:
     weights = numbered(graph)
     try:
         small, new = sn.surgery.keep(weights, graph, choices)
-    except sn.GraphError as error:  # parts that are interleaved stay of one size, or are not cut at all
+    except (
+        sn.GraphError
+    ) as error:  # parts that are interleaved stay of one size, or are not cut at all
         assert "one size" in str(error)
         assert any(sign in axes for axes in graph.tensors.values() for sign in "&|")
         return
@@ -71,9 +76,14 @@ def test_drop_is_keep_of_the_others(seed: int) -> None:
     for name in divisible(graph, least=2):
         gone = some_neurons(graph, name, int(rng.integers(1, graph.neurons[name].size)), rng)
         rows = gone.reshape(-1, gone.shape[-1])
-        others = np.array([[n for n in range(graph.neurons[name].size) if n not in row] for row in rows])
+        others = np.array(
+            [[n for n in range(graph.neurons[name].size) if n not in row] for row in rows]
+        )
         stays = others.reshape(*gone.shape[:-1], -1)
-        dropped, kept = sn.surgery.drop(weights, graph, {name: gone}), sn.surgery.keep(weights, graph, {name: stays})
+        dropped, kept = (
+            sn.surgery.drop(weights, graph, {name: gone}),
+            sn.surgery.keep(weights, graph, {name: stays}),
+        )
         assert dropped.graph == kept.graph
         assert all(np.array_equal(dropped.weights[n], kept.weights[n]) for n in weights)
 
@@ -86,7 +96,9 @@ def test_reordering_is_the_action_of_the_group(seed: int) -> None:
     rng, weights = np.random.default_rng(seed), numbered(graph)
     for name in divisible(graph):
         orders = some_neurons(graph, name, graph.neurons[name].size, rng)
-        images = {n: np.broadcast_to(np.arange(s[-1]), s) for n, s in image_shapes(graph.neurons).items()}
+        images = {
+            n: np.broadcast_to(np.arange(s[-1]), s) for n, s in image_shapes(graph.neurons).items()
+        }
         element = GroupElement(graph.neurons, images | {name: np.argsort(orders, axis=-1)})
         expected = graph.act(element, weights)
         result = sn.surgery.reorder(weights, graph, {name: orders})
@@ -103,7 +115,9 @@ def test_cutting_twice_is_cutting_once() -> None:
     assert all(np.array_equal(second.weights[n], once.weights[n]) for n in weights)
 
 
-@pytest.mark.parametrize("name", ["attention", "fused and concatenated", "copies over a fixed set", "recurrent"])
+@pytest.mark.parametrize(
+    "name", ["attention", "fused and concatenated", "copies over a fixed set", "recurrent"]
+)
 def test_torch_tensors_are_cut_as_arrays_are(name: str) -> None:
     graph, rng = GRAPHS[name], np.random.default_rng(0)
     choices = {n: half_of(graph, n, rng) for n in divisible(graph)}
@@ -125,10 +139,17 @@ def test_what_the_sets_do_not_index_is_not_copied() -> None:
 
 def test_tied_tensors_stay_tied_and_whole_numbers_stay() -> None:
     graph = sn.NeuronGraph(
-        {"h": sn.Symmetric(4)}, {"a.weight": "3 h", "b.weight": "h 2"}, aliases={"c.weight": "a.weight"}
+        {"h": sn.Symmetric(4)},
+        {"a.weight": "3 h", "b.weight": "h 2"},
+        aliases={"c.weight": "a.weight"},
     )
     table = torch.arange(12.0).view(3, 4)
-    weights = {"a.weight": table, "c.weight": table.detach(), "b.weight": torch.zeros(4, 2), "steps": torch.tensor(5)}
+    weights = {
+        "a.weight": table,
+        "c.weight": table.detach(),
+        "b.weight": torch.zeros(4, 2),
+        "steps": torch.tensor(5),
+    }
     small = sn.surgery.keep(weights, graph, {"h": [3, 1]}).weights
     assert small["a.weight"] is small["c.weight"]
     assert small["a.weight"].tolist() == [[3, 1], [7, 5], [11, 9]]
@@ -163,7 +184,8 @@ def test_the_arguments_are_left_as_they_are() -> None:
 def test_what_cannot_be_cut_is_refused_with_the_reason(sets: object, message: str) -> None:
     graph = GRAPHS["mlp fixed"].with_groups({"h0": sn.Fixed(2)})
     graph = sn.NeuronGraph(
-        {"in": sn.Fixed(2), "h1": sn.Symmetric(3), "h2": sn.Symmetric(2)}, {"w": "h1 in", "v": "h2 h1"}
+        {"in": sn.Fixed(2), "h1": sn.Symmetric(3), "h2": sn.Symmetric(2)},
+        {"w": "h1 in", "v": "h2 h1"},
     )
     with pytest.raises(sn.GraphError, match=message):
         sn.surgery.keep(numbered(graph), graph, sets)  # type: ignore[arg-type]
@@ -177,9 +199,13 @@ def test_a_part_of_a_cycle_is_no_cycle(name: str) -> None:
 
 
 def test_a_pinned_axis_is_refused_with_the_tracer_s_note() -> None:
-    model = torch.nn.Sequential(torch.nn.Conv2d(1, 3, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(12, 2))
+    model = torch.nn.Sequential(
+        torch.nn.Conv2d(1, 3, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(12, 2)
+    )
     graph = sn.trace(model, torch.randn(2, 1, 4, 4))
-    with pytest.raises(sn.GraphError, match=r"notes on '3.weight'|no neuron set '3.weight'.*pinned"):
+    with pytest.raises(
+        sn.GraphError, match=r"notes on '3.weight'|no neuron set '3.weight'.*pinned"
+    ):
         sn.surgery.keep(model.state_dict(), graph, {"3.weight": [0]})
 
 

@@ -28,7 +28,9 @@ def test_files_are_cut_and_widened_as_weights_in_memory(name: str, tmp_path: Pat
     weights = weights_of(graph) | {"steps": torch.tensor(3)}
     source = tmp_path / "in" / name
     source.parent.mkdir()
-    sn.files.write_state_file(source, weights, **({"shard_bytes": 200} if name.endswith("json") else {}))
+    sn.files.write_state_file(
+        source, weights, **({"shard_bytes": 200} if name.endswith("json") else {})
+    )
     out = tmp_path / "out" if name.endswith("json") else tmp_path / f"out{source.suffix}"
     choices = {n: half_of(graph, n, rng) for n in divisible(graph)}
     seen: list[str] = []
@@ -37,7 +39,9 @@ def test_files_are_cut_and_widened_as_weights_in_memory(name: str, tmp_path: Pat
         (sn.surgery.widen, {"c": 5}, {"outgoing": {"c": ["join"]}, "noise": 0.1}),
     ):
         expected = operation(weights, graph, sets, **options)
-        done = operation(source, graph, sets, **options, out=out, overwrite=True, progress=seen.append)
+        done = operation(
+            source, graph, sets, **options, out=out, overwrite=True, progress=seen.append
+        )
         assert done.weights == out and done.graph == expected.graph
         written = dict(large_files.OneByOne(out))
         assert written.keys() == weights.keys()
@@ -49,7 +53,9 @@ def test_files_are_cut_and_widened_as_weights_in_memory(name: str, tmp_path: Pat
 def test_one_tensor_is_in_memory_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Reading runs ahead of writing by one shard at most."""
     graph = sn.catalogue.mlp([4, 8, 8, 8, 4])
-    sn.files.write_state_file(tmp_path / "a.safetensors.index.json", weights_of(graph), shard_bytes=300)
+    sn.files.write_state_file(
+        tmp_path / "a.safetensors.index.json", weights_of(graph), shard_bytes=300
+    )
     monkeypatch.setattr(large_files, "SHARD_BYTES", 300)
     events: list[str] = []
     real = sn.files.tensor_files.write_tensor_file
@@ -90,7 +96,9 @@ def test_an_interrupted_run_leaves_the_old_files_whole(existing: bool, tmp_path:
     if existing:
         assert {path.name: path.read_bytes() for path in out.iterdir()} == before
     again = sn.surgery.keep(source, graph, {"h1": [1, 2]}, out=out, overwrite=True)
-    assert large_files.OneByOne(again.weights)["0.bias"].tolist() == weights["0.bias"][[1, 2]].tolist()
+    assert (
+        large_files.OneByOne(again.weights)["0.bias"].tolist() == weights["0.bias"][[1, 2]].tolist()
+    )
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in", "out"]
 
 
@@ -103,7 +111,9 @@ def test_an_interrupted_run_leaves_the_old_files_whole(existing: bool, tmp_path:
         ("x.txt", False, "end in"),
     ],
 )
-def test_places_are_checked_before_anything_is_written(out, overwrite: bool, message: str, tmp_path: Path) -> None:
+def test_places_are_checked_before_anything_is_written(
+    out, overwrite: bool, message: str, tmp_path: Path
+) -> None:
     graph = sn.catalogue.mlp([2, 4, 1])
     for name in ("in.pt", "there.pt"):
         sn.files.write_state_file(tmp_path / name, weights_of(graph))
@@ -118,14 +128,18 @@ def test_files_of_another_network_are_refused_without_a_trace(tmp_path: Path) ->
     graph = sn.catalogue.mlp([2, 4, 1])
     sn.files.write_state_file(tmp_path / "in.safetensors", weights_of(sn.catalogue.mlp([2, 5, 1])))
     with pytest.raises(sn.ShapeError, match=r"'0.bias' has shape .5,. in the file"):
-        sn.surgery.keep(tmp_path / "in.safetensors", graph, {"h1": [0]}, out=tmp_path / "out.safetensors")
+        sn.surgery.keep(
+            tmp_path / "in.safetensors", graph, {"h1": [0]}, out=tmp_path / "out.safetensors"
+        )
     assert [path.name for path in tmp_path.iterdir()] == ["in.safetensors"]
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 def test_a_folder_of_transformers_is_cut_and_loaded_again(tmp_path: Path) -> None:
     """Index, configuration and the small files beside the weights; the loaded model is the masked one."""
-    transformers = pytest.importorskip("transformers", reason="Hugging Face transformers is not installed")
+    transformers = pytest.importorskip(
+        "transformers", reason="Hugging Face transformers is not installed"
+    )
     torch.manual_seed(0)
     config = transformers.LlamaConfig(
         vocab_size=11, hidden_size=16, intermediate_size=6, num_hidden_layers=1, num_attention_heads=4, num_key_value_heads=2,
@@ -137,11 +151,18 @@ def test_a_folder_of_transformers_is_cut_and_loaded_again(tmp_path: Path) -> Non
     x = torch.randint(11, (2, 5))
     graph = sn.trace(model, x, outputs=["logits"], use_cache=False)
     done = sn.surgery.keep(
-        tmp_path / "in", graph, {"layers.0.kv": [1], "layers.0.mlp": [5, 0, 2]}, out=tmp_path / "out"
+        tmp_path / "in",
+        graph,
+        {"layers.0.kv": [1], "layers.0.mlp": [5, 0, 2]},
+        out=tmp_path / "out",
     )
     assert not done.notes
     fields = json.loads((tmp_path / "out" / "config.json").read_text())
-    assert (fields["num_key_value_heads"], fields["num_attention_heads"], fields["intermediate_size"]) == (1, 2, 3)
+    assert (
+        fields["num_key_value_heads"],
+        fields["num_attention_heads"],
+        fields["intermediate_size"],
+    ) == (1, 2, 3)
     assert (tmp_path / "out" / "tokenizer.json").exists()
     small = transformers.LlamaForCausalLM.from_pretrained(tmp_path / "out").eval()
     masked = sn.surgery.masked(dict(model.state_dict()), done.selection)
@@ -151,7 +172,9 @@ def test_a_folder_of_transformers_is_cut_and_loaded_again(tmp_path: Path) -> Non
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 def test_sizes_that_no_configuration_makes_are_said(tmp_path: Path) -> None:
-    transformers = pytest.importorskip("transformers", reason="Hugging Face transformers is not installed")
+    transformers = pytest.importorskip(
+        "transformers", reason="Hugging Face transformers is not installed"
+    )
     config = transformers.BertConfig(
         vocab_size=11,
         hidden_size=8,

@@ -34,7 +34,9 @@ def traced(model: nn.Module, *inputs: Tensor) -> sn.NeuronGraph:
         ),
     ],
 )  # fmt: skip
-def test_the_numbers_beside_the_weights_are_set(model, shape: tuple[int, ...], expected: dict) -> None:
+def test_the_numbers_beside_the_weights_are_set(
+    model, shape: tuple[int, ...], expected: dict
+) -> None:
     net, x = model(), torch.randn(shape)
     graph = traced(net, x)
     (name,) = divisible(graph)
@@ -48,14 +50,18 @@ def test_the_numbers_beside_the_weights_are_set(model, shape: tuple[int, ...], e
 
 def test_groups_of_a_convolution_follow_the_set_that_was_cut() -> None:
     """Leaving out a group makes one group less; leaving out channels within makes each smaller."""
-    net = nn.Sequential(nn.Conv2d(2, 8, 1), nn.ReLU(), nn.Conv2d(8, 8, 3, groups=4), nn.ReLU(), nn.Conv2d(8, 1, 1))
+    net = nn.Sequential(
+        nn.Conv2d(2, 8, 1), nn.ReLU(), nn.Conv2d(8, 8, 3, groups=4), nn.ReLU(), nn.Conv2d(8, 1, 1)
+    )
     x = torch.randn(2, 2, 5, 5)
     graph = traced(net, x)
     parent = next(name for name in graph.neurons if not graph.ancestors(name))
     children = [name for name in graph.neurons if graph.ancestors(name)]
     fewer = sn.surgery.resize(net, sn.surgery.keep(net.state_dict(), graph, {parent: [0, 2, 3]}), x)
     assert (fewer[2].groups, fewer[2].weight.shape[1]) == (3, 2)
-    narrower = sn.surgery.resize(net, sn.surgery.keep(net.state_dict(), graph, {children[0]: [1]}), x)
+    narrower = sn.surgery.resize(
+        net, sn.surgery.keep(net.state_dict(), graph, {children[0]: [1]}), x
+    )
     assert (narrower[2].groups, narrower[2].weight.shape[1]) == (4, 1)
 
 
@@ -104,7 +110,9 @@ def test_attention_of_our_own_computes_what_torch_s_does(same: bool, batch_first
 
 def test_heads_of_torch_s_encoder_are_cut() -> None:
     layer = nn.TransformerEncoderLayer(8, 4, 6, batch_first=True)
-    net = nn.Sequential(nn.Linear(3, 8), nn.TransformerEncoder(layer, 1, enable_nested_tensor=False)).eval()
+    net = nn.Sequential(
+        nn.Linear(3, 8), nn.TransformerEncoder(layer, 1, enable_nested_tensor=False)
+    ).eval()
     x = torch.randn(2, 5, 3)
     graph = traced(net, x)
     head = next(name for name in graph.neurons if name.endswith("head"))
@@ -124,7 +132,10 @@ class Heads(nn.Module):
         self.qkv, self.out = nn.Linear(5, 36), nn.Linear(12, 2)
 
     def forward(self, x: Tensor) -> Tensor:
-        q, k, v = (p.unflatten(-1, (self.num_heads, self.head_dim)).transpose(1, 2) for p in self.qkv(x).chunk(3, -1))
+        q, k, v = (
+            p.unflatten(-1, (self.num_heads, self.head_dim)).transpose(1, 2)
+            for p in self.qkv(x).chunk(3, -1)
+        )
         scores = (q @ k.transpose(-2, -1) / 3**0.5).softmax(-1)
         return self.out((scores @ v).transpose(1, 2).flatten(2))
 
@@ -156,7 +167,8 @@ def test_a_number_in_the_code_is_named_with_its_line() -> None:
     (name,) = divisible(graph)
     cut = sn.surgery.keep(net.state_dict(), graph, {name: [0, 1, 2, 3]})
     with pytest.raises(
-        ResizeError, match=r"holds one as a number at 'return self.last.*view\(-1, 6\).*none of its attributes"
+        ResizeError,
+        match=r"holds one as a number at 'return self.last.*view\(-1, 6\).*none of its attributes",
     ):
         sn.surgery.resize(net, cut, x)
 
@@ -202,7 +214,10 @@ def test_weights_of_another_module_are_refused(change, message: str) -> None:
 
 
 def test_the_old_module_and_its_random_state_are_left_as_they_are() -> None:
-    net, x = nn.Sequential(nn.Linear(2, 4), nn.Dropout(), nn.Linear(4, 1)).train(), torch.randn(5, 2)
+    net, x = (
+        nn.Sequential(nn.Linear(2, 4), nn.Dropout(), nn.Linear(4, 1)).train(),
+        torch.randn(5, 2),
+    )
     graph = traced(net, x)
     before, random = {n: t.clone() for n, t in net.state_dict().items()}, torch.get_rng_state()
     (name,) = divisible(graph)

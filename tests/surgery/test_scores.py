@@ -44,9 +44,13 @@ def test_scores_move_with_the_neurons(seed: int, score: str) -> None:
     weights = {name: rng.normal(size=shape) for name, shape in graph.shapes.items()}
     space = {n: " ".join((*graph.ancestors(n), n)) for n in divisible(graph)}
     element = graph.random_element(seed)
-    before, after = (sn.surgery.importance(w, graph, score) for w in (weights, graph.act(element, weights)))
+    before, after = (
+        sn.surgery.importance(w, graph, score) for w in (weights, graph.act(element, weights))
+    )
     for name, axes in space.items():
-        if not graph.ancestors(name):  # a child's scores stand by its parents, which act on them as well
+        if not graph.ancestors(
+            name
+        ):  # a child's scores stand by its parents, which act on them as well
             moved = graph.act(element, {"score": before[name]}, space={"score": axes})["score"]
             np.testing.assert_allclose(np.abs(moved), after[name], atol=1e-9)
 
@@ -81,25 +85,34 @@ def test_activations_weigh_what_is_read() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
     graph, x = sn.catalogue.mlp([3, 4, 2]), torch.randn(50, 3)
-    found = sn.surgery.importance(model.state_dict(), graph, "activations", model=model, batches=[x[:20], (x[20:],)])[
-        "h1"
-    ]
+    found = sn.surgery.importance(
+        model.state_dict(), graph, "activations", model=model, batches=[x[:20], (x[20:],)]
+    )["h1"]
     inner = torch.relu(model[0](x)).detach().double()
     expected = inner.square().mean(0).sqrt() * model[2].weight.detach().double().abs().sum(0)
     np.testing.assert_allclose(found, expected.numpy(), rtol=1e-6)
 
 
 @pytest.mark.parametrize(
-    "last", [lambda: nn.Conv2d(4, 4, 3, groups=2), lambda: nn.ConvTranspose2d(4, 3, 2), lambda: nn.Conv2d(4, 3, 1)]
+    "last",
+    [
+        lambda: nn.Conv2d(4, 4, 3, groups=2),
+        lambda: nn.ConvTranspose2d(4, 3, 2),
+        lambda: nn.Conv2d(4, 3, 1),
+    ],
 )
 def test_activations_of_convolutions(last) -> None:
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), last(), nn.ReLU(), nn.Flatten(), nn.LazyLinear(2))
+    model = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.ReLU(), last(), nn.ReLU(), nn.Flatten(), nn.LazyLinear(2)
+    )
     x = torch.randn(6, 1, 7, 7)
     model(x)
     graph = sn.trace(model, x)
     outgoing = sn.surgery.outgoing(model, graph, x)
-    found = sn.surgery.importance(model.state_dict(), graph, "activations", model=model, batches=[x], outgoing=outgoing)
+    found = sn.surgery.importance(
+        model.state_dict(), graph, "activations", model=model, batches=[x], outgoing=outgoing
+    )
     inner = model[1](model[0](x)).detach().double().square().mean((0, 2, 3)).sqrt()
     weight = model[2].weight.detach().double().abs()
     if isinstance(model[2], nn.ConvTranspose2d):
@@ -129,7 +142,9 @@ def test_files_are_scored_as_what_is_in_them(tmp_path) -> None:
 # ---- budgets --------------------------------------------------------------------------------------------------------
 @settings(max_examples=60)
 @given(st.integers(0, 10_000), st.floats(0.05, 1.0), st.booleans(), st.integers(1, 3))
-def test_budgets_are_kept_and_the_best_stay(seed: int, share: float, together: bool, multiple: int) -> None:
+def test_budgets_are_kept_and_the_best_stay(
+    seed: int, share: float, together: bool, multiple: int
+) -> None:
     graph, shapes = random_graph(seed), image_shapes(random_graph(seed).neurons)
     scores = sn.surgery.importance({}, graph, "random", seed=seed)
     if not scores:

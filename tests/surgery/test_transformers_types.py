@@ -10,7 +10,9 @@ from symnet.surgery.budgets import kind_of
 from tests.surgery.transformers_types import TYPES, Type, tokens
 
 pytestmark = [
-    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"),
+    pytest.mark.filterwarnings(
+        "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"
+    ),
     pytest.mark.slow,
 ]
 # Types whose configuration has a field for the dims of a head, so that fewer heads can be written down.
@@ -31,7 +33,11 @@ def test_a_quarter_of_heads_and_mlp(case: Type) -> None:
     budget = {kind: 0.75 for kind in ("head", "kv", "mlp") if kind in map(kind_of, scores)}
     assert len(budget) == 2
     cut = sn.surgery.keep(model.state_dict(), graph, sn.surgery.choose(scores, graph, budget))
-    assert all(4 * cut.graph.neurons[n].size == 3 * s.size for n, s in graph.neurons.items() if kind_of(n) in budget)
+    assert all(
+        4 * cut.graph.neurons[n].size == 3 * s.size
+        for n, s in graph.neurons.items()
+        if kind_of(n) in budget
+    )
     small = sn.surgery.resize(model, cut, x, outputs=list(case.outputs), **case.keywords())
     logits = small(x, **case.keywords()).logits
     assert logits.shape == model(x, **case.keywords()).logits.shape

@@ -31,8 +31,13 @@ def test_joining_the_copies_undoes_widening(seed: int, noise: float) -> None:
     weights = {name: rng.normal(size=shape) for name, shape in graph.shapes.items()}
     for name in divisible(graph):
         size, outgoing = graph.neurons[name].size, {name: random_outlets(graph, name, rng)}
-        parts = {int(n): int(rng.integers(1, 4)) for n in rng.permutation(size)[: int(rng.integers(1, size + 1))]}
-        wide = sn.surgery.split(weights, graph, {name: parts}, outgoing=outgoing, noise=noise, seed=seed)
+        parts = {
+            int(n): int(rng.integers(1, 4))
+            for n in rng.permutation(size)[: int(rng.integers(1, size + 1))]
+        }
+        wide = sn.surgery.split(
+            weights, graph, {name: parts}, outgoing=outgoing, noise=noise, seed=seed
+        )
         counts = [parts.get(n, 1) for n in range(size)]
         starts = np.cumsum([0, *counts])
         groups = [list(range(a, a + c)) for a, c in zip(starts, counts, strict=False)]
@@ -50,7 +55,9 @@ def test_widening_keeps_old_neurons_in_their_places_and_copies_evenly(seed: int)
     for name in divisible(graph):
         size = graph.neurons[name].size
         width = int(rng.integers(size, 3 * size + 1))
-        wide = sn.surgery.widen(weights, graph, {name: width}, outgoing={name: random_outlets(graph, name, rng)})
+        wide = sn.surgery.widen(
+            weights, graph, {name: width}, outgoing={name: random_outlets(graph, name, rng)}
+        )
         sources = wide.selection.sources[name]
         assert sources.shape[-1] == width
         assert (sources[..., :size] == np.arange(size)).all()
@@ -71,14 +78,17 @@ def test_noise_moves_shares_and_not_their_sum() -> None:
 
 def test_the_layout_of_torch_s_layers_tells_what_reads_a_set() -> None:
     """Linear, convolution, transposed convolution and embedding, by biases and notes; recurrent weights on both sides."""
-    model = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.ConvTranspose2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 1, 1))
+    model = nn.Sequential(
+        nn.Conv2d(1, 3, 3), nn.ReLU(), nn.ConvTranspose2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 1, 1)
+    )
     graph = sn.trace(model, torch.randn(2, 1, 6, 6))
     for name, reader in zip(graph.neurons, ("2.weight", "4.weight"), strict=True):
         places = sn.surgery.outlets.guess_outlets(graph, name).places
         assert [place.tensor for place in places] == [reader]
     recurrent = GRAPHS["recurrent"]
     named = sn.NeuronGraph(
-        dict(recurrent.neurons), {"weight_hh": "(gate h) h", "weight_ih": "(gate h) in", "out.weight": "in h"}
+        dict(recurrent.neurons),
+        {"weight_hh": "(gate h) h", "weight_ih": "(gate h) in", "out.weight": "in h"},
     )
     places = sn.surgery.outlets.guess_outlets(named, "h").places
     assert [(place.tensor, place.dim) for place in places] == [("weight_hh", 2), ("out.weight", 1)]

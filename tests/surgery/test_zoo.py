@@ -44,12 +44,16 @@ LITERAL = {
     "routed experts": set(),
 }
 # Layers and directions of one recurrent module have one size: they are cut together.
-TOGETHER = {name for name in (case.name for case in CASES) if "layers" in name or "directions" in name}
+TOGETHER = {
+    name for name in (case.name for case in CASES) if "layers" in name or "directions" in name
+}
 
 
 def models(quick: bool) -> list[object]:
     cases = [case for case in (*CASES, *HUGGING_FACE) if (case.name in QUICK) == quick]
-    return [pytest.param(case, id=case.name, marks=() if quick else pytest.mark.slow) for case in cases]
+    return [
+        pytest.param(case, id=case.name, marks=() if quick else pytest.mark.slow) for case in cases
+    ]
 
 
 def prepared(case: Case) -> tuple[nn.Module, sn.NeuronGraph, dict[str, Outlets]]:
@@ -72,7 +76,11 @@ def test_every_set_of_every_model(case: Case) -> None:
     import numpy as np
 
     model, graph, outgoing = prepared(case)
-    state = {name: tensor for name, tensor in model.state_dict().items() if isinstance(tensor, torch.Tensor)}
+    state = {
+        name: tensor
+        for name, tensor in model.state_dict().items()
+        if isinstance(tensor, torch.Tensor)
+    }
     rng = np.random.default_rng(0)
     literal = set()
     for names in groups_of_sets(case, graph):
@@ -83,13 +91,22 @@ def test_every_set_of_every_model(case: Case) -> None:
         if any(outgoing[name].copies is Copies.none for name in names):
             with pytest.raises(sn.GraphError, match="cannot be copied"):
                 sn.surgery.widen(
-                    state, graph, {name: 2 * graph.neurons[name].size for name in names}, outgoing=outgoing
+                    state,
+                    graph,
+                    {name: 2 * graph.neurons[name].size for name in names},
+                    outgoing=outgoing,
                 )
             continue
-        sizes = {name: int(graph.neurons[name].size * factor[outgoing[name].copies]) for name in names}
-        if not agrees(case, model, sn.surgery.widen(state, graph, sizes, outgoing=outgoing), outgoing):
+        sizes = {
+            name: int(graph.neurons[name].size * factor[outgoing[name].copies]) for name in names
+        }
+        if not agrees(
+            case, model, sn.surgery.widen(state, graph, sizes, outgoing=outgoing), outgoing
+        ):
             literal |= set(names)
-    if case in HUGGING_FACE:  # one number holds the dims of keys and of values there: neither is cut alone
+    if (
+        case in HUGGING_FACE
+    ):  # one number holds the dims of keys and of values there: neither is cut alone
         assert {kind_of(name) for name in literal} <= {"key_dim", "head_dim"}
     else:
         assert literal == LITERAL.get(case.name, set())
@@ -98,7 +115,9 @@ def test_every_set_of_every_model(case: Case) -> None:
 def agrees(case: Case, model: nn.Module, surgery: Surgery, outgoing: dict[str, Outlets]) -> bool:
     """Whether the resized module is the masked or the old one; False if its code holds a size as a number."""
     try:
-        resized = sn.surgery.resize(model, surgery, *case.inputs(), outgoing=outgoing, **case.keywords())
+        resized = sn.surgery.resize(
+            model, surgery, *case.inputs(), outgoing=outgoing, **case.keywords()
+        )
     except (ResizeError, sn.VerificationError) as error:
         assert "number" in str(error) or "depend on a size" in str(error)
         return False
@@ -113,18 +132,27 @@ def agrees(case: Case, model: nn.Module, surgery: Surgery, outgoing: dict[str, O
     return True
 
 
-def compare(case: Case, model: nn.Module, resized: nn.Module, surgery: Surgery, outgoing: dict[str, Outlets]) -> None:
+def compare(
+    case: Case, model: nn.Module, resized: nn.Module, surgery: Surgery, outgoing: dict[str, Outlets]
+) -> None:
     keywords = dict(case.keywords())
     chosen = keywords.pop("outputs", None)
     inputs = case.inputs(), keywords
-    old, new = Trial(model, surgery.old, inputs, chosen, 0), Trial(resized, surgery.graph, inputs, chosen, 0)
+    old, new = (
+        Trial(model, surgery.old, inputs, chosen, 0),
+        Trial(resized, surgery.graph, inputs, chosen, 0),
+    )
     theta = {name: model.state_dict()[name].double() for name in surgery.old.weights}
-    small = {name: torch.as_tensor(surgery.weights[name]).double() for name in surgery.graph.weights}
+    small = {
+        name: torch.as_tensor(surgery.weights[name]).double() for name in surgery.graph.weights
+    }
     narrower = not surgery.outgoing
     expected = sn.surgery.masked(theta, surgery.selection, outgoing=outgoing) if narrower else theta
     after = new.outputs_at(inputs, small)
     # Weights in single precision: shares of a third are rounded there.
-    assert largest_difference(old.outputs_at(inputs, expected), after) < (1e-9 if narrower else 1e-5)
+    assert largest_difference(old.outputs_at(inputs, expected), after) < (
+        1e-9 if narrower else 1e-5
+    )
 
 
 @pytest.mark.parametrize("name", ["mlp", "lenet", "crelu"])
@@ -139,10 +167,16 @@ def test_a_cut_of_other_neurons_is_noticed(name: str) -> None:
     other = sn.surgery.keep(model.state_dict(), graph, {first: [0, 2]})
     resized = sn.surgery.resize(model, cut, *inputs)
     expectation = Expectation(model, other, (inputs, {}), None, 0, {})
-    assert isinstance(expectation.problem(resized), type(None))  # same structure: only the weights differ
+    assert isinstance(
+        expectation.problem(resized), type(None)
+    )  # same structure: only the weights differ
     wrong = {n: t.double() for n, t in cut.weights.items()}
     trial = Trial(resized, cut.graph, (inputs, {}), None, 0)
-    masked = sn.surgery.masked({n: t.double() for n, t in model.state_dict().items()}, other.selection)
+    masked = sn.surgery.masked(
+        {n: t.double() for n, t in model.state_dict().items()}, other.selection
+    )
     reference = Trial(model, graph, (inputs, {}), None, 0)
-    difference = largest_difference(reference.outputs_at((inputs, {}), masked), trial.outputs_at((inputs, {}), wrong))
+    difference = largest_difference(
+        reference.outputs_at((inputs, {}), masked), trial.outputs_at((inputs, {}), wrong)
+    )
     assert difference > 1e-4

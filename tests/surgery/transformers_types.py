@@ -13,7 +13,13 @@ _SIZES = {
     "vocab_size": 11, "hidden_size": 16, "intermediate_size": 12, "num_hidden_layers": 2, "num_attention_heads": 4,
     "max_position_embeddings": 32, "pad_token_id": None, "bos_token_id": 1, "eos_token_id": 10,
 }  # fmt: skip
-_GROUPED = {**_SIZES, "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 4, "hidden_size": 32}
+_GROUPED = {
+    **_SIZES,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 4,
+    "head_dim": 4,
+    "hidden_size": 32,
+}
 
 
 @dataclass(frozen=True)
@@ -43,11 +49,15 @@ def tokens(length: int = 6) -> torch.Tensor:
 
 
 def decoder(name: str, **fields: Any) -> Type:
-    return Type(f"{name}Config", f"{name}ForCausalLM", _GROUPED | fields, True, lambda: {"use_cache": False})
+    return Type(
+        f"{name}Config", f"{name}ForCausalLM", _GROUPED | fields, True, lambda: {"use_cache": False}
+    )
 
 
 def encoder(name: str, task: str = "ForMaskedLM", **fields: Any) -> Type:
-    return Type(f"{name}Config", f"{name}{task}", _SIZES | {"pad_token_id": 0} | fields, generates=False)
+    return Type(
+        f"{name}Config", f"{name}{task}", _SIZES | {"pad_token_id": 0} | fields, generates=False
+    )
 
 
 def seq2seq() -> dict[str, Any]:

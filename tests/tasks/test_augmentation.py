@@ -19,7 +19,8 @@ def draw(count: int = 7) -> dict[str, torch.Tensor]:
     weights = initial_weights(WIDTHS, count, omega=OMEGA, generator=generator)
     # The biases of later layers start at zero; here they all differ.
     return {
-        name: tensor.double() + 0.1 * torch.rand(tensor.shape, generator=generator) for name, tensor in weights.items()
+        name: tensor.double() + 0.1 * torch.rand(tensor.shape, generator=generator)
+        for name, tensor in weights.items()
     }
 
 
@@ -29,7 +30,9 @@ def test_a_moved_network_is_the_old_function_at_moved_points() -> None:
     after = move_images(before, torch.Generator().manual_seed(1))
     first = before["0.weight"]
     a = torch.linalg.lstsq(first, after["0.weight"]).solution  # (batch, 2, 2)
-    t = torch.linalg.lstsq(first, (after["0.bias"] - before["0.bias"]).unsqueeze(-1)).solution.squeeze(-1)
+    t = torch.linalg.lstsq(
+        first, (after["0.bias"] - before["0.bias"]).unsqueeze(-1)
+    ).solution.squeeze(-1)
     values = evaluate(after, GRID, OMEGA)
     for number in range(len(first)):
         network = {name: tensor[number : number + 1] for name, tensor in before.items()}
@@ -48,7 +51,9 @@ def test_no_motion_changes_nothing() -> None:
 def test_permuted_networks_are_the_same_functions() -> None:
     before = draw()
     after = permute_neurons(before, torch.Generator().manual_seed(1))
-    torch.testing.assert_close(evaluate(after, GRID, OMEGA), evaluate(before, GRID, OMEGA), rtol=0, atol=1e-12)
+    torch.testing.assert_close(
+        evaluate(after, GRID, OMEGA), evaluate(before, GRID, OMEGA), rtol=0, atol=1e-12
+    )
     assert not torch.equal(after["2.weight"], before["2.weight"])
 
 
@@ -62,7 +67,10 @@ def test_a_permutation_is_an_element_of_the_graphs_group() -> None:
         new = {name: tensor[number] for name, tensor in after.items()}
         # Neuron k of the old network is neuron orders[k] of the new one; the biases are all different.
         orders = {name: np.arange(neurons.size) for name, neurons in graph.neurons.items()}
-        orders |= {"h1": _positions(old["0.bias"], new["0.bias"]), "h2": _positions(old["2.bias"], new["2.bias"])}
+        orders |= {
+            "h1": _positions(old["0.bias"], new["0.bias"]),
+            "h2": _positions(old["2.bias"], new["2.bias"]),
+        }
         acted = graph.act(sn.GroupElement(graph.neurons, orders), old)
         for name, tensor in new.items():
             assert torch.equal(acted[name], tensor), name

@@ -42,12 +42,18 @@ def test_what_comes_with_symnet_is_valid(task: str, size: str, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (GOOD.replace("steps = 10", "stepz = 10"), r"run\.toml, line 5: training\.stepz: Extra inputs"),
+        (
+            GOOD.replace("steps = 10", "stepz = 10"),
+            r"run\.toml, line 5: training\.stepz: Extra inputs",
+        ),
         (
             GOOD.replace("steps = 10", "steps = 0"),
             r"run\.toml, line 5: training\.steps: .*greater than or equal to 1 \(got 0\)",
         ),
-        (GOOD.replace("steps = 10", "batch = 8"), r"run\.toml, line 4: training\.steps: Field required"),
+        (
+            GOOD.replace("steps = 10", "batch = 8"),
+            r"run\.toml, line 4: training\.steps: Field required",
+        ),
         (GOOD.replace('["flat"]', '"flat"'), r"run\.toml, line 2: models: "),
         (GOOD.replace('["flat"]', '["flat", "flat"]'), r"models names something twice"),
         (GOOD.replace("classification", "clasification"), r"run\.toml, line 1: task: "),
@@ -62,7 +68,9 @@ def test_a_mistake_is_named_with_its_key_and_line(text: str, said: str, tmp_path
 
 
 def test_every_mistake_is_named_at_once(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"training\.steps: .*; .*training\.stepz: ") as error:
+    with pytest.raises(
+        ConfigurationError, match=r"training\.steps: .*; .*training\.stepz: "
+    ) as error:
         read(written(tmp_path, GOOD.replace("steps", "stepz")))
     assert "line 4" in str(error.value) and "line 5" in str(error.value)
 
@@ -100,14 +108,19 @@ def test_a_file_that_cannot_be_read_is_named(path: str, tmp_path: Path) -> None:
 
 
 def test_single_models_may_have_their_own_rate_and_steps(tmp_path: Path) -> None:
-    found = read(written(tmp_path, GOOD + "steps_of = { flat = 30 }\nlearning_rates = { flat = 0.5 }\n"))
+    found = read(
+        written(tmp_path, GOOD + "steps_of = { flat = 30 }\nlearning_rates = { flat = 0.5 }\n")
+    )
     own, other = found.training_of("flat"), found.training_of("equivariant")
     assert (own.steps, own.learning_rate, other.steps, other.learning_rate) == (30, 0.5, 10, 0.003)
 
 
 def test_a_line_is_found_below_tables_of_tables() -> None:
     text = '# task\n[a.b]\n"c d" = 1\n[e]\nf = { g = 2 }\n'
-    assert [line_of(text, path) for path in (("a", "b", "c d"), ("a", "b", "x"), ("e", "f", "g"), ("z",))] == [
+    assert [
+        line_of(text, path)
+        for path in (("a", "b", "c d"), ("a", "b", "x"), ("e", "f", "g"), ("z",))
+    ] == [
         3,
         2,
         5,

@@ -25,7 +25,9 @@ from symnet.tasks.digits_inr import FLAT, FLAT_PERMUTED, NEURONS, Settings
 from symnet.tasks.results import Results
 from symnet.tasks.training import Trained
 
-SMALL = Settings(images=120, fits=2, steps=30, points=2, fit=FitRecipe(widths=(2, 8, 8, 1), steps=25))
+SMALL = Settings(
+    images=120, fits=2, steps=30, points=2, fit=FitRecipe(widths=(2, 8, 8, 1), steps=25)
+)
 
 
 def run(folder: Path, settings: Settings = SMALL, seeds: int = 1) -> tuple[Results, str]:
@@ -65,14 +67,21 @@ def test_trainings_end_by_steps_and_not_by_the_clock(finished: tuple[Path, Resul
         assert [row.steps for row in others] == [SMALL.flat_steps * SMALL.steps] * 2
 
 
-def test_only_the_derived_layers_do_not_notice_a_permutation(finished: tuple[Path, Results, str]) -> None:
+def test_only_the_derived_layers_do_not_notice_a_permutation(
+    finished: tuple[Path, Results, str],
+) -> None:
     moved = {row.reader: row for row in finished[1].moved}
     assert moved[NEURONS].changed == 0
     assert moved[NEURONS].largest_change < 1e-4 and moved[NEURONS].largest_change_float64 < 1e-12
-    assert moved[FLAT].largest_change_float64 > 1e-2 and moved[FLAT_PERMUTED].largest_change_float64 > 1e-2
+    assert (
+        moved[FLAT].largest_change_float64 > 1e-2
+        and moved[FLAT_PERMUTED].largest_change_float64 > 1e-2
+    )
 
 
-def test_layers_are_counted_twice_and_cost_what_is_counted(finished: tuple[Path, Results, str]) -> None:
+def test_layers_are_counted_twice_and_cost_what_is_counted(
+    finished: tuple[Path, Results, str],
+) -> None:
     layers = finished[1].layers
     assert len(layers) == 6
     for layer in layers:
@@ -84,12 +93,33 @@ def test_the_file_of_results_holds_what_was_returned(finished: tuple[Path, Resul
     folder, found, _ = finished
     written = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     assert written == json.loads(found.as_json())
-    assert list(written) == ["folder", "fits", "layers", "verified", "trained", "moved", "seconds", "page"]
+    assert list(written) == [
+        "folder",
+        "fits",
+        "layers",
+        "verified",
+        "trained",
+        "moved",
+        "seconds",
+        "page",
+    ]
     assert written["fits"]["images"] == 120 and written["fits"]["fits"] == 2
     assert set(written["trained"][0]) == {
-        *("reader", "seed", "accuracy", "vote", "train_accuracy", "parameters", "seconds", "steps", "curve")
+        *(
+            "reader",
+            "seed",
+            "accuracy",
+            "vote",
+            "train_accuracy",
+            "parameters",
+            "seconds",
+            "steps",
+            "curve",
+        )
     }
-    assert all("PASSED" in report for report in written["verified"]) and len(written["verified"]) == 3
+    assert (
+        all("PASSED" in report for report in written["verified"]) and len(written["verified"]) == 3
+    )
 
 
 def test_one_table_is_printed_and_fits_a_terminal(finished: tuple[Path, Results, str]) -> None:
@@ -107,7 +137,13 @@ def test_the_page_is_whole_and_needs_no_network(finished: tuple[Path, Results, s
     page = finished[1].page.read_text(encoding="utf-8")
     assert page.count("data:image/png;base64,") == 4
     assert "http" not in page.replace("http://www.w3.org", "")
-    for heading in ("The result", "The fitted networks", "The tying pattern", "Training", "What mattered"):
+    for heading in (
+        "The result",
+        "The fitted networks",
+        "The tying pattern",
+        "Training",
+        "What mattered",
+    ):
         assert f"<h2>{heading}</h2>" in page
 
 
@@ -158,7 +194,9 @@ def test_killed_at_random_moments_the_result_is_the_same(tmp_path: Path, kills: 
     resumed, _ = run(tmp_path / "killed")
     whole, _ = run(tmp_path / "whole")
     assert resumed.fits.psnr_mean == whole.fits.psnr_mean
-    assert [without_seconds(row) for row in resumed.trained] == [without_seconds(row) for row in whole.trained]
+    assert [without_seconds(row) for row in resumed.trained] == [
+        without_seconds(row) for row in whole.trained
+    ]
     assert resumed.moved == whole.moved and resumed.layers == whole.layers
 
 
@@ -173,7 +211,9 @@ def test_the_command_line_ends_with_zero(tmp_path: Path, monkeypatch: pytest.Mon
     assert json.loads(printed.getvalue()) == json.loads((tmp_path / "results.json").read_text())
 
 
-@pytest.mark.parametrize("changes", [{"images": 50}, {"fits": 0}, {"steps": 0}, {"flat_steps": 0}, {"images": 1798}])
+@pytest.mark.parametrize(
+    "changes", [{"images": 50}, {"fits": 0}, {"steps": 0}, {"flat_steps": 0}, {"images": 1798}]
+)
 def test_impossible_settings_are_refused(changes: dict[str, float]) -> None:
     with pytest.raises(SymnetError, match=next(iter(changes))):
         replace(SMALL, **changes)  # type: ignore[arg-type]

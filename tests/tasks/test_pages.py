@@ -55,7 +55,11 @@ def test_results_are_small() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"), [("# no marks", "no place"), ("<!-- results of x -->\n<!-- end of results -->", "results of 'x'")]
+    ("text", "said"),
+    [
+        ("# no marks", "no place"),
+        ("<!-- results of x -->\n<!-- end of results -->", "results of 'x'"),
+    ],
 )
 def test_a_page_that_cannot_be_filled_is_refused(text: str, said: str) -> None:
     with pytest.raises(ValueError, match=said):

@@ -19,7 +19,13 @@ from symnet.tasks.configuration import Sizes, ZooCorpus
 from symnet.tasks.editing import Editing, contrasted, dilated, shown_by
 from symnet.tasks.models import build_model
 from symnet.tasks.tickets import Images, Tickets
-from symnet.tasks.tickets_training import kept_largest, predict_classes, prune_iteratively, start_weights, train_masked
+from symnet.tasks.tickets_training import (
+    kept_largest,
+    predict_classes,
+    prune_iteratively,
+    start_weights,
+    train_masked,
+)
 from symnet.tasks.zoo import classify, load_zoo
 from tests.tolerances import assert_close
 
@@ -27,7 +33,11 @@ SIREN = sn.catalogue.mlp([2, 5, 4, 1])
 CNN = sn.catalogue.cnn([1, 4, 3], kernel_size=3, classes=3, io="fixed")
 MLP = sn.catalogue.mlp([6, 4, 3])
 WREATH = sn.NeuronGraph(
-    {"head": sn.Symmetric(2), "dim": sn.NeuronSet(sn.Symmetric(3), over="head"), "m": sn.Symmetric(4)},
+    {
+        "head": sn.Symmetric(2),
+        "dim": sn.NeuronSet(sn.Symmetric(3), over="head"),
+        "m": sn.Symmetric(4),
+    },
     {"q": "(head dim) m", "o": "m (head dim)"},
 )
 PARTS = Parts(torch.arange(4), torch.arange(4, 6), torch.arange(6, 10))
@@ -35,13 +45,22 @@ PARTS = Parts(torch.arange(4), torch.arange(4, 6), torch.arange(6, 10))
 
 def random_weights(graph: sn.NeuronGraph, count: int = 10, seed: int = 0) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(seed)
-    return {n: torch.randn(count, *s, generator=generator, dtype=torch.float64) for n, s in graph.shapes.items()}
+    return {
+        n: torch.randn(count, *s, generator=generator, dtype=torch.float64)
+        for n, s in graph.shapes.items()
+    }
 
 
 @pytest.mark.parametrize("name", ["equivariant", "attention", "pointwise"])
 @pytest.mark.parametrize(
     ("graph", "outputs", "encode"),
-    [(SIREN, 3, ()), (CNN, 1, ()), (SIREN, "change", ()), (MLP, "score", ("in", "out")), (WREATH, 2, ())],
+    [
+        (SIREN, 3, ()),
+        (CNN, 1, ()),
+        (SIREN, "change", ()),
+        (MLP, "score", ("in", "out")),
+        (WREATH, 2, ()),
+    ],
 )
 def test_models_that_use_symmetry_keep_it(
     name: str, graph: sn.NeuronGraph, outputs: int | str, encode: tuple[str, ...]
@@ -62,7 +81,9 @@ def test_statistics_are_invariant() -> None:
 def test_models_that_ignore_symmetry_do_not_have_it(outputs: int | str) -> None:
     """The flat MLP's answers depend on how neurons are numbered: the comparison is not of like with like."""
     torch.manual_seed(0)
-    model = build_model("flat", SIREN, outputs, Sizes(hidden=8), random_weights(SIREN)).double().eval()
+    model = (
+        build_model("flat", SIREN, outputs, Sizes(hidden=8), random_weights(SIREN)).double().eval()
+    )
     assert not sn.verify.equivariance(model, SIREN).passed
 
 
@@ -73,7 +94,9 @@ def test_a_model_that_there_is_not_is_refused(name: str, outputs: int | str) -> 
 
 
 def test_an_unknown_set_to_encode_is_refused() -> None:
-    with pytest.raises(sn.SymnetError, match=r"encode names \['inn'\], but the neuron sets are in, h1, out"):
+    with pytest.raises(
+        sn.SymnetError, match=r"encode names \['inn'\], but the neuron sets are in, h1, out"
+    ):
         build_model("equivariant", MLP, 1, Sizes(encode=("inn",)), random_weights(MLP))
 
 
@@ -82,7 +105,9 @@ def test_permuting_moves_every_network_by_an_element_of_the_group(graph: sn.Neur
     """An invariant of the group is left as it was, network by network; the weights are not, and differ in how they moved."""
     weights = random_weights(graph)
     moved = permuter(graph)(weights, torch.Generator().manual_seed(1))
-    model = build_model("equivariant", graph, 4, Sizes(channels=3, hidden=8), weights).double().eval()
+    model = (
+        build_model("equivariant", graph, 4, Sizes(channels=3, hidden=8), weights).double().eval()
+    )
     before, after = (model({n: t.unsqueeze(-1) for n, t in w.items()}) for w in (weights, moved))
     assert_close({"answer": after}, {"answer": before})
     assert any(not torch.equal(weights[name], moved[name]) for name in weights)
@@ -114,12 +139,20 @@ def test_contrast_keeps_the_mean_where_nothing_is_cut_off() -> None:
 
 def test_images_through_any_module_are_those_of_the_batched_formula() -> None:
     """`torch.func` and batched matrix products agree, in value and in gradient."""
-    weights = initial_weights((2, 6, 5, 1), 3, omega=5.0, generator=torch.Generator().manual_seed(0))
+    weights = initial_weights(
+        (2, 6, 5, 1), 3, omega=5.0, generator=torch.Generator().manual_seed(0)
+    )
     weights = {name: tensor.double().requires_grad_() for name, tensor in weights.items()}
     grid = pixel_grid(4).double()
-    first, second = shown_by(siren([2, 6, 5, 1], 5.0).double(), grid)(weights), evaluate(weights, grid, 5.0)
+    first, second = (
+        shown_by(siren([2, 6, 5, 1], 5.0).double(), grid)(weights),
+        evaluate(weights, grid, 5.0),
+    )
     assert_close({"images": first}, {"images": second})
-    gradients = [torch.autograd.grad(images.square().sum(), list(weights.values())) for images in (first, second)]
+    gradients = [
+        torch.autograd.grad(images.square().sum(), list(weights.values()))
+        for images in (first, second)
+    ]
     assert_close(*(dict(zip(weights, found, strict=True)) for found in gradients))
 
 
@@ -130,11 +163,21 @@ class NoChange(nn.Module):
 
 def test_a_model_that_changes_nothing_is_the_reference() -> None:
     weights = random_weights(SIREN)
-    targets = {"edited": torch.rand(10, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(3))}
+    targets = {
+        "edited": torch.rand(
+            10, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(3)
+        )
+    }
     problem = Editing(
-        SIREN, weights, targets, PARTS, show=shown_by(siren([2, 5, 4, 1], 5.0).double(), pixel_grid(4).double())
+        SIREN,
+        weights,
+        targets,
+        PARTS,
+        show=shown_by(siren([2, 5, 4, 1], 5.0).double(), pixel_grid(4).double()),
     )
-    assert problem.judge(NoChange(), PARTS.test) == pytest.approx(problem.references()["no change"], rel=1e-5)
+    assert problem.judge(NoChange(), PARTS.test) == pytest.approx(
+        problem.references()["no change"], rel=1e-5
+    )
     assert problem.loss(NoChange(), problem.take(PARTS.test)).item() == pytest.approx(
         problem.references()["no change"]["mse"]
     )
@@ -157,7 +200,9 @@ def test_the_networks_of_an_image_vote() -> None:
     logits = torch.full((4, 10), -3.0)
     logits[0, 5], logits[1, 1], logits[2, 1], logits[3, 2] = 0.0, -2.9, -2.9, 0.0
     targets = {"class": torch.tensor([5, 5, 5, 7]), "image": torch.tensor([30, 30, 30, 8])}
-    problem = Classification(SIREN, random_weights(SIREN, 4), targets, Parts(*torch.arange(3).split(1)))
+    problem = Classification(
+        SIREN, random_weights(SIREN, 4), targets, Parts(*torch.arange(3).split(1))
+    )
     assert problem.measure(logits, targets) == {"accuracy": 0.25, "vote": 0.5}
 
 
@@ -168,7 +213,9 @@ def test_masked_weights_stay_zero_while_networks_learn() -> None:
     images = torch.randn(40, 6, generator=generator)
     classes = images[:, :3].argmax(1)
     masks = kept_largest({n: t.abs() for n, t in start.items() if t.dim() == 3}, 0.5)
-    trained = train_masked(start, masks, images, classes, steps=150, generator=torch.Generator().manual_seed(1))
+    trained = train_masked(
+        start, masks, images, classes, steps=150, generator=torch.Generator().manual_seed(1)
+    )
     assert all(bool((trained[name][masks[name] == 0] == 0).all()) for name in masks)
     single = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3))
     single.load_state_dict({name: tensor[1] for name, tensor in trained.items()})
@@ -181,8 +228,13 @@ def test_pruning_reaches_the_sparsity_round_by_round() -> None:
     generator = torch.Generator().manual_seed(0)
     start = start_weights((6, 10, 3), 3, generator)
     before = {name: tensor.clone() for name, tensor in start.items()}
-    images, classes = torch.randn(40, 6, generator=generator), torch.randint(3, (40,), generator=generator)
-    masks = prune_iteratively(start, images, classes, sparsity=0.8, rounds=3, steps=5, generator=generator)
+    images, classes = (
+        torch.randn(40, 6, generator=generator),
+        torch.randint(3, (40,), generator=generator),
+    )
+    masks = prune_iteratively(
+        start, images, classes, sparsity=0.8, rounds=3, steps=5, generator=generator
+    )
     kept = torch.cat([mask.flatten(1) for mask in masks.values()], 1).sum(1)
     assert kept.tolist() == [18, 18, 18] and set(masks) == {"0.weight", "2.weight"}
     assert all(torch.equal(before[name], start[name]) for name in start)
@@ -192,10 +244,14 @@ def test_the_masks_themselves_overlap_fully() -> None:
     """Scores that are the masks keep what the masks keep, where every matrix has the same share in all of them."""
     weights = random_weights(MLP)
     matrices = {name: tensor for name, tensor in weights.items() if tensor.dim() == 3}
-    mask = torch.cat([kept_largest({"": t.abs()}, 0.5)[""].flatten(1) for t in matrices.values()], 1).float()
+    mask = torch.cat(
+        [kept_largest({"": t.abs()}, 0.5)[""].flatten(1) for t in matrices.values()], 1
+    ).float()
     start = torch.cat([t.flatten(1) for t in matrices.values()], 1).float()
     none = torch.zeros(1, 6)
-    images = Images(none, torch.zeros(1, dtype=torch.int64), none, torch.zeros(1, dtype=torch.int64), steps=1)
+    images = Images(
+        none, torch.zeros(1, dtype=torch.int64), none, torch.zeros(1, dtype=torch.int64), steps=1
+    )
     problem = Tickets(MLP, weights, {"mask": mask, "start": start}, PARTS, images=images)
     known = problem.known(PARTS.test)
     assert problem.measure(mask[PARTS.test], known) == {"overlap": 1.0}
@@ -211,15 +267,22 @@ def test_the_zoo_classifies_as_a_convolutional_network() -> None:
         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10),
     )  # fmt: skip
     state = {name: tensor.unsqueeze(0) for name, tensor in model.state_dict().items()}
-    names = [f"{2 * k}.{kind}" for k in range(3) for kind in ("weight", "bias")] + ["head.weight", "head.bias"]
+    names = [f"{2 * k}.{kind}" for k in range(3) for kind in ("weight", "bias")] + [
+        "head.weight",
+        "head.bias",
+    ]
     images = torch.randn(5, 1, 8, 8, generator=generator)
     with torch.no_grad():
-        found = classify(dict(zip(names, state.values(), strict=True)), images.unsqueeze(0), torch.relu)[0]
+        found = classify(
+            dict(zip(names, state.values(), strict=True)), images.unsqueeze(0), torch.relu
+        )[0]
         assert torch.allclose(found, model(images), atol=1e-6)
     graph = sn.catalogue.cnn([1, 16, 16, 16], kernel_size=3, classes=10, io="fixed")
     assert list(graph.shapes.values()) == [tuple(tensor.shape[1:]) for tensor in state.values()]
     renamed = dict(zip(graph.shapes, graph.tensors.values(), strict=True))
-    own = sn.NeuronGraph(dict(graph.neurons), dict(zip(model.state_dict(), renamed.values(), strict=True)))
+    own = sn.NeuronGraph(
+        dict(graph.neurons), dict(zip(model.state_dict(), renamed.values(), strict=True))
+    )
     sn.verify.network(model, own, images).raise_if_failed()
 
 
@@ -228,7 +291,12 @@ def test_a_zoo_is_made_once_and_does_not_depend_on_its_size(tmp_path: Path) -> N
     large = load_zoo(ZooCorpus(networks=120, steps=30), tmp_path)
     files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.npz")}
     small = load_zoo(ZooCorpus(networks=50, steps=30), tmp_path)
-    assert len(files) == 2 and {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.npz")} == files
-    assert len(small.accuracy) <= 50 and torch.equal(small.accuracy, large.accuracy[: len(small.accuracy)])
+    assert (
+        len(files) == 2
+        and {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.npz")} == files
+    )
+    assert len(small.accuracy) <= 50 and torch.equal(
+        small.accuracy, large.accuracy[: len(small.accuracy)]
+    )
     parts = [large.parts(seed) for seed in (0, 1)]
     assert not torch.equal(parts[0].test, parts[1].test)

@@ -17,7 +17,10 @@ def draw(count: int = 8) -> dict[str, torch.Tensor]:
     """Features of random SIRENs in float64."""
     generator = torch.Generator().manual_seed(0)
     weights = initial_weights(WIDTHS, count, omega=5.0, generator=generator)
-    noise = {name: 0.3 * torch.randn(tensor.shape, generator=generator) for name, tensor in weights.items()}
+    noise = {
+        name: 0.3 * torch.randn(tensor.shape, generator=generator)
+        for name, tensor in weights.items()
+    }
     return {name: (tensor + noise[name]).double().unsqueeze(-1) for name, tensor in weights.items()}
 
 
@@ -43,7 +46,9 @@ def test_every_tensor_is_standardized_by_one_number() -> None:
 def test_the_reader_is_made_of_derived_layers() -> None:
     """Whatever touches features with neuron axes is a layer of symnet.nn or a preparation; the rest sees invariants."""
     reader = small_reader()
-    parts = {name: type(module).__module__.split(".")[0:2] for name, module in reader.named_children()}
+    parts = {
+        name: type(module).__module__.split(".")[0:2] for name, module in reader.named_children()
+    }
     ours = {name for name, place in parts.items() if place == ["symnet", "nn"]}
     assert ours == {"encode", "wave", "from_codes", "from_weights", "encode_sums", "weigh_sums"}
     assert all(isinstance(pool, sn.nn.Pool) for pool in reader.pools)

@@ -55,19 +55,27 @@ def found_of(runs: Path, task: str) -> Found:
 
 
 @pytest.mark.parametrize("task", ["accuracy", "classification", "editing"])
-def test_the_equivariant_model_is_better_than_those_that_ignore_symmetry(runs: Path, task: str) -> None:
+def test_the_equivariant_model_is_better_than_those_that_ignore_symmetry(
+    runs: Path, task: str
+) -> None:
     """On networks that chose nothing; also better than what needs no training."""
     found = found_of(runs, task)
     others = [name for name in found.models if not MODELS[name].uses_symmetry]
     assert len(others) == 2
     for other in [*others, *found.references]:
-        assert found.is_better("equivariant", other), (other, found.mean("equivariant"), found.mean(other))
+        assert found.is_better("equivariant", other), (
+            other,
+            found.mean("equivariant"),
+            found.mean(other),
+        )
 
 
 def test_tickets_reproduce_what_is_known(runs: Path) -> None:
     """Pruned networks learn nearly as well as dense ones, random masks do not; the equivariant scores find what pruning keeps."""
     found = found_of(runs, "tickets")
-    dense, pruned, chance = (found.mean(name, "accuracy") for name in ("dense", "iterative pruning", "random"))
+    dense, pruned, chance = (
+        found.mean(name, "accuracy") for name in ("dense", "iterative pruning", "random")
+    )
     assert dense > pruned > chance + 0.1
     assert found.is_better("equivariant", "random", "overlap")
 
@@ -76,17 +84,29 @@ def test_tickets_reproduce_what_is_known(runs: Path) -> None:
 def test_a_run_leaves_everything_behind(runs: Path, task: str) -> None:
     """Table, card, pictures, predictions for every test network, models, logs, and the configuration that repeats it."""
     folder, found = runs / task, found_of(runs, task)
-    for name in ("results.md", "card.md", "configuration.toml", "pictures/curves.png", "pictures/found.png"):
+    for name in (
+        "results.md",
+        "card.md",
+        "configuration.toml",
+        "pictures/curves.png",
+        "pictures/found.png",
+    ):
         assert (folder / name).stat().st_size > 200, name
     for name in found.models:
         with np.load(folder / "predictions" / f"{name}-seed-0.npz") as file:
             assert len(file["predictions"]) == len(file["networks"]) == found.networks[2]
         training = folder / "trainings" / f"{name}-seed-0"
-        assert {path.name for path in training.iterdir()} == {"model.pt", "checkpoint.pt", "tensorboard"}
+        assert {path.name for path in training.iterdir()} == {
+            "model.pt",
+            "checkpoint.pt",
+            "tensorboard",
+        }
         assert f"**{name}**" in (folder / "results.md").read_text()
 
 
-def test_a_finished_run_is_read_and_not_repeated(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_finished_run_is_read_and_not_repeated(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The same command again gives the same rows, seconds of training included, from the configuration in its folder."""
     before = found_of(runs, "editing")
     file = str(runs / "editing" / "configuration.toml")
@@ -150,20 +170,36 @@ def test_networks_of_ones_own_are_classified(
     """A folder of checkpoints gives a class and its probability for each file, as JSON and as a table in a file."""
     table = own_networks.parent / "answers.csv"
     assert (
-        command("evaluate", str(runs / "classification"), "--networks", str(own_networks), "--json", "-o", str(table))
+        command(
+            "evaluate",
+            str(runs / "classification"),
+            "--networks",
+            str(own_networks),
+            "--json",
+            "-o",
+            str(table),
+        )
         == 0
     )
     answers = json.loads(capsys.readouterr().out)
     assert list(answers) == ["a.pt", "b.pth", "deeper/c.pt"]
-    assert all(0 <= answer["class"] <= 9 and 0.1 <= answer["probability"] <= 1 for answer in answers.values())
+    assert all(
+        0 <= answer["class"] <= 9 and 0.1 <= answer["probability"] <= 1
+        for answer in answers.values()
+    )
     assert table.read_text().splitlines()[0] == "network,class,probability"
 
 
 def test_networks_of_ones_own_are_edited(runs: Path, own_networks: Path, tmp_path: Path) -> None:
     """Editing writes a state dict for every file, of the same architecture and with other weights."""
     out = tmp_path / "edited"
-    assert command("evaluate", str(runs / "editing"), "--networks", str(own_networks), "-o", str(out)) == 0
-    before, after = (torch.load(folder / "a.pt", weights_only=True) for folder in (own_networks, out))
+    assert (
+        command("evaluate", str(runs / "editing"), "--networks", str(own_networks), "-o", str(out))
+        == 0
+    )
+    before, after = (
+        torch.load(folder / "a.pt", weights_only=True) for folder in (own_networks, out)
+    )
     siren([2, 16, 16, 1], omega=5.0).load_state_dict(after)
     assert all(not torch.equal(before[name], after[name]) for name in before)
 
@@ -185,7 +221,9 @@ def test_a_checkpoint_that_does_not_fit_is_named(
     assert re.search(said, capsys.readouterr().err)
 
 
-def test_code_in_a_checkpoint_is_not_executed(runs: Path, own_networks: Path, tmp_path: Path) -> None:
+def test_code_in_a_checkpoint_is_not_executed(
+    runs: Path, own_networks: Path, tmp_path: Path
+) -> None:
     """A pickle that would write a file is refused, and the file is not there."""
 
     class Evil:
@@ -256,10 +294,17 @@ def write_sirens(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("task", ["classification", "editing"])
-def test_published_networks_of_images_train_in_the_full_configuration(task: str, tmp_path: Path) -> None:
+def test_published_networks_of_images_train_in_the_full_configuration(
+    task: str, tmp_path: Path
+) -> None:
     """The layout of the paper's folders, its parts by image, 28 x 28 pixels: only sizes are changed here."""
     write_sirens(tmp_path / "siren_mnist_wts")
-    changes = [*LESS, f'corpus.path="{tmp_path / "siren_mnist_wts"}"', 'models=["equivariant", "flat"]', "seeds=[0]"]
+    changes = [
+        *LESS,
+        f'corpus.path="{tmp_path / "siren_mnist_wts"}"',
+        'models=["equivariant", "flat"]',
+        "seeds=[0]",
+    ]
     given = [part for change in changes for part in ("--set", change)]
     assert command("train", task, "--full", "-o", str(tmp_path), *given) == 0
     found = found_of(tmp_path, task)
@@ -269,7 +314,12 @@ def test_published_networks_of_images_train_in_the_full_configuration(task: str,
 def write_zoo(folder: Path) -> None:
     """As Unterthiner et al. 2020 published it, 30 networks at two steps each."""
     folder.mkdir()
-    shapes = {"conv2d": (3, 3, 1, 16), "conv2d_1": (3, 3, 16, 16), "conv2d_2": (3, 3, 16, 16), "dense": (16, 10)}
+    shapes = {
+        "conv2d": (3, 3, 1, 16),
+        "conv2d_1": (3, 3, 16, 16),
+        "conv2d_2": (3, 3, 16, 16),
+        "dense": (16, 10),
+    }
     layout, start = ["varname,shape,start_idx,end_idx"], 0
     for name, shape in shapes.items():
         for kind, part in (("bias", shape[-1:]), ("kernel", shape)):
@@ -288,7 +338,12 @@ def write_zoo(folder: Path) -> None:
 def test_the_small_cnn_zoo_trains_in_the_full_configuration(tmp_path: Path) -> None:
     """The published layout; the last checkpoint of every network is used."""
     write_zoo(tmp_path / "cifar10")
-    changes = [*LESS, f'corpus.path="{tmp_path / "cifar10"}"', 'models=["equivariant", "statistics"]', "seeds=[0]"]
+    changes = [
+        *LESS,
+        f'corpus.path="{tmp_path / "cifar10"}"',
+        'models=["equivariant", "statistics"]',
+        "seeds=[0]",
+    ]
     given = [part for change in changes for part in ("--set", change)]
     assert command("train", "accuracy", "--full", "-o", str(tmp_path), *given) == 0
     assert found_of(tmp_path, "accuracy").networks == (18, 6, 6)

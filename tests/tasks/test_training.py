@@ -36,14 +36,23 @@ def model(seed: int = 0) -> Linear:
         return Linear()
 
 
-def fit(trained: nn.Module, steps: int, points: int = 4) -> tuple[float, tuple[tuple[float, float, float], ...]]:
+def fit(
+    trained: nn.Module, steps: int, points: int = 4
+) -> tuple[float, tuple[tuple[float, float, float], ...]]:
     generator = torch.Generator().manual_seed(0)
 
     def draw(size: int) -> Batch:
         w = torch.randn(size, 3, generator=generator)
         return {"w": w}, (w[:, 0] > 0).long()
 
-    return train(trained, draw, lambda _: 0.5, TrainingRecipe(batch=32, learning_rate=0.05), steps, points=points)
+    return train(
+        trained,
+        draw,
+        lambda _: 0.5,
+        TrainingRecipe(batch=32, learning_rate=0.05),
+        steps,
+        points=points,
+    )
 
 
 def test_training_by_steps_repeats_itself() -> None:
@@ -69,12 +78,17 @@ def test_what_is_not_that_training_is_not_used(tmp_path: Path) -> None:
     row = Trained("linear", 1, 0.5, 0.75, 1.0, 8, 1.5, 40, ())
     assert load_trained(tmp_path, "linear", 1, model(), KEY) == ""
     save_trained(tmp_path, row, model(), KEY)
-    assert load_trained(tmp_path, "linear", 1, model(), {**KEY, "seed": 2}) == "linear-seed-1 was trained otherwise"
+    assert (
+        load_trained(tmp_path, "linear", 1, model(), {**KEY, "seed": 2})
+        == "linear-seed-1 was trained otherwise"
+    )
     assert "cannot be read" in str(load_trained(tmp_path, "linear", 1, nn.Linear(4, 4), KEY))
     for name in ("linear-seed-1.pt", "linear-seed-1.json"):
         content = (tmp_path / name).read_bytes()
         (tmp_path / name).write_bytes(content[: len(content) // 2])
-        assert "linear-seed-1 cannot be read" in str(load_trained(tmp_path, "linear", 1, model(), KEY))
+        assert "linear-seed-1 cannot be read" in str(
+            load_trained(tmp_path, "linear", 1, model(), KEY)
+        )
         (tmp_path / name).write_bytes(content)
     record = json.loads((tmp_path / "linear-seed-1.json").read_text())
     del record["trained"]["accuracy"]

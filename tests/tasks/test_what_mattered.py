@@ -26,7 +26,9 @@ def test_every_variant_changes_one_thing() -> None:
 
 def test_every_variant_was_measured() -> None:
     """The table in the page has a line for each of them, and for nothing else."""
-    assert sorted(line.split("dB  ")[1] for line in MEASURED.splitlines()[1:]) == sorted(v.name for v in variants(BASE))
+    assert sorted(line.split("dB  ")[1] for line in MEASURED.splitlines()[1:]) == sorted(
+        v.name for v in variants(BASE)
+    )
 
 
 def test_the_page_of_the_task_has_the_same_figures() -> None:

@@ -16,7 +16,9 @@ from symnet.testing.strategies import GROUPS
 from tests.brute_force import orbits_of_pairs
 from tests.tolerances import assert_close
 
-FINDING = settings(max_examples=400, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+FINDING = settings(
+    max_examples=400, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck)
+)
 SMALL = settings(max_examples=25)
 
 
@@ -25,7 +27,11 @@ def has_axis(graph: sn.NeuronGraph, wanted: Callable[[str], bool]) -> bool:
 
 
 def repeats(graph: sn.NeuronGraph, name: str) -> bool:
-    return any(sum(i.symbol == name for i in block.instances) > 1 for t in graph.weights.values() for block in t.blocks)
+    return any(
+        sum(i.symbol == name for i in block.instances) > 1
+        for t in graph.weights.values()
+        for block in t.blocks
+    )
 
 
 # ---- what occurs ------------------------------------------------------------------------------------------------------
@@ -33,15 +39,21 @@ INTERESTING: dict[str, Callable[[sn.NeuronGraph], bool]] = {
     "one neuron": lambda g: any(one.size == 1 for one in g.neurons.values()),
     "a parent": lambda g: any(one.over for one in g.neurons.values()),
     "two parents": lambda g: any(len(one.over) == 2 for one in g.neurons.values()),
-    "a grandparent": lambda g: any(g.neurons[p].over for one in g.neurons.values() for p in one.over),
+    "a grandparent": lambda g: any(
+        g.neurons[p].over for one in g.neurons.values() for p in one.over
+    ),
     "a fixed parent": lambda g: any(
         isinstance(g.neurons[p].group, sn.Fixed) for one in g.neurons.values() for p in one.over
     ),
     "a repeated axis": lambda g: any(repeats(g, name) for name in g.neurons),
-    "a child that is used": lambda g: any(g.neurons[s].over for t in g.weights.values() for s in t.symbols),
+    "a child that is used": lambda g: any(
+        g.neurons[s].over for t in g.weights.values() for s in t.symbols
+    ),
     "a composite axis": lambda g: has_axis(g, lambda axes: "(" in axes and "+" not in axes),
     "a concatenation": lambda g: has_axis(g, lambda axes: "+" in axes),
-    "a bare number": lambda g: has_axis(g, lambda axes: any(word.isdigit() for word in axes.split())),
+    "a bare number": lambda g: has_axis(
+        g, lambda axes: any(word.isdigit() for word in axes.split())
+    ),
     "a scalar": lambda g: has_axis(g, lambda axes: not axes),
     "three axes": lambda g: any(len(t.axes) == 3 for t in g.weights.values()),
     "four sets": lambda g: len(g.neurons) == 4,
@@ -50,7 +62,9 @@ INTERESTING: dict[str, Callable[[sn.NeuronGraph], bool]] = {
         for n, t in g.weights.items()
     ),
 } | {
-    f"a {kind} group": lambda g, kind=kind: any(type(one.group).__name__ == kind for one in g.neurons.values())
+    f"a {kind} group": lambda g, kind=kind: any(
+        type(one.group).__name__ == kind for one in g.neurons.values()
+    )
     for kind in GROUPS
 }
 
@@ -77,7 +91,10 @@ def test_every_interesting_case_occurs(case) -> None:
 
 # ---- what a failure shrinks to --------------------------------------------------------------------------------------------
 def minimal(condition: Callable[[sn.NeuronGraph], bool]) -> str:
-    return " | ".join(line.strip() for line in str(find(testing.graphs(), condition, settings=FINDING)).splitlines())
+    return " | ".join(
+        line.strip()
+        for line in str(find(testing.graphs(), condition, settings=FINDING)).splitlines()
+    )
 
 
 def test_graphs_shrink_to_the_smallest_one() -> None:
@@ -122,7 +139,11 @@ def test_derived_orbits_are_those_of_the_generators_between_any_spaces(data) -> 
     maps = sn.derive(graph, inputs=inputs, outputs=outputs)
     ours = maps.between(target, source).labels().reshape(-1)
     theirs = orbits_of_pairs(graph, outputs, target, inputs, source).reshape(-1)
-    assert len({*zip(ours.tolist(), theirs.tolist(), strict=True)}) == len({*ours.tolist()}) == len({*theirs.tolist()})
+    assert (
+        len({*zip(ours.tolist(), theirs.tolist(), strict=True)})
+        == len({*ours.tolist()})
+        == len({*theirs.tolist()})
+    )
     assert ((ours < 0) == (theirs < 0)).all()
     assert maps.dimension == maps.dimension_by_burnside == len({*ours[ours >= 0].tolist()})
 
@@ -138,10 +159,14 @@ def test_layers_are_equivariant_and_equal_their_dense_twins(data) -> None:
     assert_close(layer(scale), sn.nn.DenseLinear.from_layer(layer)(scale))
 
 
-@settings(max_examples=10, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
+@settings(
+    max_examples=10, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow]
+)
 @given(st.data())
 def test_wrong_layers_are_rejected_where_they_are_wrong_and_right_ones_are_not(data) -> None:
-    graph = data.draw(testing.graphs(max_entries=16, max_sets=2).filter(lambda graph: graph.order > 1))
+    graph = data.draw(
+        testing.graphs(max_entries=16, max_sets=2).filter(lambda graph: graph.order > 1)
+    )
     layer = data.draw(testing.wrong_layers(graph))
     report = sn.verify.equivariance(layer, graph, seed=0)
     assert not report.passed and layer.where in repr(layer)

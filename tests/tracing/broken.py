@@ -25,7 +25,9 @@ def broken_graphs(graph: sn.NeuronGraph) -> Iterator[tuple[str, sn.NeuronGraph]]
         words = _top_level(graph.tensors[name])
         for axis, word in enumerate(words):
             still = str(tensor.shape[axis])
-            if word != still and any(graph.neurons[s].group.generators for s in tensor.symbols if s in word):
+            if word != still and any(
+                graph.neurons[s].group.generators for s in tensor.symbols if s in word
+            ):
                 changed = " ".join([*words[:axis], still, *words[axis + 1 :]])
                 try:
                     yield name, sn.NeuronGraph(graph.neurons, {**graph.tensors, name: changed})
@@ -49,19 +51,29 @@ def dead_entries(model: nn.Module, case: Case) -> set[str]:
     private = copy_model(model).double()
     state, _ = float_state(private)
     randomise(state, seed=3)
-    parameters = {name: tensor for name, tensor in state.items() if isinstance(tensor, nn.Parameter)}
+    parameters = {
+        name: tensor for name, tensor in state.items() if isinstance(tensor, nn.Parameter)
+    }
     keywords = {k: v for k, v in case.keywords().items() if k != "outputs"}
     inputs = tuple(x.double() if x.is_floating_point() else x for x in case.inputs())
     with double_precision():
         result = private(*inputs, **keywords)
     total = sum(
-        (t * torch.randn_like(t)).sum() for _, t in tensors_in(result) if t is not None and t.is_floating_point()
+        (t * torch.randn_like(t)).sum()
+        for _, t in tensors_in(result)
+        if t is not None and t.is_floating_point()
     )
     gradients = torch.autograd.grad(total, list(parameters.values()), allow_unused=True)
-    return {n for n, g in zip(parameters, gradients, strict=True) if g is None or float(g.abs().max()) < 1e-12}
+    return {
+        n
+        for n, g in zip(parameters, gradients, strict=True)
+        if g is None or float(g.abs().max()) < 1e-12
+    }
 
 
-def is_noticed(checker: Checker, broken: sn.NeuronGraph, inputs: Inputs, reference: dict[str, torch.Tensor]) -> bool:
+def is_noticed(
+    checker: Checker, broken: sn.NeuronGraph, inputs: Inputs, reference: dict[str, torch.Tensor]
+) -> bool:
     """Whether an element of a wrong group changes the outputs."""
     checker.graph = broken
     try:
@@ -79,7 +91,13 @@ def broken_actions(model: nn.Module, graph: sn.NeuronGraph, case: Case) -> tuple
     dead = dead_entries(model, case)
     outputs = case.keywords().get("outputs")
     checkers = [  # two random states, as in the check itself: in a narrow network one may silence a neuron
-        Checker(copy_model(model), graph, inputs, Check(rounds=1, shapes=False, seed=seed), outputs=outputs)
+        Checker(
+            copy_model(model),
+            graph,
+            inputs,
+            Check(rounds=1, shapes=False, seed=seed),
+            outputs=outputs,
+        )
         for seed in (0, 1)
     ]
     references = [checker.evaluate(checker.doubled(inputs), None) for checker in checkers]
@@ -88,6 +106,8 @@ def broken_actions(model: nn.Module, graph: sn.NeuronGraph, case: Case) -> tuple
         if name not in dead:
             total += 1
             pairs = zip(checkers, references, strict=True)
-            if not any(is_noticed(checker, broken, inputs, reference) for checker, reference in pairs):
+            if not any(
+                is_noticed(checker, broken, inputs, reference) for checker, reference in pairs
+            ):
                 missed.append(name)
     return total, missed

@@ -12,7 +12,9 @@ from tests.tracing.models import TRANSFORMER, Case
 
 
 def tokens(vocabulary: int = 11, length: int = 5) -> Callable[[], tuple[torch.Tensor]]:
-    return lambda: (torch.randint(vocabulary, (2, length), generator=torch.Generator().manual_seed(0)),)
+    return lambda: (
+        torch.randint(vocabulary, (2, length), generator=torch.Generator().manual_seed(0)),
+    )
 
 
 def pixels(size: int) -> Callable[[], tuple[torch.Tensor]]:
@@ -62,7 +64,12 @@ def _vit() -> nn.Module:
 
     return ViTForImageClassification(
         ViTConfig(
-            hidden_size=8, num_hidden_layers=2, num_attention_heads=2, intermediate_size=6, image_size=8, patch_size=4
+            hidden_size=8,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            intermediate_size=6,
+            image_size=8,
+            patch_size=4,
         )
     )
 
@@ -71,7 +78,13 @@ def _resnet() -> nn.Module:
     from transformers import ResNetConfig, ResNetForImageClassification
 
     return ResNetForImageClassification(
-        ResNetConfig(embedding_size=4, hidden_sizes=[4, 6, 8], depths=[2, 2, 2], layer_type="basic", num_labels=3)
+        ResNetConfig(
+            embedding_size=4,
+            hidden_sizes=[4, 6, 8],
+            depths=[2, 2, 2],
+            layer_type="basic",
+            num_labels=3,
+        )
     )
 
 
@@ -103,9 +116,20 @@ def _seq2seq() -> dict[str, Any]:
 HUGGING_FACE = [
     Case("BERT", _bert, tokens(), ((8, (), 2), (6, (), 2), (2, (), 2), (4, (2,), 4))),
     Case("GPT-2", _gpt2, tokens(), ((8, (), 1), (32, (), 2), (2, (), 2), (4, (2,), 4)), _no_cache),
-    Case("Llama", _llama, tokens(), ((16, (), 1), (6, (), 2), (2, (), 2), (2, (2,), 2), (4, (2,), 2)), _no_cache),
+    Case(
+        "Llama",
+        _llama,
+        tokens(),
+        ((16, (), 1), (6, (), 2), (2, (), 2), (2, (2,), 2), (4, (2,), 2)),
+        _no_cache,
+    ),
     Case("T5", _t5, tokens(), ((8, (), 1), (6, (), 4), (2, (), 4), (3, (2,), 12)), _seq2seq),
     Case("ViT", _vit, pixels(8), TRANSFORMER),
     Case("ResNet", _resnet, pixels(32), ((4, (), 3), (6, (), 3), (8, (), 3))),
-    Case("Swin", _swin, pixels(16), ((4, (), 5), (6, (), 2), (8, (), 1), (2, (), 2), (4, (2,), 4), (12, (), 2))),
+    Case(
+        "Swin",
+        _swin,
+        pixels(16),
+        ((4, (), 5), (6, (), 2), (8, (), 1), (2, (), 2), (4, (2,), 4), (12, (), 2)),
+    ),
 ]

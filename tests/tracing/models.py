@@ -34,7 +34,9 @@ class Case:
 CASES: list[Case] = []
 
 
-def case(name: str, inputs: Callable[[], tuple[Any, ...]], *sets: tuple[int, tuple[int, ...], int]) -> Callable:
+def case(
+    name: str, inputs: Callable[[], tuple[Any, ...]], *sets: tuple[int, tuple[int, ...], int]
+) -> Callable:
     """Registers a module class (or factory) as a case."""
 
     def register(make: Callable[[], nn.Module]) -> Callable[[], nn.Module]:
@@ -53,7 +55,9 @@ def seq(*modules: nn.Module) -> nn.Module:
     return nn.Sequential(*modules)
 
 
-def plain(name: str, inputs: Callable[[], tuple[Any, ...]], make: Callable[[], nn.Module], *sets: Any) -> None:
+def plain(
+    name: str, inputs: Callable[[], tuple[Any, ...]], make: Callable[[], nn.Module], *sets: Any
+) -> None:
     case(name, inputs, *sets)(make)
 
 
@@ -111,7 +115,10 @@ class Bottleneck(nn.Module):
     def __init__(self, fan_in: int, width: int, fan_out: int, stride: int) -> None:
         super().__init__()
         self.conv1, self.bn1 = nn.Conv2d(fan_in, width, 1, bias=False), nn.BatchNorm2d(width)
-        self.conv2, self.bn2 = nn.Conv2d(width, width, 3, stride, 1, bias=False), nn.BatchNorm2d(width)
+        self.conv2, self.bn2 = (
+            nn.Conv2d(width, width, 3, stride, 1, bias=False),
+            nn.BatchNorm2d(width),
+        )
         self.conv3, self.bn3 = nn.Conv2d(width, fan_out, 1, bias=False), nn.BatchNorm2d(fan_out)
         self.downsample = (
             seq(nn.Conv2d(fan_in, fan_out, 1, stride, bias=False), nn.BatchNorm2d(fan_out))
@@ -129,7 +136,9 @@ class Bottleneck(nn.Module):
 class ResNet(nn.Module):
     """ResNet-18 (basic blocks) or ResNet-50 (bottlenecks), with the stages' widths given."""
 
-    def __init__(self, stem: int, widths: list[int], depths: list[int], expansion: int = 0, classes: int = 3) -> None:
+    def __init__(
+        self, stem: int, widths: list[int], depths: list[int], expansion: int = 0, classes: int = 3
+    ) -> None:
         super().__init__()
         self.conv1, self.bn1 = nn.Conv2d(3, stem, 7, 2, 3, bias=False), nn.BatchNorm2d(stem)
         self.maxpool = nn.MaxPool2d(3, 2, 1)
@@ -140,7 +149,9 @@ class ResNet(nn.Module):
                 stride = 2 if number == 0 and stage > 1 else 1
                 fan_out = width * (expansion or 1)
                 blocks.append(
-                    Bottleneck(fan_in, width, fan_out, stride) if expansion else BasicBlock(fan_in, fan_out, stride)
+                    Bottleneck(fan_in, width, fan_out, stride)
+                    if expansion
+                    else BasicBlock(fan_in, fan_out, stride)
                 )
                 fan_in = fan_out
             setattr(self, f"layer{stage}", seq(*blocks))
@@ -155,7 +166,12 @@ class ResNet(nn.Module):
 
 
 plain(
-    "resnet18", rows(2, 3, 32, 32), lambda: ResNet(4, [4, 6, 8], [2, 2, 2]), (4, (), 3), (6, (), 3), (8, (), 3)
+    "resnet18",
+    rows(2, 3, 32, 32),
+    lambda: ResNet(4, [4, 6, 8], [2, 2, 2]),
+    (4, (), 3),
+    (6, (), 3),
+    (8, (), 3),
 )  # stem and stream, and two inner widths, a stage
 plain(
     "resnet50",
@@ -212,7 +228,10 @@ class ChannelsFirstNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         mean = x.mean(1, keepdim=True)
         variance = (x - mean).pow(2).mean(1, keepdim=True)
-        return self.weight[:, None, None] * ((x - mean) / torch.sqrt(variance + 1e-6)) + self.bias[:, None, None]
+        return (
+            self.weight[:, None, None] * ((x - mean) / torch.sqrt(variance + 1e-6))
+            + self.bias[:, None, None]
+        )
 
 
 plain(
@@ -372,7 +391,11 @@ class OuterProduct(nn.Module):
         self.left, self.right, self.out = nn.Linear(2, 3), nn.Linear(2, 4), nn.Linear(12, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.out(torch.einsum("bi,bj->bij", torch.tanh(self.left(x)), torch.tanh(self.right(x))).flatten(1))
+        return self.out(
+            torch.einsum("bi,bj->bij", torch.tanh(self.left(x)), torch.tanh(self.right(x))).flatten(
+                1
+            )
+        )
 
 
 @case("bilinear", rows(3, 2), (3, (), 1), (4, (), 1), (5, (), 1))
@@ -402,7 +425,9 @@ plain(
 plain(
     "spectral norm",
     rows(3, 2),
-    lambda: seq(nn.utils.parametrizations.spectral_norm(nn.Linear(2, 4)), nn.ReLU(), nn.Linear(4, 1)),
+    lambda: seq(
+        nn.utils.parametrizations.spectral_norm(nn.Linear(2, 4)), nn.ReLU(), nn.Linear(4, 1)
+    ),
     (4, (), 1),
 )
 plain("prelu", rows(3, 2), lambda: seq(nn.Linear(2, 4), nn.PReLU(4), nn.Linear(4, 1)), (4, (), 1))
@@ -444,7 +469,9 @@ class MixerBlock(nn.Module):
     def __init__(self, tokens: int, width: int, token_hidden: int, hidden: int) -> None:
         super().__init__()
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.tokens = seq(nn.Linear(tokens, token_hidden), nn.GELU(), nn.Linear(token_hidden, tokens))
+        self.tokens = seq(
+            nn.Linear(tokens, token_hidden), nn.GELU(), nn.Linear(token_hidden, tokens)
+        )
         self.channels = seq(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -485,8 +512,18 @@ class Recurrent(nn.Module):
 
 
 for _kind in ("LSTM", "GRU", "RNN"):
-    plain(f"{_kind.lower()}, two layers", rows(3, 2, 3), lambda kind=_kind: Recurrent(kind, 2), (4, (), 2))
-    plain(f"{_kind.lower()}, two directions", rows(3, 2, 3), lambda kind=_kind: Recurrent(kind, 2, True), (4, (), 4))
+    plain(
+        f"{_kind.lower()}, two layers",
+        rows(3, 2, 3),
+        lambda kind=_kind: Recurrent(kind, 2),
+        (4, (), 2),
+    )
+    plain(
+        f"{_kind.lower()}, two directions",
+        rows(3, 2, 3),
+        lambda kind=_kind: Recurrent(kind, 2, True),
+        (4, (), 4),
+    )
 
 
 class Unrolled(nn.Module):
@@ -519,10 +556,17 @@ class Encoder(nn.Module):
 
 TRANSFORMER = ((8, (), 1), (6, (), 2), (2, (), 2), (4, (2,), 4))
 plain("transformer encoder", rows(2, 5, 3), Encoder, *TRANSFORMER)
-plain("transformer encoder, norm first", rows(2, 5, 3), lambda: Encoder(norm_first=True), *TRANSFORMER)
+plain(
+    "transformer encoder, norm first", rows(2, 5, 3), lambda: Encoder(norm_first=True), *TRANSFORMER
+)
 
 
-@case("cross attention with other widths", lambda: (*rows(2, 3, 8)(), *rows(2, 4, 5)()), (2, (), 1), (4, (2,), 2))
+@case(
+    "cross attention with other widths",
+    lambda: (*rows(2, 3, 8)(), *rows(2, 4, 5)()),
+    (2, (), 1),
+    (4, (2,), 2),
+)
 class CrossAttention(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -567,7 +611,12 @@ class NormedAttention(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.q, self.k, self.v, self.o = nn.Linear(6, 8), nn.Linear(6, 8), nn.Linear(6, 8), nn.Linear(8, 6)
+        self.q, self.k, self.v, self.o = (
+            nn.Linear(6, 8),
+            nn.Linear(6, 8),
+            nn.Linear(6, 8),
+            nn.Linear(8, 6),
+        )
         self.q_norm, self.k_norm = nn.LayerNorm(4), nn.LayerNorm(4)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -599,7 +648,11 @@ class TalkingHeads(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.v, self.mix, self.o = nn.Linear(6, 8), nn.Parameter(torch.eye(2) + 0.1), nn.Linear(8, 6)
+        self.v, self.mix, self.o = (
+            nn.Linear(6, 8),
+            nn.Parameter(torch.eye(2) + 0.1),
+            nn.Linear(8, 6),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         b, t, _ = x.shape

@@ -54,12 +54,19 @@ class Odd:
 ODD: list[Odd] = []
 
 
-def odd(name: str, make: Callable[[], nn.Module], inputs: tuple[Any, ...], order: int, why: str = "") -> None:
+def odd(
+    name: str, make: Callable[[], nn.Module], inputs: tuple[Any, ...], order: int, why: str = ""
+) -> None:
     ODD.append(Odd(name, make, inputs, order, why))
 
 
 def between(
-    name: str, change: Callable[[Tensor], Tensor], order: int, why: str = "", width: int = 4, after: int = 0
+    name: str,
+    change: Callable[[Tensor], Tensor],
+    order: int,
+    why: str = "",
+    width: int = 4,
+    after: int = 0,
 ) -> None:
     """Two linear layers with something odd between them."""
     parts = {"a": lambda: nn.Linear(2, width), "b": lambda: nn.Linear(after or width, 1)}
@@ -91,18 +98,38 @@ between("every second", lambda h: h[:, ::2], 6, width=6, after=3)
 # Every pair can change places by itself, and pairs with pairs.
 PAIRS = 2**3 * 6
 between("even times odd", lambda h: h[:, ::2] * h[:, 1::2], PAIRS, width=6, after=3)
-between("half plus half", lambda h: (h[:, :3] + h[:, 3:]).tanh(), PAIRS, ONLY_SUMS, width=6, after=3)
+between(
+    "half plus half", lambda h: (h[:, :3] + h[:, 3:]).tanh(), PAIRS, ONLY_SUMS, width=6, after=3
+)
 between("half times half", lambda h: torch.mul(*h.chunk(2, -1)), PAIRS, width=6, after=3)
-between("larger of two halves", lambda h: torch.maximum(*h.chunk(2, -1)), PAIRS, WINNERS, width=6, after=3)
+between(
+    "larger of two halves",
+    lambda h: torch.maximum(*h.chunk(2, -1)),
+    PAIRS,
+    WINNERS,
+    width=6,
+    after=3,
+)
 between("half gated by half", lambda h: h[:, :3].sigmoid() * h[:, 3:], 6, width=6, after=3)
 between("half minus half", lambda h: (h[:, :3] - h[:, 3:]).tanh(), 6, width=6, after=3)
-between("half times half, and a half again", lambda h: h[:, :3] * h[:, 3:] + h[:, 3:], 6, width=6, after=3)
+between(
+    "half times half, and a half again",
+    lambda h: h[:, :3] * h[:, 3:] + h[:, 3:],
+    6,
+    width=6,
+    after=3,
+)
 between("halves exchanged by index", lambda h: h[:, [2, 3, 0, 1]].relu(), 4, ONE_BY_ONE)
 between("repeated", lambda h: h.repeat_interleave(2, -1), 6 * 8, width=3, after=6)
 between("pairs", lambda h: (h[:, :, None] * h[:, None, :].tanh()).flatten(1), 6, width=3, after=9)
 between("norm of neurons", lambda h: F.normalize(h, dim=-1), S4)
 between(
-    "max over channel windows", lambda h: F.max_pool1d(h.unsqueeze(1), 2).squeeze(1), 6 * 8, WINNERS, width=6, after=3
+    "max over channel windows",
+    lambda h: F.max_pool1d(h.unsqueeze(1), 2).squeeze(1),
+    6 * 8,
+    WINNERS,
+    width=6,
+    after=3,
 )
 between(
     "capsules",
@@ -125,7 +152,12 @@ between(
     BY_INDEX,
     6,
 )
-between("largest taken along", lambda h: torch.take_along_dim(h, h.argmax(-1, keepdim=True), -1) * h, S4, BY_INDEX)
+between(
+    "largest taken along",
+    lambda h: torch.take_along_dim(h, h.argmax(-1, keepdim=True), -1) * h,
+    S4,
+    BY_INDEX,
+)
 between(
     "neurons that are largest for the first sample",
     lambda h: h.index_select(-1, h[0].topk(3).indices),
@@ -166,7 +198,13 @@ odd("weights made by a network", lambda: Net(
 odd("three factors", lambda: Net(
     lambda n, x: torch.einsum("bi,ijk,bj,k->b", n.a(x).relu(), n.w, n.a(x).relu(), n.v), a=nn.Linear(2, 3), w=weight(3, 3, 4), v=weight(4)),
     (rand(5, 2),), 6 * S4, COMMUTES)  # fmt: skip
-odd("lazy modules", lambda: seq(nn.LazyLinear(4), nn.ReLU(), nn.LazyLinear(1)), (rand(3, 2),), S4, "not initialised")
+odd(
+    "lazy modules",
+    lambda: seq(nn.LazyLinear(4), nn.ReLU(), nn.LazyLinear(1)),
+    (rand(3, 2),),
+    S4,
+    "not initialised",
+)
 odd("a root of a weight", lambda: Net(lambda n, x: n.a(x).relu() @ n.s.sqrt(), a=nn.Linear(2, 4), s=nn.Parameter(torch.rand(4, 1) + 0.1)),
     (rand(3, 2),), S4)  # fmt: skip
 
@@ -213,7 +251,9 @@ def _experts() -> dict[str, nn.Module | nn.Parameter]:
     return {"r": nn.Linear(3, 4), "up": weight(4, 5, 3), "down": weight(4, 3, 5)}
 
 
-def _chosen(net: Any, x: Tensor, up: Tensor, down: Tensor, move: Callable[[Tensor], Tensor] = lambda h: h) -> Tensor:
+def _chosen(
+    net: Any, x: Tensor, up: Tensor, down: Tensor, move: Callable[[Tensor], Tensor] = lambda h: h
+) -> Tensor:
     h = move(torch.einsum("bfm,bm->bf", net.up[up], x).relu())
     return torch.einsum("bmf,bf->bm", net.down[down], h)
 
@@ -296,7 +336,14 @@ odd("learned tokens joined to a sequence", lambda: Net(
 
 def _sampled_heads(net: Any, image: Tensor, queries: Tensor) -> Tensor:
     values = net.values(image).flatten(0, 1).unsqueeze(1)
-    grid = net.places(queries).view(len(image), -1, 3, 2).transpose(1, 2).flatten(0, 1).unsqueeze(2).tanh()
+    grid = (
+        net.places(queries)
+        .view(len(image), -1, 3, 2)
+        .transpose(1, 2)
+        .flatten(0, 1)
+        .unsqueeze(2)
+        .tanh()
+    )
     sampled = F.grid_sample(values, grid, align_corners=False)
     return net.out(sampled.view(len(image), 3, -1).transpose(1, 2))
 

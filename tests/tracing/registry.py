@@ -25,7 +25,12 @@ SWEEP = sweep(ALL, LARGE)
 # What is dear to check as well, for the sweeps of layers and of maximality; more of the same kinds stand in the rest.
 DEAR = LARGE | {
     *("transformer encoder", "densenet", "Llama", "convnext", "vgg with batch norm", "mlp-mixer"),
-    *("lstm, two directions", "rnn, two directions", "gru, two layers", "grouped queries, fused by heads"),
+    *(
+        "lstm, two directions",
+        "rnn, two directions",
+        "gru, two layers",
+        "grouped queries, fused by heads",
+    ),
     *("fused attention, 3 h d", "fused attention, h 3 d", "depthwise convolution with group norm"),
 }
 

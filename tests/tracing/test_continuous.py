@@ -36,7 +36,9 @@ class Grouped(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         q = self.q(x).unflatten(-1, (2, 2, 4)).permute(0, 2, 3, 1, 4)
-        k, v = (part(x).unflatten(-1, (2, 4)).transpose(1, 2)[:, :, None] for part in (self.k, self.v))
+        k, v = (
+            part(x).unflatten(-1, (2, 4)).transpose(1, 2)[:, :, None] for part in (self.k, self.v)
+        )
         return self.out(((q @ k.mT).softmax(-1) @ v).permute(0, 3, 1, 2, 4).flatten(2))
 
 
@@ -57,7 +59,9 @@ CASES: dict[str, tuple[Callable[[], nn.Module], Callable[[], Tensor], list[str]]
         ],
     ),
     "tanh then relu": (
-        lambda: nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 2)),
+        lambda: nn.Sequential(
+            nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 2)
+        ),
         lambda: torch.randn(8, 3),
         ["layer0: SignedSymmetric(5)", "layer2: Scaled(4)"],
     ),
@@ -143,7 +147,9 @@ def test_every_set_gets_its_largest_group(name: str) -> None:
     for line in lines:
         assert line in str(graph)
     sn.verify.network(model, graph, x).raise_if_failed()
-    assert [name for name, one in graph.neurons.items() if not isinstance(one.group, sn.Symmetric)] == [
+    assert [
+        name for name, one in graph.neurons.items() if not isinstance(one.group, sn.Symmetric)
+    ] == [
         note.partition(":")[0] for note in graph.notes if "random elements agree" in note
     ] or name == "gelu"
 
@@ -182,7 +188,9 @@ def test_found_graphs_go_to_their_normal_form() -> None:
     model = mlp([3, 5, 4, 2], torch.relu).double()
     x = torch.randn(8, 3).double()
     normal, left = sn.normal_form(model, sn.trace(model, x, groups="all"))
-    torch.testing.assert_close(torch.func.functional_call(model, normal, (x,)), model(x), rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(
+        torch.func.functional_call(model, normal, (x,)), model(x), rtol=1e-9, atol=1e-9
+    )
     assert left == sn.trace(model, x)
 
 

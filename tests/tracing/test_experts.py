@@ -21,10 +21,17 @@ WHOLE, PINNED = 24 * UNITS**4, UNITS**4
 
 def experts() -> dict[str, nn.Module | nn.Parameter]:
     torch.manual_seed(0)
-    return {"router": nn.Linear(4, 4), "up": weight(4, 8, 4), "down": weight(4, 4, 8), "bias": weight(4, 4)}
+    return {
+        "router": nn.Linear(4, 4),
+        "up": weight(4, 8, 4),
+        "down": weight(4, 4, 8),
+        "bias": weight(4, 4),
+    }
 
 
-def by_sorting(net: Any, x: Tensor, mix: Any = lambda y, chosen: y, ends: Any = lambda ends: ends) -> Tensor:
+def by_sorting(
+    net: Any, x: Tensor, mix: Any = lambda y, chosen: y, ends: Any = lambda ends: ends
+) -> Tensor:
     """Rows in the order of their experts, a grouped product, and back."""
     scores, chosen = net.router(x).softmax(-1).topk(2, -1)
     ids, order = chosen.reshape(-1).sort()
@@ -73,7 +80,9 @@ def test_what_uses_the_order_of_the_sorted_rows_pins_the_experts(mix: Any) -> No
 
 
 def test_ends_of_groups_that_are_used_as_numbers_pin_the_experts() -> None:
-    assert order_of(lambda net, x: by_sorting(net, x) * by_sorting(net, x, ends=lambda e: (e + 1).clamp(max=12))) in (
+    assert order_of(
+        lambda net, x: by_sorting(net, x) * by_sorting(net, x, ends=lambda e: (e + 1).clamp(max=12))
+    ) in (
         PINNED,
         1,
     )
@@ -84,7 +93,9 @@ def test_sums_over_the_sorted_rows_are_free_of_their_order() -> None:
 
 
 # ---- loops over the experts that were hit ------------------------------------------------------------------------
-def by_loop(net: Any, x: Tensor, classes: int = 5, each: Any = lambda y, number: y, add: Any = None) -> Tensor:
+def by_loop(
+    net: Any, x: Tensor, classes: int = 5, each: Any = lambda y, number: y, add: Any = None
+) -> Tensor:
     """The experts that any row chose, one after another, as in transformers' plain version."""
     scores, chosen = net.router(x).softmax(-1).topk(2, -1)
     mask = F.one_hot(chosen, classes).permute(2, 1, 0)
@@ -129,7 +140,14 @@ def test_a_loop_over_distinct_choices_is_one_over_experts() -> None:
         {"add": lambda result, row, y: result.index_add(0, row, y * result[row])},
         {"add": lambda result, row, y: result.index_copy(0, row, y)},
     ],
-    ids=["weighted by turn", "first differs", "a number for each turn", "decaying", "by what is there", "overwriting"],
+    ids=[
+        "weighted by turn",
+        "first differs",
+        "a number for each turn",
+        "decaying",
+        "by what is there",
+        "overwriting",
+    ],
 )
 def test_turns_that_differ_or_see_each_other_pin_the_experts(changes: dict[str, Any]) -> None:
     assert order_of(lambda net, x: by_loop(net, x, **changes)) == PINNED
@@ -188,7 +206,9 @@ LATENT_ORDER = 40320 * (2 * 6**2 * 2**2) * 24**2 * UNITS * (2 * 2**2 * UNITS**4)
     ],
 )
 @pytest.mark.filterwarnings("ignore")
-def test_language_models_with_experts(implementation: str, family: str, sizes: dict[str, Any], expected: int) -> None:
+def test_language_models_with_experts(
+    implementation: str, family: str, sizes: dict[str, Any], expected: int
+) -> None:
     """All three implementations of transformers give the experts with the router's rows, and the units of each."""
     import transformers
 
@@ -203,6 +223,8 @@ def test_the_plain_grouped_product_is_what_torch_computes() -> None:
     generator = torch.Generator().manual_seed(0)
     rows, weights = (torch.randn(*n, generator=generator) for n in ((7, 8), (3, 8, 4)))
     ends = torch.tensor([2, 2, 7], dtype=torch.int32)
-    by_hand = torch.cat([rows[a:b] @ w for w, (a, b) in zip(weights, itertools.pairwise([0, 2, 2, 7]), strict=True)])
+    by_hand = torch.cat(
+        [rows[a:b] @ w for w, (a, b) in zip(weights, itertools.pairwise([0, 2, 2, 7]), strict=True)]
+    )
     torch.testing.assert_close(grouped_matmul(rows, weights, ends), by_hand)
     torch.testing.assert_close(torch.ops.aten._grouped_mm(rows, weights, ends), by_hand)

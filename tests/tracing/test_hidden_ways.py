@@ -41,7 +41,9 @@ def test_a_threshold_on_a_number_that_the_code_read_is_seen_from_both_sides(
     read: Callable[[Tensor], float], of_input: bool
 ) -> None:
     """The example stays below the threshold; above it a running sum tells the neurons apart."""
-    assert order(lambda net, x, h: net.b(h.cumsum(-1) if read(x if of_input else h) > 50 else h)) == 1
+    assert (
+        order(lambda net, x, h: net.b(h.cumsum(-1) if read(x if of_input else h) > 50 else h)) == 1
+    )
 
 
 def _asked_inside(net: Any, x: Tensor, h: Tensor) -> Tensor:
@@ -73,7 +75,14 @@ def test_numbers_that_decide_nothing_pin_nothing() -> None:
 
 def test_an_array_made_of_neurons_pins_them() -> None:
     """Whatever numpy does with them is out of sight, also where the result is uniform by chance."""
-    assert order(lambda net, x, h: net.b(h * torch.from_numpy(np.float32(h.detach().numpy().cumsum(-1) < 90)))) == 1
+    assert (
+        order(
+            lambda net, x, h: net.b(
+                h * torch.from_numpy(np.float32(h.detach().numpy().cumsum(-1) < 90))
+            )
+        )
+        == 1
+    )
 
 
 def test_a_position_that_becomes_a_number_pins_what_it_is_a_position_of() -> None:
@@ -104,7 +113,9 @@ def _rare_mask(net: Any, x: Tensor, h: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("rare", [_rare_rows, _rare_mask])
-def test_what_is_done_with_rows_that_no_example_chose_counts(rare: Callable[[Any, Tensor, Tensor], Tensor]) -> None:
+def test_what_is_done_with_rows_that_no_example_chose_counts(
+    rare: Callable[[Any, Tensor, Tensor], Tensor],
+) -> None:
     assert order(rare) == 1
 
 
@@ -120,7 +131,9 @@ def test_experts_that_are_skipped_are_seen_when_their_mask_is_filled() -> None:
         return result
 
     torch.manual_seed(0)
-    experts = nn.ModuleList(nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1)) for _ in range(4))
+    experts = nn.ModuleList(
+        nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1)) for _ in range(4)
+    )
     assert sn.trace(Net(forward, router=nn.Linear(2, 4), experts=experts), rand(2, 2)).order == 6**4
 
 
@@ -129,7 +142,9 @@ def test_a_way_of_its_own_for_one_token_counts() -> None:
     """The check finds that the group fails at size 1, that way is recorded too, and a note says so."""
     torch.manual_seed(0)
     net = Net(
-        lambda n, x: n.b(n.a(x).cumsum(-1) if x.shape[1] == 1 else n.a(x)).mean(1), a=nn.Linear(2, 4), b=nn.Linear(4, 1)
+        lambda n, x: n.b(n.a(x).cumsum(-1) if x.shape[1] == 1 else n.a(x)).mean(1),
+        a=nn.Linear(2, 4),
+        b=nn.Linear(4, 1),
     )
     graph = sn.trace(net, rand(3, 5, 2))
     assert graph.order == 1
@@ -138,7 +153,11 @@ def test_a_way_of_its_own_for_one_token_counts() -> None:
 
 def test_what_is_inside_a_network_with_permuted_inputs_is_checked_at_other_sizes_too() -> None:
     torch.manual_seed(0)
-    net = Net(lambda n, x: n.b(n.a(x).cumsum(-1) if len(x) == 1 else n.a(x)), a=nn.Linear(2, 4), b=nn.Linear(4, 3))
+    net = Net(
+        lambda n, x: n.b(n.a(x).cumsum(-1) if len(x) == 1 else n.a(x)),
+        a=nn.Linear(2, 4),
+        b=nn.Linear(4, 3),
+    )
     assert sn.trace(net, rand(5, 2), io="permuted").order == 2 * 6
 
 
@@ -231,7 +250,9 @@ def test_what_is_kept_out_of_sight_gives_no_symmetry() -> None:
     net = two_layers(_remembers_elsewhere)
     graph = sn.catalogue.mlp([2, 4, 1]).with_groups({"in": sn.Fixed(2)})
     names = {"0.weight": "a.weight", "0.bias": "a.bias", "2.weight": "b.weight", "2.bias": "b.bias"}
-    declared = sn.NeuronGraph(dict(graph.neurons), {names[name]: axes for name, axes in graph.tensors.items()})
+    declared = sn.NeuronGraph(
+        dict(graph.neurons), {names[name]: axes for name, axes in graph.tensors.items()}
+    )
     report = sn.verify.network(net, declared, rand(3, 2), seed=0)
     assert not report.passed and "running it twice" in str(report)
 
@@ -239,8 +260,16 @@ def test_what_is_kept_out_of_sight_gives_no_symmetry() -> None:
 @pytest.mark.parametrize(
     ("make", "given", "words"),
     [
-        (lambda: nn.LazyLinear(1, device="meta"), lambda: rand(3, 2), "'meta' and holds lazy modules"),
-        (lambda: nn.Linear(2, 1), lambda: rand(3, 5), "does not run on these inputs.*shapes cannot be multiplied"),
+        (
+            lambda: nn.LazyLinear(1, device="meta"),
+            lambda: rand(3, 2),
+            "'meta' and holds lazy modules",
+        ),
+        (
+            lambda: nn.Linear(2, 1),
+            lambda: rand(3, 5),
+            "does not run on these inputs.*shapes cannot be multiplied",
+        ),
         (lambda: nn.Linear(2, 1), lambda: rand(2, 2).to_sparse(), "dense tensors"),
     ],
     ids=["meta", "wrong size", "sparse"],

@@ -14,13 +14,37 @@ from tests.tracing.registry import ALL, traced
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 
 EXPECTED = {
-    "BERT": {"stream", "layer.0.head", "layer.0.key_dim", "layer.0.head_dim", "layer.0.mlp", "layer.1.mlp", "pooler"},
+    "BERT": {
+        "stream",
+        "layer.0.head",
+        "layer.0.key_dim",
+        "layer.0.head_dim",
+        "layer.0.mlp",
+        "layer.1.mlp",
+        "pooler",
+    },
     "GPT-2": {"stream", "h.0.head", "h.1.head_dim", "h.0.mlp"},
-    "Llama": {"stream", "layers.0.kv", "layers.0.query_of_group", "layers.0.head_dim", "layers.1.mlp"},
-    "T5": {"stream", "encoder.head", "encoder.block.0.layer.0.head_dim", "decoder.block.0.layer.2.mlp"},
+    "Llama": {
+        "stream",
+        "layers.0.kv",
+        "layers.0.query_of_group",
+        "layers.0.head_dim",
+        "layers.1.mlp",
+    },
+    "T5": {
+        "stream",
+        "encoder.head",
+        "encoder.block.0.layer.0.head_dim",
+        "decoder.block.0.layer.2.mlp",
+    },
     "ViT": {"stream", "layers.0.head", "layers.1.mlp"},
     "ResNet": {"stream", "stages.1.stream", "stages.0.layers.0.layer.0"},
-    "Swin": {"stream", "layers.0.blocks.0.key_dim", "layers.1.blocks.1.head", "layers.0.blocks.1.mlp"},
+    "Swin": {
+        "stream",
+        "layers.0.blocks.0.key_dim",
+        "layers.1.blocks.1.head",
+        "layers.0.blocks.1.mlp",
+    },
     "resnet18": {"stream", "layer1.0.conv1", "layer2.stream"},
     "transformer encoder": {"stream", "layers.0.head", "layers.1.mlp"},
     "mlp": {"layer0", "layer2"},
@@ -42,7 +66,9 @@ def test_sets_are_named_after_what_they_do(case: Case) -> None:
 
 
 def test_names_are_the_same_every_time() -> None:
-    assert str(sn.trace(GroupedQueries(), *rows(2, 5, 6)())) == str(sn.trace(GroupedQueries(), *rows(3, 4, 6)()))
+    assert str(sn.trace(GroupedQueries(), *rows(2, 5, 6)())) == str(
+        sn.trace(GroupedQueries(), *rows(3, 4, 6)())
+    )
 
 
 def test_equal_blocks_keep_their_names_when_more_are_added() -> None:

@@ -13,7 +13,9 @@ from torch import Tensor, nn
 import symnet as sn
 from tests.tracing.odd_models import ODD, Net, Odd, rand
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore:Lazy modules")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore:Lazy modules"
+)
 
 
 def build(case: Odd) -> nn.Module:
@@ -45,7 +47,9 @@ def test_the_group_passes_the_check_that_knows_nothing_of_tracing(case: Odd) -> 
     if any(nn.parameter.is_lazy(p) for p in model.parameters()):
         model(*case.inputs)
     positive = ("s",) if "root" in case.name else ()
-    sn.verify.network(model, graph, *case.inputs, positive=positive, allow_unread=True, seed=0).raise_if_failed()
+    sn.verify.network(
+        model, graph, *case.inputs, positive=positive, allow_unread=True, seed=0
+    ).raise_if_failed()
 
 
 @pytest.mark.parametrize("case", [c for c in ODD if c.order == 1], ids=repr)
@@ -58,13 +62,18 @@ def test_what_is_pinned_is_explained(case: Odd) -> None:
 # ---- code that asks about values ----------------------------------------------------------------------------------------------------
 def two_layers(between: Callable[[Net, Tensor, Tensor], Tensor]) -> Net:
     torch.manual_seed(0)
-    return Net(lambda net, x: between(net, x, net.a(x).relu()), a=nn.Linear(2, 4), b=nn.Linear(4, 1))
+    return Net(
+        lambda net, x: between(net, x, net.a(x).relu()), a=nn.Linear(2, 4), b=nn.Linear(4, 1)
+    )
 
 
 @pytest.mark.parametrize("limit", [-1e9, 1.5, 1e9])
 def test_the_branch_that_was_not_taken_counts(limit: float) -> None:
     """Whichever way the example goes, the other way's running sum tells the neurons apart."""
-    graph = sn.trace(two_layers(lambda net, x, h: net.b(h.cumsum(-1)) if x[0, 0] > limit else net.b(h)), rand(3, 2))
+    graph = sn.trace(
+        two_layers(lambda net, x, h: net.b(h.cumsum(-1)) if x[0, 0] > limit else net.b(h)),
+        rand(3, 2),
+    )
     assert graph.order == 1
     assert any("control flow" in note for note in graph.notes)
 
@@ -93,11 +102,16 @@ def test_a_number_read_from_the_input_cannot_pick_a_neuron_unseen() -> None:
 
 
 # ---- what is hidden in the state and the inputs -------------------------------------------------------------------------------------
-@pytest.mark.parametrize("buffer", [torch.ones(4, dtype=torch.bool), torch.zeros(4, dtype=torch.int64)])
+@pytest.mark.parametrize(
+    "buffer", [torch.ones(4, dtype=torch.bool), torch.zeros(4, dtype=torch.int64)]
+)
 def test_a_buffer_that_is_uniform_by_chance_pins(buffer: Tensor) -> None:
     """Another model of the architecture may hold another mask, and the graph does not move masks."""
     model = Net(
-        lambda n, x: n.b(n.a(x).relu().masked_fill(n.m > 0, 0.5)), a=nn.Linear(2, 4), b=nn.Linear(4, 1), m=buffer
+        lambda n, x: n.b(n.a(x).relu().masked_fill(n.m > 0, 0.5)),
+        a=nn.Linear(2, 4),
+        b=nn.Linear(4, 1),
+        m=buffer,
     )
     assert sn.trace(model, rand(3, 2)).order == 1
 
@@ -106,7 +120,10 @@ def test_a_complex_parameter_pins_whatever_it_holds() -> None:
     one = nn.Parameter(torch.ones(4, dtype=torch.cfloat))
     assert (
         sn.trace(
-            Net(lambda n, x: n.b((n.a(x) * n.w).abs()), a=nn.Linear(2, 4), b=nn.Linear(4, 1), w=one), rand(3, 2)
+            Net(
+                lambda n, x: n.b((n.a(x) * n.w).abs()), a=nn.Linear(2, 4), b=nn.Linear(4, 1), w=one
+            ),
+            rand(3, 2),
         ).order
         == 1
     )

@@ -17,11 +17,19 @@ from symnet.tracing.recording import Operation
 from tests.tracing.models import CASES, Case, rows
 from tests.tracing.odd_models import ODD, Net, Odd, rand
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore:Lazy modules")
-FEW = [case for case in CASES if case.name in ("mlp", "channel shuffle", "fused attention, 3 h d", "dense experts")]
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore:Lazy modules"
+)
+FEW = [
+    case
+    for case in CASES
+    if case.name in ("mlp", "channel shuffle", "fused attention, 3 h d", "dense experts")
+]
 
 
-def evidence_of(model: nn.Module, inputs: tuple[Any, ...], keywords: dict[str, Any] | None = None) -> Evidence:
+def evidence_of(
+    model: nn.Module, inputs: tuple[Any, ...], keywords: dict[str, Any] | None = None
+) -> Evidence:
     """What the operations of a traced model show of its own graph."""
     keywords = dict(keywords or {})
     outputs = keywords.pop("outputs", None)
@@ -75,7 +83,9 @@ def test_a_declared_graph_passes_and_says_what_was_run() -> None:
         ({"0.weight": "4 in"}, "in 0"),
     ],
 )
-def test_a_wrong_axis_names_the_operation_where_it_meets_the_others(change: dict[str, str], words: str) -> None:
+def test_a_wrong_axis_names_the_operation_where_it_meets_the_others(
+    change: dict[str, str], words: str
+) -> None:
     report = sn.verify.operations(two_layers(), sn.NeuronGraph(SETS, RIGHT | change), rand(3, 2))
     assert not report.passed and words in str(report) and "'h'" in str(report)
 
@@ -108,7 +118,8 @@ def test_a_graph_of_other_shapes_is_refused() -> None:
 def test_the_graph_says_what_it_rests_on() -> None:
     notes = sn.trace(two_layers(), rand(3, 2)).notes
     assert any(
-        note.startswith("evidence: 5 operations (5 distinct") and "forward passes agree" in note for note in notes
+        note.startswith("evidence: 5 operations (5 distinct") and "forward passes agree" in note
+        for note in notes
     )
 
 
@@ -121,13 +132,20 @@ def free_outputs(reading: Reading, operation: Operation) -> None:
             reading.set(output, reading.label(first))
         elif output is not None:
             known = dict(zip(first.shape, reading.label(first), strict=True))
-            reading.set(output, [known.get(size) or reading.pinned(size, "a wrong rule") for size in output.shape])
+            reading.set(
+                output,
+                [known.get(size) or reading.pinned(size, "a wrong rule") for size in output.shape],
+            )
 
 
-def wrong(between: Callable[[Any, Tensor], Tensor], **parts: Any) -> tuple[nn.Module, tuple[Tensor, ...]]:
+def wrong(
+    between: Callable[[Any, Tensor], Tensor], **parts: Any
+) -> tuple[nn.Module, tuple[Tensor, ...]]:
     torch.manual_seed(0)
     layers = {"a": nn.Linear(2, 4), "b": nn.Linear(4, 1)}
-    return Net(lambda net, x: net.b(between(net, net.a(x).tanh())), **{**layers, **parts}), (rand(3, 2),)
+    return Net(lambda net, x: net.b(between(net, net.a(x).tanh())), **{**layers, **parts}), (
+        rand(3, 2),
+    )
 
 
 BROKEN: dict[str, tuple[nn.Module, tuple[Tensor, ...]]] = {
@@ -177,7 +195,9 @@ def test_a_rule_of_ones_own_is_used_and_checked(monkeypatch: pytest.MonkeyPatch)
             @rule("reverse")
             def pins(reading: Reading, operation: Operation) -> None:
                 label = reading.pin(reading.label(operation.inputs()[0])[-1], "reversed")
-                reading.set(operation.outputs[0], [*reading.label(operation.inputs()[0])[:-1], label])
+                reading.set(
+                    operation.outputs[0], [*reading.label(operation.inputs()[0])[:-1], label]
+                )
 
             assert sn.trace(model, *inputs).order == 1
         finally:

@@ -35,18 +35,26 @@ def moving_sets(graph: sn.NeuronGraph) -> collections.Counter:
 @pytest.mark.parametrize("case", SWEEP, ids=repr)
 def test_the_group_is_the_one_worked_out_by_hand(case: Case) -> None:
     _, graph = traced(case)
-    expected = collections.Counter({(size, tuple(sorted(over))): count for size, over, count in case.sets})
+    expected = collections.Counter(
+        {(size, tuple(sorted(over))): count for size, over, count in case.sets}
+    )
     assert moving_sets(graph) == expected
-    assert graph.order == math.prod(math.factorial(n) ** (math.prod(over) * count) for n, over, count in case.sets)
+    assert graph.order == math.prod(
+        math.factorial(n) ** (math.prod(over) * count) for n, over, count in case.sets
+    )
 
 
 @pytest.mark.parametrize("case", SWEEP, ids=repr)
 def test_every_float_entry_of_the_state_is_there(case: Case) -> None:
     """Keys are those of the state dict, with its shapes; tied tensors stand under aliases."""
     model, graph = traced(case)
-    floats = {name: tuple(t.shape) for name, t in model.state_dict().items() if t.is_floating_point()}
+    floats = {
+        name: tuple(t.shape) for name, t in model.state_dict().items() if t.is_floating_point()
+    }
     assert set(graph.shapes) | set(graph.aliases) == set(floats)
-    assert all(graph.shapes[graph.aliases.get(name, name)] == shape for name, shape in floats.items())
+    assert all(
+        graph.shapes[graph.aliases.get(name, name)] == shape for name, shape in floats.items()
+    )
 
 
 @pytest.mark.parametrize("case", SWEEP, ids=repr)
@@ -77,7 +85,9 @@ def test_random_elements_leave_the_function_unchanged(case: Case) -> None:
 
 
 @pytest.mark.parametrize("case", SWEEP, ids=repr)
-def test_the_check_notices_every_broken_action(case: Case, record_property: Callable[[str, object], None]) -> None:
+def test_the_check_notices_every_broken_action(
+    case: Case, record_property: Callable[[str, object], None]
+) -> None:
     """Mutation: hold one axis of one tensor still; only tensors without any influence may go unnoticed."""
     total, missed = broken_actions(*traced(case), case)
     record_property("broken actions", total)
@@ -101,7 +111,8 @@ def test_the_callers_model_is_left_as_it_was(case: Case) -> None:
     assert all(torch.equal(before[n], t) for n, t in model.state_dict().items())
     assert flags == {n: (p.requires_grad, p.grad, p._version) for n, p in model.named_parameters()}
     assert all(
-        module.training and not module._forward_hooks and not module._forward_pre_hooks for module in model.modules()
+        module.training and not module._forward_hooks and not module._forward_pre_hooks
+        for module in model.modules()
     )
     assert all(torch.equal(a, b) for a, b in zip(inputs, copies, strict=True))
     assert torch.get_default_dtype() == torch.float32
@@ -132,7 +143,9 @@ def test_several_inputs_by_keyword_and_a_dict_of_outputs() -> None:
 
 
 def test_every_pinned_axis_has_a_note() -> None:
-    graph = trace(seq(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(12, 2)), torch.randn(2, 1, 4, 4))
+    graph = trace(
+        seq(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(12, 2)), torch.randn(2, 1, 4, 4)
+    )
     assert any("0.weight, axis 2" in note and "convolution in 0" in note for note in graph.notes)
     assert any("3.bias, axis 0" in note and "io='fixed'" in note for note in graph.notes)
 
@@ -141,7 +154,9 @@ def test_every_pinned_axis_has_a_note() -> None:
 def test_one_time_step_does_not_hide_the_recurrence() -> None:
     """With one step the initial zeros are all that meets the recurrent weights."""
     model = Recurrent("LSTM", 1)
-    assert trace(model, torch.randn(1, 1, 3)).order == trace(model, torch.randn(4, 2, 3)).order == 24
+    assert (
+        trace(model, torch.randn(1, 1, 3)).order == trace(model, torch.randn(4, 2, 3)).order == 24
+    )
 
 
 def test_one_token_gives_the_same_group_as_five() -> None:
@@ -165,13 +180,17 @@ def test_a_parameter_without_live_use_is_pinned() -> None:
 
 
 @pytest.mark.parametrize(("chosen", "expected"), [(True, "experts.1.0 3"), (False, "4 3")])
-def test_an_expert_without_rows_is_seen_if_a_mask_chooses_and_pinned_otherwise(chosen: bool, expected: str) -> None:
+def test_an_expert_without_rows_is_seen_if_a_mask_chooses_and_pinned_otherwise(
+    chosen: bool, expected: str
+) -> None:
     """A mask that holds nowhere can be made to hold everywhere; rows that the code leaves out cannot be had."""
 
     class Experts(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.experts = nn.ModuleList(seq(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 3)) for _ in range(2))
+            self.experts = nn.ModuleList(
+                seq(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 3)) for _ in range(2)
+            )
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             result = torch.zeros_like(x)
@@ -194,7 +213,9 @@ def test_a_check_cannot_be_skipped() -> None:
 
 def test_a_wrong_graph_is_refused_with_its_tensor_and_operation() -> None:
     model = seq(nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 1))
-    wrong = sn.NeuronGraph({"h": sn.Symmetric(4)}, {"0.weight": "h 2", "0.bias": "4", "2.weight": "1 h", "2.bias": "1"})
+    wrong = sn.NeuronGraph(
+        {"h": sn.Symmetric(4)}, {"0.weight": "h 2", "0.bias": "4", "2.weight": "1 h", "2.bias": "1"}
+    )
     with pytest.raises(sn.TraceError, match=r"'h' in '0.weight'.*'addmm' in '0'"):
         Checker(copy_model(model), wrong, ((torch.randn(3, 2),), {}), Check()).run_all()
 

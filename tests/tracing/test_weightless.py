@@ -16,7 +16,9 @@ from tests.tracing.models import Case
 from tests.tracing.odd_models import ODD, Net, Odd, rand
 from tests.tracing.registry import ALL, traced
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore:Lazy modules")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore:Lazy modules"
+)
 NEED_VALUES = {"routed experts"}
 FEW = [c for c in ALL if c.name in ("lenet", "lstm, two layers", "fused attention, chunk")]
 
@@ -26,7 +28,9 @@ def without_weights(model: nn.Module, case: Case) -> str:
     keywords = dict(case.keywords())
     outputs = keywords.pop("outputs", None)
     subject = make_subject(model, weights=False)
-    parts = tracer._record_subject(subject, (case.inputs(), keywords), lambda path: tracer.is_chosen(path, outputs))
+    parts = tracer._record_subject(
+        subject, (case.inputs(), keywords), lambda path: tracer.is_chosen(path, outputs)
+    )
     return str(tracer.read_graph(parts[2], subject.aliases, parts[3], "fixed").graph)
 
 
@@ -50,12 +54,17 @@ def test_every_graph_is_the_same_without_weights(case: Case) -> None:
     agree(case)
 
 
-@pytest.mark.parametrize("case", [c for c in ODD if c.name in ("through numpy", "through a list")], ids=repr)
+@pytest.mark.parametrize(
+    "case", [c for c in ODD if c.name in ("through numpy", "through a list")], ids=repr
+)
 def test_values_that_the_code_asks_for_are_named(case: Odd) -> None:
     torch.manual_seed(0)
     with torch.device("meta"):
         model = case.make()
-    with pytest.raises(sn.TraceError, match=r"no weights.*asks for a value.*('numpy'|'_local_scalar_dense'|'tolist')"):
+    with pytest.raises(
+        sn.TraceError,
+        match=r"no weights.*asks for a value.*('numpy'|'_local_scalar_dense'|'tolist')",
+    ):
         sn.trace(model, *case.inputs)
 
 
@@ -102,5 +111,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 
 def test_a_model_of_five_billion_weights_takes_no_memory() -> None:
     """With weights it would be 20 GB; the process grows by less than half of one."""
-    output = subprocess.run([sys.executable, "-c", LARGE], check=True, capture_output=True, text=True).stdout
+    output = subprocess.run(
+        [sys.executable, "-c", LARGE], check=True, capture_output=True, text=True
+    ).stdout
     assert int(output) < 500

@@ -57,14 +57,19 @@ def rotate(x: Tensor) -> Tensor:
 
 
 class Attention(nn.Module):
-    def __init__(self, model: int, heads: int, width: int, *, bias: bool = False, rotary: bool = False) -> None:
+    def __init__(
+        self, model: int, heads: int, width: int, *, bias: bool = False, rotary: bool = False
+    ) -> None:
         super().__init__()
         self.heads, self.rotary = heads, rotary
         self.q, self.k, self.v = (nn.Linear(model, heads * width, bias=bias) for _ in range(3))
         self.o = nn.Linear(heads * width, model, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        q, k, v = (part(x).unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (self.q, self.k, self.v))
+        q, k, v = (
+            part(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for part in (self.q, self.k, self.v)
+        )
         if self.rotary:
             q, k = rotate(q), rotate(k)
         scores = (q @ k.mT / q.shape[-1] ** 0.5).softmax(-1)

@@ -13,13 +13,20 @@ SMALL = {
     "inputs fixed": mlp(2, 3, 1, io="fixed"),
     "recurrent": sn.NeuronGraph({"h": sn.Symmetric(3)}, {"hh": "h h", "b": "h"}),
     "heads": sn.NeuronGraph(
-        {"head": sn.Symmetric(2), "d": sn.NeuronSet(sn.Symmetric(2), over="head"), "m": sn.Symmetric(2)},
+        {
+            "head": sn.Symmetric(2),
+            "d": sn.NeuronSet(sn.Symmetric(2), over="head"),
+            "m": sn.Symmetric(2),
+        },
         {"q": "(head d) m"},
     ),
-    "odd": sn.NeuronGraph({"h": sn.SignedSymmetric(3), "i": sn.Symmetric(2)}, {"w": "h i", "hh": "h h"}),
+    "odd": sn.NeuronGraph(
+        {"h": sn.SignedSymmetric(3), "i": sn.Symmetric(2)}, {"w": "h i", "hh": "h h"}
+    ),
     "few neurons": sn.NeuronGraph({"h": sn.Symmetric(2)}, {"w": "h h"}),
     "copies over a fixed set": sn.NeuronGraph(
-        {"e": sn.Fixed(2), "f": sn.NeuronSet(sn.Symmetric(2), over="e")}, {"up": "e f", "down": "e f"}
+        {"e": sn.Fixed(2), "f": sn.NeuronSet(sn.Symmetric(2), over="e")},
+        {"up": "e f", "down": "e f"},
     ),
     "nothing but zero": sn.NeuronGraph({"h": sn.SignedSymmetric(3)}, {"b": "h"}),
 }
@@ -27,13 +34,23 @@ SMALL = {
 
 @pytest.mark.parametrize(
     ("name", "diagrams"),
-    [*((name, "connected") for name in SMALL), ("mlp", "all"), ("odd", "all"), ("few neurons", "all")],
+    [
+        *((name, "connected") for name in SMALL),
+        ("mlp", "all"),
+        ("odd", "all"),
+        ("few neurons", "all"),
+    ],
 )
 def test_a_product_layer_is_equivariant_complete_and_minimal(name, diagrams) -> None:
     graph = SMALL[name]
     certificate = sn.verify.certify(sn.nn.Product(graph, 1, 1, diagrams=diagrams), graph, seed=0)
     assert certificate, certificate
-    assert certificate.dimension == certificate.dimension_by_orbits == certificate.rank == certificate.parameters
+    assert (
+        certificate.dimension
+        == certificate.dimension_by_orbits
+        == certificate.rank
+        == certificate.parameters
+    )
 
 
 OTHER_GROUPS = {
@@ -44,10 +61,30 @@ OTHER_GROUPS = {
         {"": ""},
         6,
     ),
-    "relu": ({"x": sn.Fixed(2), "h": sn.Scaled(3), "y": sn.Fixed(1)}, {"w": "h x", "b": "h", "v": "y h*"}, {"": ""}, 3),
-    "stream": ({"m": sn.Orthogonal(3), "f": sn.Scaled(2)}, {"up": "f m", "down": "m f*"}, {"": "", "f": "f f*"}, None),
-    "state space": ({"s": sn.GeneralLinear(2), "i": sn.Fixed(2)}, {"A": "s s*", "B": "s i", "C": "i s*"}, None, None),
-    "layer norm": ({"m": sn.Orthogonal(3, fixes_mean=True)}, {"w": "m m", "b": "m"}, {"b": "m"}, None),
+    "relu": (
+        {"x": sn.Fixed(2), "h": sn.Scaled(3), "y": sn.Fixed(1)},
+        {"w": "h x", "b": "h", "v": "y h*"},
+        {"": ""},
+        3,
+    ),
+    "stream": (
+        {"m": sn.Orthogonal(3), "f": sn.Scaled(2)},
+        {"up": "f m", "down": "m f*"},
+        {"": "", "f": "f f*"},
+        None,
+    ),
+    "state space": (
+        {"s": sn.GeneralLinear(2), "i": sn.Fixed(2)},
+        {"A": "s s*", "B": "s i", "C": "i s*"},
+        None,
+        None,
+    ),
+    "layer norm": (
+        {"m": sn.Orthogonal(3, fixes_mean=True)},
+        {"w": "m m", "b": "m"},
+        {"b": "m"},
+        None,
+    ),
 }
 
 
@@ -99,7 +136,9 @@ class Wrong(torch.nn.Module):
 def test_faults_are_noticed(fault) -> None:
     graph = sn.NeuronGraph({"h": sn.Symmetric(3)}, {"a": "h", "b": "h"})
     pairs = [("a", "b")] if fault != "incomplete" else [("a", "b"), ("a", "a")]
-    certificate = sn.verify.certify_bilinear(Wrong(fault), graph, outputs={"c": "h"}, pairs=pairs, seed=0)
+    certificate = sn.verify.certify_bilinear(
+        Wrong(fault), graph, outputs={"c": "h"}, pairs=pairs, seed=0
+    )
     assert not certificate
     assert certificate.equivariant == (fault != "ordered")
     assert certificate.complete == (fault != "incomplete")

@@ -27,7 +27,12 @@ def test_the_derived_layer_is_complete_and_minimal_on_every_case(name: str) -> N
     """Also its biases: as many parameters as equivariant biases, all independent."""
     graph = GRAPHS[name]
     certificate = sn.verify.certify(sn.nn.Linear(graph, 1, 1), graph, seed=0).raise_if_failed()
-    assert certificate.parameters == certificate.rank == certificate.dimension == sn.derive(graph).dimension
+    assert (
+        certificate.parameters
+        == certificate.rank
+        == certificate.dimension
+        == sn.derive(graph).dimension
+    )
     assert certificate.dimension_by_burnside == certificate.dimension
     assert certificate.bias_parameters == certificate.bias_rank == certificate.bias_dimension
     assert certificate.missing == certificate.redundant == certificate.untied == ()
@@ -43,11 +48,18 @@ def test_the_dense_twin_is_complete_and_minimal_on_random_graphs(number: int) ->
 
 def test_numbers_are_per_pair_of_channels() -> None:
     certificate = sn.verify.certify(sn.nn.Linear(SQUARE, 2, 3), SQUARE, 2, seed=0).raise_if_failed()
-    assert certificate.dimension == certificate.rank == certificate.parameters == sn.derive(SQUARE).dimension
+    assert (
+        certificate.dimension
+        == certificate.rank
+        == certificate.parameters
+        == sn.derive(SQUARE).dimension
+    )
     assert certificate.bias_parameters == certificate.bias_dimension == 3
 
 
-@pytest.mark.parametrize("graph", [MLP, SQUARE, GRAPHS["attention"]], ids=["mlp", "recurrent", "attention"])
+@pytest.mark.parametrize(
+    "graph", [MLP, SQUARE, GRAPHS["attention"]], ids=["mlp", "recurrent", "attention"]
+)
 def test_the_pool_sees_every_linear_invariant_once(graph: sn.NeuronGraph) -> None:
     certificate = sn.verify.certify(sn.nn.Pool(graph), graph, seed=0).raise_if_failed()
     assert certificate.rank == sn.derive(graph, outputs={"": ""}).dimension
@@ -55,7 +67,9 @@ def test_the_pool_sees_every_linear_invariant_once(graph: sn.NeuronGraph) -> Non
 
 def test_between_other_spaces() -> None:
     spaces = {"inputs": ["w"], "outputs": {"score": "h", "z": ""}}
-    sn.verify.certify(sn.nn.Linear(SQUARE, 1, 1, **spaces), SQUARE, seed=0, **spaces).raise_if_failed()
+    sn.verify.certify(
+        sn.nn.Linear(SQUARE, 1, 1, **spaces), SQUARE, seed=0, **spaces
+    ).raise_if_failed()
 
 
 # ---- incomplete and redundant layers --------------------------------------------------------------------------------
@@ -86,7 +100,9 @@ VECTOR = {"inputs": ["b"], "outputs": ["b"]}
         (2, 0, True, 1, 2),
     ],
 )
-def test_a_known_family_is_counted_exactly(own: int, mean: int, spare: bool, missing: int, redundant: int) -> None:
+def test_a_known_family_is_counted_exactly(
+    own: int, mean: int, spare: bool, missing: int, redundant: int
+) -> None:
     certificate = sn.verify.certify(DeepSet(own, mean, spare), SQUARE, seed=0, **VECTOR)
     assert certificate.equivariant
     assert certificate.dimension == 2 and certificate.rank == 2 - missing
@@ -110,12 +126,18 @@ def test_missing_and_repeated_maps_are_named() -> None:
 
 @settings(max_examples=examples(25))
 @given(st.integers(0, 10_000), st.data())
-def test_dropping_maps_of_the_complete_layer_is_noticed_map_by_map(number: int, data: st.DataObject) -> None:
+def test_dropping_maps_of_the_complete_layer_is_noticed_map_by_map(
+    number: int, data: st.DataObject
+) -> None:
     """A complete dense layer with some coefficients held at zero misses as many maps as were dropped, by these words."""
     graph = random_graph(number, most=9, tensors=2)
     dense = sn.nn.DenseLinear.from_layer(sn.nn.Linear(graph, 1, 1, bias=False))
     maps = sn.derive(graph)
-    every = [(k, row) for k, pair in enumerate(dense.pairs) for row in range(maps.between(*pair).dimension)]
+    every = [
+        (k, row)
+        for k, pair in enumerate(dense.pairs)
+        for row in range(maps.between(*pair).dimension)
+    ]
     dropped = data.draw(st.lists(st.sampled_from(every), max_size=3, unique=True))
     words = set()
     for k, row in dropped:
@@ -133,7 +155,10 @@ def test_dropping_maps_of_the_complete_layer_is_noticed_map_by_map(number: int, 
                 self.register_buffer(f"mask{k}", mask)
 
         def forward(self, x: Features) -> Features:
-            own = {f"weights.{k}": w * getattr(self, f"mask{k}") for k, w in enumerate(self.dense.weights)}
+            own = {
+                f"weights.{k}": w * getattr(self, f"mask{k}")
+                for k, w in enumerate(self.dense.weights)
+            }
             return torch.func.functional_call(self.dense, own, (x,))
 
     certificate = sn.verify.certify(Lacking(), graph, seed=number)
@@ -149,7 +174,10 @@ def test_the_gap_of_a_hand_written_layer_is_found() -> None:
     layer = sn.nn.DenseLinear.from_layer(sn.nn.Linear(graph, 1, 1))
     pair = layer.pairs.index(("2.weight", "0.bias"))
     pattern = sn.derive(graph).between("2.weight", "0.bias")
-    wanted = ["'0.bias' -> '2.weight': per h1, to out 0", "'0.bias' -> '2.weight': per h1, to out 1"]
+    wanted = [
+        "'0.bias' -> '2.weight': per h1, to out 0",
+        "'0.bias' -> '2.weight': per h1, to out 1",
+    ]
     rows = [
         placed.offset + k
         for placed in pattern.diagrams
@@ -165,28 +193,41 @@ def test_the_gap_of_a_hand_written_layer_is_found() -> None:
         def forward(self, x: Features) -> Features:
             mask = torch.ones_like(layer.weights[pair])
             mask[rows] = 0
-            return torch.func.functional_call(self.layer, {f"weights.{pair}": self.layer.weights[pair] * mask}, (x,))
+            return torch.func.functional_call(
+                self.layer, {f"weights.{pair}": self.layer.weights[pair] * mask}, (x,)
+            )
 
     certificate = sn.verify.certify(Hand(), graph, seed=0)
-    assert (certificate.dimension, certificate.rank) == (74, 72) and list(certificate.missing) == wanted
+    assert (certificate.dimension, certificate.rank) == (74, 72) and list(
+        certificate.missing
+    ) == wanted
 
 
 def test_words_of_diagonals_parts_and_heads() -> None:
     def words(graph: sn.NeuronGraph, **spaces: object) -> set[str]:
         maps = sn.derive(graph, **spaces)  # type: ignore[arg-type]
         patterns = [maps.between(s, t) for s in maps.outputs for t in maps.inputs]
-        return {describe_map(p, placed, k) for p in patterns for placed in p.diagrams for k in range(placed.count)}
+        return {
+            describe_map(p, placed, k)
+            for p in patterns
+            for placed in p.diagrams
+            for k in range(placed.count)
+        }
 
     assert "'w' -> 'b': per h, from the diagonal of h" in words(SQUARE)
     assert "'b' -> 'w': per h, onto the diagonal of h" in words(SQUARE)
     heads = words(HEADS, inputs=QUERY, outputs=QUERY)
     assert "'q' -> 'q': per head, averaged over qk, broadcast over qk, from in 1, to in 2" in heads
-    assert len(heads) == sn.derive(HEADS, inputs=QUERY, outputs=QUERY).dimension, "no two maps share their words"
+    assert len(heads) == sn.derive(HEADS, inputs=QUERY, outputs=QUERY).dimension, (
+        "no two maps share their words"
+    )
     assert any("part 2" in text for text in words(GRAPHS["fused and concatenated"]))
 
 
 # ---- layers that are not equivariant --------------------------------------------------------------------------------
-@pytest.mark.parametrize("name", ["transposed pool", "one untied pair", "transposed weight", "wrong head order"])
+@pytest.mark.parametrize(
+    "name", ["transposed pool", "one untied pair", "transposed weight", "wrong head order"]
+)
 def test_a_wrong_linear_layer_is_not_equivariant(name: str) -> None:
     case = LAYERS[name]
     certificate = sn.verify.certify(case.wrong(), case.graph, seed=0, **case.spaces)
@@ -205,7 +246,10 @@ def test_a_wrong_bias_is_untied() -> None:
 def test_a_function_without_parameters_is_one_map() -> None:
     certificate = sn.verify.certify(lambda x: {"b": x["b"]}, SQUARE, seed=0, **VECTOR)
     assert certificate.equivariant and certificate.rank == 1 and certificate.parameters == 0
-    assert certificate.missing == ("'b' -> 'b': averaged over h, broadcast over h",) and certificate.minimal
+    assert (
+        certificate.missing == ("'b' -> 'b': averaged over h, broadcast over h",)
+        and certificate.minimal
+    )
 
 
 def test_a_layer_that_is_not_linear_in_its_parameters() -> None:
@@ -251,9 +295,13 @@ class ListLayer(nn.Module):
         super().__init__()
         self.scale, self.mean = nn.Parameter(torch.ones(())), nn.Parameter(torch.ones(()))
 
-    def forward(self, weights: list[Tensor], biases: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+    def forward(
+        self, weights: list[Tensor], biases: list[Tensor]
+    ) -> tuple[list[Tensor], list[Tensor]]:
         assert all(w.ndim == 4 for w in weights) and all(b.ndim == 3 for b in biases)
-        return [self.scale * w for w in weights], [b * self.scale + self.mean * b.mean(2, keepdim=True) for b in biases]
+        return [self.scale * w for w in weights], [
+            b * self.scale + self.mean * b.mean(2, keepdim=True) for b in biases
+        ]
 
 
 class Container:
@@ -291,15 +339,22 @@ def test_layers_on_flat_vectors() -> None:
     moved = sn.verify.certify(sn.verify.on_vectors(Flat(), graph), graph, seed=0)
     assert not moved.equivariant and moved.untied
     held = graph.with_groups({"h1": sn.Fixed(2)})
-    assert sn.verify.certify(sn.verify.on_vectors(Flat(), held), held, seed=0).raise_if_failed().rank == 49
+    assert (
+        sn.verify.certify(sn.verify.on_vectors(Flat(), held), held, seed=0).raise_if_failed().rank
+        == 49
+    )
     with pytest.raises(sn.ShapeError, match="expected"):
-        sn.verify.on_vectors(nn.Flatten(), graph)({name: torch.zeros(1, *s, 1) for name, s in graph.shapes.items()})
+        sn.verify.on_vectors(nn.Flatten(), graph)(
+            {name: torch.zeros(1, *s, 1) for name, s in graph.shapes.items()}
+        )
 
 
 # ---- ranks ----------------------------------------------------------------------------------------------------------
 @settings(max_examples=60)
 @given(st.integers(0, 8), st.integers(0, 8), st.integers(1, 8), st.integers(0, 10_000))
-def test_ranks_complements_and_dependencies_agree(rows: int, rank: int, columns: int, seed: int) -> None:
+def test_ranks_complements_and_dependencies_agree(
+    rows: int, rank: int, columns: int, seed: int
+) -> None:
     """Rank plus complement is everything; every dependent row is the named combination of earlier ones."""
     rng = np.random.default_rng(seed)
     rank = min(rank, rows, columns)

@@ -13,7 +13,9 @@ from torch import Tensor, nn
 import symnet as sn
 from tests.verify.continuous_models import Attention, Llama, LoRA, mlp
 
-TOKENS = torch.tensor([[0, 1, 2, 3, 4, 5, 6], [2, 3, 4, 5, 6, 7, 8], [8, 1, 5, 0, 3, 3, 7], [4, 4, 2, 8, 6, 0, 1]])
+TOKENS = torch.tensor(
+    [[0, 1, 2, 3, 4, 5, 6], [2, 3, 4, 5, 6, 7, 8], [8, 1, 5, 0, 3, 3, 7], [4, 4, 2, 8, 6, 0, 1]]
+)
 
 CASES: dict[str, tuple[Callable[[], nn.Module], Callable[[], Tensor], tuple[int, int, int]]] = {
     "relu": (
@@ -33,7 +35,10 @@ CASES: dict[str, tuple[Callable[[], nn.Module], Callable[[], Tensor], tuple[int,
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(n, marks=[pytest.mark.slow] if "llama" in n or "rotary" in n else []) for n in CASES],
+    [
+        pytest.param(n, marks=[pytest.mark.slow] if "llama" in n or "rotary" in n else [])
+        for n in CASES
+    ],
 )
 def test_what_trace_finds_is_all_that_can_be_declared(name: str) -> None:
     make, inputs, dimensions = CASES[name]
@@ -72,5 +77,9 @@ def test_less_than_there_is_fails() -> None:
 
 def test_scales_of_other_degrees_are_told_and_not_asked_for() -> None:
     torch.manual_seed(0)
-    part = sn.verify.continuous_part(mlp([3, 4, 2], torch.square), sn.catalogue.mlp([3, 4, 2]), torch.randn(8, 3))
-    assert part.certified and "4 of the kind 'scale', which no group declares" in "\n".join(part.lines())
+    part = sn.verify.continuous_part(
+        mlp([3, 4, 2], torch.square), sn.catalogue.mlp([3, 4, 2]), torch.randn(8, 3)
+    )
+    assert part.certified and "4 of the kind 'scale', which no group declares" in "\n".join(
+        part.lines()
+    )

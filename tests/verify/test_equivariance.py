@@ -31,7 +31,9 @@ def test_every_wrong_layer_is_rejected_by_name(name: str, seed: int) -> None:
     expected = f"'{case.output}'" if case.output else "the output"
     assert {failure.tensor for failure in report.failures} == {expected}, report
     if case.neurons:
-        assert {failure.neurons for failure in report.failures} - {None} == set(case.neurons), report
+        assert {failure.neurons for failure in report.failures} - {None} == set(case.neurons), (
+            report
+        )
     else:
         assert any(case.action in failure.action for failure in report.failures), report
     assert expected in str(report) and str(seed) in str(report)
@@ -41,7 +43,9 @@ def test_every_wrong_layer_is_rejected_by_name(name: str, seed: int) -> None:
 def test_its_right_neighbour_is_accepted(name: str) -> None:
     """So the rejection is for the mistake, not for what the layer is."""
     case = LAYERS[name]
-    report = sn.verify.equivariance(case.right(), case.graph, seed=0, **case.spaces).raise_if_failed()
+    report = sn.verify.equivariance(
+        case.right(), case.graph, seed=0, **case.spaces
+    ).raise_if_failed()
     assert report.max_error < 1e-12
 
 
@@ -85,7 +89,9 @@ def test_a_dense_matrix_with_one_changed_entry_is_rejected(number: int) -> None:
 
     def changed(x: Features) -> Features:
         y = layer(x)
-        y[pair[0]].view(y[pair[0]].shape[0], -1)[:, row] += 0.01 * x[pair[1]].reshape(len(x[pair[1]]), -1)[:, column]
+        y[pair[0]].view(y[pair[0]].shape[0], -1)[:, row] += (
+            0.01 * x[pair[1]].reshape(len(x[pair[1]]), -1)[:, column]
+        )
         return y
 
     report = sn.verify.equivariance(changed, graph, seed=number)
@@ -96,7 +102,9 @@ def test_a_dense_matrix_with_one_changed_entry_is_rejected(number: int) -> None:
 
 def test_a_composition_with_lazy_parameters_is_accepted() -> None:
     """The contract's network, before its lazy head has ever run."""
-    net = nn.Sequential(sn.nn.Linear(MLP, 1, 4), sn.nn.Pointwise(nn.ReLU()), sn.nn.Pool(MLP), nn.LazyLinear(3))
+    net = nn.Sequential(
+        sn.nn.Linear(MLP, 1, 4), sn.nn.Pointwise(nn.ReLU()), sn.nn.Pool(MLP), nn.LazyLinear(3)
+    )
     sn.verify.equivariance(net, MLP, seed=0).raise_if_failed()
     assert isinstance(net[3], nn.LazyLinear), "the module given has not run"
 
@@ -186,7 +194,9 @@ def test_a_method_of_a_module_is_checked_in_float64() -> None:
         (lambda x: x["0.bias"].sum(), sn.ShapeError, "(batch, ...)"),
     ],
 )
-def test_errors_say_what_was_expected(fn: Callable[[Features], object], error: type[Exception], words: str) -> None:
+def test_errors_say_what_was_expected(
+    fn: Callable[[Features], object], error: type[Exception], words: str
+) -> None:
     with pytest.raises(error) as caught:
         sn.verify.equivariance(fn, MLP, seed=0)
     assert words in str(caught.value)
@@ -202,7 +212,9 @@ def test_a_function_in_single_precision_is_computed_in_double() -> None:
     """Whatever it makes or casts inside."""
     weight = torch.randn(1, 1)
     sn.verify.equivariance(
-        lambda x: {name: nn.functional.linear(t.float(), weight) for name, t in x.items()}, MLP, seed=0
+        lambda x: {name: nn.functional.linear(t.float(), weight) for name, t in x.items()},
+        MLP,
+        seed=0,
     ).raise_if_failed()
 
 

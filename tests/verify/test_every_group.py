@@ -30,7 +30,9 @@ def test_homogeneous_activations_allow_scales(activation) -> None:
     sn.verify.network(mlp(activation), relu_network(), X, seed=0).raise_if_failed()
 
 
-@pytest.mark.parametrize("activation", [nn.GELU(), nn.Tanh(), nn.Softplus(), nn.SiLU(), nn.Hardtanh()])
+@pytest.mark.parametrize(
+    "activation", [nn.GELU(), nn.Tanh(), nn.Softplus(), nn.SiLU(), nn.Hardtanh()]
+)
 def test_other_activations_do_not(activation) -> None:
     assert not sn.verify.network(mlp(activation), relu_network(), X, seed=0).passed
 
@@ -42,10 +44,14 @@ def test_a_missing_star_is_a_wrong_declaration(star) -> None:
 
 def test_scales_of_relu_are_positive() -> None:
     """With signs, ReLU is refused; an element with a negative scale is none of the group."""
-    assert not sn.verify.network(mlp(nn.ReLU()), relu_network(group=sn.SignedSymmetric), X, seed=0).passed
+    assert not sn.verify.network(
+        mlp(nn.ReLU()), relu_network(group=sn.SignedSymmetric), X, seed=0
+    ).passed
     graph = relu_network()
     with pytest.raises(sn.GroupError, match="positive numbers"):
-        sn.GroupElement(graph.neurons, graph.identity()._images, {"h": torch.tensor([1.0, -1, 1, 1]).numpy()})
+        sn.GroupElement(
+            graph.neurons, graph.identity()._images, {"h": torch.tensor([1.0, -1, 1, 1]).numpy()}
+        )
 
 
 class Adapter(nn.Module):
@@ -59,7 +65,9 @@ class Adapter(nn.Module):
 
 @pytest.mark.parametrize(("b", "holds"), [("out r*", True), ("out r", False)])
 def test_lora_factors_carry_invertible_maps(b, holds) -> None:
-    graph = sn.NeuronGraph({"in": sn.Fixed(5), "r": sn.GeneralLinear(3), "out": sn.Fixed(4)}, {"A": "r in", "B": b})
+    graph = sn.NeuronGraph(
+        {"in": sn.Fixed(5), "r": sn.GeneralLinear(3), "out": sn.Fixed(4)}, {"A": "r in", "B": b}
+    )
     assert sn.verify.network(Adapter(), graph, torch.randn(6, 5), seed=0).passed == holds
 
 
@@ -108,9 +116,12 @@ def test_residual_streams_rotate(norm, group, holds) -> None:
 GRAPHS = [
     relu_network(),
     sn.NeuronGraph({"r": sn.GeneralLinear(2)}, {"A": "r 2", "B": "2 r*", "C": "r r*"}),
-    sn.NeuronGraph({"m": sn.Orthogonal(2), "h": sn.Scaled(2)}, {"A": "m m", "b": "h. m", "c": "h*"}),
     sn.NeuronGraph(
-        {"e": sn.Symmetric(2), "d": sn.NeuronSet(sn.Orthogonal(2, fixes_mean=True), over="e")}, {"q": "e d"}
+        {"m": sn.Orthogonal(2), "h": sn.Scaled(2)}, {"A": "m m", "b": "h. m", "c": "h*"}
+    ),
+    sn.NeuronGraph(
+        {"e": sn.Symmetric(2), "d": sn.NeuronSet(sn.Orthogonal(2, fixes_mean=True), over="e")},
+        {"q": "e d"},
     ),
 ]
 
@@ -139,7 +150,10 @@ class Scale(nn.Module):
 def test_missing_maps_are_told_in_words() -> None:
     graph = sn.NeuronGraph({"m": sn.Orthogonal(3)}, {"A": "m m"})
     certificate = sn.verify.certify(Scale(["A"]), graph, seed=0)
-    assert certificate.missing == ("'A' -> 'A': per m, per m", "'A' -> 'A': trace over m, paired over m")
+    assert certificate.missing == (
+        "'A' -> 'A': per m, per m",
+        "'A' -> 'A': trace over m, paired over m",
+    )
 
 
 def test_what_is_no_combination_of_diagrams_is_not_equivariant() -> None:
@@ -154,16 +168,18 @@ def test_what_is_no_combination_of_diagrams_is_not_equivariant() -> None:
 
 
 @settings(max_examples=6)
-@given(testing.graphs(kinds=testing.EVERY_GROUP, max_sets=2, max_size=2, max_tensors=2, max_entries=8))
+@given(
+    testing.graphs(kinds=testing.EVERY_GROUP, max_sets=2, max_size=2, max_tensors=2, max_entries=8)
+)
 def test_layers_over_random_mixtures_are_certified(graph) -> None:
     sn.verify.certify(sn.nn.Linear(graph, 1, 1), graph, seed=0).raise_if_failed()
 
 
 @settings(max_examples=8)
 @given(
-    testing.graphs(kinds=testing.CONTINUOUS, max_sets=2, max_size=3, max_tensors=2, max_entries=18).flatmap(
-        testing.wrong_layers
-    )
+    testing.graphs(
+        kinds=testing.CONTINUOUS, max_sets=2, max_size=3, max_tensors=2, max_entries=18
+    ).flatmap(testing.wrong_layers)
 )
 def test_wrong_layers_of_continuous_groups_are_rejected(layer) -> None:
     graph = layer.right.graph

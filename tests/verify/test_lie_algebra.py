@@ -15,7 +15,9 @@ from torch import Tensor, nn
 import symnet as sn
 from tests.verify.continuous_models import Attention, Llama, LoRA, OneToken, batch_norms, mlp
 
-TOKENS = torch.tensor([[0, 1, 2, 3, 4, 5, 6], [2, 3, 4, 5, 6, 7, 8], [8, 1, 5, 0, 3, 3, 7], [4, 4, 2, 8, 6, 0, 1]])
+TOKENS = torch.tensor(
+    [[0, 1, 2, 3, 4, 5, 6], [2, 3, 4, 5, 6, 7, 8], [8, 1, 5, 0, 3, 3, 7], [4, 4, 2, 8, 6, 0, 1]]
+)
 SIZES = [3, 5, 4, 2]
 
 # Model, inputs, dimension by the solver, by the Jacobian, and (dead, by vectors, hidden) between
@@ -113,7 +115,9 @@ PIECES = {
 }
 
 
-@pytest.mark.parametrize("name", [p for p in parameters(HEAVY | {"llama"}) if p.values[0] in PIECES])
+@pytest.mark.parametrize(
+    "name", [p for p in parameters(HEAVY | {"llama"}) if p.values[0] in PIECES]
+)
 def test_what_is_found_is_named_completely(name: str) -> None:
     """Scales, invertible maps, rotations, rotary planes, the stream's scale: together all of the
     algebra.
@@ -129,7 +133,9 @@ def test_what_is_found_is_named_completely(name: str) -> None:
 def test_degrees_and_duals_are_read_off() -> None:
     """A square activation halves the degree; the dual axis of invertible maps has -1."""
     torch.manual_seed(0)
-    square = sn.verify.pieces_of(sn.verify.lie_algebra(mlp([3, 4, 2], torch.square), torch.randn(8, 3)))
+    square = sn.verify.pieces_of(
+        sn.verify.lie_algebra(mlp([3, 4, 2], torch.square), torch.randn(8, 3))
+    )
     assert {tuple(piece.degrees.items()) for piece in square} == {
         ((("0.weight", 0), 1.0), (("0.bias", 0), 1.0), (("2.weight", 1), -2.0))
     }
@@ -140,7 +146,9 @@ def test_degrees_and_duals_are_read_off() -> None:
 def test_rotary_planes_are_the_pairs_that_turn_together() -> None:
     torch.manual_seed(0)
     algebra = sn.verify.lie_algebra(Attention(5, 2, 4, rotary=True), torch.randn(3, 4, 5))
-    planes = {piece.positions for piece in sn.verify.pieces_of(algebra) if piece.kind == "rotary plane"}
+    planes = {
+        piece.positions for piece in sn.verify.pieces_of(algebra) if piece.kind == "rotary plane"
+    }
     assert planes == {(0, 2), (1, 3), (4, 6), (5, 7)}
 
 

@@ -63,7 +63,9 @@ TINY: dict[str, tuple[Callable[[], nn.Module], int]] = {
 
 def axis_permutations(tensor: Tensor) -> Iterator[Tensor]:
     """The tensor with its axes permuted in every way."""
-    for orders in itertools.product(*(itertools.permutations(range(size)) for size in tensor.shape)):
+    for orders in itertools.product(
+        *(itertools.permutations(range(size)) for size in tensor.shape)
+    ):
         moved = tensor
         for axis, order in enumerate(orders):
             moved = moved.index_select(axis, torch.tensor(order))
@@ -81,7 +83,8 @@ def count_symmetries(model: nn.Module, x: Tensor) -> int:
         expected = outputs(state)
         choices = itertools.product(*(axis_permutations(tensor) for tensor in state.values()))
         return sum(
-            bool(torch.allclose(outputs(dict(zip(state, c, strict=True))), expected, atol=1e-12)) for c in choices
+            bool(torch.allclose(outputs(dict(zip(state, c, strict=True))), expected, atol=1e-12))
+            for c in choices
         )
 
 
@@ -115,7 +118,14 @@ def test_a_missing_set_shows_as_a_gap_at_its_tensors() -> None:
 
 
 def test_a_group_that_is_too_large_is_not_certified() -> None:
-    model = seq(nn.Linear(2, 4), nn.Tanh(), nn.Unflatten(1, (2, 2)), nn.Softmax(-1), nn.Flatten(), nn.Linear(4, 1))
+    model = seq(
+        nn.Linear(2, 4),
+        nn.Tanh(),
+        nn.Unflatten(1, (2, 2)),
+        nn.Softmax(-1),
+        nn.Flatten(),
+        nn.Linear(4, 1),
+    )
     x = torch.randn(5, 2)
     assert sn.verify.maximality(model, sn.trace(model, x), x).certified
     assert not sn.verify.maximality(model, sn.catalogue.mlp([2, 4, 1]), x).certified
@@ -132,7 +142,9 @@ def test_the_model_and_the_random_state_are_left_alone() -> None:
 
 def test_a_large_model_is_refused_with_its_size() -> None:
     model, x = mlp(), torch.randn(5, 2)
-    with pytest.raises(sn.VerificationError, match="has 31 floating-point entries, more than limit=10"):
+    with pytest.raises(
+        sn.VerificationError, match="has 31 floating-point entries, more than limit=10"
+    ):
         sn.verify.maximality(model, sn.trace(model, x), x, limit=10)
 
 

@@ -50,7 +50,13 @@ class Residual(nn.Module):
 def residual(stream: str) -> sn.NeuronGraph:
     """Right with one stream; with a set of its own for what ``down`` writes, wrong."""
     return sn.NeuronGraph(
-        {"in": sn.Fixed(2), "s": sn.Symmetric(4), "t": sn.Symmetric(4), "h": sn.Symmetric(5), "out": sn.Fixed(3)},
+        {
+            "in": sn.Fixed(2),
+            "s": sn.Symmetric(4),
+            "t": sn.Symmetric(4),
+            "h": sn.Symmetric(5),
+            "out": sn.Fixed(3),
+        },
         {
             "enter.weight": "s in",
             "enter.bias": "s",
@@ -80,23 +86,49 @@ def conv_flat() -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.Tanh(), nn.Flatten(), nn.Linear(36, 3))
 
 
-def rewired(graph: sn.NeuronGraph, neurons: dict[str, Any], tensors: dict[str, str]) -> sn.NeuronGraph:
+def rewired(
+    graph: sn.NeuronGraph, neurons: dict[str, Any], tensors: dict[str, str]
+) -> sn.NeuronGraph:
     return sn.NeuronGraph(dict(graph.neurons) | neurons, dict(graph.tensors) | tensors)
 
 
 FLAT_HEADS = "(a + b + c)"
 WRONG: dict[str, tuple[Callable[[], nn.Module], sn.NeuronGraph, tuple[int, ...], set[str]]] = {
-    "two layers exchanged": (lambda: mlp(2, 4, 4, 3), declared(MLP, **{"2_weight": "h1 h2"}), (5, 2), {"h1", "h2"}),
-    "a bias of another layer": (lambda: mlp(2, 4, 4, 3), declared(MLP, **{"2_bias": "h1"}), (5, 2), {"h1", "h2"}),
-    "permuted inputs": (lambda: mlp(2, 4, 4, 3), MLP.with_groups({"in": sn.Symmetric(2)}), (5, 2), {"in"}),
-    "permuted outputs": (lambda: mlp(2, 4, 4, 3), MLP.with_groups({"out": sn.Symmetric(3)}), (5, 2), {"out"}),
+    "two layers exchanged": (
+        lambda: mlp(2, 4, 4, 3),
+        declared(MLP, **{"2_weight": "h1 h2"}),
+        (5, 2),
+        {"h1", "h2"},
+    ),
+    "a bias of another layer": (
+        lambda: mlp(2, 4, 4, 3),
+        declared(MLP, **{"2_bias": "h1"}),
+        (5, 2),
+        {"h1", "h2"},
+    ),
+    "permuted inputs": (
+        lambda: mlp(2, 4, 4, 3),
+        MLP.with_groups({"in": sn.Symmetric(2)}),
+        (5, 2),
+        {"in"},
+    ),
+    "permuted outputs": (
+        lambda: mlp(2, 4, 4, 3),
+        MLP.with_groups({"out": sn.Symmetric(3)}),
+        (5, 2),
+        {"out"},
+    ),
     "a residual stream that splits": (Residual, residual("t"), (5, 2), {"s", "t"}),
     "heads as one set": (
         lambda: SelfAttention(6, 3, batch_first=True),
         rewired(
             HEADS,
             {"a": sn.Symmetric(6), "b": sn.Symmetric(6), "c": sn.Symmetric(6)},
-            {"in_proj_weight": f"{FLAT_HEADS} in", "in_proj_bias": FLAT_HEADS, "out_proj.weight": "out c"},
+            {
+                "in_proj_weight": f"{FLAT_HEADS} in",
+                "in_proj_bias": FLAT_HEADS,
+                "out_proj.weight": "out c",
+            },
         ),
         (2, 4, 6),
         {"a", "b", "c"},
@@ -134,7 +166,12 @@ WRONG: dict[str, tuple[Callable[[], nn.Module], sn.NeuronGraph, tuple[int, ...],
         IMAGE,
         {"hw"},
     ),
-    "positions before channels": (conv_flat, rewired(CNN, {}, {"3.weight": "out (9 c1)"}), IMAGE, {"c1"}),
+    "positions before channels": (
+        conv_flat,
+        rewired(CNN, {}, {"3.weight": "out (9 c1)"}),
+        IMAGE,
+        {"c1"},
+    ),
     "kernel offsets permuted": (
         conv_flat,
         rewired(CNN, {"x": sn.Symmetric(3), "y": sn.Symmetric(3)}, {"0.weight": "c1 in y x"}),
@@ -210,11 +247,15 @@ class Ramp(nn.Module):
 
 def test_zero_biases_and_unit_norms_hide_nothing() -> None:
     """At initialisation this batch norm is the same for all channels; the declaration that forgets it is found out."""
-    model = nn.Sequential(nn.Linear(2, 4, bias=False), nn.BatchNorm1d(4), nn.Tanh(), nn.Linear(4, 1))
+    model = nn.Sequential(
+        nn.Linear(2, 4, bias=False), nn.BatchNorm1d(4), nn.Tanh(), nn.Linear(4, 1)
+    )
     right = {"1.weight": "h", "1.bias": "h", "1.running_mean": "h", "1.running_var": "h"}
     neurons = {"in": sn.Fixed(2), "h": sn.Symmetric(4), "out": sn.Fixed(1)}
     rest = {"0.weight": "h in", "3.weight": "out h", "3.bias": "out"}
-    sn.verify.network(model, sn.NeuronGraph(neurons, rest | right), torch.randn(5, 2), seed=0).raise_if_failed()
+    sn.verify.network(
+        model, sn.NeuronGraph(neurons, rest | right), torch.randn(5, 2), seed=0
+    ).raise_if_failed()
     for forgotten in right:
         graph = sn.NeuronGraph(neurons, rest | right | {forgotten: "4"})
         assert not sn.verify.network(model, graph, torch.randn(5, 2), seed=0), forgotten
@@ -224,7 +265,9 @@ def test_zero_biases_and_unit_norms_hide_nothing() -> None:
 @pytest.mark.parametrize("axes", ["in", "... in", ["in"], ["... in"], {"0": "_ in"}])
 def test_axes_of_inputs_can_be_written_in_many_ways(axes: Any) -> None:
     graph = sn.catalogue.mlp([3, 4, 2], io="permuted")
-    report = sn.verify.network(mlp(3, 4, 2), graph, torch.randn(5, 3), input_axes=axes, output_axes="out", seed=0)
+    report = sn.verify.network(
+        mlp(3, 4, 2), graph, torch.randn(5, 3), input_axes=axes, output_axes="out", seed=0
+    )
     assert report.raise_if_failed().max_error < 1e-12
 
 
@@ -243,12 +286,16 @@ def test_axes_of_inputs_can_be_written_in_many_ways(axes: Any) -> None:
 def test_wrong_axes_are_explained(inputs: Any, outputs: Any, words: str) -> None:
     graph = sn.catalogue.mlp([3, 4, 2], io="permuted")
     with pytest.raises(sn.SymnetError) as caught:
-        sn.verify.network(mlp(3, 4, 2), graph, torch.randn(5, 3), input_axes=inputs, output_axes=outputs, seed=0)
+        sn.verify.network(
+            mlp(3, 4, 2), graph, torch.randn(5, 3), input_axes=inputs, output_axes=outputs, seed=0
+        )
     assert words in str(caught.value)
 
 
 def test_a_failure_of_io_says_how_to_declare_it() -> None:
-    report = sn.verify.network(mlp(3, 4, 2), sn.catalogue.mlp([3, 4, 2], io="permuted"), torch.randn(5, 3), seed=0)
+    report = sn.verify.network(
+        mlp(3, 4, 2), sn.catalogue.mlp([3, 4, 2], io="permuted"), torch.randn(5, 3), seed=0
+    )
     assert not report.passed and "input_axes=" in str(report)
 
 
@@ -290,13 +337,16 @@ TWO_LAYERS = sn.NeuronGraph(
 
 
 @pytest.mark.parametrize(
-    ("kind", "path"), [("tuple", "[1]"), ("named tuple", "[1]"), ("dict", "extra[0]"), ("dataclass", "extra.sum")]
+    ("kind", "path"),
+    [("tuple", "[1]"), ("named tuple", "[1]"), ("dict", "extra[0]"), ("dataclass", "extra.sum")],
 )
 def test_outputs_in_containers_are_compared_by_path(kind: str, path: str) -> None:
     """Nothing is overlooked: a mistake in the last of them is found and named."""
     inputs, kwargs = (torch.randn(5, 2), torch.randn(5, 2)), {"scale": torch.tensor(0.7)}
     sn.verify.network(Structured(kind), TWO_LAYERS, inputs, kwargs=kwargs, seed=0).raise_if_failed()
-    report = sn.verify.network(Structured(kind, wrong=True), TWO_LAYERS, inputs, kwargs=kwargs, seed=0)
+    report = sn.verify.network(
+        Structured(kind, wrong=True), TWO_LAYERS, inputs, kwargs=kwargs, seed=0
+    )
     assert {failure.tensor for failure in report.failures} == {f"output '{path}'"}
 
 
@@ -304,7 +354,9 @@ def test_an_output_can_be_left_out_and_that_is_said() -> None:
     inputs, kwargs = (torch.randn(5, 2), torch.randn(5, 2)), {"scale": torch.tensor(0.7)}
     model = Structured("tuple", wrong=True)
     for path in ("1", "[1]"):  # as ``trace`` names it, and with dots
-        report = sn.verify.network(model, TWO_LAYERS, inputs, kwargs=kwargs, output_axes={path: None}, seed=0)
+        report = sn.verify.network(
+            model, TWO_LAYERS, inputs, kwargs=kwargs, output_axes={path: None}, seed=0
+        )
         assert report.passed and "output '[1]' was left out" in str(report)
 
 
@@ -312,7 +364,9 @@ def test_outputs_are_chosen_by_name_as_in_trace() -> None:
     inputs, kwargs = (torch.randn(5, 2), torch.randn(5, 2)), {"scale": torch.tensor(0.7)}
     model = Structured("dict", wrong=True)
     assert not sn.verify.network(model, TWO_LAYERS, inputs, kwargs=kwargs, seed=0)
-    sn.verify.network(model, TWO_LAYERS, inputs, kwargs=kwargs, outputs=["logits"], seed=0).raise_if_failed()
+    sn.verify.network(
+        model, TWO_LAYERS, inputs, kwargs=kwargs, outputs=["logits"], seed=0
+    ).raise_if_failed()
     with pytest.raises(sn.VerificationError, match="of these names"):
         sn.verify.network(model, TWO_LAYERS, inputs, kwargs=kwargs, outputs=["loss"], seed=0)
 
@@ -322,7 +376,13 @@ def test_whole_numbers_as_inputs() -> None:
     model = nn.Sequential(nn.Embedding(50, 4), nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 2))
     graph = sn.NeuronGraph(
         {"model": sn.Symmetric(4), "h": sn.Symmetric(5)},
-        {"0.weight": "50 model", "1.weight": "h model", "1.bias": "h", "3.weight": "2 h", "3.bias": "2"},
+        {
+            "0.weight": "50 model",
+            "1.weight": "h model",
+            "1.bias": "h",
+            "3.weight": "2 h",
+            "3.bias": "2",
+        },
     )
     report = sn.verify.network(model, graph, torch.randint(10, (3, 6)), seed=0).raise_if_failed()
     assert "entries have no effect" in report.dead["0.weight"]
@@ -342,7 +402,9 @@ def test_another_batch_size_is_tried_where_it_is_taken() -> None:
 
     graph = sn.catalogue.mlp([2, 4, 1])
     assert not sn.verify.network(Odd(*mlp(2, 4, 1)), graph, torch.randn(5, 2), seed=0)
-    report = sn.verify.network(Strict(*mlp(2, 4, 1)), graph, torch.randn(5, 2), seed=0).raise_if_failed()
+    report = sn.verify.network(
+        Strict(*mlp(2, 4, 1)), graph, torch.randn(5, 2), seed=0
+    ).raise_if_failed()
     assert "refused" in str(report)
 
 
@@ -362,7 +424,9 @@ class Tied(nn.Module):
 def test_tied_tensors_are_acted_on_once() -> None:
     """As an alias, or declared twice alike; declared twice with different axes they are an error."""
     neurons = {"in": sn.Fixed(3), "h": sn.Symmetric(4), "g": sn.Symmetric(4)}
-    once = sn.NeuronGraph(neurons, {"encoder.weight": "h in"}, aliases={"decoder.weight": "encoder.weight"})
+    once = sn.NeuronGraph(
+        neurons, {"encoder.weight": "h in"}, aliases={"decoder.weight": "encoder.weight"}
+    )
     twice = sn.NeuronGraph(neurons, {"encoder.weight": "h in", "decoder.weight": "h in"})
     for graph in (once, twice):
         sn.verify.network(Tied(), graph, torch.randn(5, 3), seed=0).raise_if_failed()
@@ -396,7 +460,11 @@ def test_a_tensor_that_is_never_read_is_not_passed_in_silence() -> None:
     """If the group moves it the check fails; held fixed, or on request, it is only listed."""
     model, x = WithSpare(True, False), torch.randn(5, 2)
     report = sn.verify.network(model, spare_graph("spare", "h"), x, seed=0)
-    assert not report.passed and "'spare'" in report.problems[0] and "never read" in report.dead["spare"]
+    assert (
+        not report.passed
+        and "'spare'" in report.problems[0]
+        and "never read" in report.dead["spare"]
+    )
     for fine in (
         sn.verify.network(model, spare_graph("spare", "4"), x, seed=0),
         sn.verify.network(model, spare_graph("spare", "h"), x, seed=0, allow_unread=True),
@@ -406,7 +474,9 @@ def test_a_tensor_that_is_never_read_is_not_passed_in_silence() -> None:
 
 def test_a_tensor_without_effect_is_listed() -> None:
     """As a key's bias under softmax: it is read, but no action on it can be seen."""
-    report = sn.verify.network(WithSpare(False, True), spare_graph("idle", "h"), torch.randn(5, 2), seed=0)
+    report = sn.verify.network(
+        WithSpare(False, True), spare_graph("idle", "h"), torch.randn(5, 2), seed=0
+    )
     assert report.passed and "without any effect" in report.dead["idle"]
 
 
@@ -419,7 +489,9 @@ def test_a_tensor_without_effect_is_listed() -> None:
         (lambda x: x * float(np.random.rand()), "running it twice"),
     ],
 )
-def test_a_check_that_can_notice_nothing_fails(output: Callable[[Tensor], Tensor], words: str) -> None:
+def test_a_check_that_can_notice_nothing_fails(
+    output: Callable[[Tensor], Tensor], words: str
+) -> None:
     class Ending(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             return output(x)
@@ -434,7 +506,13 @@ def test_buffers_are_felt_though_they_have_no_gradient() -> None:
     names = ("weight", "bias", "running_mean", "running_var")
     graph = sn.NeuronGraph(
         {"h": sn.Symmetric(4)},
-        {"0.weight": "h 2", "0.bias": "h", **{f"1.{n}": "h" for n in names}, "3.weight": "1 h", "3.bias": "1"},
+        {
+            "0.weight": "h 2",
+            "0.bias": "h",
+            **{f"1.{n}": "h" for n in names},
+            "3.weight": "1 h",
+            "3.bias": "1",
+        },
     )
     assert sn.verify.network(model, graph, torch.randn(5, 2), seed=0).raise_if_failed().dead == {}
 
@@ -442,7 +520,9 @@ def test_buffers_are_felt_though_they_have_no_gradient() -> None:
 # ---- the state dict -------------------------------------------------------------------------------------------------
 def test_a_graph_that_does_not_cover_the_state_is_one_error() -> None:
     """Missing, unknown and misshapen entries, each by name."""
-    graph = sn.NeuronGraph({"h": sn.Symmetric(4)}, {"0.weight": "h 3", "0.bias": "h", "9.weight": "h"})
+    graph = sn.NeuronGraph(
+        {"h": sn.Symmetric(4)}, {"0.weight": "h 3", "0.bias": "h", "9.weight": "h"}
+    )
     with pytest.raises(sn.ShapeError) as caught:
         sn.verify.network(mlp(2, 4, 1), graph, torch.randn(5, 2))
     for words in (
@@ -461,7 +541,11 @@ def test_what_lies_outside_of_the_graph_is_said() -> None:
     model.register_buffer("phase", torch.zeros(2, dtype=torch.complex64))
     model[1].gains = [torch.ones(4), torch.ones(4)]
     report = sn.verify.network(model, sn.catalogue.mlp([2, 4, 1]), torch.randn(5, 2), seed=0)
-    assert report.passed and "'phase' lies outside" in str(report) and "'1.gains' lies outside" in str(report)
+    assert (
+        report.passed
+        and "'phase' lies outside" in str(report)
+        and "'1.gains' lies outside" in str(report)
+    )
 
 
 def test_only_modules_are_networks() -> None:
@@ -472,12 +556,20 @@ def test_only_modules_are_networks() -> None:
 # ---- nothing changes ------------------------------------------------------------------------------------------------
 def test_the_model_is_left_as_it_was() -> None:
     """State, dtype, mode, gradients, requires_grad, the inputs, the random state and the default dtype."""
-    model = nn.Sequential(nn.Linear(2, 4), nn.BatchNorm1d(4), nn.Dropout(0.5), nn.Linear(4, 1)).train()
+    model = nn.Sequential(
+        nn.Linear(2, 4), nn.BatchNorm1d(4), nn.Dropout(0.5), nn.Linear(4, 1)
+    ).train()
     model[0].weight.requires_grad_(False)
     names = ("weight", "bias", "running_mean", "running_var")
     graph = sn.NeuronGraph(
         {"h": sn.Symmetric(4)},
-        {"0.weight": "h 2", "0.bias": "h", **{f"1.{n}": "h" for n in names}, "3.weight": "1 h", "3.bias": "1"},
+        {
+            "0.weight": "h 2",
+            "0.bias": "h",
+            **{f"1.{n}": "h" for n in names},
+            "3.weight": "1 h",
+            "3.bias": "1",
+        },
     )
     x = torch.randn(5, 2)
     before, x_before = copy.deepcopy(model.state_dict()), x.clone()
@@ -505,12 +597,15 @@ def test_single_precision_inside_gets_a_hint() -> None:
 
     class Rounded(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
-            low = torch.from_numpy(x.numpy().astype(np.float32))  # torch alone would compute it in float64
+            low = torch.from_numpy(
+                x.numpy().astype(np.float32)
+            )  # torch alone would compute it in float64
             return torch.from_numpy(low.numpy().mean(-1, keepdims=True)) + low
 
     model = nn.Sequential(nn.Linear(2, 40), Rounded(), nn.Linear(40, 1))
     graph = sn.NeuronGraph(
-        {"h": sn.Symmetric(40)}, {"0.weight": "h 2", "0.bias": "h", "2.weight": "1 h", "2.bias": "1"}
+        {"h": sn.Symmetric(40)},
+        {"0.weight": "h 2", "0.bias": "h", "2.weight": "1 h", "2.bias": "1"},
     )
     x = torch.randn(50, 2)
     report = sn.verify.network(model, graph, x, seed=0)
@@ -551,4 +646,6 @@ def test_a_model_without_outputs_is_refused() -> None:
             return None
 
     with pytest.raises(sn.VerificationError, match="no tensors"):
-        sn.verify.network(mlp(2, 4, 3).append(Silent()), sn.catalogue.mlp([2, 4, 3]), torch.randn(5, 2))
+        sn.verify.network(
+            mlp(2, 4, 3).append(Silent()), sn.catalogue.mlp([2, 4, 3]), torch.randn(5, 2)
+        )

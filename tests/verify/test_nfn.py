@@ -21,14 +21,22 @@ def certify(layer: str, architecture: str) -> sn.verify.Certificate:
     ("architecture", "maps", "parameters", "rank"),
     [("MLP 2-3-2", 74, 98, 72), ("MLP 3-2-3-2", 142, 173, 140), ("MLP 2-3-2-3-2", 164, 198, 162)],
 )
-def test_hnp_misses_a_map_for_every_output(architecture: str, maps: int, parameters: int, rank: int) -> None:
+def test_hnp_misses_a_map_for_every_output(
+    architecture: str, maps: int, parameters: int, rank: int
+) -> None:
     found = certify("HNPLinear", architecture)
     assert found.equivariant and not found.complete and not found.minimal
     assert (found.dimension, found.parameters, found.rank) == (maps, parameters, rank)
     biases = found.bias_parameters - found.bias_rank
-    assert biases > 0 and len(found.missing) == 2 and len(found.redundant) == parameters - rank + biases
+    assert (
+        biases > 0
+        and len(found.missing) == 2
+        and len(found.redundant) == parameters - rank + biases
+    )
     last, before = 2 * architecture.count("-") - 2, 2 * architecture.count("-") - 4
-    assert found.missing == tuple(f"'{before}.bias' -> '{last}.weight': per h{last // 2}, to out {k}" for k in range(2))
+    assert found.missing == tuple(
+        f"'{before}.bias' -> '{last}.weight': per h{last // 2}, to out {k}" for k in range(2)
+    )
 
 
 def test_np_is_complete_and_redundant_at_width_one() -> None:
@@ -36,8 +44,12 @@ def test_np_is_complete_and_redundant_at_width_one() -> None:
     assert found.equivariant and found.complete
     assert (found.dimension, found.parameters, found.rank) == (57, 62, 57)
     assert (found.bias_parameters, found.bias_rank, len(found.redundant)) == (18, 6, 5 + 12)
-    assert found.redundant[0].startswith("layer.layer_2_r.weight[0, 0, 0] repeats layer.layer_2.weight[0, 0, 0, 0]")
-    wide = certify("NPLinear", "MLP 2-3-2-3-2")  # of its maps none repeat each other, of its biases many
+    assert found.redundant[0].startswith(
+        "layer.layer_2_r.weight[0, 0, 0] repeats layer.layer_2.weight[0, 0, 0, 0]"
+    )
+    wide = certify(
+        "NPLinear", "MLP 2-3-2-3-2"
+    )  # of its maps none repeat each other, of its biases many
     assert wide.complete and wide.rank == wide.parameters and wide.bias_rank < wide.bias_parameters
 
 

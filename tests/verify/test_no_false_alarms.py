@@ -121,7 +121,12 @@ class Sampler(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.a, self.mean, self.spread, self.b = nn.Linear(3, 4), nn.Linear(4, 2), nn.Linear(4, 2), nn.Linear(2, 1)
+        self.a, self.mean, self.spread, self.b = (
+            nn.Linear(3, 4),
+            nn.Linear(4, 2),
+            nn.Linear(4, 2),
+            nn.Linear(2, 1),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         h = torch.tanh(self.a(x))
@@ -137,8 +142,16 @@ X, POSITIVE, INSIDE = torch.randn(5, 3), torch.rand(5, 3) + 0.1, torch.rand(5, 3
 ROWS = torch.softmax(torch.randn(5, 3), -1)
 RIGHT: dict[str, tuple[Callable[[], nn.Module], tuple[Any, ...], int]] = {
     "half inside": (lambda: Of(between=lambda x: torch.relu(x.half()).to(x.dtype)), (X,), 24),
-    "a float32 norm": (lambda: Of(between=lambda x: F.layer_norm(x.float(), (4,)).to(x.dtype)), (X,), 24),
-    "a float32 arange": (lambda: Of(after=lambda x: x * torch.arange(2, dtype=torch.float32) / 3), (X,), 24),
+    "a float32 norm": (
+        lambda: Of(between=lambda x: F.layer_norm(x.float(), (4,)).to(x.dtype)),
+        (X,),
+        24,
+    ),
+    "a float32 arange": (
+        lambda: Of(after=lambda x: x * torch.arange(2, dtype=torch.float32) / 3),
+        (X,),
+        24,
+    ),
     "a float32 softmax": (
         lambda: Of(between=lambda x: torch.softmax(x, -1, dtype=torch.float32).to(x.dtype)),
         (X,),
@@ -151,7 +164,11 @@ RIGHT: dict[str, tuple[Callable[[], nn.Module], tuple[Any, ...], int]] = {
     "acos": (lambda: Of(torch.acos), (INSIDE,), 24),
     "an assertion": (lambda: Of(lambda x: _positive(x, AssertionError)), (POSITIVE,), 24),
     "a division by zero": (lambda: Of(lambda x: _positive(x, ZeroDivisionError)), (POSITIVE,), 24),
-    "an exception of its own": (lambda: Of(lambda x: _positive(x - x.min(), OwnError)), (POSITIVE,), 24),
+    "an exception of its own": (
+        lambda: Of(lambda x: _positive(x - x.min(), OwnError)),
+        (POSITIVE,),
+        24,
+    ),
     "rows that sum to one": (
         lambda: Of(lambda x: _positive(1e-3 - (x.sum(-1) - 1).abs(), OwnError)[:, None] * 0 + x),
         (ROWS,),
@@ -162,14 +179,24 @@ RIGHT: dict[str, tuple[Callable[[], nn.Module], tuple[Any, ...], int]] = {
     "a cell without a state": (Cell, (torch.randn(3, 2),), 24),
     "packed sequences": (Packed, (torch.randn(3, 5, 2), torch.tensor([5, 3, 2])), 24),
     "boxes": (Boxes, (torch.randn(1, 1, 6, 6), torch.tensor([[0, 3, 1, 4], [2, 5, 0, 2]])), 24),
-    "lazy modules": (lambda: nn.Sequential(nn.LazyLinear(4), nn.ReLU(), nn.LazyLinear(2)), (X,), 24),
-    "scripted": (lambda: torch.jit.script(nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))), (X,), 24),
+    "lazy modules": (
+        lambda: nn.Sequential(nn.LazyLinear(4), nn.ReLU(), nn.LazyLinear(2)),
+        (X,),
+        24,
+    ),
+    "scripted": (
+        lambda: torch.jit.script(nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))),
+        (X,),
+        24,
+    ),
     "state between calls": (Counting, (X,), 24),
     "random numbers": (Sampler, (X,), 24),
 }
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
+@pytest.mark.filterwarnings(
+    "ignore::UserWarning", "ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning"
+)
 @pytest.mark.parametrize("name", RIGHT)
 def test_a_right_declaration_is_traced_and_passes(name: str) -> None:
     torch.manual_seed(0)
@@ -189,7 +216,9 @@ def test_what_is_special_is_said() -> None:
     assert "keeps 'seen', 'calls', 'total' between calls" in str(kept)
     strict, x = Of(lambda x: _positive(1e-6 - (x - X).abs(), OwnError) * 0 + x), X
     own = sn.verify.network(strict, sn.NeuronGraph(SETS_OF_TWO, TENSORS_OF_TWO), x, seed=0)
-    assert own.raise_if_failed() and "refused other entries than yours for the inputs '0'" in str(own)
+    assert own.raise_if_failed() and "refused other entries than yours for the inputs '0'" in str(
+        own
+    )
 
 
 SETS_OF_TWO = {"h": sn.Symmetric(4)}
@@ -209,7 +238,14 @@ class Shifted(nn.Module):
         return self.last(self.c(torch.relu(self.b(torch.relu(self.a(x))))))
 
 
-TENSORS = {"a.weight": "h 3", "a.bias": "h", "b.weight": "k h", "b.bias": "k", "c.weight": "2 k", "c.bias": "2"}
+TENSORS = {
+    "a.weight": "h 3",
+    "a.bias": "h",
+    "b.weight": "k h",
+    "b.bias": "k",
+    "c.weight": "2 k",
+    "c.bias": "2",
+}
 SETS = {"h": sn.Symmetric(4), "k": sn.Symmetric(4)}
 HARDLY = {
     "sigmoid": lambda: Shifted(torch.sigmoid, 25.0),
@@ -236,13 +272,18 @@ def test_a_wrong_declaration_is_refused_where_outputs_hardly_move(name: str, see
 def test_an_output_that_moves_a_little_passes_where_the_declaration_is_right() -> None:
     """A millionth of its size is enough."""
     for last in (lambda x: 1e5 + x, lambda x: torch.sigmoid(0.01 * x + 6)):
-        sn.verify.network(Shifted(last), sn.NeuronGraph(SETS, TENSORS), torch.randn(6, 3), seed=0).raise_if_failed()
+        sn.verify.network(
+            Shifted(last), sn.NeuronGraph(SETS, TENSORS), torch.randn(6, 3), seed=0
+        ).raise_if_failed()
 
 
 @pytest.mark.parametrize("seed", range(6))
 def test_sets_of_two_are_shown(seed: int) -> None:
     """A random element of so small a group is the identity half of the time; that shows nothing."""
-    model, graph = nn.Sequential(nn.Linear(1, 2), nn.Tanh(), nn.Linear(2, 1)), sn.catalogue.mlp([1, 2, 1])
+    model, graph = (
+        nn.Sequential(nn.Linear(1, 2), nn.Tanh(), nn.Linear(2, 1)),
+        sn.catalogue.mlp([1, 2, 1]),
+    )
     sn.verify.network(model, graph, torch.randn(3, 1), seed=seed, trials=1).raise_if_failed()
 
 
@@ -252,7 +293,9 @@ def test_allow_unread_excuses_no_empty_check() -> None:
             return x
 
     graph = sn.NeuronGraph({"h": sn.Symmetric(3)}, {"weight": "h 3", "bias": "h"})
-    assert not sn.verify.network(Constant(3, 3), graph, torch.randn(2, 3), seed=0, allow_unread=True)
+    assert not sn.verify.network(
+        Constant(3, 3), graph, torch.randn(2, 3), seed=0, allow_unread=True
+    )
 
 
 def test_trace_says_so_where_its_check_could_show_nothing() -> None:
@@ -261,7 +304,9 @@ def test_trace_says_so_where_its_check_could_show_nothing() -> None:
 
 
 # ---- orders of thousands of digits -------------------------------------------------------------------------------------
-@pytest.mark.parametrize("number", [0, 7, -24, 10**4300, 10**9999 + 17, math.factorial(3000)], ids=range(6))
+@pytest.mark.parametrize(
+    "number", [0, 7, -24, 10**4300, 10**9999 + 17, math.factorial(3000)], ids=range(6)
+)
 def test_decimal_texts_have_every_digit(number: int) -> None:
     """Against Python's own, piece by piece: the settings of the process stay as they are."""
     text = decimal_text(number)

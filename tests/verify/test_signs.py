@@ -11,7 +11,9 @@ from torch import nn
 import symnet as sn
 from symnet.data import siren
 
-GRAPH = sn.catalogue.mlp([2, 5, 4, 1]).with_groups({"h1": sn.SignedSymmetric(5), "h2": sn.SignedSymmetric(4)})
+GRAPH = sn.catalogue.mlp([2, 5, 4, 1]).with_groups(
+    {"h1": sn.SignedSymmetric(5), "h2": sn.SignedSymmetric(4)}
+)
 X = torch.randn(6, 2)
 
 
@@ -19,13 +21,16 @@ def mlp(activation: nn.Module) -> nn.Sequential:
     return nn.Sequential(nn.Linear(2, 5), activation, nn.Linear(5, 4), activation, nn.Linear(4, 1))
 
 
-@pytest.mark.parametrize("activation", [nn.Tanh(), nn.Softsign(), nn.Hardtanh(), nn.Tanhshrink(), nn.Identity()])
+@pytest.mark.parametrize(
+    "activation", [nn.Tanh(), nn.Softsign(), nn.Hardtanh(), nn.Tanhshrink(), nn.Identity()]
+)
 def test_odd_activations_allow_signs(activation) -> None:
     sn.verify.network(mlp(activation), GRAPH, X, seed=0).raise_if_failed()
 
 
 @pytest.mark.parametrize(
-    "activation", [nn.ReLU(), nn.GELU(), nn.Sigmoid(), nn.SiLU(), nn.LeakyReLU(), nn.Hardtanh(-1, 2)]
+    "activation",
+    [nn.ReLU(), nn.GELU(), nn.Sigmoid(), nn.SiLU(), nn.LeakyReLU(), nn.Hardtanh(-1, 2)],
 )
 def test_other_activations_do_not(activation) -> None:
     report = sn.verify.network(mlp(activation), GRAPH, X, seed=0)
@@ -51,7 +56,9 @@ def test_a_shift_by_half_a_period_is_a_symmetry_of_a_siren_but_not_a_linear_one(
     assert torch.allclose(before, after, atol=1e-9)
     zero = {name: torch.zeros_like(tensor) for name, tensor in state.items()}
     zero["0.bias"][0] += math.pi / 30.0
-    assert any(bool(tensor.any()) for tensor in zero.values()), "the zero network does not stay where it is"
+    assert any(bool(tensor.any()) for tensor in zero.values()), (
+        "the zero network does not stay where it is"
+    )
 
 
 def test_layers_on_sirens_see_all_signs_alike() -> None:
@@ -62,7 +69,9 @@ def test_layers_on_sirens_see_all_signs_alike() -> None:
 
     def reader(x: dict[str, torch.Tensor]) -> torch.Tensor:
         y = layer(x)
-        return torch.cat([pool(y), *(value.square().flatten(1, -2).sum(1) for value in y.values())], 1)
+        return torch.cat(
+            [pool(y), *(value.square().flatten(1, -2).sum(1) for value in y.values())], 1
+        )
 
     sn.verify.equivariance(reader, GRAPH, seed=0).raise_if_failed()
     x = sn.features([siren([2, 5, 4, 1], 30.0).double() for _ in range(3)], GRAPH)

@@ -42,7 +42,9 @@ def test_streamed_verdicts_are_those_of_loaded_weights(device: str) -> None:
     report = sn.verify.network(model, graph, WORDS, seed=0, streamed=True)
     assert report.raise_if_failed().max_error < 1e-12 and "one tensor at a time" in str(report)
     assert graph.tensors["norm.weight"] != "6"
-    wrong = sn.NeuronGraph(dict(graph.neurons), dict(graph.tensors) | {"norm.weight": "6"}, aliases=dict(graph.aliases))
+    wrong = sn.NeuronGraph(
+        dict(graph.neurons), dict(graph.tensors) | {"norm.weight": "6"}, aliases=dict(graph.aliases)
+    )
     assert not sn.verify.network(model, wrong, WORDS, seed=0, streamed=True)
 
 
@@ -72,6 +74,12 @@ def test_a_model_larger_than_the_allowed_memory_is_verified() -> None:
             print("all weights at once do not fit")
     """
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=False, timeout=600
+        [sys.executable, "-c", textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
     )
-    assert done.returncode == 0 and "all weights at once do not fit" in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 0 and "all weights at once do not fit" in done.stdout, (
+        done.stdout + done.stderr
+    )

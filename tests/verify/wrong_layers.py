@@ -15,16 +15,21 @@ Features = dict[str, Tensor]
 Function = Callable[[Features], Any]
 
 WIDTH = 3
-MLP = sn.catalogue.mlp([2, WIDTH, WIDTH, 2])  # square in the middle: a wrong axis has the right size
+MLP = sn.catalogue.mlp(
+    [2, WIDTH, WIDTH, 2]
+)  # square in the middle: a wrong axis has the right size
 HEADS = sn.catalogue.attention(4, 2, head_size=2, bias=False)
 QUERY = {"q": "(head qk) in"}
 CIRCLE = sn.NeuronGraph({"x": sn.Cyclic(5)}, {"w": "x x", "v": "x"})
 SCALES = sn.NeuronGraph({"h": sn.Scaled(3)}, {"0.weight": "h 2", "1.weight": "2 h*", "norm": "h."})
 SIGNS = sn.NeuronGraph({"s": sn.SignedSymmetric(3)}, {"w": "s 2"})
-ROTATIONS = sn.NeuronGraph({"m": sn.Orthogonal(3), "b": sn.Orthogonal(3, fixes_mean=True)}, {"x": "m", "y": "b"})
+ROTATIONS = sn.NeuronGraph(
+    {"m": sn.Orthogonal(3), "b": sn.Orthogonal(3, fixes_mean=True)}, {"x": "m", "y": "b"}
+)
 ADAPTER = sn.NeuronGraph({"r": sn.GeneralLinear(2)}, {"A": "r 3", "B": "3 r*", "gram": "3 3"})
 COPIES = sn.NeuronGraph(
-    {"e": sn.Symmetric(2), "d": sn.NeuronSet(sn.GeneralLinear(2), over="e")}, {"q": "e d", "k": "e d*", "s": "e"}
+    {"e": sn.Symmetric(2), "d": sn.NeuronSet(sn.GeneralLinear(2), over="e")},
+    {"q": "e d", "k": "e d*", "s": "e"},
 )
 W, B1, B2 = "2.weight", "0.bias", "2.bias"
 
@@ -74,7 +79,10 @@ class Apply(nn.Module):
         self.name, self.module, self.dim = name, module, dim
 
     def forward(self, x: Features) -> Features:
-        return {**x, self.name: self.module(x[self.name].transpose(self.dim, -1)).transpose(self.dim, -1)}
+        return {
+            **x,
+            self.name: self.module(x[self.name].transpose(self.dim, -1)).transpose(self.dim, -1),
+        }
 
 
 class FlatNetwork(nn.Module):
@@ -108,14 +116,22 @@ LAYERS: dict[str, WrongLayer] = {
         ("h1", "h2"),
     ),
     "mean over the wrong axis": WrongLayer(
-        change(B2, lambda x: x[B2] + x[W].mean(1)), change(B2, lambda x: x[B2] + x[W].mean(2)), B2, ("h1", "h2")
+        change(B2, lambda x: x[B2] + x[W].mean(1)),
+        change(B2, lambda x: x[B2] + x[W].mean(2)),
+        B2,
+        ("h1", "h2"),
     ),
     "max over the wrong axis": WrongLayer(
         change(B1, lambda x: x[W].amax(2)), change(B1, lambda x: x[W].amax(1)), B1, ("h1", "h2")
     ),
-    "one untied pair": WrongLayer(change(B2, untied), change(B2, lambda x: x[B2] + x[W].mean(2)), B2, ("h1", "h2")),
+    "one untied pair": WrongLayer(
+        change(B2, untied), change(B2, lambda x: x[B2] + x[W].mean(2)), B2, ("h1", "h2")
+    ),
     "transposed weight": WrongLayer(
-        change(W, lambda x: x[W] + x[W].transpose(1, 2)), change(W, lambda x: x[W] + x[W]), W, ("h1", "h2")
+        change(W, lambda x: x[W] + x[W].transpose(1, 2)),
+        change(W, lambda x: x[W] + x[W]),
+        W,
+        ("h1", "h2"),
     ),
     "diagonal of two different sets": WrongLayer(
         change(B2, lambda x: x[B2] + x[W].diagonal(dim1=1, dim2=2).transpose(1, 2)),
@@ -124,7 +140,10 @@ LAYERS: dict[str, WrongLayer] = {
         ("h1", "h2"),
     ),
     "neighbouring layer's bias": WrongLayer(
-        change(B1, lambda x: x[B1] + x[B2]), change(B1, lambda x: x[B1] + x[B2].mean(1, keepdim=True)), B1, ("h1", "h2")
+        change(B1, lambda x: x[B1] + x[B2]),
+        change(B1, lambda x: x[B1] + x[B2].mean(1, keepdim=True)),
+        B1,
+        ("h1", "h2"),
     ),
     "a bias on one neuron": WrongLayer(
         lambda: AddParameter(B1, (WIDTH, 1)), lambda: AddParameter(B1, (1, 1)), B1, ("h1",)
@@ -142,16 +161,28 @@ LAYERS: dict[str, WrongLayer] = {
         ("h1",),
     ),
     "off-by-one roll": WrongLayer(
-        change(B2, lambda x: x[B2].roll(1, 1)), change(B2, lambda x: x[B2].roll(WIDTH, 1)), B2, ("h2",)
+        change(B2, lambda x: x[B2].roll(1, 1)),
+        change(B2, lambda x: x[B2].roll(WIDTH, 1)),
+        B2,
+        ("h2",),
     ),
     "sorted neurons": WrongLayer(
-        change(B1, lambda x: x[B1].sort(1).values), change(B1, lambda x: x[B1].sort(2).values), B1, ("h1",)
+        change(B1, lambda x: x[B1].sort(1).values),
+        change(B1, lambda x: x[B1].sort(2).values),
+        B1,
+        ("h1",),
     ),
     "running sum over neurons": WrongLayer(
-        change(B1, lambda x: x[B1].cumsum(1)), change("0.weight", lambda x: x["0.weight"].cumsum(2)), B1, ("h1",)
+        change(B1, lambda x: x[B1].cumsum(1)),
+        change("0.weight", lambda x: x["0.weight"].cumsum(2)),
+        B1,
+        ("h1",),
     ),
     "triangular mask": WrongLayer(
-        change(W, lambda x: x[W][..., 0].tril()[..., None]), change(W, lambda x: x[W].relu()), W, ("h1", "h2")
+        change(W, lambda x: x[W][..., 0].tril()[..., None]),
+        change(W, lambda x: x[W].relu()),
+        W,
+        ("h1", "h2"),
     ),
     "attention among neurons with a window": WrongLayer(
         lambda: Apply(B1, nn.Conv1d(1, 1, 3, padding=1), dim=1),
@@ -163,7 +194,12 @@ LAYERS: dict[str, WrongLayer] = {
         change(
             "q",
             lambda x: (
-                x["q"] + x["q"].unflatten(1, (2, 2)).mean(1, keepdim=True).expand(-1, 2, -1, -1, -1).flatten(1, 2)
+                x["q"]
+                + x["q"]
+                .unflatten(1, (2, 2))
+                .mean(1, keepdim=True)
+                .expand(-1, 2, -1, -1, -1)
+                .flatten(1, 2)
             ),
         ),
         change("q", lambda x: mean_of_heads(x, (2,))),
@@ -173,7 +209,12 @@ LAYERS: dict[str, WrongLayer] = {
         {"inputs": QUERY, "outputs": QUERY},
     ),
     "heads laid out the other way": WrongLayer(
-        change("q", lambda x: mean_of_heads({"q": x["q"].unflatten(1, (2, 2)).transpose(1, 2).flatten(1, 2)}, (2,))),
+        change(
+            "q",
+            lambda x: mean_of_heads(
+                {"q": x["q"].unflatten(1, (2, 2)).transpose(1, 2).flatten(1, 2)}, (2,)
+            ),
+        ),
         change("q", lambda x: mean_of_heads(x, (1, 2))),
         "q",
         ("head", "qk"),
@@ -181,7 +222,11 @@ LAYERS: dict[str, WrongLayer] = {
         {"inputs": QUERY, "outputs": QUERY},
     ),
     "reflection of a circle": WrongLayer(
-        change("v", lambda x: x["v"].flip(1)), change("v", lambda x: x["v"].roll(2, 1)), "v", ("x",), CIRCLE
+        change("v", lambda x: x["v"].flip(1)),
+        change("v", lambda x: x["v"].roll(2, 1)),
+        "v",
+        ("x",),
+        CIRCLE,
     ),
     "skewed diagonal of a circle": WrongLayer(
         change("v", lambda x: x["w"].flip(2).diagonal(dim1=1, dim2=2).transpose(1, 2)),
@@ -231,12 +276,20 @@ LAYERS: dict[str, WrongLayer] = {
         B1,
         ("h1", "h2"),
     ),
-    "all neurons flattened": WrongLayer(lambda: FlatNetwork(False), lambda: FlatNetwork(True), "", ("h1",)),
+    "all neurons flattened": WrongLayer(
+        lambda: FlatNetwork(False), lambda: FlatNetwork(True), "", ("h1",)
+    ),
     "the first neuron": WrongLayer(
-        as_invariant(lambda x: x["0.weight"][:, 0]), as_invariant(lambda x: x["0.weight"][:, :, 0].sum(1)), "", ("h1",)
+        as_invariant(lambda x: x["0.weight"][:, 0]),
+        as_invariant(lambda x: x["0.weight"][:, :, 0].sum(1)),
+        "",
+        ("h1",),
     ),
     "the place of the largest neuron": WrongLayer(
-        as_invariant(lambda x: x[B1][..., 0].argmax(1)), as_invariant(lambda x: x[B1][..., 0].amax(1)), "", ("h1",)
+        as_invariant(lambda x: x[B1][..., 0].argmax(1)),
+        as_invariant(lambda x: x[B1][..., 0].amax(1)),
+        "",
+        ("h1",),
     ),
     "alternating sum": WrongLayer(
         as_invariant(lambda x: x[B1][:, ::2].sum(1) - x[B1][:, 1::2].sum(1)),
@@ -266,7 +319,11 @@ LAYERS: dict[str, WrongLayer] = {
         SCALES,
     ),
     "scales that may be negative under ReLU": WrongLayer(
-        change("w", lambda x: x["w"].relu()), change("w", lambda x: x["w"] * x["w"].square()), "w", ("s",), SIGNS
+        change("w", lambda x: x["w"].relu()),
+        change("w", lambda x: x["w"] * x["w"].square()),
+        "w",
+        ("s",),
+        SIGNS,
     ),
     "rotations where only those hold that fix the ones": WrongLayer(
         change("x", lambda x: x["x"] - x["x"].mean(1, keepdim=True)),
@@ -297,11 +354,17 @@ LAYERS: dict[str, WrongLayer] = {
         ADAPTER,
     ),
     "features of a rank one by one": WrongLayer(
-        change("A", lambda x: x["A"].relu()), change("A", lambda x: 2 * x["A"]), "A", ("r",), ADAPTER
+        change("A", lambda x: x["A"].relu()),
+        change("A", lambda x: 2 * x["A"]),
+        "A",
+        ("r",),
+        ADAPTER,
     ),
     "one matrix for all heads": WrongLayer(
         change("q", lambda x: x["q"] + x["k"]),
-        change("q", lambda x: x["q"] + x["q"].sum(1, keepdim=True) * 0 + x["s"][:, :, None] * x["q"]),
+        change(
+            "q", lambda x: x["q"] + x["q"].sum(1, keepdim=True) * 0 + x["s"][:, :, None] * x["q"]
+        ),
         "q",
         ("d",),
         COPIES,
