@@ -20,15 +20,15 @@ __all__ = ["register"]
 
 FIT_HELP = """Learn from a folder of checkpoints what a table says of them, and save the reader.
 
-Readers are compared on networks that they did not learn from; the best is kept. What cannot be used is left out and
-named. A fit that is stopped or killed goes on with the same command.
-
-Example: symnet fit checkpoints --labels labels.csv --target accuracy --arch cnn:1-16-16-10 -o reader
+Readers are compared on networks that they did not learn from; the best is kept. What cannot be used
+is left out and named. A fit that is stopped or killed goes on with the same command.
 """
-PREDICT_HELP = """Ask a saved reader about checkpoints.
-
-Example: symnet predict reader new.safetensors more/ -o predicted.csv
-"""
+FIT_EXAMPLE = (
+    "Example: symnet fit checkpoints --labels labels.csv --target accuracy "
+    "--arch cnn:1-16-16-10 -o reader"
+)
+PREDICT_HELP = "Ask a saved reader about checkpoints."
+PREDICT_EXAMPLE = "Example: symnet predict reader new.safetensors more/ -o predicted.csv"
 READER, TABLE = "reader.symnet", "comparison.txt"
 SHOWN = 10  # files left out that are named on the terminal; all of them are in the file
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
@@ -54,8 +54,8 @@ Build = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Adds the two commands to the command line."""
-    app.command(help=FIT_HELP)(fit)
-    app.command(help=PREDICT_HELP)(predict)
+    app.command(help=FIT_HELP, epilog=FIT_EXAMPLE)(fit)
+    app.command(help=PREDICT_HELP, epilog=PREDICT_EXAMPLE)(predict)
 
 
 def fit(

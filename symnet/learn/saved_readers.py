@@ -34,7 +34,7 @@ def load(
         SymnetError: the file is missing, damaged, of a later version, or no such file.
 
     Example:
-        >>> import tempfile, symnet as sn
+        >>> import tempfile, torch, symnet as sn
         >>> graph = sn.catalogue.mlp([2, 4, 1])
         >>> weights = {name: torch.randn(20, *shape) for name, shape in graph.shapes.items()}
         >>> networks = sn.data.NetworkSet(graph, weights)

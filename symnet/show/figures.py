@@ -59,6 +59,13 @@ def draw(figure: Figure, format: str = "png", dpi: int = 150) -> bytes:
     return buffer.getvalue()
 
 
-def save_picture(figure: Figure, path: str | Path, dpi: int = 150) -> Path:
-    """The path, written; the format follows its ending (``.png``, ``.svg``, ``.pdf``)."""
-    return write_file(path, draw(figure, Path(path).suffix.lstrip(".").lower(), dpi))
+def save_picture(
+    figure: Figure, path: str | Path, dpi: int = 150, *, folders: bool = False
+) -> Path:
+    """The path, written; the format follows its ending (``.png``, ``.svg``, ``.pdf``).
+
+    Args:
+        folders: make missing folders above it.
+    """
+    data = draw(figure, Path(path).suffix.lstrip(".").lower(), dpi)
+    return write_file(path, data, folders=folders)

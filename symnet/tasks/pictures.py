@@ -47,7 +47,10 @@ def write_pictures(
             pictures["found.png"] = _editing_picture(problem, predictions)
         case Tickets():
             pictures["found.png"] = _mask_picture(problem, predictions)
-    return [save_picture(figure, folder / name, dpi=100) for name, figure in pictures.items()]
+    return [
+        save_picture(figure, folder / name, dpi=100, folders=True)
+        for name, figure in pictures.items()
+    ]
 
 
 def curves_picture(found: Found) -> Figure:
