@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import math
 import re
 import shutil
 import subprocess
@@ -217,3 +218,41 @@ def test_diagrams_of_an_entry_take_turns(tmp_path: Path) -> None:
         found["counts"].startswith("3 free parameters")
         and "its Lie dimension is 3" in found["counts"]
     )
+
+
+@needs_browser
+def test_the_architecture_is_copied_as_python_that_declares_it(tmp_path: Path) -> None:
+    script = """
+        const code = document.getElementById("code");
+        const before = code.hidden;
+        document.getElementById("copy").click();
+        return new Promise((done) => setTimeout(() => done([before, code.hidden, code.textContent]), 100));
+    """
+    before, after, code = browse(tmp_path, script)
+    assert (before, after) == (True, False)
+    names: dict[str, Any] = {}
+    exec(code.replace("print(maps.summary())", ""), names)
+    assert names["graph"] == GRAPH and names["maps"].dimension == sn.derive(GRAPH).dimension
+
+
+@needs_browser
+def test_orders_are_products_of_factorials(tmp_path: Path) -> None:
+    graphs = [
+        sn.NeuronGraph(
+            {"a": sn.Symmetric(40), "b": sn.Fixed(3), "c": sn.Cyclic(5)}, {"w": "a b c"}
+        ),
+        sn.NeuronGraph(
+            {"h": sn.Symmetric(4), "d": sn.NeuronSet(sn.Symmetric(16), over="h")}, {"w": "(h d)"}
+        ),
+        sn.NeuronGraph(
+            {"h": sn.Cyclic(2), "s": sn.NeuronSet(sn.SignedSymmetric(3), over="h")}, {"w": "h s"}
+        ),
+        sn.NeuronGraph({"s": sn.SignedSymmetric(1), "f": sn.Fixed(4)}, {"w": "s f"}),
+        sn.NeuronGraph({"f": sn.Fixed(4)}, {"w": "f"}),
+    ]
+    script = f"return {json.dumps([str(graph) for graph in graphs])}.map((text) => orderAsProduct(parseGraph(text)));"
+    products = browse(tmp_path, script)
+    assert products[1] == "4! × (16!)^4"
+    for graph, product in zip(graphs, products, strict=True):
+        numbers = re.sub(r"(\d+)!", r"factorial(\1)", product).replace("^", "**").replace("×", "*")
+        assert eval(numbers, {"factorial": math.factorial}) == graph.order

@@ -3,6 +3,7 @@
 
 const known = JSON.parse(document.getElementById("data").textContent);
 const part = (id) => document.getElementById(id);
+const SPELLED_OUT = 10n ** 15n; // orders from here on are told as products alone
 const FIXES_MEAN = "Orthogonal, fixes mean"; // a choice of its own among the groups
 const here = { solution: null, colours: [], chosen: null, at: null, drawn: [] };
 
@@ -26,6 +27,9 @@ function showAll() {
   for (const id of ["sets", "counts", "equations", "network", "words"]) part(id).replaceChildren();
   part("matrix").hidden = !solution;
   part("mixed").hidden = !solution || !solution.mixed;
+  part("copy").disabled = !solution;
+  part("code").hidden = true;
+  part("copied").textContent = "";
   if (!solution) return;
   showSets(solution.graph);
   showCounts(solution);
@@ -192,7 +196,11 @@ function showCounts(solution) {
 function tellOrder(graph) {
   const order = orderOf(graph);
   if (order === null) return "The group is too large to be listed here.";
-  if (order !== Infinity) return `The group has ${order.toLocaleString("en")} elements.`;
+  if (order !== Infinity) {
+    const product = orderAsProduct(graph);
+    if (order >= SPELLED_OUT) return `The group has ${product} elements, a number of ${String(order).length} digits.`;
+    return `The group has ${order.toLocaleString("en")} elements${product.includes("!") ? `: ${product}` : ""}.`;
+  }
   const dimensions = [...graph.neurons].map(([name, set]) => copiesOf(graph, name) * lieDimension(set));
   return `The group has infinitely many elements: its Lie dimension is ${dimensions.reduce((sum, one) => sum + one, 0)}.`;
 }
@@ -204,6 +212,23 @@ function showEquations({ graph }) {
     part("equations").textContent =
       "Equations are set for the architectures of the list. For this one: save its text as mine.symnet and run symnet derive mine.symnet --latex.";
   }
+}
+
+// ---- taking the architecture along ---------------------------------------------------------------------------------
+function asPython(graph) {
+  return `import symnet as sn\n\ngraph = sn.parse("""\n${printGraph(graph)}\n""")\nmaps = sn.derive(graph)\nprint(maps.summary())\n`;
+}
+
+async function copyAsPython() {
+  if (!here.solution) return;
+  const code = asPython(here.solution.graph);
+  try {
+    await navigator.clipboard.writeText(code);
+    part("copied").textContent = "Copied.";
+  } catch {
+    part("copied").textContent = "The browser lets nothing be copied from here; take it from below.";
+  }
+  Object.assign(part("code"), { hidden: false, textContent: code });
 }
 
 // ---- events --------------------------------------------------------------------------------------------------------
@@ -219,6 +244,7 @@ function start() {
     clearTimeout(waiting);
     waiting = setTimeout(() => read(text.value), 250);
   });
+  part("copy").addEventListener("click", copyAsPython);
   matrix.addEventListener("pointermove", (event) => {
     const found = entryAt(event);
     const same = found && here.chosen && found.row === here.chosen.row && found.column === here.chosen.column;

@@ -78,6 +78,21 @@ function orderOf(graph) {
   return order;
 }
 
+// The order as a product over the neuron sets, such as "(32!)^2 × 2^4 × 4!".
+function orderAsProduct(graph) {
+  const factors = [...graph.neurons].map(([name, set]) => {
+    const copies = copiesOf(graph, name);
+    const order = groupOrder(set);
+    if (order === 1n) return "";
+    if (set.kind === "Symmetric") return powerOf(`${set.size}!`, copies);
+    if (isSigned(set) && set.size > 1) return `${powerOf("2", set.size * copies)} × ${powerOf(`${set.size}!`, copies)}`;
+    return powerOf(String(order), copies);
+  });
+  return factors.filter(Boolean).join(" × ") || "1";
+}
+
+const powerOf = (base, exponent) => (exponent === 1 ? base : base.endsWith("!") ? `(${base})^${exponent}` : `${base}^${exponent}`);
+
 // ---- blocks: a tensor as a sum of plain products, position = offset + sum of stride * value -------------------------
 function termsOf(axis, graph) {
   if (axis.type === "number") return { size: axis.size, terms: [{ offset: 0, dims: [{ symbol: null, size: axis.size, stride: 1, degree: 0 }] }] };
