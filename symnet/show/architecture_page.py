@@ -14,9 +14,7 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 
-import numpy as np
 from jinja2 import Environment
-from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from symnet.errors import TooLargeError
@@ -26,7 +24,6 @@ from symnet.graph.neuron_graph import NeuronGraph
 from symnet.groups import Cyclic, Fixed, GeneralLinear, Orthogonal, Scaled, Symmetric
 from symnet.plan import make_plan
 from symnet.sharing import EquivariantMaps, derive
-from symnet.show.colours import distinct_colours
 from symnet.show.labels import SIZE_LIMIT, label_matrix, narrowed
 from symnet.show.networks import graph_picture
 from symnet.show.page import Section, encode, pictured
@@ -37,8 +34,6 @@ SCRIPTS = (
     *("readers.js", "start.js", "grid.js", "square.js", "sweep.js", "address.js", "explorer.js"),
 )
 LINES_SHOWN = 150  # of a summary
-_PALETTE = 240  # colours that orbits take in turn
-_PALE = 0.72  # share of white in the colours of a block's largest orbit
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +100,7 @@ def explorer_page(
     chosen = [*([Example(title, given)] if given is not None else []), *examples()]
     if given is not None and given.weights.size > SIZE_LIMIT:
         label_matrix(derive(given))  # refuses with the remedy
-    data = {
-        "architectures": [_describe(example) for example in chosen],
-        "palette": _hexadecimal(distinct_colours(_PALETTE)),
-        "pale": _hexadecimal(_PALE + (1 - _PALE) * distinct_colours(40)),
-    }
+    data = {"architectures": [_describe(example) for example in chosen]}
     template = Environment(trim_blocks=True, lstrip_blocks=True).from_string(
         read_asset("template.html")
     )
@@ -260,10 +251,6 @@ def _equations(latex: str) -> str:
         return f"<pre>{html.escape(latex)}</pre>"
     plain = latex.replace(r"\_", "_")  # the converter takes underscores in texts as they are
     return "".join(convert(part, display="block") for part in re.split(r"\n(?=\\begin)", plain))
-
-
-def _hexadecimal(colours: np.ndarray) -> list[str]:
-    return [to_hex(colour) for colour in colours]
 
 
 def _escaped(section: Section) -> Section:

@@ -11,7 +11,7 @@ const here = { solution: null, colours: [], chosen: null, at: null, drawn: [] };
 function read(text) {
   try {
     const solution = solve(parseGraph(text));
-    Object.assign(here, { solution, chosen: null, colours: colourOrbits(solution, known.palette, known.pale) });
+    Object.assign(here, { solution, chosen: null, colours: colourOrbits(solution) });
     part("problem").textContent = "";
   } catch (error) {
     if (!(error instanceof NotationError || error instanceof TooLarge)) throw error;
@@ -245,6 +245,7 @@ function start() {
     waiting = setTimeout(() => read(text.value), 250);
   });
   part("copy").addEventListener("click", copyAsPython);
+  part("numbered").addEventListener("change", () => redraw());
   matrix.addEventListener("pointermove", (event) => {
     const found = entryAt(event);
     const same = found && here.chosen && found.row === here.chosen.row && found.column === here.chosen.column;

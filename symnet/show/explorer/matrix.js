@@ -6,26 +6,39 @@ const LABEL_SIZE = 12; // pixels of the tensors' names
 const SMALLEST = 3; // pixels of an entry: below, the frame scrolls
 const LARGEST = 30;
 const CHOSEN = "#d55e00"; // the chosen orbit, in the matrix and in the network: vermilion, told apart by colour-blind eyes too
+const GOLDEN_ANGLE = 137.5; // degrees between the hues of two pairs: no two of a few are near
 const NUMBERED = 17; // pixels of an entry from which the orbit's number fits
 
-// A colour for every orbit: within a block of tensors the largest orbit is its pale background, the others take the palette in turn.
-function colourOrbits({ shades, labels, tensors, weights }, palette, pale) {
+// A colour for every orbit: the hue says which two tensors, the lightness what is shared, from dark (an entry with itself, a neuron with itself) to light (nothing).
+function colourOrbits({ shades, labels, tensors, weights }) {
   const colours = Array(shades.length).fill(null);
-  let [strong, light] = [0, 0];
-  for (const ours of tensors) {
-    for (const theirs of tensors) {
-      const found = new Set();
-      for (let i = ours.start; i < ours.start + ours.size; i++) {
-        for (let j = theirs.start; j < theirs.start + theirs.size; j++) found.add(labels[i * weights.length + j]);
+  let pairs = 0;
+  for (const output of tensors) {
+    for (const input of tensors) {
+      const orbits = new Set();
+      for (let i = output.start; i < output.start + output.size; i++) {
+        for (let j = input.start; j < input.start + input.size; j++) orbits.add(labels[i * weights.length + j]);
       }
-      found.delete(-1);
-      const bySize = [...found].sort((a, b) => shades[b].size - shades[a].size || a - b);
+      orbits.delete(-1);
+      // The more entries an orbit has, the less they share.
+      const bySize = [...orbits].sort((a, b) => shades[a].size - shades[b].size || a - b);
+      const hue = (210 + pairs++ * GOLDEN_ANGLE) % 360;
       bySize.forEach((label, k) => {
-        colours[label] = k === 0 && bySize.length > 1 ? pale[light++ % pale.length] : palette[strong++ % palette.length];
+        const lightness = bySize.length > 1 ? 30 + (55 * k) / (bySize.length - 1) : 55;
+        colours[label] = hexOf((hue + ((k % 3) - 1) * 9 + 360) % 360, 0.62, lightness / 100);
       });
     }
   }
   return colours;
+}
+
+function hexOf(hue, saturation, lightness) {
+  const reach = saturation * Math.min(lightness, 1 - lightness);
+  const channel = (n) => {
+    const k = (n + hue / 30) % 12;
+    return lightness - reach * Math.max(-1, Math.min(k - 3, 9 - k, 1));
+  };
+  return `#${[0, 8, 4].map((n) => Math.round(255 * channel(n)).toString(16).padStart(2, "0")).join("")}`;
 }
 
 const parseColour = (hex) => [1, 3, 5].map((k) => parseInt(hex.slice(k, k + 2), 16));
@@ -58,7 +71,7 @@ function drawMatrix(canvas, solution, colours, chosen) {
   pen.scale(ratio, ratio);
   pen.imageSmoothingEnabled = false;
   pen.drawImage(paintEntries(solution, colours, chosen, paper), at.left, at.top, at.count * at.entry, at.count * at.entry);
-  if (at.entry >= NUMBERED && !solution.mixed) writeNumbers(pen, solution, colours, at);
+  if (at.entry >= NUMBERED && !solution.mixed && part("numbered").checked) writeNumbers(pen, solution, colours, at);
   drawBands(pen, solution, at, ink, paper);
   if (chosen) frameEntry(pen, at, chosen, ink, paper);
   return at;
