@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 
@@ -14,6 +15,20 @@ from symnet.surgery.selection import is_divisible
 def divisible(graph: sn.NeuronGraph, least: int = 1) -> list[str]:
     """Sets that can be cut, of so many neurons at least."""
     return [name for name, s in graph.neurons.items() if is_divisible(s) and s.size >= least]
+
+
+def resizable(graph: sn.NeuronGraph, least: int = 1) -> list[str]:
+    """Divisible sets that may change their size alone: nothing that is interleaved with them, or
+    stands for them, has to keep their size.
+    """
+    bound = {
+        name
+        for axes in graph.tensors.values()
+        if set(axes) & set("&|")
+        for name in graph.neurons
+        if name in re.findall(r"\w+", axes)
+    }
+    return [name for name in divisible(graph, least) if name not in bound]
 
 
 def some_neurons(

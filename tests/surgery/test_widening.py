@@ -14,7 +14,7 @@ from symnet.surgery import Copies, Outlets
 from symnet.surgery.outlets import places_of
 from tests.cases import GRAPHS
 from tests.random_graphs import random_graph
-from tests.surgery.choices import divisible, numbered
+from tests.surgery.choices import divisible, numbered, resizable
 
 
 def random_outlets(graph: sn.NeuronGraph, name: str, rng: np.random.Generator) -> Outlets:
@@ -29,7 +29,7 @@ def test_joining_the_copies_undoes_widening(seed: int, noise: float) -> None:
     """Shares add up to the whole, and everything else is equal in all copies, whatever reads the set."""
     graph, rng = random_graph(seed), np.random.default_rng(seed)
     weights = {name: rng.normal(size=shape) for name, shape in graph.shapes.items()}
-    for name in divisible(graph):
+    for name in resizable(graph):
         size, outgoing = graph.neurons[name].size, {name: random_outlets(graph, name, rng)}
         parts = {
             int(n): int(rng.integers(1, 4))
@@ -52,7 +52,7 @@ def test_joining_the_copies_undoes_widening(seed: int, noise: float) -> None:
 def test_widening_keeps_old_neurons_in_their_places_and_copies_evenly(seed: int) -> None:
     graph, rng = random_graph(seed), np.random.default_rng(seed)
     weights = numbered(graph)
-    for name in divisible(graph):
+    for name in resizable(graph):
         size = graph.neurons[name].size
         width = int(rng.integers(size, 3 * size + 1))
         wide = sn.surgery.widen(
