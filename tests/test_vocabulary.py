@@ -20,8 +20,6 @@ ROOMS = ["groups", "graph", "sharing", "plan", "nn", "tracing", "verify", "match
 # One name in two public rooms, one meaning on two kinds of things: of features, of weights.
 SHARED = {
     "Dropout": {"nn", "data"},
-    "Section": {"show", "learn"},  # of a page, of settings
-    "Picture": {"show", "cli"},  # a figure, and the option that names its kind
 }
 # Checks of arguments in either room; the residual networks of the catalogue, and the layer that adds.
 SAME_TASK = {"arguments.py", "residual.py"}

@@ -73,7 +73,7 @@ Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
 
 
-class Picture(StrEnum):
+class PictureKind(StrEnum):
     """What ``symnet show`` draws into an image file."""
 
     tying = "tying"
@@ -343,8 +343,8 @@ def show(
         ),
     ] = Path("symnet.html"),
     what: Annotated[
-        Picture, typer.Option(help="What an image file shows; a page shows everything.")
-    ] = Picture.tying,
+        PictureKind, typer.Option(help="What an image file shows; a page shows everything.")
+    ] = PictureKind.tying,
     entry: Annotated[
         str | None,
         typer.Option(
@@ -375,7 +375,7 @@ def show(
         with working("writing the page"):
             write_architecture_page(out, graph, title=arch, most=narrow)
     elif out.suffix.lower() == ".gif":
-        if what is not Picture.square:
+        if what is not PictureKind.square:
             raise SymnetError(
                 f"{out}: the commuting square is what moves; add --what square, or write a .png."
             )
@@ -393,7 +393,7 @@ def show(
         console.print(f"Written to {out}.", highlight=False)
 
 
-def _draw(graph: NeuronGraph, what: Picture, entry: str | None, seed: int) -> Any:
+def _draw(graph: NeuronGraph, what: PictureKind, entry: str | None, seed: int) -> Any:
     from symnet.show import (
         commuting_square,
         graph_picture,
@@ -403,15 +403,15 @@ def _draw(graph: NeuronGraph, what: Picture, entry: str | None, seed: int) -> An
     )
 
     match what:
-        case Picture.tying:
+        case PictureKind.tying:
             return tying_matrix(symnet.derive(graph))
-        case Picture.graph:
+        case PictureKind.graph:
             return graph_picture(graph)
-        case Picture.orbit:
+        case PictureKind.orbit:
             return orbit_picture(graph, *read_entries(graph, entry))
-        case Picture.square:
+        case PictureKind.square:
             return commuting_square(graph, seed=seed)
-        case Picture.plan:
+        case PictureKind.plan:
             from symnet.plan import make_plan
 
             return plan_picture(make_plan(graph))

@@ -172,16 +172,17 @@ def predict(
         )
         skipped += networks.skipped
         names = [str(path if path.is_file() else path / name) for name in networks.columns["path"]]
-        answers = model.predict(networks)
-        rows += [
-            {"network": n, model.target_: a} for n, a in zip(names, answers.tolist(), strict=True)
+        answered: list[dict[str, Any]] = [
+            {"network": name, model.target_: answer}
+            for name, answer in zip(names, model.predict(networks).tolist(), strict=True)
         ]
         if isinstance(model, Classifier):
-            chances = model.predict_proba(networks).max(1)
-            for row, chance in zip(rows[-len(names) :], chances.tolist(), strict=True):
+            chances = model.predict_proba(networks).max(1).tolist()
+            for row, chance in zip(answered, chances, strict=True):
                 row["probability"] = chance
+        rows += answered
     if out is not None:
-        write_file(out, _as_csv(rows), folders=True)
+        write_file(out, _as_csv(rows))
     _name_left_out(skipped)
     if as_json:
         print_json({"answers": rows, "skipped": skipped})

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from symnet.errors import FileError
-from symnet.files.paths import shown
+from symnet.files.paths import refuse_without_folder, shown
 
 __all__ = ["check_outputs", "place_outputs"]
 
@@ -39,20 +39,27 @@ def place_outputs(names: Iterable[str], source: str | Path, out: str | Path) -> 
             "next time. Name a folder elsewhere."
         )
     outputs = {name: folder / name for name in names}
-    check_outputs(outputs, [root / name for name in outputs])
+    _check_apart(outputs, [root / name for name in outputs])
     return outputs
 
 
 def check_outputs(outputs: Mapping[str, str | Path], inputs: Iterable[str | Path]) -> None:
-    """Refuses outputs that would replace each other or an input; links are followed.
+    """Refuses outputs that would replace each other or an input, or whose folder is not there,
+    before anything is computed; links are followed.
 
     Args:
         outputs: the file that each answer would be written to, by what it is the answer to.
         inputs: the files that are read.
 
     Raises:
-        FileError: names the two.
+        FileError: names the two, or the folder.
     """
+    _check_apart(outputs, inputs)
+    for path in outputs.values():
+        refuse_without_folder(path, _real(path))
+
+
+def _check_apart(outputs: Mapping[str, str | Path], inputs: Iterable[str | Path]) -> None:
     read = {_real(path): path for path in inputs}
     taken: dict[Path, str] = {}
     for name, path in outputs.items():

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from symnet.errors import FileError, printable
 
-__all__ = ["reason", "regular_file", "shown"]
+__all__ = ["reason", "refuse_without_folder", "regular_file", "shown"]
 
 _REASONS = {
     errno.ENOENT: "there is no such file",
@@ -37,6 +37,19 @@ def reason(error: BaseException) -> str:
         return _REASONS.get(error.errno) or os.strerror(error.errno)
     text = " ".join(str(error).split())
     return printable(text, 160) or type(error).__name__
+
+
+def refuse_without_folder(path: str | Path, target: Path) -> None:
+    """Refuses a file whose folder is not there: none is made unless it was asked for.
+
+    Args:
+        path: as the user wrote it.
+        target: where it really is, behind links.
+    """
+    if not target.parent.exists():
+        raise FileError(
+            f"{shown(path)} cannot be written: there is no folder {shown(target.parent)}. Make it first."
+        )
 
 
 def regular_file(path: str | Path) -> Path:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from symnet.errors import FileError
-from symnet.files.paths import reason, shown
+from symnet.files.paths import reason, refuse_without_folder, shown
 
 try:
     import fcntl
@@ -124,10 +124,7 @@ def _target(path: str | Path, folders: bool) -> tuple[Path, int | None]:
                 target.parent.mkdir(parents=True, exist_ok=True)
             mode = os.stat(target).st_mode
         except FileNotFoundError:
-            if not target.parent.exists():
-                raise FileError(
-                    f"{shown(path)} cannot be written: there is no folder {shown(target.parent)}. Make it first."
-                ) from None
+            refuse_without_folder(path, target)
             return target, None
         except ValueError as error:  # a NUL, or text that no file name can have
             raise FileError(f"{shown(path)} cannot be written: {reason(error)}.") from error

@@ -25,6 +25,7 @@ from symnet.learn.scratch import scratch_folder
 from symnet.learn.sources import Networks, as_sets, digest_of
 from symnet.learn.threads import one_thread
 from symnet.nn import EquivariantNetwork
+from symnet.tracing.execution import random_numbers
 
 __all__ = ["Editor"]
 
@@ -60,7 +61,7 @@ class Editor(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no type
         verbose: whether the table is printed.
 
     Example:
-        >>> import symnet as sn
+        >>> import torch, symnet as sn
         >>> graph = sn.catalogue.mlp([2, 4, 1])
         >>> weights = {name: torch.randn(40, *shape) for name, shape in graph.shapes.items()}
         >>> halves = sn.data.NetworkSet(graph, {name: tensor / 2 for name, tensor in weights.items()})
@@ -118,8 +119,7 @@ class Editor(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no type
         order = torch.randperm(len(given), generator=torch.Generator().manual_seed(self.seed))
         fifth = len(order) // 5
         parts = Parts(order[fifth:], order[: fifth // 2], order[fifth // 2 : fifth])
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
+        with random_numbers(self.seed):
             network = EquivariantNetwork(given.graph, self.channels, layers=self.layers)
         network.calibrate(
             {name: given.weights[name][parts.train].unsqueeze(-1) for name in network.inputs}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -33,7 +34,7 @@ LEAST = 10  # networks to learn from
 LAYER_BATCH = 32  # layers take half the steps, on fewer networks: a step takes 30 times as long as one on readings
 
 
-class _Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
+class _Estimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn ships no types
     """What both kinds share; their subclasses say what a target is, and what an answer."""
 
     metric: ClassVar[str]
@@ -196,20 +197,20 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no 
         return hasattr(self, "members_")
 
     # ---- what a target is -------------------------------------------------------------------------------------------
-    def _prepared(self, values: np.ndarray, *, fitted: bool = False) -> np.ndarray:
-        raise NotImplementedError
+    @abstractmethod
+    def _prepared(self, values: np.ndarray, *, fitted: bool = False) -> np.ndarray: ...
 
-    def _classes(self) -> int:
-        raise NotImplementedError
+    @abstractmethod
+    def _classes(self) -> int: ...
 
-    def _measures(self, answers: Tensor, values: np.ndarray) -> dict[str, float]:
-        raise NotImplementedError
+    @abstractmethod
+    def _measures(self, answers: Tensor, values: np.ndarray) -> dict[str, float]: ...
 
-    def _reference(self, values: np.ndarray) -> float:
-        raise NotImplementedError
+    @abstractmethod
+    def _reference(self, values: np.ndarray) -> float: ...
 
-    def _said(self, answers: Tensor) -> Tensor:
-        raise NotImplementedError
+    @abstractmethod
+    def _said(self, answers: Tensor) -> Tensor: ...
 
 
 class Regressor(_Estimator):
@@ -231,7 +232,7 @@ class Regressor(_Estimator):
         comparison_: the table. reader_: the reader that is kept. held_out_: for every network what a reader said that had not seen it.
 
     Example:
-        >>> import numpy as np, symnet as sn
+        >>> import numpy as np, torch, symnet as sn
         >>> graph = sn.catalogue.mlp([2, 4, 1])
         >>> weights = {name: torch.randn(40, *shape) for name, shape in graph.shapes.items()}
         >>> networks = sn.data.NetworkSet(graph, weights, {"mean": weights["2.weight"].mean((1, 2)).numpy()})
@@ -280,7 +281,7 @@ class Classifier(_Estimator):
     Arguments and attributes are those of :class:`Regressor`; and `classes_`, the values that `predict` gives.
 
     Example:
-        >>> import numpy as np, symnet as sn
+        >>> import numpy as np, torch, symnet as sn
         >>> graph = sn.catalogue.mlp([2, 4, 1])
         >>> weights = {name: torch.randn(40, *shape) for name, shape in graph.shapes.items()}
         >>> large = np.where(weights["2.bias"][:, 0] > 0, "yes", "no")

@@ -6,19 +6,19 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["Count", "Section", "Share", "TrainingConfiguration"]
+__all__ = ["Count", "SettingsSection", "Share", "TrainingConfiguration"]
 
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 
 
-class Section(BaseModel):
+class SettingsSection(BaseModel):
     """Values that are checked when they are made; a name that is not known is refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
 
 
-class TrainingConfiguration(Section):
+class TrainingConfiguration(SettingsSection):
     """How every model of the run is trained: the same number of steps on batches of the same size."""
 
     steps: Count

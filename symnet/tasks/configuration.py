@@ -18,7 +18,7 @@ from pydantic import Field, TypeAdapter, ValidationError, model_validator
 from symnet.errors import FileError, SymnetError
 from symnet.files import read_text, reason
 from symnet.files.paths import shown
-from symnet.learn.settings import Count, Section, Share, TrainingConfiguration
+from symnet.learn.settings import Count, SettingsSection, Share, TrainingConfiguration
 
 __all__ = [
     "SIZES",
@@ -40,7 +40,7 @@ class ConfigurationError(SymnetError):
     """A configuration that cannot be used: names the file, the line and the key."""
 
 
-class ZooCorpus(Section):
+class ZooCorpus(SettingsSection):
     """Classifiers whose test accuracy is known."""
 
     source: Literal["digits", "small-cnn-zoo"] = "digits"
@@ -53,7 +53,7 @@ class ZooCorpus(Section):
     path: str = ""  # folder of the published files, for source "small-cnn-zoo"
 
 
-class FitCorpus(Section):
+class FitCorpus(SettingsSection):
     """Networks fitted to images."""
 
     source: Literal["digits", "siren-folders", "dws-folders"] = "digits"
@@ -75,7 +75,7 @@ class EditCorpus(FitCorpus):
     edit: Literal["dilate", "contrast"] = "dilate"
 
 
-class TicketCorpus(Section):
+class TicketCorpus(SettingsSection):
     """Networks at their random start, and the masks that iterative pruning finds for them."""
 
     networks: Count = 300
@@ -86,7 +86,7 @@ class TicketCorpus(Section):
     seed: int = 0
 
 
-class Sizes(Section):
+class Sizes(SettingsSection):
     """Sizes of the models that have them."""
 
     channels: Count = 16
@@ -99,7 +99,7 @@ class Sizes(Section):
     ] = ()  # neuron sets that stand still, told apart by encodings and not by weights of their own
 
 
-class Configuration(Section):
+class Configuration(SettingsSection):
     """A run: every model of `models` is trained with every seed of `seeds`, on the same corpus."""
 
     task: str

@@ -114,7 +114,7 @@ def predict_folder(
         return _write_networks(bundle, places, weights, answer)
     answers = {name: _say(bundle.task, row) for name, row in zip(names, answer, strict=True)}
     if out is not None:
-        write_file(out, _as_csv(answers), folders=True)
+        write_file(out, _as_csv(answers))
     return answers
 
 

@@ -81,3 +81,12 @@ def test_aligning_does_not_replace_what_it_reads(
     with pytest.raises(SystemExit) as stop:
         main(["align", str(first), str(second), "--arch", "mlp:2-3-1", "-o", str(second)])
     assert stop.value.code == 2 and "is read by this command" in capsys.readouterr().err
+
+
+def test_a_missing_folder_is_named_before_anything_is_computed(tmp_path: Path) -> None:
+    """A single file asks for no folder; a folder of answers is made."""
+    with pytest.raises(sn.FileError, match=r"there is no folder .*new\. Make it first"):
+        check_outputs({"the table": tmp_path / "new" / "table.csv"}, [])
+    assert not (tmp_path / "new").exists()
+    places = place_outputs(["a.pt"], tmp_path / "nets", tmp_path / "new" / "edited")
+    assert places == {"a.pt": tmp_path / "new" / "edited" / "a.pt"}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -17,18 +19,17 @@ def divisible(graph: sn.NeuronGraph, least: int = 1) -> list[str]:
     return [name for name, s in graph.neurons.items() if is_divisible(s) and s.size >= least]
 
 
-def resizable(graph: sn.NeuronGraph, least: int = 1) -> list[str]:
-    """Divisible sets that may change their size alone: nothing that is interleaved with them, or
-    stands for them, has to keep their size.
+@contextlib.contextmanager
+def refused_where_sizes_must_agree(graph: sn.NeuronGraph, name: str) -> Iterator[None]:
+    """Lets one refusal through: of a set that is interleaved with another, or stands for one, and
+    so cannot change its size alone.
     """
-    bound = {
-        name
-        for axes in graph.tensors.values()
-        if set(axes) & set("&|")
-        for name in graph.neurons
-        if name in re.findall(r"\w+", axes)
-    }
-    return [name for name in divisible(graph, least) if name not in bound]
+    try:
+        yield
+    except sn.GraphError as error:
+        assert "one size" in str(error)
+        joined = [axes for axes in graph.tensors.values() if set(axes) & set("&|")]
+        assert any(name in re.findall(r"\w+", axes) for axes in joined)
 
 
 def some_neurons(

@@ -14,7 +14,7 @@ from symnet.surgery import Copies, Outlets
 from symnet.surgery.outlets import places_of
 from tests.cases import GRAPHS
 from tests.random_graphs import random_graph
-from tests.surgery.choices import divisible, numbered, resizable
+from tests.surgery.choices import divisible, numbered, refused_where_sizes_must_agree
 
 
 def random_outlets(graph: sn.NeuronGraph, name: str, rng: np.random.Generator) -> Outlets:
@@ -29,22 +29,23 @@ def test_joining_the_copies_undoes_widening(seed: int, noise: float) -> None:
     """Shares add up to the whole, and everything else is equal in all copies, whatever reads the set."""
     graph, rng = random_graph(seed), np.random.default_rng(seed)
     weights = {name: rng.normal(size=shape) for name, shape in graph.shapes.items()}
-    for name in resizable(graph):
-        size, outgoing = graph.neurons[name].size, {name: random_outlets(graph, name, rng)}
-        parts = {
-            int(n): int(rng.integers(1, 4))
-            for n in rng.permutation(size)[: int(rng.integers(1, size + 1))]
-        }
-        wide = sn.surgery.split(
-            weights, graph, {name: parts}, outgoing=outgoing, noise=noise, seed=seed
-        )
-        counts = [parts.get(n, 1) for n in range(size)]
-        starts = np.cumsum([0, *counts])
-        groups = [list(range(a, a + c)) for a, c in zip(starts, counts, strict=False)]
-        back = sn.surgery.join(wide.weights, wide.graph, {name: groups}, outgoing=outgoing)
-        assert back.graph == graph
-        for n, array in weights.items():
-            np.testing.assert_allclose(back.weights[n], array, atol=1e-12)
+    for name in divisible(graph):
+        with refused_where_sizes_must_agree(graph, name):
+            size, outgoing = graph.neurons[name].size, {name: random_outlets(graph, name, rng)}
+            parts = {
+                int(n): int(rng.integers(1, 4))
+                for n in rng.permutation(size)[: int(rng.integers(1, size + 1))]
+            }
+            wide = sn.surgery.split(
+                weights, graph, {name: parts}, outgoing=outgoing, noise=noise, seed=seed
+            )
+            counts = [parts.get(n, 1) for n in range(size)]
+            starts = np.cumsum([0, *counts])
+            groups = [list(range(a, a + c)) for a, c in zip(starts, counts, strict=False)]
+            back = sn.surgery.join(wide.weights, wide.graph, {name: groups}, outgoing=outgoing)
+            assert back.graph == graph
+            for n, array in weights.items():
+                np.testing.assert_allclose(back.weights[n], array, atol=1e-12)
 
 
 @settings(max_examples=40)
@@ -52,18 +53,19 @@ def test_joining_the_copies_undoes_widening(seed: int, noise: float) -> None:
 def test_widening_keeps_old_neurons_in_their_places_and_copies_evenly(seed: int) -> None:
     graph, rng = random_graph(seed), np.random.default_rng(seed)
     weights = numbered(graph)
-    for name in resizable(graph):
-        size = graph.neurons[name].size
-        width = int(rng.integers(size, 3 * size + 1))
-        wide = sn.surgery.widen(
-            weights, graph, {name: width}, outgoing={name: random_outlets(graph, name, rng)}
-        )
-        sources = wide.selection.sources[name]
-        assert sources.shape[-1] == width
-        assert (sources[..., :size] == np.arange(size)).all()
-        for row in sources.reshape(-1, width):
-            counts = np.bincount(row, minlength=size)
-            assert counts.max() - counts.min() <= 1
+    for name in divisible(graph):
+        with refused_where_sizes_must_agree(graph, name):
+            size = graph.neurons[name].size
+            width = int(rng.integers(size, 3 * size + 1))
+            wide = sn.surgery.widen(
+                weights, graph, {name: width}, outgoing={name: random_outlets(graph, name, rng)}
+            )
+            sources = wide.selection.sources[name]
+            assert sources.shape[-1] == width
+            assert (sources[..., :size] == np.arange(size)).all()
+            for row in sources.reshape(-1, width):
+                counts = np.bincount(row, minlength=size)
+                assert counts.max() - counts.min() <= 1
 
 
 def test_noise_moves_shares_and_not_their_sum() -> None:

@@ -20,7 +20,7 @@ from symnet.tasks.outcome import Found, read_found
 
 # Smaller than --quick: what a test can afford.
 SMALLER = {
-    "accuracy": ("corpus.networks=120", "corpus.steps=50", "training.steps=60"),
+    "accuracy": ("corpus.networks=200", "corpus.steps=50", "training.steps=80"),
     "classification": ("corpus.images=220", "corpus.fits=5", "training.steps=110"),
     "editing": (
         "corpus.images=220",

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 import symnet as sn
 from symnet.tracing import tracer
 from symnet.tracing.subject import make_subject
+from tests.effort import sweep
 from tests.tracing.models import Case
 from tests.tracing.odd_models import ODD, Net, Odd, rand
 from tests.tracing.registry import ALL, traced
@@ -20,7 +21,15 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore:Lazy modules"
 )
 NEED_VALUES = {"routed experts"}
-FEW = [c for c in ALL if c.name in ("lenet", "lstm, two layers", "fused attention, chunk")]
+FEW = sweep(
+    [
+        c
+        for c in ALL
+        if c.name
+        in ("lenet", "lstm, two layers", "fused attention, chunk", "transformer encoder", "Llama")
+    ],
+    {"transformer encoder", "Llama"},
+)
 
 
 def without_weights(model: nn.Module, case: Case) -> str:

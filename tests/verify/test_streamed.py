@@ -49,32 +49,36 @@ def test_streamed_verdicts_are_those_of_loaded_weights(device: str) -> None:
 
 
 def test_a_model_larger_than_the_allowed_memory_is_verified() -> None:
-    """256 MB of weights in float64, in 200 MB more than the process has after its imports."""
+    """400 MB of weights in float64, in 250 MB more than the process has after its imports."""
     code = """
         import resource, torch, symnet as sn
         from torch import nn
         sn.verify.network(nn.Sequential(nn.Linear(2, 2)), sn.catalogue.mlp([2, 2]), torch.randn(2, 2), streamed=True)
         with torch.device("meta"):
             layers = [nn.Linear(2, 1000), nn.Tanh()]
-            for _ in range(32):
+            for _ in range(50):
                 layers += [nn.Linear(1000, 1000, bias=False), nn.Tanh()]
             model = nn.Sequential(*layers, nn.Linear(1000, 2))
-        names = {f"h{k}": sn.Symmetric(1000) for k in range(33)}
-        tensors = {"0.weight": "h0 2", "0.bias": "h0", "66.weight": "2 h32", "66.bias": "2"}
-        tensors |= {f"{2 * k}.weight": f"h{k} h{k - 1}" for k in range(1, 33)}
+        names = {f"h{k}": sn.Symmetric(1000) for k in range(51)}
+        tensors = {"0.weight": "h0 2", "0.bias": "h0", "102.weight": "2 h50", "102.bias": "2"}
+        tensors |= {f"{2 * k}.weight": f"h{k} h{k - 1}" for k in range(1, 51)}
         graph = sn.NeuronGraph(names, tensors)
         used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (used + 200 * 2**20,) * 2)
+        resource.setrlimit(resource.RLIMIT_AS, (used + 250 * 2**20,) * 2)
         report = sn.verify.network(model, graph, torch.randn(2, 2), seed=0, trials=1)
         print(report)
         assert report.passed
         try:
-            torch.zeros(32, 1000, 1000, dtype=torch.float64)
+            torch.zeros(50, 1000, 1000, dtype=torch.float64)
         except RuntimeError:
             print("all weights at once do not fit")
     """
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)],
+        [
+            sys.executable,
+            "-c",
+            textwrap.dedent(code),
+        ],
         capture_output=True,
         text=True,
         check=False,
