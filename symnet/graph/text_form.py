@@ -144,8 +144,16 @@ def read_graph(text: str) -> Declaration:
             f"the text ends without a section '{missing[0]}' (an empty section will do): has it "
             "been cut off?",
         )
-    for section in SECTIONS:
-        for number in numbers[section].values():
+    # Nearly all lines of a large declaration use no name, or one that is a declared set.
+    neurons, tensors, aliases = declaration
+    in_doubt = {
+        "neurons": [name for name, neuron_set in neurons.items() if neuron_set.over],
+        "tensors": [name for name, axes in tensors.items() if axes not in neurons],
+        "aliases": list(aliases),
+    }
+    for section, names in in_doubt.items():
+        for name in names:
+            number = numbers[section][name]
             _check_names(declaration, section, number, lines[number - 1])
     return declaration
 
@@ -171,8 +179,6 @@ def _check_names(declaration: Declaration, section: str, number: int, line: str)
                 f"'{name}' is an alias of '{value}', which is not declared as a tensor",
                 GraphError,
             )
-        return
-    if value in neurons or (section == "neurons" and not neurons[name].over):  # nearly all
         return
     used = set(neurons[name].over) if section == "neurons" else None
     for match in NAME.finditer(value):
